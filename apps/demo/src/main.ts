@@ -1,0 +1,1 @@
+console.log("The demonstration is not written yet.");

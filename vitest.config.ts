@@ -1,0 +1,37 @@
+import { defineConfig } from "vitest/config";
+
+// Workspace packages resolve to their sources, so that tests need no build.
+const fromSources = {
+  ssr: { resolve: { conditions: ["pannier-source", "module", "node", "development|production"] } },
+};
+
+export default defineConfig({
+  test: {
+    reporters: ["default", "./test/support/summary-reporter.ts"],
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    passWithNoTests: true,
+    projects: [
+      {
+        ...fromSources,
+        extends: true,
+        test: {
+          name: "unit",
+          include: [
+            "packages/*/src/**/*.test.ts",
+            "packages/*/test/**/*.test.ts",
+            "apps/*/{src,test}/**/*.test.ts",
+            "test/support/**/*.test.ts",
+          ],
+        },
+      },
+      {
+        ...fromSources,
+        extends: true,
+        test: { name: "real", include: ["test/real/**/*.test.ts"] },
+      },
+    ],
+  },
+});
