@@ -1,1 +1,10 @@
-export {};
+export * from "./errors.ts";
+export type * from "./events.ts";
+export * from "./source/contract.ts";
+export * from "./source/errors.ts";
+export * from "./source/location.ts";
+export * from "./source/options.ts";
+export * from "./source/registry.ts";
+export * from "./snapshot/path.ts";
+export { ignoreFileFilter, makeFilter } from "./snapshot/filter.ts";
+export type * from "./settings.ts";

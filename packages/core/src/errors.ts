@@ -1,0 +1,63 @@
+/** What the engine itself throws. A source's failures are {@link SourceError}s, a caller's mistakes {@link UsageError}s. */
+
+interface ErrorInit extends ErrorOptions {
+  /** What the user can do about it: one sentence. */
+  readonly hint?: string | undefined;
+}
+
+/** The volume has no room: disk, quota or `maxBytes`. Exit code 7. */
+export class NoRoomError extends Error {
+  override readonly name = "NoRoomError";
+  readonly hint: string | undefined;
+  constructor(message: string, init: ErrorInit = {}) {
+    super(message, init);
+    this.hint = init.hint;
+  }
+}
+
+/** The content was fetched or planned and must not be published: the delete guard, a limit, a symlink that leaves the tree. Exit code 6. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly hint: string | undefined;
+  constructor(message: string, init: ErrorInit = {}) {
+    super(message, init);
+    this.hint = init.hint;
+  }
+}
+
+/** A pre-publish hook said no. Exit code 8. */
+export class HookError extends Error {
+  override readonly name = "HookError";
+  readonly hint: string | undefined;
+  constructor(message: string, init: ErrorInit = {}) {
+    super(message, init);
+    this.hint = init.hint;
+  }
+}
+
+/** The target cannot be used as one: another process holds it, it is a file, it is not ours to change. Exit code 2, or 3 where `permission`. */
+export class TargetError extends Error {
+  override readonly name = "TargetError";
+  readonly hint: string | undefined;
+  /** True where the file system said no (EACCES, EPERM, EROFS). */
+  readonly permission: boolean;
+  constructor(message: string, init: ErrorInit & { readonly permission?: boolean } = {}) {
+    super(message, init);
+    this.hint = init.hint;
+    this.permission = init.permission ?? false;
+  }
+}
+
+/** A failure of one of the mount's sources, with the source named. `cause` is the {@link SourceError}. */
+export class MountSourceError extends Error {
+  override readonly name = "MountSourceError";
+  /** Position in the mount's sources. */
+  readonly source: number;
+  /** The source, redacted. */
+  readonly url: string;
+  constructor(source: number, url: string, cause: Error) {
+    super(cause.message, { cause });
+    this.source = source;
+    this.url = url;
+  }
+}

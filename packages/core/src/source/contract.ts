@@ -1,0 +1,229 @@
+/**
+ * The contract between the engine and a source adapter.
+ *
+ * An adapter package exports one {@link Adapter}. The engine asks it to {@link Adapter.open} a source, and from then
+ * on talks to the {@link Source}: three required methods, the rest optional capabilities that the engine looks for.
+ *
+ * What an adapter never does: retry, sleep, back off, filter, write below the target, read a secret from anywhere but
+ * its {@link SourceContext} or its ecosystem's own chain. The engine does all of that once, for every adapter.
+ */
+import type { Location } from "./location.ts";
+import type { OptionSpecs, OptionValues } from "./options.ts";
+
+/** A regular file of a source. */
+export interface FileEntry {
+  readonly kind: "file";
+  /** Relative to the source's root, `/` between segments, no leading or trailing `/`. Hostile names are passed on as they are: the engine judges them. */
+  readonly path: string;
+  /** Size in bytes; `undefined` where the source does not tell (an HTML index page). */
+  readonly size?: number | undefined;
+  /** Permission bits, of which the engine keeps `0o777`; `undefined` where the source has none. */
+  readonly mode?: number | undefined;
+  /** Modification time in milliseconds since the epoch, with as much fraction as the source has. */
+  readonly mtime?: number | undefined;
+  /** What tells two contents at this path apart: a blob id, an ETag, a digest, or size and mtime. Never empty. */
+  readonly fingerprint: string;
+  /** The SHA-256 of the content in hex where the source vouches for one: the engine checks what it read against it. */
+  readonly sha256?: string | undefined;
+  /** Whatever the adapter needs to read exactly this version again (a version id, a scratch file's name). Kept with the entry, so keep it short; no secrets. */
+  readonly ref?: string | undefined;
+}
+
+/** A symbolic link of a source. */
+export interface SymlinkEntry {
+  readonly kind: "symlink";
+  /** As in {@link FileEntry.path}. */
+  readonly path: string;
+  /** The link's text, exactly as the source has it. */
+  readonly target: string;
+  /** As in {@link FileEntry.mtime}. */
+  readonly mtime?: number | undefined;
+}
+
+/** One file or symlink of a source. Directories are implied by paths; an empty directory is not content. */
+export type Entry = FileEntry | SymlinkEntry;
+
+/** A part of a file: `offset` bytes are skipped, then at most `length` bytes delivered (to the end when absent). */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length?: number | undefined;
+}
+
+/**
+ * The bytes of a file: all at once where the adapter has them in memory anyway (cheaper for small files), or a stream.
+ * A stream must fail, not end, when the connection is cut short. The engine may stop reading a stream early; the
+ * adapter then frees what the stream holds (`return()` of the iterator).
+ */
+export type Body = Uint8Array | AsyncIterable<Uint8Array>;
+
+/** One difference between two revisions, as {@link Source.changes} tells it. */
+export type Change =
+  | { readonly kind: "put"; readonly entry: Entry }
+  /** The path is gone. */
+  | { readonly kind: "delete"; readonly path: string };
+
+/** The differences between two revisions. */
+export interface Delta {
+  /** In batches of any size and any order, each path at most once. */
+  readonly changes: AsyncIterable<readonly Change[]> | Iterable<readonly Change[]>;
+}
+
+/** What a probe found. */
+export interface ProbeResult {
+  /** Equal tokens mean: nothing changed since. Opaque; kept in the volume's state, so no secrets. */
+  readonly token: string;
+  /** The name of the source's present revision where the source has names for them (a commit). */
+  readonly revision?: string | undefined;
+  /** True where this source can never change (a full commit SHA): `follow` then stops asking. */
+  readonly immutable?: boolean | undefined;
+}
+
+/** One listing of a source. */
+export interface Listing {
+  /**
+   * The entries, in batches of any size; streamed, never the whole listing in memory. A listing that could not be
+   * completed must throw: an iterator that ends is taken for the whole truth, and what it lacks is deleted.
+   */
+  readonly entries: AsyncIterable<readonly Entry[]> | Iterable<readonly Entry[]>;
+  /**
+   * True where paths come in ascending order of their UTF-8 bytes, without duplicates (object stores, git, a sorted
+   * walk). Otherwise the engine sorts through a file on the volume; a later duplicate then replaces an earlier one.
+   */
+  readonly ordered: boolean;
+  /** The name of the revision listed. Without it the engine names the revision by a digest of the entries. May be a function: asked after the last entry. */
+  readonly revision?: string | (() => string) | undefined;
+  /** The token a {@link Source.probe} would have given for exactly this listing; asked after the last entry. Without it, a probe made before the listing counts. */
+  readonly token?: (() => string | undefined) | undefined;
+}
+
+/** A file on this machine that holds the content of an entry. */
+export interface LocalFile {
+  readonly path: string;
+  /** True where the file was made for the engine (an unpacked archive): it is moved instead of copied. */
+  readonly disposable: boolean;
+  /** Called after a copy was made: throws `changed` if the file is no longer the version listed. */
+  check(): Promise<void>;
+}
+
+/** An opened source. Methods may be called concurrently, `read` many times at once. Errors thrown are {@link SourceError}s. */
+export interface Source {
+  /**
+   * The cheapest question that tells whether anything changed (an ls-remote, a HEAD, a conditional GET). `undefined`
+   * where there is none: the engine lists instead. At most one request.
+   *
+   * @param known the token of the published revision, if there is one, for sources that ask "changed since?" (ETag).
+   */
+  probe(signal: AbortSignal, known?: string): Promise<ProbeResult | undefined>;
+  /** Lists the source as it is now. May do its real work before the promise resolves or while the entries are consumed. */
+  list(signal: AbortSignal): Promise<Listing>;
+  /**
+   * Reads exactly the version of the file that `entry` names, never a later one: throws `changed` if it is not there
+   * any more. May be called for an entry kept from an earlier listing (by an earlier process): `not-found` or
+   * `changed` if that version is out of reach.
+   */
+  read(entry: FileEntry, range: ByteRange | undefined, signal: AbortSignal): Promise<Body>;
+  /**
+   * The differences between two of this source's named revisions without listing everything; `undefined` where that is
+   * not possible for these two: the engine lists instead. Asked only for a `to` that {@link Source.probe} just named.
+   */
+  changes?(from: string, to: string, signal: AbortSignal): Promise<Delta | undefined>;
+  /** Hints that something may have changed, e.g. from inotify. Never the only way of noticing: polling goes on. Ends when aborted; may throw when hints are impossible. */
+  watch?(signal: AbortSignal): AsyncIterable<void>;
+  /** Where the entry's content is a file on this machine, for a reflink or a copy inside the kernel. */
+  localPath?(entry: FileEntry): LocalFile | undefined;
+  /** True where {@link ByteRange}s are cheap, so that a large file is fetched in parallel parts and resumed after a cut. */
+  readonly ranges?: boolean | undefined;
+  /** True where equal fingerprints mean equal bytes whatever the repository or URL (a blob id, a digest), so that content is kept when the source's address changes. */
+  readonly contentAddressed?: boolean | undefined;
+  /** How many reads at once suit this source; the engine takes the smaller of this and the user's `concurrency`. */
+  readonly concurrency?: number | undefined;
+  /** Frees connections, processes and scratch files. Never throws. */
+  close(): Promise<void>;
+}
+
+/** Secrets and trust from outside a URL, named as in the environment variables that the command line reads them from. A `…File` is read anew at each use, so that rotated Secrets are taken over. */
+export interface Credentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly passwordFile?: string | undefined;
+  readonly tokenFile?: string | undefined;
+  readonly sshKeyFile?: string | undefined;
+  readonly sshKnownHostsFile?: string | undefined;
+  /** PEM certificates trusted in addition to the system's. */
+  readonly caFile?: string | undefined;
+  /** PEM client certificate and its key. */
+  readonly clientCertFile?: string | undefined;
+  readonly clientKeyFile?: string | undefined;
+  /** A Netscape cookie file sent with HTTP requests. */
+  readonly cookieFile?: string | undefined;
+  /** A URL that answers `username=…` and `password=…` lines. */
+  readonly askpassUrl?: string | undefined;
+  /** GitHub App: app id (or client id), installation id, private key file, API base URL (for GitHub Enterprise). */
+  readonly githubApp?:
+    | {
+        readonly appId: string;
+        readonly installationId: string;
+        readonly privateKeyFile: string;
+        readonly apiUrl?: string | undefined;
+      }
+    | undefined;
+}
+
+/** Ceilings that protect the volume from a source. Exceeding one is an error, never a truncation. */
+export interface Limits {
+  /** Files and symlinks in the tree. */
+  readonly maxFiles: number;
+  /** Bytes in the tree. */
+  readonly maxBytes: number;
+  /** Bytes in one file. */
+  readonly maxFileBytes: number;
+  /** How much larger than its archive the unpacked content may be, as a factor (beyond the first 10 MiB). */
+  readonly maxExpansion: number;
+}
+
+/** What the engine gives to a source that is being opened. */
+export interface SourceContext {
+  readonly credentials: Credentials;
+  readonly limits: Limits;
+  /** Time allowed for a connection to be made and for a server to show any sign of life, in milliseconds. */
+  readonly idleTimeout: number;
+  /**
+   * A directory of this source's own, on the volume of the target, created when first asked for and kept from one run to the next
+   * (a git object cache, a half-fetched archive). Its content is the adapter's to keep small. Without a target (`ls`, `doctor`) it is temporary.
+   */
+  scratch(): Promise<string>;
+  /** Tells the user about something odd that does not stop the work. No secrets. */
+  warn(message: string): void;
+  /** Counts a request to the source, for metrics and tests. `operation` is a short fixed word such as `list` or `read`. */
+  request(operation: string): void;
+}
+
+/** What an adapter package exports. */
+export interface Adapter<Specs extends OptionSpecs = OptionSpecs> {
+  /** As in `PANNIER_ADAPTER`: `git`, `http`, `s3`. */
+  readonly name: string;
+  /** The package to install to get it. */
+  readonly package: string;
+  /** URL schemes that lead to this adapter, without the colon. */
+  readonly schemes: readonly string[];
+  /** True for a URL of another adapter's scheme that is meant for this one all the same: `https://host/x.git` is git. */
+  claims?(location: Location): boolean;
+  /** Options in the URL's query (or passed beside it); others are refused with the nearest known name, before `open`. */
+  readonly options: Specs;
+  /**
+   * True where the URL's query belongs to the server as well (`http`: signed URLs). Parameters that are no option, and
+   * not nearly the name of one, then stay part of the URL instead of being refused.
+   */
+  readonly ownQuery?: boolean | undefined;
+  /** One line for `pannier adapters`. */
+  readonly description: string;
+  /** Checks what can be checked without a network (throws {@link UsageError}) and makes a source; connecting may wait until first use. */
+  open(location: Location, options: OptionValues<Specs>, context: SourceContext): Promise<Source>;
+}
+
+/** A source that is chosen but not yet opened: what `git(url, options)` returns and `sync({ sources })` takes. */
+export interface SourceSpec {
+  readonly adapter: Adapter;
+  readonly location: Location;
+  readonly options: Readonly<Record<string, unknown>>;
+}

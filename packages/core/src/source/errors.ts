@@ -1,0 +1,55 @@
+/** Why a source failed, in words that every adapter translates its SDK's errors into. */
+export type SourceErrorCode =
+  /** Signing in failed, or what was signed in with may not do this. */
+  | "auth"
+  /** The source, its ref, bucket, path or this version of an entry does not exist. */
+  | "not-found"
+  /** It cannot be reached, answers with a server error, stalls, or its mount is gone. */
+  | "unavailable"
+  /** It asks for fewer requests. */
+  | "throttled"
+  /** The entry changed since it was listed. */
+  | "changed"
+  /** It answered with something that must not be used: a wrong checksum, a broken archive, an unsafe entry. */
+  | "invalid"
+  /** It cannot do what is asked of it, and never will. */
+  | "unsupported";
+
+export interface SourceErrorInit {
+  /** Overrides whether trying again can help. Default: true for `unavailable` and `throttled`. `changed` is handled by listing again, not by reading again. */
+  readonly transient?: boolean | undefined;
+  /** Milliseconds to wait before the next try, where the server said so. */
+  readonly retryAfter?: number | undefined;
+  /** What the user can do about it: one sentence. */
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** What a {@link Source} throws. The message says what failed, without secrets, and does not repeat the source's URL: the engine adds it. */
+export class SourceError extends Error {
+  override readonly name = "SourceError";
+  readonly code: SourceErrorCode;
+  readonly transient: boolean;
+  readonly retryAfter: number | undefined;
+  readonly hint: string | undefined;
+
+  constructor(code: SourceErrorCode, message: string, init: SourceErrorInit = {}) {
+    super(message, init.cause === undefined ? undefined : { cause: init.cause });
+    this.code = code;
+    this.transient = init.transient ?? (code === "unavailable" || code === "throttled");
+    this.retryAfter = init.retryAfter;
+    this.hint = init.hint;
+  }
+}
+
+/** A mistake in how Pannier was called: a URL, an option, a setting, a target. Exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+  /** What the user can do about it: one sentence. */
+  readonly hint: string | undefined;
+
+  constructor(message: string, hint?: string, options?: ErrorOptions) {
+    super(message, options);
+    this.hint = hint;
+  }
+}

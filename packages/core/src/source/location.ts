@@ -1,0 +1,114 @@
+/** Where a source is: its URL taken apart once, for every adapter. */
+import { UsageError } from "./errors.ts";
+
+/** A source's URL in parts. Nothing here but `username` and `password` is secret, and {@link redact} never prints those. */
+export interface Location {
+  /** As typed, in lower case, without the colon: `git+https`. */
+  readonly scheme: string;
+  /** Host name without port; empty for `file:///…`. IPv6 addresses keep their brackets. */
+  readonly host: string;
+  readonly port: number | undefined;
+  /** Percent-encoded as typed, with its leading `/`. For a plain path: the absolute path, encoded. */
+  readonly pathname: string;
+  /** Decoded. */
+  readonly username: string | undefined;
+  /** Decoded. */
+  readonly password: string | undefined;
+  /** The query as options; the source's own query parameters (`?X-Amz-…`) are the adapter's to tell apart, see `http`. */
+  readonly query: Readonly<Record<string, string>>;
+  /** The whole query as typed, without `?`; may hold secrets (signed URLs). */
+  readonly rawQuery: string;
+}
+
+/**
+ * Takes apart a source as a user writes it: a URL, or a plain path (absolute, or starting with `.` or `~`… or naming
+ * something without a scheme), which becomes a `file` location resolved against `cwd`.
+ *
+ * @throws UsageError when it is neither
+ */
+export function parseLocation(text: string, cwd?: string): Location {
+  if (text === "")
+    throw new UsageError(
+      "the source is empty",
+      "give a URL such as git+https://host/repo.git, or a path",
+    );
+  if (/[\0\r\n]/.test(text)) throw new UsageError("the source holds a control character");
+  const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(text)?.[1]?.toLowerCase();
+  if (scheme === undefined) return fileLocation(text, cwd);
+  if (!text.slice(scheme.length).startsWith("://")) {
+    throw new UsageError(
+      `"${scheme}:" is not followed by "//"`,
+      "write a URL such as https://host/path; for a path with a colon, start it with ./",
+    );
+  }
+  let url: URL;
+  try {
+    // The URL class treats unknown schemes as opaque hosts, which keeps bucket names in their case.
+    url = new URL(text);
+  } catch {
+    throw new UsageError(
+      `the source is not a URL that can be read: it starts with "${scheme}://"`,
+      "check the host, the port and the percent signs",
+    );
+  }
+  return {
+    scheme,
+    host: decode(url.hostname),
+    port: url.port === "" ? undefined : Number(url.port),
+    pathname: url.pathname === "" ? "/" : url.pathname,
+    username: url.username === "" ? undefined : decode(url.username),
+    password: url.password === "" ? undefined : decode(url.password),
+    query: Object.fromEntries(url.searchParams),
+    rawQuery: url.search.slice(1),
+  };
+}
+
+function fileLocation(path: string, cwd: string | undefined): Location {
+  const absolute = path.startsWith("/")
+    ? path
+    : `${(cwd ?? process.cwd()).replace(/\/$/, "")}/${path}`;
+  return {
+    scheme: "file",
+    host: "",
+    port: undefined,
+    pathname: absolute.split("/").map(encodeURIComponent).join("/"),
+    username: undefined,
+    password: undefined,
+    query: {},
+    rawQuery: "",
+  };
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new UsageError(
+      "the source has a percent sign that starts no escape",
+      "write a literal % as %25",
+    );
+  }
+}
+
+/** The decoded path of a location. @throws UsageError on a malformed escape or a NUL */
+export function decodedPath(location: Location): string {
+  const path = decode(location.pathname);
+  if (path.includes("\0")) throw new UsageError("the source has a NUL in its path");
+  return path;
+}
+
+/**
+ * A location as it may be printed, logged and kept: without user, password, or the value of any query parameter
+ * that is not one of the adapter's options.
+ *
+ * @param options the names of options whose values may be shown
+ */
+export function redact(location: Location, options: readonly string[] = []): string {
+  const port = location.port === undefined ? "" : `:${location.port}`;
+  const shown = Array.from(new URLSearchParams(location.rawQuery), ([name, value]) => {
+    // An option's value may itself be a URL with a password in it.
+    const visible = options.includes(name) && !value.includes("@");
+    return `${encodeURIComponent(name)}=${visible ? encodeURIComponent(value) : "***"}`;
+  });
+  return `${location.scheme}://${location.host}${port}${location.pathname}${shown.length === 0 ? "" : `?${shown.join("&")}`}`;
+}

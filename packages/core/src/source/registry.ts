@@ -1,0 +1,121 @@
+/** From what a user writes to a {@link SourceSpec}: which adapter a URL means, with its options checked. */
+import type { Adapter, SourceSpec } from "./contract.ts";
+import { UsageError } from "./errors.ts";
+import { type Location, parseLocation, redact } from "./location.ts";
+import { nearest } from "./nearest.ts";
+import { type OptionSpecs, type OptionValues, parseOptions } from "./options.ts";
+
+/** Adapters of ours that may be missing from a build, by scheme, for a message that says what to install. */
+const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
+  file: "@pannier/adapter-file",
+  git: "@pannier/adapter-git",
+  "git+https": "@pannier/adapter-git",
+  "git+http": "@pannier/adapter-git",
+  "git+ssh": "@pannier/adapter-git",
+  "git+file": "@pannier/adapter-git",
+  http: "@pannier/adapter-http",
+  https: "@pannier/adapter-http",
+  dav: "@pannier/adapter-webdav",
+  davs: "@pannier/adapter-webdav",
+  s3: "@pannier/adapter-s3",
+  gs: "@pannier/adapter-gcs",
+  az: "@pannier/adapter-azure",
+  smb: "@pannier/adapter-smb",
+  nfs: "@pannier/adapter-nfs",
+  ftp: "@pannier/adapter-ftp",
+  ftps: "@pannier/adapter-ftp",
+  sftp: "@pannier/adapter-sftp",
+};
+
+/** What {@link resolveSource} may be told beside the URL. */
+export interface ResolveOptions {
+  /** Name of the adapter to use whatever the scheme says (`PANNIER_ADAPTER`). */
+  readonly adapter?: string | undefined;
+  /** Options beside those of the URL's query; these win. */
+  readonly options?: Readonly<Record<string, unknown>> | undefined;
+  /** What relative paths are relative to. Default: the process's working directory. */
+  readonly cwd?: string | undefined;
+}
+
+/**
+ * Finds the adapter for a source as a user writes it and checks the options.
+ *
+ * @throws UsageError naming the package to install when no adapter claims the scheme, or the option that is wrong
+ */
+export function resolveSource(
+  text: string,
+  adapters: readonly Adapter[],
+  init: ResolveOptions = {},
+): SourceSpec {
+  const location = parseLocation(text, init.cwd);
+  return makeSpec(chooseAdapter(location, adapters, init.adapter), location, init.options);
+}
+
+/**
+ * The function that an adapter package exports under its own name, for use as a library:
+ * `export const git = sourceFactory(gitAdapter)`, then `git('https://host/repo.git', { ref: 'main' })`.
+ */
+export function sourceFactory<Specs extends OptionSpecs>(
+  adapter: Adapter<Specs>,
+): (url: string, options?: Partial<OptionValues<Specs>>) => SourceSpec {
+  return (url, options) => makeSpec(adapter as unknown as Adapter, parseLocation(url), options);
+}
+
+function makeSpec(
+  adapter: Adapter,
+  location: Location,
+  extra: Readonly<Record<string, unknown>> | undefined,
+): SourceSpec {
+  const names = Object.keys(adapter.options);
+  const own =
+    adapter.ownQuery === true
+      ? Object.entries(location.query).filter(
+          ([name]) => names.includes(name) || nearest(name, names) !== undefined,
+        )
+      : Object.entries(location.query);
+  return {
+    adapter,
+    location,
+    options: parseOptions(adapter.options, { ...Object.fromEntries(own), ...extra }, adapter.name),
+  };
+}
+
+function chooseAdapter(
+  location: Location,
+  adapters: readonly Adapter[],
+  name: string | undefined,
+): Adapter {
+  const present = adapters.map((adapter) => adapter.name).join(", ") || "none";
+  if (name !== undefined) {
+    const named = adapters.find((adapter) => adapter.name === name);
+    if (named !== undefined) return named;
+    throw new UsageError(
+      `there is no adapter "${name}" in this build (present: ${present})`,
+      `install @pannier/adapter-${name}, or choose one that is present`,
+    );
+  }
+  const chosen =
+    adapters.find((adapter) => adapter.claims?.(location) === true) ??
+    adapters.find((adapter) => adapter.schemes.includes(location.scheme));
+  if (chosen !== undefined) return chosen;
+  const known = Object.hasOwn(KNOWN_PACKAGES, location.scheme)
+    ? KNOWN_PACKAGES[location.scheme]
+    : undefined;
+  const near = nearest(location.scheme, [
+    ...Object.keys(KNOWN_PACKAGES),
+    ...adapters.flatMap((adapter) => adapter.schemes),
+  ]);
+  throw new UsageError(
+    `no adapter for "${location.scheme}://" in this build (present: ${present})`,
+    known !== undefined
+      ? `add the package ${known}`
+      : near !== undefined
+        ? `did you mean "${near}://"?`
+        : "add the package of an adapter for this scheme, or name one with PANNIER_ADAPTER",
+  );
+}
+
+/** The source as it may be printed: credentials and foreign query parameters hidden. */
+export function describeSource(spec: SourceSpec): string {
+  return redact(spec.location, Object.keys(spec.adapter.options));
+}
