@@ -1,0 +1,72 @@
+/** Bodies that tell the truth: one that was cut short fails, and one that is larger than allowed is not kept. */
+import type { Readable } from "node:stream";
+import { SourceError } from "@pannier/core";
+import { connectionError } from "./errors.ts";
+
+/**
+ * Wraps an undici body so that its failures are SourceErrors (or the signal's reason), and its end is an error where
+ * `Content-Length` announced more.
+ */
+export function checkedBody(
+  stream: Readable,
+  length: number | undefined,
+  what: string,
+  signal: AbortSignal | undefined,
+): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+      let received = 0;
+      return {
+        async next() {
+          try {
+            const result = await iterator.next();
+            if (result.done !== true) {
+              received += result.value.byteLength;
+            } else if (length !== undefined && received !== length) {
+              throw new SourceError(
+                "unavailable",
+                `${what}: the answer ended after ${received} of ${length} bytes`,
+              );
+            }
+            return result;
+          } catch (error) {
+            signal?.throwIfAborted();
+            throw connectionError(error, what);
+          }
+        },
+        // A generator that was never started would not free the stream, hence by hand.
+        async return() {
+          stream.destroy();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}
+
+/**
+ * The whole body.
+ *
+ * @throws SourceError `invalid` when it is larger than `limit` bytes
+ */
+export async function readBytes(body: AsyncIterable<Uint8Array>, limit: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.byteLength;
+    if (size > limit) throw new SourceError("invalid", `the answer is larger than ${limit} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, size);
+}
+
+/** The whole body as UTF-8. @throws SourceError `invalid` when it is larger than `limit` bytes or not UTF-8 */
+export async function readText(body: AsyncIterable<Uint8Array>, limit: number): Promise<string> {
+  const bytes = await readBytes(body, limit);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new SourceError("invalid", "the answer is not UTF-8 text", { cause: error });
+  }
+}

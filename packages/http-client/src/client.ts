@@ -1,0 +1,259 @@
+/**
+ * The HTTP data plane: pooled connections, no transparent surprises. It does not retry, decode, cache or keep cookies;
+ * it follows redirects by rules of its own, and what it throws is a SourceError, a UsageError, or the signal's reason.
+ */
+import { Readable } from "node:stream";
+import { type Credentials, SourceError } from "@pannier/core";
+import type { Dispatcher } from "undici";
+import { checkedBody } from "./body.ts";
+import type { Authorize } from "./credentials.ts";
+import { createDispatchers } from "./dispatcher.ts";
+import { connectionError, statusError } from "./errors.ts";
+import type { Environment } from "./proxy.ts";
+
+const MAX_REDIRECTS = 10;
+
+/** Request headers that may follow a redirect to another origin. Whatever is not here may be a credential. */
+const HARMLESS_HEADERS = new Set([
+  "accept",
+  "accept-encoding",
+  "accept-language",
+  "cache-control",
+  "content-type",
+  "if-match",
+  "if-modified-since",
+  "if-none-match",
+  "if-range",
+  "if-unmodified-since",
+  "pragma",
+  "range",
+  "user-agent",
+]);
+
+export interface HttpClientOptions {
+  /** Of these, `caFile`, `clientCertFile` and `clientKeyFile`; a file that changes is taken over by new connections. */
+  readonly credentials?: Credentials | undefined;
+  /** Signs requests in: called for each, never for one that a redirect sent to another origin. */
+  readonly authorize?: Authorize | undefined;
+  /** Where the proxy variables are looked up. Default: no proxy. */
+  readonly env?: Environment | undefined;
+  /** Milliseconds for a connection to be made, for headers to come, and between two pieces of a body. */
+  readonly idleTimeout: number;
+  /** Connections per origin at most. Default 64. */
+  readonly connections?: number | undefined;
+  /** Told of every request that is sent, redirects included, by its {@link HttpRequest.operation}. */
+  readonly onRequest?: ((operation: string) => void) | undefined;
+}
+
+export interface HttpRequest {
+  /** Default `GET`. */
+  readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PROPFIND" | undefined;
+  /** By lower-case name. `accept-encoding` is `identity` unless given: bodies arrive as they are stored. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array> | undefined;
+  /** `manual` returns a 3xx answer as it is. Default `follow`. */
+  readonly redirect?: "follow" | "manual" | undefined;
+  /** Statuses that are answers; others throw. Default: 200 to 299. */
+  readonly expect?: readonly number[] | "any" | undefined;
+  /** For {@link HttpClientOptions.onRequest}. Default: the method in lower case. */
+  readonly operation?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** By lower-case name; repeated ones joined with commas. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  /** Where the answer came from, after redirects. May hold secrets in its query. */
+  readonly url: URL;
+  /** Raw bytes. Fails where the connection is cut short. Either read it, or call {@link HttpResponse.discard}. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Gives the body up; a short one is read so that the connection can be used again. Never throws. */
+  discard(): Promise<void>;
+}
+
+export interface HttpClient {
+  /**
+   * Sends one request and follows its redirects: at most 10, no loops, never from https to http. On the first one that
+   * changes scheme, host or port, every header that could be a credential is dropped for good, and a body is not sent again.
+   *
+   * @param url without user and password (see {@link HttpClientOptions.authorize})
+   */
+  request(url: URL | string, request?: HttpRequest): Promise<HttpResponse>;
+  /** Ends all connections. Never throws. */
+  close(): Promise<void>;
+}
+
+export function createHttpClient(options: HttpClientOptions): HttpClient {
+  const dispatchers = createDispatchers({
+    credentials: options.credentials ?? {},
+    env: options.env ?? {},
+    idleTimeout: options.idleTimeout,
+    connections: options.connections ?? 64,
+  });
+
+  return {
+    async request(target, request = {}) {
+      let url = new URL(target);
+      url.username = "";
+      url.password = "";
+      url.hash = "";
+      let headers: Readonly<Record<string, string>> = {
+        "user-agent": "pannier",
+        "accept-encoding": "identity",
+        ...lowerCased(request.headers ?? {}),
+      };
+      let { method = "GET", body } = request;
+      let signIn = options.authorize;
+      const seen = new Set([url.href]);
+
+      for (;;) {
+        const what = `${method} ${url.pathname}`;
+        const signed = { ...headers, ...(await signIn?.(url)) };
+        options.onRequest?.(request.operation ?? method.toLowerCase());
+        const response = await send(url, method, signed, body, what, request.signal);
+        const { status } = response;
+
+        if (request.redirect === "manual" || !isRedirect(status, response.headers)) {
+          const { expect } = request;
+          const expected =
+            expect === "any" || (expect?.includes(status) ?? (status >= 200 && status < 300));
+          if (expected) return response;
+          await response.discard();
+          throw statusError(status, response.headers, what);
+        }
+
+        await response.discard();
+        const next = redirectTarget(response.headers["location"] as string, url, what);
+        if (seen.has(next.href)) throw new SourceError("invalid", `${what}: redirects in a loop`);
+        if (seen.size > MAX_REDIRECTS) {
+          throw new SourceError("invalid", `${what}: more than ${MAX_REDIRECTS} redirects`);
+        }
+        seen.add(next.href);
+        if (method !== "HEAD" && (status === 303 || (status <= 302 && method === "POST"))) {
+          method = "GET";
+          body = undefined;
+          headers = without(headers, (name) => name.startsWith("content-"));
+        }
+        if (next.origin !== url.origin) {
+          if (body !== undefined) {
+            throw new SourceError("invalid", `${what}: redirects a ${method} to another host`);
+          }
+          headers = without(headers, (name) => !HARMLESS_HEADERS.has(name));
+          signIn = undefined;
+        }
+        if (body !== undefined && typeof body !== "string" && !(body instanceof Uint8Array)) {
+          throw new SourceError("unsupported", `${what}: redirects a body that is a stream`);
+        }
+        url = next;
+      }
+    },
+    close: () => dispatchers.close(),
+  };
+
+  async function send(
+    url: URL,
+    method: NonNullable<HttpRequest["method"]>,
+    headers: Readonly<Record<string, string>>,
+    body: HttpRequest["body"],
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<HttpResponse> {
+    signal?.throwIfAborted();
+    const dispatcher = await dispatchers.for(url);
+    const sent = dispatcher.request({
+      origin: url.origin,
+      path: url.pathname + url.search,
+      method,
+      headers: { ...headers },
+      body: toUndici(body),
+      signal: signal ?? null,
+    });
+    let answer: Dispatcher.ResponseData;
+    try {
+      answer = await untilAborted(sent, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw connectionError(error, what);
+    }
+    const stream = answer.body;
+    // A body that nobody reads may fail as well; that must not end the process.
+    stream.on("error", () => {});
+    const headersIn = Object.fromEntries(
+      Object.entries(answer.headers).map(([name, value]) => [name, String(value ?? "")]),
+    );
+    const length = headersIn["content-length"];
+    const bodiless = method === "HEAD" || answer.statusCode === 204 || answer.statusCode === 304;
+    return {
+      status: answer.statusCode,
+      headers: headersIn,
+      url,
+      body: checkedBody(
+        stream,
+        bodiless || length === undefined ? undefined : Number(length),
+        what,
+        signal,
+      ),
+      discard: async () => {
+        await stream.dump({ limit: 64 * 1024 }).catch(() => {});
+      },
+    };
+  }
+}
+
+/** undici looks at the signal only once it has a connection; a caller who gave up does not wait for that. */
+async function untilAborted(
+  sent: Promise<Dispatcher.ResponseData>,
+  signal: AbortSignal | undefined,
+): Promise<Dispatcher.ResponseData> {
+  if (signal === undefined) return sent;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => {
+    reject(signal.reason);
+    sent.then(({ body }) => body.on("error", () => {}).destroy()).catch(() => {});
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([sent, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function toUndici(body: HttpRequest["body"]): string | Uint8Array | Readable | null {
+  if (body === undefined || typeof body === "string" || body instanceof Uint8Array) {
+    return body ?? null;
+  }
+  return Readable.from(body);
+}
+
+function isRedirect(status: number, headers: HttpResponse["headers"]): boolean {
+  return [301, 302, 303, 307, 308].includes(status) && headers["location"] !== undefined;
+}
+
+function redirectTarget(location: string, from: URL, what: string): URL {
+  const next = URL.parse(location, from);
+  if (next === null || (next.protocol !== "http:" && next.protocol !== "https:")) {
+    throw new SourceError("invalid", `${what}: redirects to something that is not an HTTP URL`);
+  }
+  if (from.protocol === "https:" && next.protocol === "http:") {
+    throw new SourceError("invalid", `${what}: redirects from https to http, which is refused`);
+  }
+  next.username = "";
+  next.password = "";
+  next.hash = "";
+  return next;
+}
+
+function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
+  );
+}
+
+function without(
+  headers: Readonly<Record<string, string>>,
+  drop: (name: string) => boolean,
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !drop(name)));
+}

@@ -1,0 +1,139 @@
+/** Connections: undici pools, one set per proxy and per version of the certificate files. */
+import { readFile, stat } from "node:fs/promises";
+import { getCACertificates, rootCertificates } from "node:tls";
+import { type Credentials, UsageError } from "@pannier/core";
+import type { Dispatcher, Pool as PoolType } from "undici";
+import { type Environment, proxyFor } from "./proxy.ts";
+
+/** Enough for signed URLs in `Location` and long cookies; a server that sends more is up to something. */
+const MAX_HEADER_BYTES = 32 * 1024;
+
+export interface DispatcherOptions {
+  readonly credentials: Credentials;
+  readonly env: Environment;
+  readonly idleTimeout: number;
+  readonly connections: number;
+}
+
+/** Hands out the dispatcher for a URL. */
+export interface Dispatchers {
+  for(url: URL): Promise<Dispatcher>;
+  close(): Promise<void>;
+}
+
+export function createDispatchers(options: DispatcherOptions): Dispatchers {
+  const { credentials, env } = options;
+  const files = [credentials.caFile, credentials.clientCertFile, credentials.clientKeyFile];
+  let version = "";
+  let pools = new Map<string, Promise<Dispatcher>>();
+
+  return {
+    async for(url) {
+      const now = await versionOf(files);
+      if (now !== version) {
+        // Rotated: requests under way end on the old connections, new ones use the new files.
+        for (const pool of pools.values()) pool.then((old) => old.close()).catch(() => {});
+        pools = new Map();
+        version = now;
+      }
+      const proxy = proxyFor(url, env);
+      const key = proxy?.href ?? "";
+      let pool = pools.get(key);
+      if (pool === undefined) {
+        pool = makeDispatcher(options, proxy);
+        pools.set(key, pool);
+        pool.catch(() => pools.delete(key));
+      }
+      return pool;
+    },
+    async close() {
+      await Promise.allSettled([...pools.values()].map(async (pool) => (await pool).destroy()));
+    },
+  };
+}
+
+async function makeDispatcher(
+  options: DispatcherOptions,
+  proxy: URL | undefined,
+): Promise<Dispatcher> {
+  const { Agent, Pool, ProxyAgent } = await import("undici");
+  const tls = await readTls(options.credentials);
+  const common = {
+    // HTTP/1.1 on several connections: what every server, proxy and fault we know of agrees on.
+    allowH2: false,
+    connections: options.connections,
+    connectTimeout: options.idleTimeout,
+    headersTimeout: options.idleTimeout,
+    bodyTimeout: options.idleTimeout,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  if (proxy === undefined) {
+    return new Agent({ ...common, connect: { ...tls, timeout: options.idleTimeout } });
+  }
+  return new ProxyAgent({
+    ...common,
+    uri: proxy.href,
+    requestTls: tls,
+    proxyTls: tls,
+    // Without this the answer to CONNECT is waited for five minutes.
+    clientFactory: (origin, init) =>
+      new Pool(origin, { ...(init as PoolType.Options), headersTimeout: options.idleTimeout }),
+  });
+}
+
+interface TlsFiles {
+  ca?: string[];
+  cert?: string;
+  key?: string;
+}
+
+async function readTls(credentials: Credentials): Promise<TlsFiles> {
+  const { caFile, clientCertFile, clientKeyFile } = credentials;
+  const tls: TlsFiles = {};
+  if (caFile !== undefined) {
+    tls.ca = [...systemAuthorities(), await readPem(caFile, "CA file")];
+  }
+  if (clientCertFile !== undefined) {
+    tls.cert = await readPem(clientCertFile, "client certificate");
+    // One file may hold both.
+    tls.key = await readPem(clientKeyFile ?? clientCertFile, "client key");
+  }
+  return tls;
+}
+
+/** What Node trusts by default, with `NODE_EXTRA_CA_CERTS` and `--use-system-ca` taken into account (Node ≥ 22.15). */
+function systemAuthorities(): readonly string[] {
+  return typeof getCACertificates === "function" ? getCACertificates("default") : rootCertificates;
+}
+
+async function readPem(path: string, what: string): Promise<string> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    throw unreadable(path, what, error);
+  }
+  if (text.includes("-----BEGIN ")) return text;
+  throw new UsageError(`the ${what} ${path} is not PEM`, "it has to hold -----BEGIN … lines");
+}
+
+/** Changes when a file is replaced, also by a symlink swap as Kubernetes does it. */
+async function versionOf(files: readonly (string | undefined)[]): Promise<string> {
+  const stats = await Promise.all(
+    files.map(async (path) => {
+      if (path === undefined) return "";
+      try {
+        const { dev, ino, size, mtimeMs } = await stat(path);
+        return `${dev}:${ino}:${size}:${mtimeMs}`;
+      } catch (error) {
+        throw unreadable(path, "certificate file", error);
+      }
+    }),
+  );
+  return stats.join("|");
+}
+
+function unreadable(path: string, what: string, error: unknown): UsageError {
+  const { code } = error as NodeJS.ErrnoException;
+  return new UsageError(`the ${what} ${path} cannot be read (${code ?? "unknown"})`);
+}

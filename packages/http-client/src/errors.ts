@@ -1,0 +1,131 @@
+/** From what goes wrong on the wire to {@link SourceError}: the one place that decides. */
+import { STATUS_CODES } from "node:http";
+import { SourceError } from "@pannier/core";
+
+/** Codes that OpenSSL's verification and Node's own host name check give to an untrusted server. */
+const UNTRUSTED =
+  /^(CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|ERR_TLS_CERT_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED)/;
+/** TLS alerts by which a server asks for a client certificate or refuses the one it got. */
+const CLIENT_CERTIFICATE =
+  /alert (certificate required|bad certificate|certificate unknown|unknown ca|handshake failure|certificate expired|certificate revoked)/i;
+
+/**
+ * Translates a failure to connect, to send or to receive.
+ *
+ * @param what what was being done, for the message, without secrets: `GET /site.tar.gz`
+ */
+export function connectionError(error: unknown, what: string): SourceError {
+  if (error instanceof SourceError) return error;
+  const { code, message } = rootOf(error);
+  const make = (text: string, hint?: string, transient = true) =>
+    new SourceError("unavailable", `${what}: ${text}`, { hint, transient, cause: error });
+
+  if (code === "ENOTFOUND") return make("the host name is not known", "check the host in the URL");
+  if (code === "EAI_AGAIN") return make("the host name cannot be resolved at the moment");
+  if (code === "ECONNREFUSED") {
+    return make("the connection was refused", "check the host and the port");
+  }
+  if (code === "UND_ERR_CONNECT_TIMEOUT" || code === "ETIMEDOUT") {
+    return make("no connection could be made in time", "check the host, the port and the proxy");
+  }
+  if (code === "UND_ERR_HEADERS_TIMEOUT") return make("the server did not answer in time");
+  if (code === "UND_ERR_BODY_TIMEOUT") {
+    return make("the server stopped sending in the middle of its answer");
+  }
+  if (UNTRUSTED.test(code)) {
+    return make(
+      `the server's certificate is not trusted (${code})`,
+      code === "ERR_TLS_CERT_ALTNAME_INVALID"
+        ? "the certificate is for another host name: check the host in the URL"
+        : "name the file with its certificate authority in PANNIER_CA_FILE (caFile)",
+      false,
+    );
+  }
+  if (CLIENT_CERTIFICATE.test(message)) {
+    return new SourceError("auth", `${what}: the server refused the TLS handshake`, {
+      hint: "it may want a client certificate: PANNIER_CLIENT_CERT_FILE and PANNIER_CLIENT_KEY_FILE",
+      cause: error,
+    });
+  }
+  if (code === "EPROTO" || code.startsWith("ERR_SSL_")) {
+    return make("TLS failed", "check that this port speaks TLS", false);
+  }
+  if (/\(407\)/.test(message)) {
+    return new SourceError("auth", `${what}: the proxy asks for a user and a password`, {
+      hint: "write them into the proxy's URL: http://user:password@host:port",
+      cause: error,
+    });
+  }
+  if (message.startsWith("Proxy response")) {
+    return make("the proxy refused to connect", "check the proxy, or name the host in NO_PROXY");
+  }
+  if (code === "UND_ERR_HEADERS_OVERFLOW" || code === "HPE_HEADER_OVERFLOW") {
+    return new SourceError("invalid", `${what}: the headers of the answer are too large`, {
+      cause: error,
+    });
+  }
+  if (code.startsWith("HPE_")) return make(`the answer is not HTTP (${code})`);
+  return make(`the connection broke (${code || "no reason given"})`);
+}
+
+/** The innermost error that has a code; undici wraps, and `net` aggregates over a host's addresses. */
+function rootOf(error: unknown): { code: string; message: string } {
+  let found = { code: "", message: "" };
+  let next = error;
+  for (let depth = 0; next instanceof Error && depth < 8; depth++) {
+    const { code } = next as NodeJS.ErrnoException;
+    if (typeof code === "string" && (found.code === "" || found.code.startsWith("UND_ERR_"))) {
+      found = { code, message: next.message };
+    }
+    next = next.cause ?? (next instanceof AggregateError ? next.errors[0] : undefined);
+  }
+  return found;
+}
+
+/**
+ * Translates an HTTP status that is no answer to what was asked.
+ *
+ * @param headers lower-case names; of them only `retry-after` is looked at
+ */
+export function statusError(
+  status: number,
+  headers: Readonly<Record<string, string | undefined>>,
+  what: string,
+): SourceError {
+  // The server's own words are not repeated: they may be anything.
+  const message = `${what}: answered ${status} ${STATUS_CODES[status] ?? ""}`.trimEnd();
+  const retryAfter = parseRetryAfter(headers["retry-after"]);
+  if (status === 401) {
+    return new SourceError("auth", message, {
+      hint: "give a user and password, or a token: PANNIER_USERNAME and PANNIER_PASSWORD_FILE, PANNIER_TOKEN_FILE, or ~/.netrc",
+    });
+  }
+  if (status === 403) {
+    return new SourceError("auth", message, {
+      hint: "what was signed in with may not read this",
+    });
+  }
+  if (status === 407) {
+    return new SourceError("auth", message, {
+      hint: "write a user and password into the proxy's URL: http://user:password@host:port",
+    });
+  }
+  if (status === 404 || status === 410) {
+    return new SourceError("not-found", message, { hint: "check the path in the URL" });
+  }
+  if (status === 412) return new SourceError("changed", message);
+  if (status === 429) return new SourceError("throttled", message, { retryAfter });
+  if (status >= 500 || status === 408 || status === 425) {
+    return new SourceError("unavailable", message, { retryAfter });
+  }
+  if (status >= 400) return new SourceError("unavailable", message, { transient: false });
+  return new SourceError("invalid", message);
+}
+
+/** Milliseconds to wait, from a `Retry-After` of seconds or of a date (RFC 9110, 10.2.3). */
+export function parseRetryAfter(value: string | undefined, now = Date.now()): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d{1,9}$/.test(value.trim())) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
