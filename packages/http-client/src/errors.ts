@@ -4,7 +4,7 @@ import { SourceError } from "@pannier/core";
 
 /** Codes that OpenSSL's verification and Node's own host name check give to an untrusted server. */
 const UNTRUSTED =
-  /^(CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|ERR_TLS_CERT_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED)/;
+  /^(UNSPECIFIED$|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|ERR_TLS_CERT_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED)/;
 /** TLS alerts by which a server asks for a client certificate or refuses the one it got. */
 const CLIENT_CERTIFICATE =
   /alert (certificate required|bad certificate|certificate unknown|unknown ca|handshake failure|certificate expired|certificate revoked)/i;

@@ -1,0 +1,431 @@
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { SourceError, UsageError } from "@pannier/core";
+import { expect, onTestFinished, test } from "vitest";
+import { makeIdentity, serve, serveProxy, serveRaw, serveTls } from "../test/servers.ts";
+import {
+  connectionError,
+  createHttpClient,
+  type HttpClientOptions,
+  readBytes,
+  readText,
+} from "./index.ts";
+
+function client(options: Partial<HttpClientOptions> = {}) {
+  const made = createHttpClient({ idleTimeout: 5000, ...options });
+  onTestFinished(() => made.close());
+  return made;
+}
+
+async function scratch(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), "pannier-http-"));
+  onTestFinished(() => rm(path, { recursive: true }));
+  return path;
+}
+
+async function failure(promise: Promise<unknown>): Promise<SourceError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(SourceError);
+  return error as SourceError;
+}
+
+test("sends what it was given and asks for bytes as they are stored", async () => {
+  const origin = await serve((request, response) => {
+    response.setHeader("x-echo", "1");
+    request.pipe(response.writeHead(201, { "content-type": request.headers["accept-encoding"] }));
+  });
+  const response = await client().request(`${origin}/a?b=c`, { method: "POST", body: "hello" });
+  expect(response.status).toBe(201);
+  expect(response.headers).toMatchObject({ "x-echo": "1", "content-type": "identity" });
+  expect(await readText(response.body, 5)).toBe("hello");
+});
+
+test("uses connections again", async () => {
+  const ports = new Set<number | undefined>();
+  const origin = await serve((request, response) => {
+    ports.add(request.socket.remotePort);
+    response.end("x");
+  });
+  const http = client();
+  for (let i = 0; i < 5; i++) await readText((await http.request(origin)).body, 9);
+  await (await http.request(origin)).discard();
+  await (await http.request(origin)).discard();
+  // Two: the pool may open another while it checks that an idle one is still alive.
+  expect(ports.size).toBeLessThanOrEqual(2);
+});
+
+test("refuses an answer larger than allowed", async () => {
+  const origin = await serve((_, response) => response.end(Buffer.alloc(100_000)));
+  const { body } = await client().request(origin);
+  expect((await failure(readBytes(body, 99_999))).code).toBe("invalid");
+});
+
+test("refuses text that is not UTF-8", async () => {
+  const origin = await serve((_, response) => response.end(Buffer.from([0xff, 0xfe])));
+  const { body } = await client().request(origin);
+  expect((await failure(readText(body, 10))).code).toBe("invalid");
+});
+
+test.each([
+  [401, "auth", false],
+  [403, "auth", false],
+  [404, "not-found", false],
+  [410, "not-found", false],
+  [412, "changed", false],
+  [418, "unavailable", false],
+  [429, "throttled", true],
+  [500, "unavailable", true],
+  [503, "unavailable", true],
+])("translates status %i to %s", async (status, code, transient) => {
+  const origin = await serve((_, response) => response.writeHead(status).end("secret words"));
+  const error = await failure(client().request(`${origin}/x?token=hush`));
+  expect(error).toMatchObject({ code, transient });
+  expect(error.message).toContain(`GET /x: answered ${status}`);
+  expect(inspect(error, { depth: 9 })).not.toMatch(/hush|secret words/);
+});
+
+test("returns the statuses that were expected", async () => {
+  const origin = await serve((_, response) => response.writeHead(304).end());
+  const http = client();
+  expect((await http.request(origin, { expect: [200, 304] })).status).toBe(304);
+  expect((await http.request(origin, { expect: "any" })).status).toBe(304);
+  expect((await failure(http.request(origin))).code).toBe("invalid");
+});
+
+test("reads Retry-After in seconds and as a date", async () => {
+  const values = ["7", new Date(Date.now() + 60_000).toUTCString(), "soon"];
+  const origin = await serve((_, response) =>
+    response.writeHead(429, { "retry-after": values.shift() as string }).end(),
+  );
+  const http = client();
+  expect((await failure(http.request(origin))).retryAfter).toBe(7000);
+  const wait = (await failure(http.request(origin))).retryAfter as number;
+  expect(wait).toBeGreaterThan(55_000);
+  expect(wait).toBeLessThanOrEqual(60_000);
+  expect((await failure(http.request(origin))).retryAfter).toBeUndefined();
+});
+
+test.each([
+  ["Content-Length not reached", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"],
+  ["chunks cut", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"],
+  ["last chunk missing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"],
+])("fails a body that was cut short: %s", async (_, answer) => {
+  const origin = await serveRaw(answer);
+  const { body } = await client().request(origin);
+  expect(await failure(readBytes(body, 100))).toMatchObject({
+    code: "unavailable",
+    transient: true,
+  });
+});
+
+test.each([
+  ["no HTTP", "SSH-2.0-OpenSSH_9.2\r\n", "unavailable"],
+  ["nothing", "", "unavailable"],
+  ["endless headers", `HTTP/1.1 200 OK\r\nX: ${"y".repeat(100_000)}\r\n\r\n`, "invalid"],
+])("fails an answer that is none: %s", async (_, answer, code) => {
+  const origin = await serveRaw(answer);
+  expect((await failure(client().request(origin))).code).toBe(code);
+});
+
+test("gives up on a server that stays silent before its headers", async () => {
+  const origin = await serveRaw(() => {});
+  const error = await failure(client({ idleTimeout: 100 }).request(origin));
+  expect(error).toMatchObject({ code: "unavailable", transient: true });
+  expect(error.message).toContain("did not answer in time");
+});
+
+test("gives up on a server that stalls within a body", async () => {
+  const origin = await serveRaw((socket) =>
+    socket.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
+  );
+  const { body } = await client({ idleTimeout: 100 }).request(origin);
+  const error = await failure(readBytes(body, 100));
+  expect(error).toMatchObject({ code: "unavailable", transient: true });
+  expect(error.message).toContain("stopped sending");
+});
+
+test("does not take a slow reader for a stalled server", async () => {
+  const origin = await serve((_, response) => response.end(Buffer.alloc(2_000_000)));
+  const { body } = await client({ idleTimeout: 100 }).request(origin);
+  let size = 0;
+  for await (const chunk of body) {
+    if (size === 0) await new Promise((resolve) => setTimeout(resolve, 400));
+    size += chunk.byteLength;
+  }
+  expect(size).toBe(2_000_000);
+});
+
+test("reports a refused connection and an unknown host", async () => {
+  const http = client();
+  expect(await failure(http.request("http://127.0.0.1:9/"))).toMatchObject({
+    code: "unavailable",
+    transient: true,
+  });
+  const error = await failure(http.request("http://no-such-host.invalid/"));
+  expect(error.code).toBe("unavailable");
+  expect(error.message).toMatch(/host name/);
+});
+
+test("stops with the signal's reason: before, while waiting, within a body", async () => {
+  const reason = new Error("enough");
+  const http = client();
+  await expect(
+    http.request("http://127.0.0.1:9/", { signal: AbortSignal.abort(reason) }),
+  ).rejects.toBe(reason);
+
+  const waiting = new AbortController();
+  const silent = await serveRaw(() => waiting.abort(reason));
+  await expect(http.request(silent, { signal: waiting.signal })).rejects.toBe(reason);
+
+  const reading = new AbortController();
+  const stalled = await serveRaw((socket) =>
+    socket.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
+  );
+  const { body } = await http.request(stalled, { signal: reading.signal });
+  const read = readBytes(body, 100);
+  reading.abort(reason);
+  await expect(read).rejects.toBe(reason);
+});
+
+test("a body given up early ends the connection, even before its first byte was read", async () => {
+  const closed = Promise.withResolvers<void>();
+  const origin = await serve((request, response) => {
+    request.socket.on("close", () => closed.resolve());
+    response.writeHead(200).write(Buffer.alloc(1_000_000));
+  });
+  const { body } = await client().request(origin);
+  await body[Symbol.asyncIterator]().return?.();
+  await expect(closed.promise).resolves.toBeUndefined();
+});
+
+test("follows redirects with what it may send along", async () => {
+  const requests: string[] = [];
+  const origin = await serve((request, response) => {
+    requests.push(`${request.method} ${request.url} ${request.headers.authorization ?? "-"}`);
+    if (request.url === "/a") response.writeHead(302, { location: "b?x=1#part" }).end("moved");
+    else response.end("there");
+  });
+  const response = await client({ authorize: async () => ({ authorization: "mine" }) }).request(
+    `${origin}/a`,
+  );
+  expect(await readText(response.body, 10)).toBe("there");
+  expect(response.url.href).toBe(`${origin}/b?x=1`);
+  expect(requests).toEqual(["GET /a mine", "GET /b?x=1 mine"]);
+});
+
+test("drops everything secret when a redirect changes the port, for good", async () => {
+  const seen: Record<string, unknown>[] = [];
+  let first = "";
+  const second = await serve((request, response) => {
+    seen.push(request.headers);
+    response.writeHead(307, { location: `${first}/back` }).end();
+  });
+  first = await serve((request, response) => {
+    if (request.url === "/back") {
+      seen.push(request.headers);
+      response.end("done");
+    } else response.writeHead(301, { location: `${second}/` }).end();
+  });
+  const http = client({ authorize: async () => ({ authorization: "A", cookie: "B=C" }) });
+  const headers = { "X-Api-Key": "D", Range: "bytes=1-", "If-None-Match": '"e"' };
+  await (await http.request(`${first}/start`, { headers })).discard();
+  expect(seen).toHaveLength(2);
+  for (const headersSeen of seen) {
+    expect(headersSeen).toMatchObject({ range: "bytes=1-", "if-none-match": '"e"' });
+    expect(headersSeen).not.toHaveProperty("authorization");
+    expect(headersSeen).not.toHaveProperty("cookie");
+    expect(headersSeen).not.toHaveProperty("x-api-key");
+  }
+});
+
+test.each([
+  ["a loop", (url: string) => (url === "/1" ? "/2" : "/1"), "in a loop"],
+  ["to itself", (url: string) => url, "in a loop"],
+  ["too many", (url: string) => `${url}1`, "more than 10"],
+  ["to a file", () => "file:///etc/passwd", "not an HTTP URL"],
+  ["to nowhere", () => "http://", "not an HTTP URL"],
+])("refuses redirects: %s", async (_, location, message) => {
+  let count = 0;
+  const origin = await serve((request, response) => {
+    count++;
+    response.writeHead(302, { location: location(request.url as string) }).end();
+  });
+  const error = await failure(client().request(`${origin}/1`));
+  expect(error).toMatchObject({ code: "invalid" });
+  expect(error.message).toContain(message);
+  expect(count).toBeLessThanOrEqual(11);
+});
+
+test("leaves redirects alone where that is wanted", async () => {
+  const origin = await serve((_, response) => response.writeHead(302, { location: "/x" }).end());
+  const response = await client().request(origin, { redirect: "manual", expect: [302] });
+  expect(response.headers["location"]).toBe("/x");
+});
+
+test("does not carry a body to another host", async () => {
+  const bodies: string[] = [];
+  const other = await serve((_, response) => response.end());
+  const origin = await serve((request, response) => {
+    request.on("data", (data: Buffer) => bodies.push(String(data)));
+    const location = request.url === "/away" ? other : "/here";
+    if (request.url === "/here") response.end();
+    else response.writeHead(307, { location }).end();
+  });
+  const http = client();
+  await (await http.request(`${origin}/near`, { method: "POST", body: "1" })).discard();
+  expect(bodies).toEqual(["1", "1"]);
+  const away = http.request(`${origin}/away`, { method: "POST", body: "2" });
+  expect((await failure(away)).code).toBe("invalid");
+});
+
+test("trusts a CA file in addition to the system's, and takes a replaced one over", async () => {
+  const [ca, other] = [await makeIdentity(), await makeIdentity()];
+  const origin = await serveTls(await makeIdentity(ca), (_, response) => response.end("ok"));
+
+  const untrusted = await failure(client().request(origin));
+  expect(untrusted).toMatchObject({ code: "unavailable", transient: false });
+  expect(untrusted.hint).toContain("PANNIER_CA_FILE");
+
+  const caFile = join(await scratch(), "ca.pem");
+  await writeFile(caFile, other.cert);
+  const http = client({ credentials: { caFile } });
+  expect((await failure(http.request(origin))).transient).toBe(false);
+
+  await writeFile(`${caFile}.new`, ca.cert);
+  await rename(`${caFile}.new`, caFile);
+  expect(await readText((await http.request(origin)).body, 9)).toBe("ok");
+});
+
+test("refuses a certificate for another name", async () => {
+  const ca = await makeIdentity();
+  const origin = await serveTls(await makeIdentity(ca), (_, response) => response.end());
+  const caFile = join(await scratch(), "ca.pem");
+  await writeFile(caFile, ca.cert);
+  const error = await failure(
+    client({ credentials: { caFile } }).request(origin.replace("127.0.0.1", "localhost")),
+  );
+  expect(error).toMatchObject({ code: "unavailable", transient: false });
+  expect(error.hint).toContain("another host name");
+});
+
+test("shows a client certificate", async () => {
+  const ca = await makeIdentity();
+  const server = await makeIdentity(ca);
+  const tls = { ...server, ca: ca.cert, requestCert: true, rejectUnauthorized: true };
+  const origin = await serveTls(tls, (_, response) => response.end("known"));
+  const folder = await scratch();
+  const credentials = {
+    caFile: join(folder, "ca"),
+    clientCertFile: join(folder, "cert"),
+    clientKeyFile: join(folder, "key"),
+  };
+  const mine = await makeIdentity(ca);
+  await writeFile(credentials.caFile, ca.cert);
+  await writeFile(credentials.clientCertFile, mine.cert);
+  await writeFile(credentials.clientKeyFile, mine.key);
+  const response = await client({ credentials }).request(origin);
+  expect(await readText(response.body, 9)).toBe("known");
+
+  const { caFile } = credentials;
+  await failure(client({ credentials: { caFile } }).request(origin));
+});
+
+test("tells a server that wants a client certificate from one that broke", () => {
+  const error = connectionError(
+    Object.assign(new Error("error:0A00045C:SSL routines::tlsv13 alert certificate required"), {
+      code: "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    }),
+    "GET /",
+  );
+  expect(error).toMatchObject({ code: "auth", transient: false });
+  expect(error.hint).toContain("PANNIER_CLIENT_CERT_FILE");
+});
+
+test("names a certificate file that cannot be used", async () => {
+  const folder = await scratch();
+  const caFile = join(folder, "none.pem");
+  const request = () => client({ credentials: { caFile } }).request("https://127.0.0.1:9/");
+  await expect(request()).rejects.toThrow(UsageError);
+  await writeFile(caFile, "no certificate");
+  await expect(request()).rejects.toThrow("is not PEM");
+});
+
+test("reports TLS spoken to a plain server", async () => {
+  const origin = await serve((_, response) => response.end());
+  const error = await failure(client().request(origin.replace("http:", "https:")));
+  expect(error).toMatchObject({ code: "unavailable", transient: false });
+});
+
+test("refuses to go from https to http", async () => {
+  const ca = await makeIdentity();
+  let asked = 0;
+  const plain = await serve((_, response) => {
+    asked++;
+    response.end();
+  });
+  const origin = await serveTls(await makeIdentity(ca), (_, response) =>
+    response.writeHead(302, { location: plain }).end(),
+  );
+  const caFile = join(await scratch(), "ca.pem");
+  await writeFile(caFile, ca.cert);
+  const error = await failure(client({ credentials: { caFile } }).request(origin));
+  expect(error.message).toContain("from https to http");
+  expect(asked).toBe(0);
+});
+
+test("goes through proxies: forwarded for http, tunnelled for https", async () => {
+  const ca = await makeIdentity();
+  const caFile = join(await scratch(), "ca.pem");
+  await writeFile(caFile, ca.cert);
+  const plain = await serve((_, response) => response.end("plain"));
+  const tls = await serveTls(await makeIdentity(ca), (_, response) => response.end("tls"));
+  const proxy = await serveProxy(`Basic ${Buffer.from("me:s3cret").toString("base64")}`);
+  const withUser = proxy.url.replace("//", "//me:s3cret@");
+  const http = client({
+    credentials: { caFile },
+    env: { http_proxy: withUser, HTTPS_PROXY: withUser },
+  });
+  expect(await readText((await http.request(`${plain}/a`)).body, 9)).toBe("plain");
+  expect(await readText((await http.request(`${tls}/b`)).body, 9)).toBe("tls");
+  expect(proxy.log).toEqual([`GET ${plain}/a`, `CONNECT ${new URL(tls).host}`]);
+
+  const direct = client({ env: { http_proxy: withUser, no_proxy: "127.0.0.0/8" } });
+  await (await direct.request(plain)).discard();
+  expect(proxy.log).toHaveLength(2);
+
+  for (const [origin, name] of [
+    [plain, "http_proxy"],
+    [tls, "https_proxy"],
+  ] as const) {
+    const anonymous = client({ env: { [name]: proxy.url } });
+    const error = await failure(anonymous.request(origin));
+    expect(error.code).toBe("auth");
+    expect(error.message).toContain("proxy");
+
+    const wrong = client({ env: { [name]: proxy.url.replace("//", "//me:wr0ng@") } });
+    expect(inspect(await failure(wrong.request(origin)), { depth: 9 })).not.toContain("wr0ng");
+  }
+});
+
+test("gives up on a proxy that does not answer", async () => {
+  const proxy = await serveRaw(() => {});
+  const http = client({ env: { https_proxy: proxy }, idleTimeout: 100 });
+  expect((await failure(http.request("https://127.0.0.1:9/"))).code).toBe("unavailable");
+});
+
+test("counts every request that is sent", async () => {
+  const operations: string[] = [];
+  const origin = await serve((request, response) => {
+    if (request.url === "/") response.writeHead(302, { location: "/x" }).end();
+    else response.end();
+  });
+  const http = client({ onRequest: (operation) => operations.push(operation) });
+  await (await http.request(origin, { operation: "list" })).discard();
+  await (await http.request(`${origin}/x`, { method: "HEAD" })).discard();
+  expect(operations).toEqual(["list", "list", "head"]);
+});
