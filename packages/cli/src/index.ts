@@ -1,1 +1,2 @@
-export {};
+export { resolveSources } from "./adapters.ts";
+export { parseDuration } from "./units.ts";

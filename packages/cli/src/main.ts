@@ -1,2 +1,144 @@
-#!/usr/bin/env node
-export {};
+/** The program from its arguments to its exit code. */
+import { readFile } from "node:fs/promises";
+import type { SyncEvent } from "@pannier/core";
+import {
+  credentialsFromEnvironment,
+  environmentSources,
+  secretsFromEnvironment,
+  terminalFromEnvironment,
+} from "./environment.ts";
+import { failureLine, oneLine, toFailure } from "./exit-code.ts";
+import type { Invocation } from "./invocation.ts";
+import { type Log, logEvent, makeLog, toJson } from "./log.ts";
+import { type CommandLine, parseCommandLine } from "./program.ts";
+import { makeProgress, NO_PROGRESS, type Progress } from "./progress.ts";
+import { makeRedact, type Redact } from "./redact.ts";
+import type { Output, World } from "./world.ts";
+
+/** @returns the exit code */
+export async function main(argv: readonly string[], world: World): Promise<number> {
+  const redact = makeRedact(
+    [...argv, ...environmentSources(world.env)],
+    secretsFromEnvironment(world.env),
+  );
+  let line: CommandLine | undefined;
+  try {
+    const { version } = JSON.parse(
+      await readFile(new URL("../package.json", import.meta.url), "utf8"),
+    ) as { version: string };
+    line = parseCommandLine(argv, world.env, version, world.stdout);
+    return line === undefined ? 0 : await runCommand(line, world, redact);
+  } catch (error) {
+    return fail(error, world, redact, line, argv.includes("--json"));
+  }
+}
+
+async function runCommand(line: CommandLine, world: World, redact: Redact): Promise<number> {
+  const { spec, args, settings } = line;
+  const progress = progressOn(world.stderr, line, world);
+  const log = makeLog({
+    output: world.stderr,
+    format: settings.logFormat ?? "text",
+    level: settings.logLevel ?? "info",
+    redact,
+    before: progress.clear,
+    timestamps: spec.name === "watch",
+  });
+  const ending = endOnSignal(world);
+  try {
+    return await (
+      await spec.load()
+    ).run({
+      args,
+      settings,
+      credentials: credentialsFromEnvironment(world.env, world.cwd),
+      world,
+      signal: ending.signal,
+      redact,
+      log,
+      onEvent: eventSink(progress, log),
+      clearProgress: progress.clear,
+      print: (text) => write(world.stdout, `${text}\n`),
+      printJson: (value) => write(world.stdout, `${toJson(value, redact)}\n`),
+    });
+  } catch (error) {
+    progress.stop();
+    if (ending.code() !== undefined && isAbort(error)) {
+      log("warn", "stopped by a signal; what was published before is untouched");
+      return ending.code() as number;
+    }
+    throw error;
+  } finally {
+    progress.stop();
+    ending.dispose();
+  }
+}
+
+function progressOn(output: Output, { settings }: CommandLine, world: World): Progress {
+  const { dumb, color } = terminalFromEnvironment(world.env);
+  if (output.isTTY !== true || dumb || settings.logFormat === "json") return NO_PROGRESS;
+  return makeProgress(output, color);
+}
+
+function eventSink(progress: Progress, log: Log): Invocation["onEvent"] {
+  return (event: SyncEvent) => {
+    progress.onEvent(event);
+    logEvent(log, event);
+  };
+}
+
+/** The shell's numbers for a program that a signal ended. */
+const CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNALS = Object.keys(CODES) as (keyof typeof CODES)[];
+
+/** The first signal asks for a clean end; after it they have their usual effect, so that a second one ends the process at once. */
+function endOnSignal({ signals }: World) {
+  const controller = new AbortController();
+  let code: number | undefined;
+  const dispose = () => {
+    for (const signal of SIGNALS) signals.off(signal, listener);
+  };
+  const listener = (signal: NodeJS.Signals) => {
+    code = CODES[signal as keyof typeof CODES];
+    dispose();
+    controller.abort();
+  };
+  for (const signal of SIGNALS) signals.on(signal, listener);
+  return { signal: controller.signal, code: () => code, dispose };
+}
+
+function isAbort(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error.name === "AbortError" || (error.cause !== undefined && isAbort(error.cause)))
+  );
+}
+
+function fail(
+  error: unknown,
+  world: World,
+  redact: Redact,
+  line: CommandLine | undefined,
+  json: boolean,
+): number {
+  const failure = toFailure(error);
+  if (json || line?.settings.json === true)
+    world.stdout.write(`${toJson({ error: failure }, redact)}\n`);
+  world.stderr.write(`pannier: ${redact(failureLine(failure, line?.spec.verb ?? "run"))}\n`);
+  if (failure.code === "bug") {
+    world.stderr.write(
+      `${redact(String((error as Error).stack))}\npannier: this is a bug in Pannier. Please report it, with the lines above\n`,
+    );
+  } else if (line?.settings.logLevel === "debug") {
+    for (let { cause } = error as Error; cause instanceof Error; { cause } = cause)
+      world.stderr.write(`pannier: debug: because: ${redact(oneLine(cause.message))}\n`);
+  }
+  return failure.exitCode;
+}
+
+function write(output: Output, text: string): Promise<void> {
+  return new Promise((done) => {
+    if (output.write(text)) done();
+    else output.once("drain", done);
+  });
+}

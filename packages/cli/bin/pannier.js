@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+// Plain JavaScript without static imports, so that a Node that is too old for the rest still gets to say so.
+const [major, minor] = process.versions.node.split(".").map(Number);
+
+if (major < 22 || (major === 22 && minor < 13)) {
+  await runOnNewerNode();
+} else if (process.argv.length === 3 && ["--version", "-V"].includes(process.argv[2])) {
+  const { readFileSync } = await import("node:fs");
+  const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  process.stdout.write(`${JSON.parse(manifest).version}\n`);
+} else {
+  await start();
+}
+
+async function start() {
+  // Compiled code is kept between runs (below the system's directory for temporary files): halves the start-up.
+  const { enableCompileCache } = await import("node:module");
+  enableCompileCache();
+  const program = new URL("../dist/bin.js", import.meta.url);
+  const { existsSync } = await import("node:fs");
+  if (existsSync(program)) return import(program.href);
+  process.stderr.write("pannier: the program is not built. Run npm run build first\n");
+  process.exitCode = 2;
+}
+
+/** A checkout has its own Node beside the dependencies, whatever the system's is. */
+async function runOnNewerNode() {
+  const { existsSync, realpathSync } = await import("node:fs");
+  const { dirname, join } = await import("node:path");
+  const { fileURLToPath } = await import("node:url");
+  const script = fileURLToPath(import.meta.url);
+  for (let folder = dirname(script); folder !== dirname(folder); folder = dirname(folder)) {
+    const node = join(folder, "node_modules", ".bin", "node");
+    if (existsSync(node) && realpathSync(node) !== process.execPath) return handOver(node, script);
+  }
+  process.stderr.write(
+    `pannier: Node ${process.versions.node} is too old: Pannier needs 22.13 or later. Install a current Node\n`,
+  );
+  process.exitCode = 2;
+}
+
+async function handOver(node, script) {
+  const { spawn } = await import("node:child_process");
+  const child = spawn(node, [script, ...process.argv.slice(2)], { stdio: "inherit" });
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"];
+  for (const signal of signals) process.on(signal, () => child.kill(signal));
+  child.on("exit", (code, signal) => {
+    for (const name of signals) process.removeAllListeners(name);
+    if (signal === null) process.exitCode = code;
+    else process.kill(process.pid, signal);
+  });
+}

@@ -1,0 +1,196 @@
+/** `pannier doctor`: a source tried step by step, so that the one that fails says what is wrong. */
+import { access, constants } from "node:fs/promises";
+import {
+  type Credentials,
+  describeSource,
+  type FileEntry,
+  SourceError,
+  type Source,
+  type SourceSpec,
+  UsageError,
+} from "@pannier/core";
+import { resolveSources } from "../adapters.ts";
+import { credentialVariables, oneSource, terminalFromEnvironment } from "../environment.ts";
+import { type Failure, failureLine, toFailure } from "../exit-code.ts";
+import type { Invocation } from "../invocation.ts";
+import { withSource, withTimeout } from "../open.ts";
+import { count, formatBytes, formatDuration } from "../units.ts";
+
+/** Milliseconds for the whole; somebody is waiting for the answer. */
+const TIMEOUT = 60_000;
+/** Entries looked at, and bytes read: enough to see that it works. */
+const ENOUGH_ENTRIES = 1000;
+const ENOUGH_BYTES = 64 * 1024;
+
+interface Step {
+  readonly step: "resolve" | "credentials" | "connect" | "list" | "read";
+  readonly ok: boolean;
+  readonly detail: string;
+  readonly milliseconds: number;
+}
+
+export async function run(invocation: Invocation): Promise<number> {
+  const { args, settings, world, print, printJson, redact } = invocation;
+  const text = oneSource(world.env, args[0]);
+  const signal = withTimeout(invocation.signal, settings.timeout ?? TIMEOUT);
+  const steps: Step[] = [];
+  const { color } = terminalFromEnvironment(world.env);
+  const paint = color && world.stdout.isTTY === true;
+
+  /** Runs one step and tells how it went; a failure ends the run after being told. */
+  const attempt = async <Result>(
+    step: Step["step"],
+    work: () => Promise<readonly [Result, string]>,
+  ): Promise<Result> => {
+    const start = performance.now();
+    const tell = async (ok: boolean, detail: string) => {
+      const milliseconds = Math.round(performance.now() - start);
+      steps.push({ step, ok, detail, milliseconds });
+      if (settings.json !== true)
+        await print(redact(toLine({ step, ok, detail, milliseconds }, paint)));
+    };
+    try {
+      const [result, detail] = await work();
+      await tell(true, detail);
+      return result;
+    } catch (error) {
+      invocation.signal.throwIfAborted();
+      const failure = toFailure(signal.aborted ? tooLong() : error);
+      if (failure.code === "bug") throw error;
+      await tell(false, failureLine(failure, ""));
+      throw new StepFailed(failure, error);
+    }
+  };
+
+  let spec: SourceSpec | undefined;
+  let failure: Failure | undefined;
+  try {
+    const chosen = await attempt("resolve", async () => {
+      const [found] = await resolveSources([text], { adapter: settings.adapter, cwd: world.cwd });
+      return [found as SourceSpec, describe(found as SourceSpec)];
+    });
+    spec = chosen;
+    await attempt("credentials", async () => [
+      undefined,
+      await credentialsUsed(chosen, invocation),
+    ]);
+    await withSource(chosen, invocation, async (source) => {
+      await attempt("connect", () => connect(source, signal));
+      const file = await attempt("list", () => listSome(source, signal));
+      if (file !== undefined) await attempt("read", () => readSome(source, file, signal));
+    }).catch((error: unknown) => {
+      // `open` itself may find the source to be impossible.
+      if (error instanceof StepFailed || toFailure(error).code === "bug") throw error;
+      return attempt("connect", () => Promise.reject(error as Error));
+    });
+  } catch (error) {
+    if (!(error instanceof StepFailed)) throw error;
+    failure = error.failure;
+  }
+  if (settings.json === true)
+    await printJson({
+      ok: failure === undefined,
+      source: spec === undefined ? undefined : describeSource(spec),
+      adapter: spec?.adapter.name,
+      steps,
+      error: failure,
+    });
+  return failure?.exitCode ?? 0;
+}
+
+class StepFailed extends Error {
+  readonly failure: Failure;
+  constructor(failure: Failure, cause: unknown) {
+    super(failure.message, { cause });
+    this.failure = failure;
+  }
+}
+
+function tooLong(): SourceError {
+  return new SourceError("unavailable", "it took too long", { hint: "allow more with --timeout" });
+}
+
+function toLine({ step, ok, detail, milliseconds }: Step, paint: boolean): string {
+  const mark = ok ? "✓" : "✗";
+  const painted = paint ? `\u001b[${ok ? 32 : 31}m${mark}\u001b[39m` : mark;
+  return `${painted} ${step.padEnd(11)}  ${detail}${milliseconds < 50 ? "" : `  (${formatDuration(milliseconds)})`}`;
+}
+
+function describe(spec: SourceSpec): string {
+  return `${describeSource(spec)} is for the ${spec.adapter.name} adapter`;
+}
+
+/** Says which credentials are there, never what they are. */
+async function credentialsUsed(
+  spec: SourceSpec,
+  { credentials, world }: Invocation,
+): Promise<string> {
+  await checkFiles(credentials);
+  const used = credentialVariables(world.env);
+  if (spec.location.password !== undefined) used.unshift("the password in the URL");
+  else if (spec.location.username !== undefined) used.unshift("the user name in the URL");
+  return used.length === 0
+    ? "none given: whatever this kind of source finds by itself"
+    : used.join(", ");
+}
+
+async function checkFiles(credentials: Credentials): Promise<void> {
+  const files = Object.entries(credentials).filter(
+    ([name, path]) => name.endsWith("File") && path !== undefined,
+  );
+  for (const [, path] of files as [string, string][]) {
+    await access(path, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
+      throw new UsageError(
+        `the credentials file ${path} cannot be read (${error.code})`,
+        "check its path and its mode",
+        { cause: error },
+      );
+    });
+  }
+}
+
+async function connect(source: Source, signal: AbortSignal): Promise<readonly [undefined, string]> {
+  const found = await source.probe(signal);
+  if (found === undefined)
+    return [undefined, "this source has no question that is cheaper than a listing"];
+  return [
+    undefined,
+    found.revision === undefined ? "it answers" : `it answers; its revision is ${found.revision}`,
+  ];
+}
+
+async function listSome(
+  source: Source,
+  signal: AbortSignal,
+): Promise<readonly [FileEntry | undefined, string]> {
+  let file: FileEntry | undefined;
+  let entries = 0;
+  const listing = await source.list(signal);
+  for await (const batch of listing.entries) {
+    signal.throwIfAborted();
+    entries += batch.length;
+    file ??= batch.find((entry): entry is FileEntry => entry.kind === "file");
+    if (entries >= ENOUGH_ENTRIES && file !== undefined) break;
+  }
+  const found =
+    entries < ENOUGH_ENTRIES
+      ? count(entries, "entry")
+      : `${entries.toLocaleString("en-US")} entries and maybe more`;
+  return [file, found];
+}
+
+async function readSome(
+  source: Source,
+  file: FileEntry,
+  signal: AbortSignal,
+): Promise<readonly [undefined, string]> {
+  const body = await source.read(file, { offset: 0, length: ENOUGH_BYTES }, signal);
+  let bytes = 0;
+  if (body instanceof Uint8Array) bytes = body.byteLength;
+  else
+    for await (const chunk of body) {
+      bytes += chunk.byteLength;
+      if (bytes >= ENOUGH_BYTES) break;
+    }
+  return [undefined, `${formatBytes(bytes)} of ${file.path}`];
+}

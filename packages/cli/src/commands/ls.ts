@@ -1,0 +1,54 @@
+/** `pannier ls`: the entries of a source, as they come. */
+import { describeSource, type Entry, makeFilter, MountSourceError } from "@pannier/core";
+import { resolveSources } from "../adapters.ts";
+import { oneSource } from "../environment.ts";
+import { oneLine } from "../exit-code.ts";
+import type { Invocation } from "../invocation.ts";
+import { withSource, withTimeout } from "../open.ts";
+
+export async function run(invocation: Invocation): Promise<number> {
+  const { args, settings, world, print, printJson } = invocation;
+  const [spec] = await resolveSources([oneSource(world.env, args[0])], {
+    adapter: settings.adapter,
+    cwd: world.cwd,
+  });
+  if (spec === undefined) return 0;
+  const signal = withTimeout(invocation.signal, settings.timeout);
+  const wanted = makeFilter(settings.include ?? [], settings.exclude ?? []);
+  try {
+    await withSource(spec, invocation, async (source) => {
+      const listing = await source.list(signal);
+      for await (const batch of listing.entries) {
+        signal.throwIfAborted();
+        for (const entry of batch) {
+          if (wanted?.(entry.path) === false) continue;
+          if (settings.json === true) await printJson(toRecord(entry));
+          else await print(toLine(entry));
+        }
+      }
+    });
+    return 0;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new MountSourceError(0, describeSource(spec), error as Error);
+  }
+}
+
+/** Names only what a user can use: no fingerprints or references, which mean nothing outside. */
+function toRecord(entry: Entry): unknown {
+  const { kind, path, mtime } = entry;
+  const time = mtime === undefined ? undefined : new Date(mtime).toISOString();
+  if (entry.kind === "symlink") return { kind, path, target: entry.target, mtime: time };
+  const mode = entry.mode === undefined ? undefined : `0${(entry.mode & 0o777).toString(8)}`;
+  return { kind, path, size: entry.size, mode, mtime: time, sha256: entry.sha256 };
+}
+
+function toLine(entry: Entry): string {
+  const size = entry.kind === "file" ? (entry.size?.toString() ?? "-") : "link";
+  const time =
+    entry.mtime === undefined
+      ? "-"
+      : new Date(entry.mtime).toISOString().slice(0, 19).replace("T", " ");
+  const arrow = entry.kind === "symlink" ? ` -> ${entry.target}` : "";
+  return `${size.padStart(12)}  ${time.padEnd(19)}  ${oneLine(entry.path + arrow)}`;
+}

@@ -1,0 +1,25 @@
+/** What a command is given to work with. */
+import type { Credentials, SyncEvent } from "@pannier/core";
+import type { Settings } from "./flags.ts";
+import type { Log } from "./log.ts";
+import type { Redact } from "./redact.ts";
+import type { World } from "./world.ts";
+
+export interface Invocation {
+  readonly args: readonly string[];
+  readonly settings: Settings;
+  readonly credentials: Credentials;
+  readonly world: World;
+  /** Aborted by the first signal that asks for an end. */
+  readonly signal: AbortSignal;
+  readonly redact: Redact;
+  readonly log: Log;
+  /** Shows an event as progress and in the log. */
+  readonly onEvent: (event: SyncEvent) => void;
+  /** Takes the progress off the screen. */
+  readonly clearProgress: () => void;
+  /** Writes a line of the result; waits where the reader is slow. */
+  readonly print: (line: string) => Promise<void>;
+  /** Writes a value of the result as one line of JSON. */
+  readonly printJson: (value: unknown) => Promise<void>;
+}

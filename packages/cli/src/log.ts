@@ -1,0 +1,88 @@
+/** The log, on standard error: one line a message. */
+import type { SyncEvent } from "@pannier/core";
+import { failureLine, oneLine, toFailure } from "./exit-code.ts";
+import type { Redact } from "./redact.ts";
+import { formatDuration } from "./units.ts";
+import type { Output } from "./world.ts";
+
+type Level = "debug" | "info" | "warn" | "error";
+export type Log = (
+  level: Level,
+  message: string,
+  fields?: Readonly<Record<string, unknown>>,
+) => void;
+
+const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
+
+/** JSON in one line, with every text in it redacted. */
+export function toJson(value: unknown, redact: Redact): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "string" ? redact(part) : part,
+  );
+}
+
+export interface LogInit {
+  readonly output: Output;
+  readonly format: "text" | "json";
+  readonly level: Level;
+  readonly redact: Redact;
+  /** Called before each line, to take the progress off the screen. */
+  readonly before?: () => void;
+  /** With the time of each line, as a log that is kept wants it. */
+  readonly timestamps: boolean;
+}
+
+export function makeLog(init: LogInit): Log {
+  const { output, format, redact } = init;
+  return (level, message, fields = {}) => {
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(init.level)) return;
+    init.before?.();
+    const time = new Date().toISOString();
+    if (format === "json") {
+      output.write(`${toJson({ time, level, msg: message, ...fields }, redact)}\n`);
+      return;
+    }
+    const prefix = init.timestamps ? `${time} ${level.padEnd(5)}` : `pannier: ${level}:`;
+    const extra = Object.entries(fields)
+      .filter(([, value]) => value !== undefined)
+      .map(
+        ([name, value]) =>
+          ` ${name}=${typeof value === "string" && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)}`,
+      )
+      .join("");
+    output.write(`${redact(oneLine(`${prefix} ${message}${extra}`))}\n`);
+  };
+}
+
+/** What of the engine's events belongs in a log. */
+export function logEvent(log: Log, event: SyncEvent): void {
+  switch (event.type) {
+    case "step":
+      return log("debug", event.step);
+    case "planned": {
+      const { added, changed, deleted, fetchFiles, fetchBytes } = event;
+      return log("debug", "planned", { added, changed, deleted, fetchFiles, fetchBytes });
+    }
+    case "retry":
+      return log(
+        "warn",
+        `${event.what} failed and is tried again in ${formatDuration(event.delay)}: ${event.error.message}`,
+        {
+          attempt: event.attempt,
+        },
+      );
+    case "warning":
+      return log("warn", event.message);
+    case "healed":
+      return log("warn", `put right: ${event.message}`);
+    case "failed":
+      return log("error", failureLine(toFailure(event.error), "follow"), {
+        failures: event.failures,
+        next: formatDuration(event.delay),
+      });
+    case "waiting":
+      return log("debug", `waiting ${formatDuration(event.delay)}`);
+    default:
+      return;
+  }
+}

@@ -1,0 +1,161 @@
+/** The commands and their help, and reading a command line by them. */
+import { UsageError } from "@pannier/core";
+import { Command, CommanderError, Option } from "commander";
+import type { Environment } from "./environment.ts";
+import { settingsFromEnvironment } from "./environment.ts";
+import { type Flag, FLAGS, type FlagName, parseFlag, type Settings } from "./flags.ts";
+import type { Invocation } from "./invocation.ts";
+import type { Output } from "./world.ts";
+
+interface CommandSpec {
+  readonly name: string;
+  /** As in the help text: `SOURCE... TARGET`. */
+  readonly arguments: string;
+  /** How many arguments there may be at most. */
+  readonly most: number;
+  readonly summary: string;
+  readonly details?: string;
+  readonly flags: readonly FlagName[];
+  readonly examples: readonly string[];
+  /** What a failure was in the way of, as in `cannot sync https://…`. */
+  readonly verb: string;
+  /** The code stays unloaded until the command is asked for. */
+  readonly load: () => Promise<{ readonly run: (invocation: Invocation) => Promise<number> }>;
+}
+
+const OUTPUT: readonly FlagName[] = ["json", "log-format", "log-level"];
+const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: "ls",
+    arguments: "SOURCE",
+    most: 1,
+    summary: "list the entries of a source",
+    details:
+      "Prints size, time and path of each entry, in the source's order; --json prints one object a line.",
+    flags: ["adapter", "include", "exclude", "timeout", ...OUTPUT],
+    examples: [
+      "pannier ls 'git+https://git.example.com/web/site.git?ref=v1.2'",
+      "pannier ls ./site --include '*.html' --json",
+    ],
+    verb: "list",
+    load: () => import("./commands/ls.ts"),
+  },
+  {
+    name: "adapters",
+    arguments: "",
+    most: 0,
+    summary: "list the adapters that are installed, their schemes and options",
+    flags: ["adapter", ...OUTPUT],
+    examples: ["pannier adapters"],
+    verb: "load",
+    load: () => import("./commands/adapters.ts"),
+  },
+  {
+    name: "doctor",
+    arguments: "SOURCE",
+    most: 1,
+    summary: "try a source step by step and say what is wrong with it",
+    details:
+      "Resolves it, finds the credentials, connects and signs in, lists and reads a little; writes nothing.",
+    flags: ["adapter", "timeout", ...OUTPUT],
+    examples: ["pannier doctor git+ssh://git@git.example.com/web/site.git"],
+    verb: "use",
+    load: () => import("./commands/doctor.ts"),
+  },
+];
+
+export interface CommandLine {
+  readonly spec: CommandSpec;
+  readonly args: readonly string[];
+  readonly settings: Settings;
+}
+
+/**
+ * Reads a command line; `undefined` where it only asked for help, which is then written.
+ *
+ * @throws UsageError
+ */
+export function parseCommandLine(
+  argv: readonly string[],
+  env: Environment,
+  version: string,
+  stdout: Output,
+): CommandLine | undefined {
+  let parsed: CommandLine | undefined;
+  const program = new Command("pannier")
+    .description(
+      "Keeps a directory equal to a source (a git repository, a web server, a directory) and makes\neach new revision visible all at once.",
+    )
+    .usage("COMMAND [FLAGS] [ARGUMENTS]")
+    .version(version)
+    .helpCommand("help [COMMAND]", "show the help of a command")
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: () => {} })
+    .configureHelp({ subcommandTerm: (command) => command.name(), sortOptions: false })
+    .addHelpText(
+      "after",
+      "\nEvery flag is also an environment variable: --max-bytes is PANNIER_MAX_BYTES.\nCredentials: PANNIER_USERNAME, PANNIER_PASSWORD_FILE, PANNIER_TOKEN_FILE, PANNIER_SSH_KEY_FILE, PANNIER_CA_FILE.",
+    );
+  for (const spec of COMMANDS) {
+    addCommand(program, spec, (args, given) => {
+      if (args.length > spec.most)
+        throw new UsageError(
+          `"${spec.name}" takes ${spec.most === 0 ? "no argument" : spec.most === 1 ? "one argument" : `${spec.most} arguments`}, not ${args.length}`,
+          `its form is: pannier ${spec.name} ${spec.arguments}`,
+        );
+      parsed = {
+        spec,
+        args,
+        settings: { ...settingsFromEnvironment(env, spec.flags, given), ...given },
+      };
+    });
+  }
+  try {
+    program.parse(argv, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return undefined;
+    throw toUsageError(error);
+  }
+  return parsed;
+}
+
+function addCommand(
+  program: Command,
+  spec: CommandSpec,
+  action: (args: string[], given: Settings) => void,
+): void {
+  const command = program
+    .command(`${spec.name} [arguments...]`)
+    .summary(spec.summary)
+    .description(
+      `${spec.summary.charAt(0).toUpperCase()}${spec.summary.slice(1)}.${spec.details === undefined ? "" : `\n\n${spec.details}`}`,
+    )
+    .usage(["[FLAGS]", spec.arguments].join(" ").trim())
+    .addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  ${line}\n`).join("")}`)
+    .configureHelp({ visibleArguments: () => [], sortOptions: false })
+    .action((args: string[], given: Settings) => action(args, given));
+  for (const name of spec.flags) command.addOption(makeOption(name));
+}
+
+function makeOption(name: FlagName): Option {
+  const flag: Flag = FLAGS[name];
+  if (flag.value === undefined) return new Option(`--${name}`, flag.description);
+  return new Option(`--${name} <${flag.value}>`, flag.description).argParser((text, before) => {
+    const value = parseFlag(`--${name}`, flag, text);
+    return flag.repeatable === true ? [...((before as unknown[] | undefined) ?? []), value] : value;
+  });
+}
+
+/** Commander's complaints, in our form. */
+function toUsageError(error: CommanderError): UsageError {
+  if (error.code === "commander.help")
+    return new UsageError("no command is given", "see pannier help");
+  const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n");
+  const near = /\(Did you mean (.*)\?\)/.exec(rest.join(" "))?.[1];
+  return new UsageError(
+    first.replaceAll("'", '"').replace(/ <.*> argument missing/, " needs a value"),
+    near === undefined ? "see pannier help" : `did you mean ${near}?`,
+    { cause: error },
+  );
+}

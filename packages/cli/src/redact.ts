@@ -1,0 +1,55 @@
+/**
+ * The net below the rule that no message holds a secret: what the program was given as one is taken out of every line
+ * before it is printed.
+ */
+
+export type Redact = (text: string) => string;
+
+/** Shorter ones would mangle ordinary words without hiding anything. */
+const SHORTEST = 4;
+
+/**
+ * @param sources sources as typed, which may hold passwords and signed queries
+ * @param secrets known secrets
+ */
+export function makeRedact(
+  sources: readonly string[],
+  secrets: readonly (string | undefined)[],
+): Redact {
+  const known = new Set<string>();
+  const add = (text: string | undefined) => {
+    for (const form of text === undefined
+      ? []
+      : [text, decoded(text), encodeURIComponent(decoded(text))])
+      if (form.length >= SHORTEST) known.add(form);
+  };
+  for (const secret of secrets) add(secret);
+  for (const source of sources) {
+    const [, user, password] = /^[^:/]+:\/\/([^/?#:@]*)(?::([^/?#]*))?@/.exec(source) ?? [];
+    add(password);
+    // A token is often given in the place of the user's name.
+    if (password === undefined) add(user === "git" ? undefined : user);
+    else if (user !== undefined)
+      add(Buffer.from(`${decoded(user)}:${decoded(password)}`).toString("base64"));
+  }
+  const longestFirst = [...known].toSorted((a, b) => b.length - a.length);
+  return (text) => {
+    let clean = text;
+    for (const secret of longestFirst) clean = clean.replaceAll(secret, "***");
+    return clean
+      .replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"']*@/gi, "$1***@")
+      .replace(/\b(basic|bearer|token)\s+[a-z0-9+/_.~-]{8,}=*/gi, "$1 ***")
+      .replace(
+        /([?&](?:x-amz-[a-z-]+|x-goog-[a-z-]+|sig|signature|token|access_token|key)=)[^&\s"']+/gi,
+        "$1***",
+      );
+  };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,184 @@
+/** The commands that look at a source, on an adapter that is not ours, and what a mistyped command line is told. */
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { EventEmitter } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { run } from "./run.ts";
+
+const SHELF = ["--adapter", "./shelf-adapter.ts"];
+const lines = (text: string) => text.trimEnd().split("\n");
+
+test("ls prints size, time and path, and nothing that moves a terminal's cursor", async () => {
+  const { code, stdout, stderr } = await run(["ls", "shelf://top/", ...SHELF]);
+  expect(stderr).toBe("");
+  expect(code).toBe(0);
+  expect(lines(stdout)).toEqual([
+    "           6  2020-09-13 12:26:40  a.txt",
+    "           6  -                    docs/b\ufffd[31m.md",
+    "        link  -                    latest -> a.txt",
+  ]);
+});
+
+test("ls --json prints an object a line, filtered", async () => {
+  const { stdout } = await run(["ls", "shelf://top/", "--json", "--exclude", "docs"], {
+    env: { PANNIER_ADAPTER: "./shelf-adapter.ts" },
+  });
+  expect(lines(stdout).map((line) => JSON.parse(line) as unknown)).toEqual([
+    { kind: "file", path: "a.txt", size: 6, mode: "0644", mtime: "2020-09-13T12:26:40.000Z" },
+    { kind: "symlink", path: "latest", target: "a.txt" },
+  ]);
+});
+
+test("ls leaves nothing in the directory for temporary files", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "pannier-test-"));
+  vi.stubEnv("TMPDIR", folder);
+  await run(["ls", "shelf://top/", ...SHELF]);
+  vi.unstubAllEnvs();
+  expect(await readdir(folder)).toEqual([]);
+  await rm(folder, { recursive: true });
+});
+
+test("doctor tells each step", async () => {
+  const { code, stdout } = await run(["doctor", "shelf://top/?color=green", ...SHELF], {
+    env: { PANNIER_USERNAME: "ann" },
+  });
+  expect(code).toBe(0);
+  expect(lines(stdout)).toEqual([
+    "✓ resolve      shelf://top/?color=green is for the shelf adapter",
+    "✓ credentials  PANNIER_USERNAME",
+    "✓ connect      it answers; its revision is r1",
+    "✓ list         3 entries",
+    "✓ read         6 B of a.txt",
+  ]);
+});
+
+test("doctor stops at the step that fails, with its exit code, and never shows the secret", async () => {
+  const { code, stdout, stderr } = await run(["doctor", "shelf://ann:hunter22@locked/", ...SHELF]);
+  expect(code).toBe(3);
+  expect(lines(stdout).slice(1)).toEqual([
+    "✓ credentials  the password in the URL",
+    "✗ connect      the shelf does not open with ***. Check PANNIER_PASSWORD",
+  ]);
+  expect(stderr).toBe("");
+});
+
+test("doctor --json", async () => {
+  const gone = await run(["doctor", "shelf://gone/", "--json", ...SHELF]);
+  expect(gone.code).toBe(4);
+  expect(JSON.parse(gone.stdout)).toMatchObject({
+    ok: false,
+    source: "shelf://gone/",
+    adapter: "shelf",
+    steps: [
+      { step: "resolve", ok: true },
+      { step: "credentials", ok: true },
+      { step: "connect", ok: true },
+      { step: "list", ok: true },
+      { step: "read", ok: false, detail: "a.txt is gone" },
+    ],
+    error: { code: "not-found", exitCode: 4, message: "a.txt is gone" },
+  });
+});
+
+test("doctor names a credentials file that cannot be read, and a source without files is fine", async () => {
+  const env = { PANNIER_TOKEN_FILE: "/nowhere/token" };
+  const { code, stdout } = await run(["doctor", "shelf://top/", ...SHELF], { env });
+  expect(code).toBe(2);
+  expect(stdout).toContain(
+    "✗ credentials  the credentials file /nowhere/token cannot be read (ENOENT)",
+  );
+  expect((await run(["doctor", "shelf://empty/", ...SHELF])).stdout).toContain("0 entries");
+});
+
+test("doctor gives up in time", async () => {
+  const { code, stdout } = await run(["doctor", "shelf://slow/", "--timeout", "50ms", ...SHELF]);
+  expect(code).toBe(5);
+  expect(stdout).toContain("✗ list         it took too long. Allow more with --timeout");
+});
+
+test("a signal ends a command with the shell's number for it", async () => {
+  const signals = new EventEmitter();
+  const running = run(["ls", "shelf://slow/", ...SHELF], { signals });
+  const waitForListener = () => signals.listenerCount("SIGTERM") > 0;
+  await expect.poll(waitForListener).toBe(true);
+  signals.emit("SIGTERM", "SIGTERM");
+  expect((await running).code).toBe(143);
+});
+
+test("a failure is one line on standard error, and an object with --json", async () => {
+  const source = "shelf://ann:hunter22@locked/";
+  const said = await run(["ls", "shelf://top/?colour=green", "--json", ...SHELF]);
+  expect(said.code).toBe(2);
+  expect(said.stderr).toBe(
+    'pannier: unknown option "colour" of a shelf source. Did you mean "color"?\n',
+  );
+  expect(JSON.parse(said.stdout)).toEqual({
+    error: {
+      code: "usage",
+      exitCode: 2,
+      message: 'unknown option "colour" of a shelf source',
+      hint: 'did you mean "color"?',
+    },
+  });
+  for (const level of ["debug", "info"]) {
+    const { stdout, stderr } = await run(["doctor", source, "--log-level", level, ...SHELF]);
+    expect(stdout + stderr).not.toContain("hunter22");
+  }
+});
+
+test("only a bug of ours shows where it happened", async () => {
+  const { code, stderr } = await run(["doctor", "shelf://broken/", ...SHELF]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^pannier: a mistake of the adapter\n.*TypeError[^]*Please report it/);
+});
+
+test.each([
+  [["synk"], 'unknown command "synk"'],
+  [["doctr", "a"], 'unknown command "doctr". Did you mean doctor?'],
+  [["ls", "a", "--inclde", "x"], 'unknown option "--inclde". Did you mean --include?'],
+  [["ls", "a", "b"], '"ls" takes one argument, not 2. Its form is: pannier ls SOURCE'],
+  [["ls"], "no source is given. Name it as SOURCE, or in PANNIER_SOURCE"],
+  [
+    ["ls", "a", "--timeout", "5"],
+    '--timeout: "5" is not a duration. Write 500ms, 60s, 5m or 1h30m',
+  ],
+  [["ls", "a", "--timeout"], 'option "--timeout <DURATION>" argument missing'],
+  [[], "no command is given. See pannier help"],
+  [["ls", "x", "--adapter", "no-such-adapter"], 'there is no adapter "no-such-adapter"'],
+  [["ls", "x", "--adapter", "./no-such-file.js"], 'there is no adapter "./no-such-file.js"'],
+  [["ls", "x", "--adapter", "./run.ts"], '"./run.ts" is no adapter'],
+])("%j", async (args, told) => {
+  const { code, stdout, stderr } = await run(args);
+  expect(stderr).toContain(`pannier: ${told}`);
+  expect(lines(stderr)).toHaveLength(1);
+  expect(stdout).toBe("");
+  expect(code).toBe(2);
+});
+
+test("help has the flags, their variables and examples", async () => {
+  const all = await run(["help"]);
+  expect(all.code).toBe(0);
+  expect(all.stdout).toContain("PANNIER_MAX_BYTES");
+  const one = await run(["help", "ls"]);
+  expect(one.code).toBe(0);
+  expect(one.stdout).toMatch(/Usage: pannier ls \[FLAGS\] SOURCE[^]*--include <GLOB>[^]*Examples:/);
+  expect((await run(["ls", "--help"])).stdout).toBe(one.stdout);
+  expect((await run(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+test("adapters shows schemes and options, those of a named adapter too", async () => {
+  const { stdout } = await run(["adapters", ...SHELF]);
+  expect(stdout).toContain(
+    [
+      "shelf  (./shelf-adapter.ts)  Things on a shelf.",
+      "  shelf://",
+      "    color=red|green  of the shelf (default: red)",
+      "    depth=N          how deep it is",
+    ].join("\n"),
+  );
+  const { adapters } = JSON.parse((await run(["adapters", "--json", ...SHELF])).stdout) as {
+    adapters: { name: string }[];
+  };
+  expect(adapters.at(-1)?.name).toBe("shelf");
+});

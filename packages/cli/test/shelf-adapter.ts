@@ -1,0 +1,51 @@
+/** An adapter of somebody else, as `--adapter` loads it from a path. Its URLs: `shelf://HOST/`, where HOST says what happens. */
+import { type Adapter, type Entry, SourceError } from "@pannier/core";
+
+const CONTENT = new TextEncoder().encode("hello\n");
+const ENTRIES: readonly Entry[] = [
+  { kind: "file", path: "a.txt", size: 6, mode: 0o644, mtime: 1_600_000_000_000, fingerprint: "1" },
+  { kind: "file", path: "docs/b\u001b[31m.md", size: 6, fingerprint: "2" },
+  { kind: "symlink", path: "latest", target: "a.txt" },
+];
+
+const OPTIONS = {
+  color: { type: "enum", values: ["red", "green"], default: "red", description: "of the shelf" },
+  depth: { type: "integer", description: "how deep it is" },
+} as const;
+
+const shelf: Adapter<typeof OPTIONS> = {
+  name: "shelf",
+  package: "./shelf-adapter.ts",
+  schemes: ["shelf"],
+  options: OPTIONS,
+  description: "Things on a shelf.",
+  async open({ host, password }, _options, context) {
+    return {
+      async probe() {
+        context.request("probe");
+        if (host === "locked")
+          throw new SourceError("auth", `the shelf does not open with ${password}`, {
+            hint: "check PANNIER_PASSWORD",
+          });
+        return { token: "1", revision: "r1" };
+      },
+      async list(signal) {
+        context.request("list");
+        await context.scratch();
+        if (host === "slow")
+          await new Promise((_, reject) => {
+            signal.addEventListener("abort", () => reject(signal.reason as Error));
+          });
+        if (host === "broken") throw new TypeError("a mistake of the adapter");
+        return { ordered: true, entries: host === "empty" ? [] : [ENTRIES] };
+      },
+      async read() {
+        if (host === "gone") throw new SourceError("not-found", "a.txt is gone");
+        return CONTENT;
+      },
+      async close() {},
+    };
+  },
+};
+
+export default shelf;
