@@ -1,0 +1,71 @@
+/** The smallest adapter that is whole: content in the memory of this process, by name: `memory://name/directory`. */
+import { type Adapter, decodedPath, type Entry, SourceError } from "@pannier/core";
+import type { StoreFile } from "@pannier/adapter-kit";
+
+/** What there is to be read, by name. */
+export const memory = new Map<string, ReadonlyMap<string, StoreFile & { version: number }>>();
+
+export const memoryAdapter: Adapter = {
+  name: "memory",
+  package: "pannier-adapter-memory",
+  schemes: ["memory"],
+  options: {},
+  description: "content in this process's memory",
+
+  async open(location, _options, context) {
+    const prefix = decodedPath(location).replace(/^\/*(.*?)\/*$/, (_, path) =>
+      path ? `${path}/` : "",
+    );
+    const files = () => {
+      context.request("list");
+      const found = memory.get(location.host);
+      if (found === undefined)
+        throw new SourceError("not-found", `there is no store "${location.host}"`);
+      return found;
+    };
+
+    return {
+      async probe(signal) {
+        signal.throwIfAborted();
+        return { token: [...files()].map(([path, file]) => `${path}:${file.version}`).join() };
+      },
+
+      async list(signal) {
+        signal.throwIfAborted();
+        const found = [...files()].filter(([path]) => path.startsWith(prefix));
+        return {
+          ordered: false,
+          entries: [
+            found.map(([whole, file]): Entry => {
+              const path = whole.slice(prefix.length);
+              if (file.kind === "symlink") return { kind: "symlink", path, target: file.target };
+              const { content, mode, version } = file;
+              return { kind: "file", path, size: content.length, mode, fingerprint: `v${version}` };
+            }),
+          ],
+        };
+      },
+
+      async read(entry, range, signal) {
+        signal.throwIfAborted();
+        const file = files().get(prefix + entry.path);
+        if (file?.kind !== "file") throw new SourceError("not-found", `${entry.path} is gone`);
+        if (`v${file.version}` !== entry.fingerprint) {
+          throw new SourceError("changed", `${entry.path} is another version`);
+        }
+        const { offset = 0, length = Infinity } = range ?? {};
+        return pieces(file.content.subarray(offset, offset + (length ?? Infinity)), signal);
+      },
+
+      async close() {},
+    };
+  },
+};
+
+/** A stream, as a network would give it. */
+async function* pieces(content: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < content.length; at += 65_536) {
+    signal.throwIfAborted();
+    yield content.subarray(at, at + 65_536);
+  }
+}
