@@ -161,7 +161,7 @@ export function changeChecks(check: Check, traits: AllTraits): void {
       const hint = hints.next();
       // Watching begins when the first hint is asked for, some time after; the engine lists once it has.
       const began = Date.now();
-      let hinted: IteratorResult<void> | void;
+      let hinted: IteratorResult<void> | void = undefined;
       for (let i = 0; hinted === undefined && Date.now() - began < 2000; i++) {
         await t.change(store, { [path]: `content ${Date.now()} ${i}` });
         hinted = await Promise.race([hint, sleep(500)]);
