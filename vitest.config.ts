@@ -30,7 +30,13 @@ export default defineConfig({
       {
         ...fromSources,
         extends: true,
-        test: { name: "real", include: ["test/real/**/*.test.ts"] },
+        test: {
+          name: "real",
+          include: ["test/real/**/*.test.ts"],
+          globalSetup: "test/real/servers/global-setup.ts",
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
       },
     ],
   },

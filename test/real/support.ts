@@ -1,0 +1,21 @@
+import { describe, inject, test } from "vitest";
+import type { Servers } from "./servers/start.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    servers: Servers;
+  }
+}
+
+const servers: Servers = inject("servers");
+
+/** A suite that needs a server; skipped by name where that is not installed. */
+export function describeWith<Name extends Exclude<keyof Servers, "missing">>(
+  name: Name,
+  title: string,
+  suite: (server: NonNullable<Servers[Name]>) => void,
+): void {
+  const server = servers[name];
+  if (server !== undefined) describe(title, () => suite(server));
+  else test.skip(title, { meta: { skipReason: servers.missing[name] ?? `no ${name}` } }, () => {});
+}
