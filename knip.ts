@@ -18,6 +18,8 @@ const config: KnipConfig = {
     ".": {
       // TEMPORARY: remove each one with its first use.
       ignoreDependencies: ["esbuild", "fast-check"],
+      // Of the system, for the real servers; skipped by name where absent.
+      ignoreBinaries: ["openssl", "ssh-keygen"],
     },
     // What the launcher starts from dist, and what a test loads by its path.
     "packages/cli": { entry: ["src/bin.ts", "test/shelf-adapter.ts"] },
