@@ -1,0 +1,217 @@
+/** One file from its source onto the volume: whole, checked, and with nothing left behind where that fails. */
+import { createHash, type Hash } from "node:crypto";
+import { quotePath } from "../snapshot/path.ts";
+import type { FileEntry } from "../source/contract.ts";
+import { SourceError } from "../source/errors.ts";
+import {
+  checkLimit,
+  type FetchedFile,
+  type FetchOptions,
+  isExpected,
+  wrongChecksum,
+} from "./fetch-options.ts";
+import { forEachConcurrent } from "./limiter.ts";
+import { adoptFile, cloneFile } from "./local-file.ts";
+import {
+  asNoRoom,
+  closeFile,
+  createFile,
+  discardFile,
+  finishFile,
+  hashFile,
+  truncateFile,
+  writeAll,
+} from "./output.ts";
+import { receive } from "./receive.ts";
+import { retry } from "./retry.ts";
+
+/** From this size on, and where ranges are cheap, a file is fetched in parts side by side. */
+const PARALLEL_FROM = 64 * 1024 * 1024;
+const PART_SIZE = 16 * 1024 * 1024;
+/** Parts of one file under way at once, so that one large file does not starve the small ones. */
+const PARTS_AT_ONCE = 8;
+
+/**
+ * Fetches one file. What has been created is removed again if anything fails.
+ *
+ * @throws SourceError as the source threw it once tries are used up; `changed` where the file is longer than listed;
+ *   `invalid` where it exceeds `maxFileBytes` or twice did not have the checksum its source vouches for
+ * @throws NoRoomError on ENOSPC, EDQUOT and EFBIG
+ * @throws Error EEXIST where the destination exists; other errors of the file system as they are
+ */
+export async function fetchFile(options: FetchOptions): Promise<FetchedFile> {
+  options.signal.throwIfAborted();
+  checkLimit(options, options.entry.size ?? 0);
+  try {
+    const local = options.source.localPath?.(options.entry);
+    if (local !== undefined) {
+      const done = await (local.disposable ? adoptFile : cloneFile)(local, options);
+      if (done !== undefined) return done;
+    }
+    return await fetchContent(options);
+  } catch (error) {
+    throw asNoRoom(error, options.entry.path);
+  }
+}
+
+/** The file while it is being written. */
+interface Output {
+  /** `undefined` before the first byte came, so that a read that fails at once touches nothing. */
+  fd: number | undefined;
+  created: boolean;
+  /** Bytes written, from the start on. */
+  size: number;
+  hash: Hash;
+}
+
+async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
+  const { entry } = options;
+  const output: Output = { fd: undefined, created: false, size: 0, hash: createHash("sha256") };
+  try {
+    let sha256 = await fetchOnce(options, output);
+    if (!isExpected(entry, sha256)) {
+      // Once more: a fault on the way, or in a resumed read, is gone the second time.
+      await startOver(output);
+      sha256 = await fetchOnce(options, output);
+      if (!isExpected(entry, sha256)) throw wrongChecksum(entry, sha256);
+    }
+    options.signal.throwIfAborted();
+    const fd = await opened(options, output);
+    const facts = await finishFile(fd, options);
+    output.fd = undefined;
+    // NFS tells only here that there was no room.
+    await closeFile(fd);
+    return { size: output.size, sha256, ...facts };
+  } catch (error) {
+    if (output.fd !== undefined) await closeFile(output.fd).catch(() => {});
+    if (output.created) await discardFile(options.destination);
+    throw error;
+  }
+}
+
+async function fetchOnce(options: FetchOptions, output: Output): Promise<string> {
+  const { size } = options.entry;
+  const inParts =
+    size !== undefined &&
+    size >= PARALLEL_FROM &&
+    options.source.ranges === true &&
+    options.limiter.max > 1;
+  await (inParts ? fetchParts(options, output, size) : fetchStream(options, output));
+  return output.hash.digest("hex");
+}
+
+async function startOver(output: Output): Promise<void> {
+  if (output.fd !== undefined) await truncateFile(output.fd, 0);
+  output.size = 0;
+  output.hash = createHash("sha256");
+}
+
+async function opened(options: FetchOptions, output: Output): Promise<number> {
+  if (output.fd === undefined) {
+    output.fd = await createFile(options.destination, options.mode);
+    output.created = true;
+  }
+  return output.fd;
+}
+
+/** From the first byte to the last; after a cut, on from where it broke off if the source can. */
+async function fetchStream(options: FetchOptions, output: Output): Promise<void> {
+  const { entry, source } = options;
+  await retryRead(options, async () => {
+    if (output.size > 0 && source.ranges !== true) await startOver(output);
+    // Everything came, and the stream broke on its last step.
+    if (output.size > 0 && output.size === entry.size) return;
+    const range = output.size > 0 ? { offset: output.size } : undefined;
+    await receive({ ...options, range }, async (chunk) => {
+      const size = output.size + chunk.length;
+      options.onBytes?.(chunk.length);
+      checkLimit(options, size);
+      if (entry.size !== undefined && size > entry.size) {
+        throw new SourceError(
+          "changed",
+          `${quotePath(entry.path)} is longer than the ${entry.size} bytes listed`,
+        );
+      }
+      // An adapter may reuse the chunk's memory, so nothing is asked for before this one is written.
+      const writing = writeAll(await opened(options, output), chunk, output.size);
+      output.hash.update(chunk);
+      await writing;
+      output.size = size;
+      await options.bandwidth?.take(chunk.length, options.signal);
+    });
+    if (entry.size !== undefined && output.size < entry.size) throw cutShort(entry, output.size);
+  });
+}
+
+/** Side by side into a file of the final size; hashed by reading back, in order, while later parts still come. */
+async function fetchParts(options: FetchOptions, output: Output, size: number): Promise<void> {
+  const fd = await opened(options, output);
+  await truncateFile(fd, size);
+  const complete = new Set<number>();
+  let hashed = 0;
+  let hashing: Promise<unknown> = Promise.resolve();
+  const worker = async (offset: number, signal: AbortSignal) => {
+    const length = Math.min(PART_SIZE, size - offset);
+    await fetchPart({ ...options, signal }, fd, offset, length);
+    complete.add(offset);
+    while (complete.delete(hashed)) {
+      const start = hashed;
+      hashed = Math.min(size, start + PART_SIZE);
+      const end = hashed;
+      hashing = hashing.then(() => hashFile(fd, output.hash, start, end, signal));
+      // Looked at below; a failure before that must not count as unhandled.
+      hashing.catch(() => {});
+    }
+  };
+  const atOnce = Math.min(PARTS_AT_ONCE, options.limiter.max);
+  try {
+    await forEachConcurrent(partOffsets(size), atOnce, worker, options.signal);
+  } catch (error) {
+    await hashing.catch(() => {});
+    throw error;
+  }
+  await hashing;
+  output.size = size;
+}
+
+function* partOffsets(size: number): Generator<number> {
+  for (let offset = 0; offset < size; offset += PART_SIZE) yield offset;
+}
+
+async function fetchPart(
+  options: FetchOptions,
+  fd: number,
+  offset: number,
+  length: number,
+): Promise<void> {
+  const { entry } = options;
+  let done = 0;
+  await retryRead(options, async () => {
+    if (done === length) return;
+    const range = { offset: offset + done, length: length - done };
+    await receive({ ...options, range }, async (chunk) => {
+      options.onBytes?.(chunk.length);
+      if (done + chunk.length > length) {
+        throw new SourceError(
+          "invalid",
+          `reading ${quotePath(entry.path)} gave more than the ${range.length} bytes asked for at ${range.offset}`,
+        );
+      }
+      await writeAll(fd, chunk, offset + done);
+      done += chunk.length;
+      await options.bandwidth?.take(chunk.length, options.signal);
+    });
+    if (done < length) throw cutShort(entry, offset + done);
+  });
+}
+
+function retryRead(options: FetchOptions, read: () => Promise<void>): Promise<void> {
+  return retry(() => options.limiter.run(read, options.signal), options);
+}
+
+function cutShort(entry: FileEntry, size: number): SourceError {
+  return new SourceError(
+    "unavailable",
+    `reading ${quotePath(entry.path)} was cut short at ${size} of ${entry.size} bytes`,
+  );
+}

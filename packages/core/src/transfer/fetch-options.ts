@@ -1,0 +1,56 @@
+/** What fetching a file takes and gives, and the checks that every way of fetching shares. */
+import { quotePath } from "../snapshot/path.ts";
+import type { FileEntry, Limits, Source } from "../source/contract.ts";
+import { SourceError } from "../source/errors.ts";
+import type { Bandwidth } from "./bandwidth.ts";
+import type { Limiter } from "./limiter.ts";
+import type { Attributes, DiskFacts } from "./output.ts";
+
+export interface FetchOptions extends Attributes {
+  readonly source: Source;
+  readonly entry: FileEntry;
+  /** Absolute path of the file to create (may lead through `/proc/self/fd`). Must not exist. */
+  readonly destination: string;
+  readonly limits: Pick<Limits, "maxFileBytes">;
+  /** Milliseconds without a byte after which a read is given up. */
+  readonly idleTimeout: number;
+  /** Tries in all of one request. */
+  readonly attempts: number;
+  /** Gives each request its turn; the caller must not hold one. */
+  readonly limiter: Limiter;
+  readonly bandwidth?: Bandwidth | undefined;
+  /** Told of bytes as they come, those of repeated tries included. */
+  readonly onBytes?: ((count: number) => void) | undefined;
+  /** As in {@link RetryOptions.onRetry}. */
+  readonly onRetry?: ((error: SourceError, attempt: number, delay: number) => void) | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** A file that was fetched. */
+export interface FetchedFile extends DiskFacts {
+  readonly size: number;
+  /** Of the content, in hex. */
+  readonly sha256: string;
+}
+
+/** Refuses a file of `size` bytes, or one that has come so far. */
+export function checkLimit({ entry, limits }: FetchOptions, size: number): void {
+  if (size <= limits.maxFileBytes) return;
+  throw new SourceError(
+    "invalid",
+    `${quotePath(entry.path)} has more than the ${limits.maxFileBytes} bytes allowed for one file`,
+    { hint: "raise --max-file-bytes, or exclude it" },
+  );
+}
+
+export function isExpected(entry: FileEntry, sha256: string): boolean {
+  return entry.sha256 === undefined || entry.sha256.toLowerCase() === sha256;
+}
+
+export function wrongChecksum(entry: FileEntry, sha256: string): SourceError {
+  return new SourceError(
+    "invalid",
+    `${quotePath(entry.path)} has the SHA-256 ${sha256}, but its source says ${entry.sha256}`,
+    { hint: "the content was damaged, or replaced without its checksum" },
+  );
+}

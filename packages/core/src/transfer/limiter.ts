@@ -1,0 +1,140 @@
+/** How much is done at once: few enough for the source, and for this machine. */
+import { SourceError } from "../source/errors.ts";
+
+/** Bounds the requests under way at a source, and gives way when it asks for fewer. */
+export interface Limiter {
+  /** The most that ever run at once. */
+  readonly max: number;
+  /** How many may run at once now: between 1 and {@link Limiter.max}. */
+  readonly limit: number;
+  /**
+   * Runs `work` when its turn comes, first come first served. Rejects with the signal's reason if that is aborted while
+   * waiting; work that runs is its own to abort.
+   */
+  run<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
+}
+
+/**
+ * Additive increase, multiplicative decrease: a `throttled` failure halves the limit, and as many successes as the limit
+ * allows at once raise it by one. Failures of requests that began before the limit was last lowered do not lower it
+ * again, nor do their successes raise it: they tell of the time before.
+ */
+export function createLimiter(max: number): Limiter {
+  const waiting = new Set<() => void>();
+  let limit = max;
+  let running = 0;
+  let successes = 0;
+  let lowered = 0;
+
+  function startWaiting(): void {
+    for (const start of waiting) {
+      if (running >= limit) return;
+      waiting.delete(start);
+      running++;
+      start();
+    }
+  }
+
+  function turn(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        waiting.delete(start);
+        reject(signal.reason);
+      };
+      const start = () => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      waiting.add(start);
+    });
+  }
+
+  return {
+    max,
+    get limit() {
+      return limit;
+    },
+    async run(work, signal) {
+      signal.throwIfAborted();
+      if (running < limit) running++;
+      else await turn(signal);
+      const began = lowered;
+      try {
+        const result = await work();
+        if (limit < max && began === lowered && ++successes >= limit) {
+          successes = 0;
+          limit++;
+        }
+        return result;
+      } catch (error) {
+        if (error instanceof SourceError && error.code === "throttled" && began === lowered) {
+          limit = Math.max(1, Math.floor(limit / 2));
+          successes = 0;
+          lowered++;
+        }
+        throw error;
+      } finally {
+        running--;
+        startWaiting();
+      }
+    },
+  };
+}
+
+/**
+ * Calls `worker` for each item, at most `max` at once, and never takes more items than that ahead of the work. The first
+ * failure aborts the other workers' signal and is thrown once all have ended: nothing runs on behind the caller's back.
+ *
+ * Items that wait for a {@link Limiter} inside the worker must not hold one of its turns already.
+ *
+ * @throws the first failure, or the signal's reason
+ */
+export async function forEachConcurrent<Item>(
+  items: AsyncIterable<Item> | Iterable<Item>,
+  max: number,
+  worker: (item: Item, signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  // Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476).
+  const inner = new AbortController();
+  const onAbort = () => inner.abort(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+
+  let running = 0;
+  let onEnd: (() => void) | undefined;
+  const fewerThan = (limit: number) =>
+    new Promise<void>((resolve) => {
+      onEnd = () => {
+        if (running < limit) resolve();
+      };
+      onEnd();
+    });
+  const start = async (item: Item) => {
+    running++;
+    try {
+      await worker(item, inner.signal);
+    } catch (error) {
+      inner.abort(error);
+    } finally {
+      running--;
+      onEnd?.();
+    }
+  };
+
+  try {
+    for await (const item of items) {
+      if (inner.signal.aborted) break;
+      void start(item);
+      await fewerThan(max);
+      if (inner.signal.aborted) break;
+    }
+  } catch (error) {
+    inner.abort(error);
+  }
+  await fewerThan(1);
+  signal.removeEventListener("abort", onAbort);
+  // The first abort's reason stays: it is the first failure.
+  inner.signal.throwIfAborted();
+}

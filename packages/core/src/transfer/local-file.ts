@@ -1,0 +1,161 @@
+/** Content that is a file on this machine already: moved, or cloned where the file system shares blocks. */
+import { createHash } from "node:crypto";
+import { constants, copyFile, rename } from "node:fs";
+import { promisify } from "node:util";
+import { quotePath } from "../snapshot/path.ts";
+import type { LocalFile } from "../source/contract.ts";
+import { SourceError } from "../source/errors.ts";
+import {
+  checkLimit,
+  type FetchedFile,
+  type FetchOptions,
+  isExpected,
+  wrongChecksum,
+} from "./fetch-options.ts";
+import {
+  type Attributes,
+  closeFile,
+  discardFile,
+  errorCode,
+  finishFile,
+  hashFile,
+  openFile,
+  statFile,
+} from "./output.ts";
+
+/**
+ * Smaller files are read, not cloned, and a file system that cannot clone gets no kernel copy either. The checksum takes
+ * every byte through memory anyway, and hashing while writing beats copying and then reading back: 10,000 files of 1–17 KB
+ * on tmpfs in 0.49 against 0.86 s, 512 MiB in 0.48 against 0.76–1.37 s.
+ */
+const CLONE_FROM = 1024 * 1024;
+
+const copy = promisify(copyFile);
+const move = promisify(rename);
+
+/**
+ * Moves a file that was made for the engine into place. Its checksum is that of the entry, where there is one: the adapter
+ * took it while it wrote the file.
+ *
+ * @returns `undefined`, and nothing done, where the content has to be read instead
+ */
+export async function adoptFile(
+  local: LocalFile,
+  options: FetchOptions,
+): Promise<FetchedFile | undefined> {
+  const found = await openRegular(local.path);
+  if (found === undefined) return undefined;
+  // A file with a second name would stay reachable, and writable, through it.
+  if (found.links > 1 || !(await moved(local.path, options.destination))) {
+    await closeFile(found.fd);
+    return undefined;
+  }
+  const attributes = { ...options, mtime: options.mtime ?? Date.now() };
+  return settle(found, local, options, attributes, options.entry.sha256);
+}
+
+/**
+ * Clones a file (FICLONE: Btrfs, XFS and others share the blocks of the two until one is written). Never a hardlink: what
+ * then happens to the source must not happen to the tree.
+ *
+ * @returns as {@link adoptFile}
+ */
+export async function cloneFile(
+  local: LocalFile,
+  options: FetchOptions,
+): Promise<FetchedFile | undefined> {
+  if ((options.entry.size ?? 0) < CLONE_FROM) return undefined;
+  const source = await openRegular(local.path);
+  if (source === undefined) return undefined;
+  try {
+    // The copy has the source's mode for a moment: it must not be set-user-id in it.
+    if (source.special) return undefined;
+    // Through the descriptor: the path might lead elsewhere by now.
+    const { COPYFILE_EXCL, COPYFILE_FICLONE_FORCE } = constants;
+    const flags = COPYFILE_EXCL | COPYFILE_FICLONE_FORCE;
+    await copy(`/proc/self/fd/${source.fd}`, options.destination, flags);
+  } catch (error) {
+    if (["EEXIST", "ENOSPC", "EDQUOT"].includes(errorCode(error) ?? "")) throw error;
+    return undefined;
+  } finally {
+    await closeFile(source.fd);
+  }
+  const clone = await openRegular(options.destination);
+  if (clone === undefined) {
+    await discardFile(options.destination);
+    return undefined;
+  }
+  return settle(clone, local, options, options, undefined);
+}
+
+interface OpenedFile {
+  readonly fd: number;
+  readonly size: number;
+  readonly links: number;
+  /** Set-user-id, set-group-id or sticky. */
+  readonly special: boolean;
+}
+
+/** Opens a regular file for reading; `undefined` for anything else, of which the adapter's own `read` can say what is wrong. */
+async function openRegular(path: string): Promise<OpenedFile | undefined> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  let fd: number;
+  try {
+    // Not blocking: a FIFO in the place of the file would otherwise hang here.
+    fd = await openFile(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return undefined;
+  }
+  const stats = await statFile(fd);
+  if (!stats.isFile()) {
+    await closeFile(fd);
+    return undefined;
+  }
+  return { fd, size: stats.size, links: stats.nlink, special: (stats.mode & 0o7000) !== 0 };
+}
+
+async function moved(from: string, to: string): Promise<boolean> {
+  try {
+    await move(from, to);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "EXDEV") return false;
+    throw error;
+  }
+}
+
+/** Checks and finishes the file at the destination, or removes it. */
+async function settle(
+  { fd, size }: OpenedFile,
+  local: LocalFile,
+  options: FetchOptions,
+  attributes: Attributes,
+  trusted: string | undefined,
+): Promise<FetchedFile> {
+  const { entry, signal } = options;
+  let open = true;
+  try {
+    checkLimit(options, size);
+    const hash = createHash("sha256");
+    if (trusted === undefined) await hashFile(fd, hash, 0, size, signal);
+    const sha256 = trusted?.toLowerCase() ?? hash.digest("hex");
+    await local.check();
+    if (size !== (entry.size ?? size)) {
+      throw new SourceError(
+        "changed",
+        `${quotePath(entry.path)} has ${size} bytes, not the ${entry.size} listed`,
+      );
+    }
+    if (!isExpected(entry, sha256)) throw wrongChecksum(entry, sha256);
+    signal.throwIfAborted();
+    const facts = await finishFile(fd, attributes);
+    open = false;
+    await closeFile(fd);
+    options.onBytes?.(size);
+    return { size, sha256, ...facts };
+  } catch (error) {
+    if (open) await closeFile(fd).catch(() => {});
+    await discardFile(options.destination);
+    throw error;
+  }
+}

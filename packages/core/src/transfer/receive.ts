@@ -1,0 +1,134 @@
+/** Reading a body from a source, watched: a source that falls silent is given up. */
+import type { ByteRange, FileEntry, Source } from "../source/contract.ts";
+import { SourceError } from "../source/errors.ts";
+import { quotePath } from "../snapshot/path.ts";
+import { LONGEST_TIMER } from "./sleep.ts";
+
+/** How long a stream that was given up may take to free what it holds, in milliseconds. */
+const GRACE = 1000;
+
+export interface ReceiveOptions {
+  readonly source: Source;
+  readonly entry: FileEntry;
+  readonly range: ByteRange | undefined;
+  /** Milliseconds without a byte after which the source counts as stalled. Time that `onChunk` takes does not count. */
+  readonly idleTimeout: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Reads once and passes on what comes; the next chunk is asked for when `onChunk` is done with this one.
+ *
+ * @throws SourceError `unavailable` when no byte came for `idleTimeout`; the signal's reason at once when aborted, even
+ *   where the adapter does not listen to its signal
+ */
+export async function receive(
+  options: ReceiveOptions,
+  onChunk: (chunk: Uint8Array) => Promise<void>,
+): Promise<void> {
+  options.signal.throwIfAborted();
+  const watch = createWatchdog(options);
+  let stream: AsyncIterator<Uint8Array> | undefined;
+  try {
+    const reading = options.source.read(options.entry, options.range, watch.signal);
+    const body = await watch.wait(reading, (late) => {
+      if (!(late instanceof Uint8Array)) void free(late[Symbol.asyncIterator]());
+    });
+    if (body instanceof Uint8Array) {
+      if (body.length > 0) await onChunk(body);
+      return;
+    }
+    stream = body[Symbol.asyncIterator]();
+    for (;;) {
+      const { done, value } = await watch.wait(stream.next());
+      if (done === true) {
+        stream = undefined;
+        return;
+      }
+      if (value.length > 0) await onChunk(value);
+    }
+  } finally {
+    watch.close();
+    if (stream !== undefined) await atMost(GRACE, free(stream));
+  }
+}
+
+/** Lets a stream go; how it takes that is no longer of interest. */
+async function free(stream: AsyncIterator<unknown>): Promise<void> {
+  try {
+    await stream.return?.();
+  } catch {
+    // It is gone either way.
+  }
+}
+
+function atMost(milliseconds: number, work: Promise<void>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    void work.finally(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+interface Watchdog {
+  /** For the adapter: aborted when the caller's signal is, or on a stall. */
+  readonly signal: AbortSignal;
+  /** Waits for one sign of life. `onLate` gets what comes after waiting was given up. */
+  wait<Result>(work: Promise<Result>, onLate?: (result: Result) => void): Promise<Result>;
+  close(): void;
+}
+
+/** One timer and one listener for each read, not for each chunk. */
+function createWatchdog({ signal, idleTimeout, entry }: ReceiveOptions): Watchdog {
+  const inner = new AbortController();
+  let giveUp: ((reason: unknown) => void) | undefined;
+  const stop = (reason: unknown) => {
+    // First: what the adapter makes of its aborted signal must not be taken for the reason.
+    giveUp?.(reason);
+    inner.abort(reason);
+  };
+  const onAbort = () => stop(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  const timer = setTimeout(
+    () => {
+      if (giveUp === undefined) return;
+      stop(
+        new SourceError(
+          "unavailable",
+          `reading ${quotePath(entry.path)} stalled: no byte for ${idleTimeout / 1000} s`,
+        ),
+      );
+    },
+    Math.min(idleTimeout, LONGEST_TIMER),
+  );
+  return {
+    signal: inner.signal,
+    wait(work, onLate) {
+      return new Promise((resolve, reject) => {
+        if (inner.signal.aborted) {
+          reject(inner.signal.reason);
+        } else {
+          timer.refresh();
+          giveUp = reject;
+        }
+        work.then(
+          (result) => {
+            giveUp = undefined;
+            if (inner.signal.aborted) onLate?.(result);
+            return resolve(result);
+          },
+          (error: unknown) => {
+            giveUp = undefined;
+            reject(error);
+          },
+        );
+      });
+    },
+    close() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+    },
+  };
+}
