@@ -1,9 +1,9 @@
 /** The smallest adapter that is whole: content in the memory of this process, by name: `memory://name/directory`. */
 import { type Adapter, decodedPath, type Entry, SourceError } from "@pannier/core";
-import type { StoreFile } from "@pannier/adapter-kit";
+import type { Store, StoreFile, StoreFiles } from "@pannier/adapter-kit";
 
 /** What there is to be read, by name. */
-export const memory = new Map<string, ReadonlyMap<string, StoreFile & { version: number }>>();
+const memory = new Map<string, ReadonlyMap<string, StoreFile & { version: number }>>();
 
 export const memoryAdapter: Adapter = {
   name: "memory",
@@ -68,4 +68,25 @@ async function* pieces(content: Uint8Array, signal: AbortSignal): AsyncGenerator
     signal.throwIfAborted();
     yield content.subarray(at, at + 65_536);
   }
+}
+
+let versions = 0;
+
+/** The harness's part: a store that the suite fills and changes. */
+export async function memoryStore(files: StoreFiles): Promise<Store> {
+  const name = `store-${++versions}`;
+  const change = async (changes: StoreFiles) => {
+    const next = new Map(memory.get(name));
+    for (const [path, file] of changes) {
+      if (file === undefined) next.delete(path);
+      else next.set(path, { ...file, version: ++versions });
+    }
+    memory.set(name, next);
+  };
+  await change(files);
+  return {
+    source: ({ directory = "" }) => ({ url: `memory://${name}/${encodeURIComponent(directory)}` }),
+    change,
+    close: async () => void memory.delete(name),
+  };
 }

@@ -11,7 +11,7 @@ const CONTENT = noise(3 << 20, 5);
 /** In the middle of the content, whatever surrounds it. */
 const MIDDLE = 1 << 20;
 /** Milliseconds of silence after which a source gives up, and what it may take on top on a busy machine. */
-const IDLE = 700;
+const IDLE = 400;
 const SLACK = 4000;
 
 export function faultChecks(check: Check, traits: AllTraits): void {
@@ -116,10 +116,10 @@ export function faultChecks(check: Check, traits: AllTraits): void {
   when(traits.network !== "none", check)(
     "a slow server is waited for as long as it shows signs of life",
     async (t) => {
-      const content = noise(150_000, 9);
+      const content = noise(60_000, 9);
       const { source, proxy } = await t.proxied({ file: content }, { idleTimeout: IDLE });
       const entry = (await listAll(source)).file("file");
-      await proxy.set({ bytesPerSecond: 80_000 });
+      await proxy.set({ bytesPerSecond: 60_000 });
       t.expect((await readAll(source, entry)).equals(content)).toBe(true);
     },
   );

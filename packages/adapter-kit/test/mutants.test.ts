@@ -1,0 +1,255 @@
+/** Adapters that are wrong in one way each: the suite must find each of them out, by the test that is meant for it. */
+import {
+  type Adapter,
+  type Entry,
+  type Listing,
+  type Source,
+  type SourceContext,
+  SourceError,
+} from "@pannier/core";
+import { describeAdapter, type Harness } from "@pannier/adapter-kit";
+import { describe, expect, test } from "vitest";
+import { memoryAdapter, memoryStore } from "./memory-adapter.ts";
+import { tinyHttpAdapter, tinyHttpHarness } from "./tiny-http-adapter.ts";
+
+type Mutation = (source: Source, context: SourceContext) => Partial<Source>;
+
+const never = new AbortController().signal;
+
+/** Changes each entry of a listing, or drops it. */
+const eachEntry =
+  (
+    replace: (entry: Entry, index: number) => Entry | undefined,
+    more: Partial<Listing> = {},
+  ): Mutation =>
+  (source) => ({
+    async list(signal) {
+      const listing = await source.list(signal);
+      const entries: Entry[] = [];
+      for await (const batch of listing.entries) entries.push(...batch);
+      return {
+        ...listing,
+        entries: [entries.flatMap((entry, i) => replace(entry, i) ?? [])],
+        ...more,
+      };
+    },
+  });
+
+const fingerprint = (make: () => string) =>
+  eachEntry((entry) => (entry.kind === "file" ? { ...entry, fingerprint: make() } : entry));
+
+/** The version that is there now, whatever was asked for. */
+const readLatest: Mutation = (source) => ({
+  async read(entry, range, signal) {
+    for await (const batch of (await source.list(signal)).entries) {
+      const now = batch.find(({ path }) => path === entry.path);
+      if (now?.kind === "file") return source.read(now, range, signal);
+    }
+    throw new SourceError("not-found", "gone");
+  },
+});
+
+const inMemory: [what: string, finding: string, mutation: Mutation][] = [
+  [
+    "one page only",
+    "lists more than fits on one page",
+    eachEntry((entry, i) => (i < 1000 ? entry : undefined)),
+  ],
+  [
+    "no empty files",
+    "tells sizes",
+    eachEntry((entry) => (entry.kind === "file" && entry.size === 0 ? undefined : entry)),
+  ],
+  [
+    "wrong sizes",
+    "tells sizes",
+    eachEntry((entry) => (entry.kind === "file" ? { ...entry, size: 1 } : entry)),
+  ],
+  [
+    "names decoded once too often",
+    "hostile names",
+    eachEntry((entry) => ({ ...entry, path: entry.path.replaceAll("%2F", "/") })),
+  ],
+  [
+    "names normalised",
+    "Unicode names",
+    eachEntry((entry) => ({ ...entry, path: entry.path.normalize() })),
+  ],
+  ["no order", "keeps its promise of order", eachEntry((entry) => entry, { ordered: true })],
+  [
+    "links followed",
+    "lists symlinks",
+    eachEntry((entry) => ({ ...entry, kind: "file", size: 0, fingerprint: "x" })),
+  ],
+  [
+    "no program is executable",
+    "tells permission bits",
+    eachEntry((entry) => ({ ...entry, mode: 0o644 })),
+  ],
+  ["a fingerprint for all", "fingerprints differ", fingerprint(() => "same")],
+  [
+    "a new fingerprint each time",
+    "fingerprints stay the same",
+    fingerprint(() => `${Math.random()}`),
+  ],
+  ["a probe that sees nothing", "probes:", () => ({ probe: async () => ({ token: "same" }) })],
+  [
+    "a probe that sees ghosts",
+    "probes:",
+    () => ({ probe: async () => ({ token: `${Math.random()}` }) }),
+  ],
+  [
+    "a probe of many requests",
+    "probes:",
+    (source, context) => ({
+      async probe(signal) {
+        context.request("probe");
+        return source.probe(signal);
+      },
+    }),
+  ],
+  [
+    "ranges ignored",
+    "reads ranges",
+    (source) => ({ read: (entry, _range, signal) => source.read(entry, undefined, signal) }),
+  ],
+  ["not pinned", "reads the version that was listed", readLatest],
+  [
+    "versions mixed",
+    "replaced by another of the same size while it is read",
+    (source, context) => ({
+      async read(entry, range, signal) {
+        const size = entry.size ?? 0;
+        if (range !== undefined || size < 1 << 20) return source.read(entry, range, signal);
+        const half = size >> 1;
+        return (async function* () {
+          const first = await source.read(entry, { offset: 0, length: half }, signal);
+          yield* first as AsyncIterable<Uint8Array>;
+          const latest = readLatest(source, context).read as Source["read"];
+          yield* (await latest(entry, { offset: half }, signal)) as AsyncIterable<Uint8Array>;
+        })();
+      },
+    }),
+  ],
+  ["deaf to an abort before", "aborted already", (source) => ({ list: () => source.list(never) })],
+  [
+    "deaf to an abort while reading",
+    "stops reading when aborted",
+    (source) => ({ read: (entry, range) => source.read(entry, range, never) }),
+  ],
+  [
+    "another error for an abort",
+    "aborted already",
+    (source) => ({
+      probe: (signal) => source.probe(signal).catch(() => Promise.reject(new Error("aborted"))),
+    }),
+  ],
+  [
+    "not a SourceError",
+    "what is wrong with an address",
+    (source) => ({
+      list: (signal) => source.list(signal).catch(() => Promise.reject(new Error("oops"))),
+    }),
+  ],
+];
+
+const overNetwork: [what: string, finding: string, mutation: Mutation][] = [
+  [
+    "a password in a cause",
+    "what is wrong with an address",
+    (source) => ({
+      list: (signal) =>
+        source.list(signal).catch((error: SourceError) => {
+          throw new SourceError(error.code, "failed", {
+            cause: { headers: { pass: "wrong secret" } },
+          });
+        }),
+    }),
+  ],
+  [
+    "a cut taken for the end",
+    "cut in the middle",
+    (source) => ({
+      async read(entry, range, signal) {
+        const body = (await source.read(entry, range, signal)) as AsyncIterable<Uint8Array>;
+        return (async function* () {
+          try {
+            yield* body;
+          } catch {}
+        })();
+      },
+    }),
+  ],
+  [
+    "retries of its own",
+    "HTTP 503 is",
+    (source) => ({ list: (signal) => source.list(signal).catch(() => source.list(signal)) }),
+  ],
+  ["connections kept", "closes its connections", () => ({ close: async () => {} })],
+  [
+    "a wait that forgets the time",
+    "Retry-After: 7",
+    (source) => ({
+      list: (signal) =>
+        source.list(signal).catch((error: SourceError) => {
+          throw new SourceError(error.code, error.message);
+        }),
+    }),
+  ],
+];
+
+describe.each([
+  ["in memory", inMemory, memoryAdapter, memoryHarness],
+  ["over a network", overNetwork, tinyHttpAdapter, tinyHttpHarness],
+] as const)("finds an adapter %s with", (_where, mutations, adapter, harness) => {
+  test.for(mutations)("%s", async ([, finding, mutation]) => {
+    // It passes without the mistake, so that it is the mistake that it finds.
+    await theCheck(harness(mutate(adapter, () => ({}))), finding).run();
+    await expect(theCheck(harness(mutate(adapter, mutation)), finding).run()).rejects.toThrow(
+      Error,
+    );
+  });
+});
+
+function memoryHarness(adapter: Adapter): Harness {
+  return {
+    adapter,
+    traits: { mtimes: false },
+    failures: { "not-found": () => ({ url: "memory://missing" }) },
+    create: memoryStore,
+  };
+}
+
+function mutate(adapter: Adapter, mutation: Mutation): Adapter {
+  return {
+    ...adapter,
+    async open(location, options, context) {
+      const source = await adapter.open(location, options, context);
+      return { ...source, ...mutation(source, context) };
+    },
+  };
+}
+
+interface Collected {
+  readonly name: string;
+  run(): Promise<void>;
+}
+
+/** The one test of the suite whose name holds this text. */
+function theCheck(harness: Harness, part: string): Collected {
+  const checks: Collected[] = [];
+  const collector = {
+    describe: (_name: string, define: () => void) => define(),
+    test: (name: string, _options: object, body: (context: object) => Promise<void>) =>
+      checks.push({ name, run: () => body({ skip }) }),
+    expect,
+  };
+  describeAdapter(collector as never, harness, { largeFile: 1 << 20 });
+  const [found, ...others] = checks.filter(({ name }) => name.includes(part));
+  if (found === undefined || others.length > 0) throw new Error(`not one test about "${part}"`);
+  return found;
+}
+
+function skip(reason: string): never {
+  throw new Error(`skipped: ${reason}`);
+}
