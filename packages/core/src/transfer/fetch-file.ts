@@ -1,7 +1,6 @@
 /** One file from its source onto the volume: whole, checked, and with nothing left behind where that fails. */
 import { createHash, type Hash } from "node:crypto";
 import { quotePath } from "../snapshot/path.ts";
-import type { FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import {
   checkLimit,
@@ -10,7 +9,6 @@ import {
   isExpected,
   wrongChecksum,
 } from "./fetch-options.ts";
-import { forEachConcurrent } from "./limiter.ts";
 import { adoptFile, cloneFile } from "./local-file.ts";
 import {
   asNoRoom,
@@ -18,18 +16,15 @@ import {
   createFile,
   discardFile,
   finishFile,
-  hashFile,
   truncateFile,
   writeAll,
 } from "./output.ts";
-import { receive } from "./receive.ts";
-import { retry } from "./retry.ts";
+import { fetchParts } from "./parts.ts";
+import { cutShort, receive, retryRead } from "./receive.ts";
 
 /** From this size on, and where ranges are cheap, a file is fetched in parts side by side. */
 const PARALLEL_FROM = 64 * 1024 * 1024;
 const PART_SIZE = 16 * 1024 * 1024;
-/** Parts of one file under way at once, so that one large file does not starve the small ones. */
-const PARTS_AT_ONCE = 8;
 
 /**
  * Fetches one file. What has been created is removed again if anything fails.
@@ -89,6 +84,7 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
   }
 }
 
+/** The whole content into the output, from its start. Returns the SHA-256. */
 async function fetchOnce(options: FetchOptions, output: Output): Promise<string> {
   const { size } = options.entry;
   const inParts =
@@ -96,8 +92,10 @@ async function fetchOnce(options: FetchOptions, output: Output): Promise<string>
     size >= PARALLEL_FROM &&
     options.source.ranges === true &&
     options.limiter.max > 1;
-  await (inParts ? fetchParts(options, output, size) : fetchStream(options, output));
-  return output.hash.digest("hex");
+  if (!inParts) return fetchStream(options, output);
+  const sha256 = await fetchParts(options, await opened(options, output), size, PART_SIZE);
+  output.size = size;
+  return sha256;
 }
 
 async function startOver(output: Output): Promise<void> {
@@ -115,14 +113,14 @@ async function opened(options: FetchOptions, output: Output): Promise<number> {
 }
 
 /** From the first byte to the last; after a cut, on from where it broke off if the source can. */
-async function fetchStream(options: FetchOptions, output: Output): Promise<void> {
+async function fetchStream(options: FetchOptions, output: Output): Promise<string> {
   const { entry, source } = options;
   await retryRead(options, async () => {
     if (output.size > 0 && source.ranges !== true) await startOver(output);
     // Everything came, and the stream broke on its last step.
     if (output.size > 0 && output.size === entry.size) return;
     const range = output.size > 0 ? { offset: output.size } : undefined;
-    await receive({ ...options, range }, async (chunk) => {
+    await receive(options, range, async (chunk) => {
       const size = output.size + chunk.length;
       options.onBytes?.(chunk.length);
       checkLimit(options, size);
@@ -141,77 +139,5 @@ async function fetchStream(options: FetchOptions, output: Output): Promise<void>
     });
     if (entry.size !== undefined && output.size < entry.size) throw cutShort(entry, output.size);
   });
-}
-
-/** Side by side into a file of the final size; hashed by reading back, in order, while later parts still come. */
-async function fetchParts(options: FetchOptions, output: Output, size: number): Promise<void> {
-  const fd = await opened(options, output);
-  await truncateFile(fd, size);
-  const complete = new Set<number>();
-  let hashed = 0;
-  let hashing: Promise<unknown> = Promise.resolve();
-  const worker = async (offset: number, signal: AbortSignal) => {
-    const length = Math.min(PART_SIZE, size - offset);
-    await fetchPart({ ...options, signal }, fd, offset, length);
-    complete.add(offset);
-    while (complete.delete(hashed)) {
-      const start = hashed;
-      hashed = Math.min(size, start + PART_SIZE);
-      const end = hashed;
-      hashing = hashing.then(() => hashFile(fd, output.hash, start, end, signal));
-      // Looked at below; a failure before that must not count as unhandled.
-      hashing.catch(() => {});
-    }
-  };
-  const atOnce = Math.min(PARTS_AT_ONCE, options.limiter.max);
-  try {
-    await forEachConcurrent(partOffsets(size), atOnce, worker, options.signal);
-  } catch (error) {
-    await hashing.catch(() => {});
-    throw error;
-  }
-  await hashing;
-  output.size = size;
-}
-
-function* partOffsets(size: number): Generator<number> {
-  for (let offset = 0; offset < size; offset += PART_SIZE) yield offset;
-}
-
-async function fetchPart(
-  options: FetchOptions,
-  fd: number,
-  offset: number,
-  length: number,
-): Promise<void> {
-  const { entry } = options;
-  let done = 0;
-  await retryRead(options, async () => {
-    if (done === length) return;
-    const range = { offset: offset + done, length: length - done };
-    await receive({ ...options, range }, async (chunk) => {
-      options.onBytes?.(chunk.length);
-      if (done + chunk.length > length) {
-        throw new SourceError(
-          "invalid",
-          `reading ${quotePath(entry.path)} gave more than the ${range.length} bytes asked for at ${range.offset}`,
-        );
-      }
-      await writeAll(fd, chunk, offset + done);
-      done += chunk.length;
-      await options.bandwidth?.take(chunk.length, options.signal);
-    });
-    if (done < length) throw cutShort(entry, offset + done);
-  });
-}
-
-function retryRead(options: FetchOptions, read: () => Promise<void>): Promise<void> {
-  return retry(() => options.limiter.run(read, options.signal), options);
-}
-
-function cutShort(entry: FileEntry, size: number): SourceError {
-  return new SourceError(
-    "unavailable",
-    `reading ${quotePath(entry.path)} was cut short at ${size} of ${entry.size} bytes`,
-  );
+  return output.hash.digest("hex");
 }

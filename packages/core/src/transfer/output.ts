@@ -1,6 +1,8 @@
 /**
- * A new file on the volume, and how it is written. Thin promises over fs's callbacks: a FileHandle costs 40% more CPU for
- * a small file (10,000 files of 1–17 KB on tmpfs: 0.68 against 0.44 CPU seconds).
+ * A new file on the volume, and how it is written. Measured on 10,000 files of 1–17 KB, 16 at once, on tmpfs: fs's callbacks
+ * 0.36 s and 0.57 CPU seconds, FileHandles 0.43 s and 0.68, everything synchronous 0.23 s and 0.24. Synchronous calls
+ * lose on a disk, where creating a file waits for the journal (1.1–4.2 s against 1.0–2.5 s), and on NFS each one would
+ * stop the whole process for a round trip: hence callbacks throughout.
  */
 import type { Hash } from "node:crypto";
 import {
@@ -104,7 +106,7 @@ export async function finishFile(fd: number, attributes: Attributes): Promise<Di
   const { mode, mtime, owner } = attributes;
   if (owner !== undefined) await changeOwner(fd, owner.uid, owner.gid);
   if (mtime !== undefined) {
-    const time = toSeconds(mtime);
+    const time = toNodeTime(mtime);
     await changeTimes(fd, time, time);
   }
   const stats = await statFile(fd);
@@ -123,15 +125,17 @@ async function changeModeOf(fd: number, mode: number): Promise<void> {
 }
 
 /**
- * Node takes a time as a double of seconds, which has steps of 0.24 µs, and cuts it to nanoseconds. Of the two steps around
- * a time this is the later one: a whole millisecond must not show up as the one before it.
+ * A time as futimes takes it. Node takes a double of seconds, which has steps of 0.24 µs, and cuts it to nanoseconds. Of the
+ * two steps around a time this is the later one: a whole millisecond must not show up as the one before it. What is
+ * before 1970 must be a Date, since Node replaces a negative number by the present.
  */
-export function toSeconds(milliseconds: number): number {
+function toNodeTime(milliseconds: number): number | Date {
+  if (milliseconds < 0) return new Date(milliseconds);
   const whole = Math.floor(milliseconds / 1000);
   const fraction = (milliseconds - whole * 1000) / 1000;
   const nearest = whole + fraction;
   if (nearest - whole >= fraction) return nearest;
-  return nearest + 2 ** (Math.floor(Math.log2(Math.abs(nearest))) - 52);
+  return nearest + 2 ** (Math.floor(Math.log2(nearest)) - 52);
 }
 
 /** Removes a file that did not become whole; that it is not there is as good. */

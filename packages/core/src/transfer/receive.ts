@@ -1,36 +1,33 @@
 /** Reading a body from a source, watched: a source that falls silent is given up. */
-import type { ByteRange, FileEntry, Source } from "../source/contract.ts";
+import type { ByteRange, FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { quotePath } from "../snapshot/path.ts";
+import type { FetchOptions } from "./fetch-options.ts";
+import { retry } from "./retry.ts";
 import { LONGEST_TIMER } from "./sleep.ts";
 
 /** How long a stream that was given up may take to free what it holds, in milliseconds. */
 const GRACE = 1000;
 
-export interface ReceiveOptions {
-  readonly source: Source;
-  readonly entry: FileEntry;
-  readonly range: ByteRange | undefined;
-  /** Milliseconds without a byte after which the source counts as stalled. Time that `onChunk` takes does not count. */
-  readonly idleTimeout: number;
-  readonly signal: AbortSignal;
-}
+export type ReceiveOptions = Pick<FetchOptions, "source" | "entry" | "idleTimeout" | "signal">;
 
 /**
- * Reads once and passes on what comes; the next chunk is asked for when `onChunk` is done with this one.
+ * Reads once, and passes on what comes; the next chunk is asked for when `onChunk` is done with this one. Time that
+ * `onChunk` takes does not count as silence.
  *
  * @throws SourceError `unavailable` when no byte came for `idleTimeout`; the signal's reason at once when aborted, even
  *   where the adapter does not listen to its signal
  */
 export async function receive(
   options: ReceiveOptions,
+  range: ByteRange | undefined,
   onChunk: (chunk: Uint8Array) => Promise<void>,
 ): Promise<void> {
   options.signal.throwIfAborted();
   const watch = createWatchdog(options);
   let stream: AsyncIterator<Uint8Array> | undefined;
   try {
-    const reading = options.source.read(options.entry, options.range, watch.signal);
+    const reading = options.source.read(options.entry, range, watch.signal);
     const body = await watch.wait(reading, (late) => {
       if (!(late instanceof Uint8Array)) void free(late[Symbol.asyncIterator]());
     });
@@ -51,6 +48,18 @@ export async function receive(
     watch.close();
     if (stream !== undefined) await atMost(GRACE, free(stream));
   }
+}
+
+/** A request with its turn and its tries. */
+export function retryRead(options: FetchOptions, read: () => Promise<void>): Promise<void> {
+  return retry(() => options.limiter.run(read, options.signal), options);
+}
+
+export function cutShort(entry: FileEntry, size: number): SourceError {
+  return new SourceError(
+    "unavailable",
+    `reading ${quotePath(entry.path)} was cut short at ${size} of ${entry.size} bytes`,
+  );
 }
 
 /** Lets a stream go; how it takes that is no longer of interest. */

@@ -101,7 +101,7 @@ describe("retry", () => {
     ["unavailable for good", new SourceError("unavailable", "gone", { transient: false })],
     ["an unknown error", new TypeError("x is not a function")],
   ])("does not repeat %s", async (_, error) => {
-    const work = vi.fn(failWith(error));
+    const work = vi.fn<() => Promise<never>>(failWith(error));
     await expect(retry(work, { attempts: 5, signal: never })).rejects.toBe(error);
     expect(work).toHaveBeenCalledTimes(1);
   });

@@ -35,8 +35,8 @@ export async function retry<Result>(
     } catch (error) {
       // What interrupted work says of its end is of no interest.
       options.signal.throwIfAborted();
-      if (!(error instanceof SourceError)) throw error;
-      if (!error.transient || attempt >= options.attempts) throw withAttempts(error, attempt);
+      if (!(error instanceof SourceError) || !error.transient) throw error;
+      if (attempt >= options.attempts) throw withAttempts(error, attempt);
       const delay = delayBefore(attempt + 1, error.retryAfter);
       options.onRetry?.(error, attempt, delay);
       await sleep(delay, options.signal);

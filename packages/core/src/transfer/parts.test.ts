@@ -1,0 +1,194 @@
+import { createHash } from "node:crypto";
+import { close, open } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import * as fc from "fast-check";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { ByteRange, Source } from "../source/contract.ts";
+import { SourceError } from "../source/errors.ts";
+import { fetchFile } from "./fetch-file.ts";
+import type { FetchOptions } from "./fetch-options.ts";
+import { createLimiter } from "./limiter.ts";
+import { fetchParts } from "./parts.ts";
+
+let directory: string;
+let destination: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "pannier-parts-"));
+  destination = join(directory, "file");
+  // No jitter: every try follows at once.
+  vi.spyOn(Math, "random").mockReturnValue(0);
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function sourceOf(read: (range: ByteRange | undefined) => AsyncIterable<Uint8Array>): Source {
+  return {
+    ranges: true,
+    probe: async () => undefined,
+    list: () => Promise.reject(new Error("not listed here")),
+    read: async (_, range) => read(range),
+    close: async () => {},
+  };
+}
+
+function fetching(source: Source, size: number, more: Partial<FetchOptions> = {}): FetchOptions {
+  return {
+    source,
+    entry: { kind: "file", path: "large", size, fingerprint: "1" },
+    destination,
+    mode: 0o644,
+    limits: { maxFileBytes: Infinity },
+    idleTimeout: 5000,
+    attempts: 4,
+    limiter: createLimiter(4),
+    signal: new AbortController().signal,
+    ...more,
+  };
+}
+
+/** Bytes in which every position differs from those around it, so that a misplaced part shows. */
+function contentOf(size: number): Buffer {
+  const content = Buffer.alloc(size);
+  for (let at = 0; at < size; at++) content[at] = (at * 31 + (at >> 8) * 17) & 255;
+  return content;
+}
+
+function digest(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+test("parts of any size, in chunks of any size, cut anywhere, come together to the content", async () => {
+  const setting = fc.record({
+    size: fc.integer({ min: 1, max: 3000 }),
+    partSize: fc.integer({ min: 1, max: 1000 }),
+    chunkSizes: fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 8 }),
+    cutEvery: fc.integer({ min: 2, max: 9 }),
+    concurrency: fc.integer({ min: 1, max: 9 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(setting, async ({ size, partSize, chunkSizes, cutEvery, concurrency }) => {
+      const content = contentOf(size);
+      let chunks = 0;
+      let reads = 0;
+      async function* read(range: ByteRange | undefined) {
+        const { offset, length = size } = range ?? { offset: 0 };
+        const end = offset + length;
+        const breaks = reads++ % 2 === 0;
+        for (let at = offset; at < end;) {
+          const next = Math.min(end, at + (chunkSizes[chunks % chunkSizes.length] ?? 1));
+          yield content.subarray(at, next);
+          at = next;
+          if (++chunks % cutEvery === 0 && breaks) throw new SourceError("unavailable", "reset");
+        }
+      }
+      const options = fetching(sourceOf(read), size, {
+        limiter: createLimiter(concurrency),
+        attempts: 1000,
+      });
+      const fd = await promisify(open)(destination, "wx+");
+      const sha256 = await fetchParts(options, fd, size, partSize);
+      await promisify(close)(fd);
+      const written = await readFile(destination);
+      await rm(destination);
+      expect(written.equals(content)).toBe(true);
+      expect(sha256).toBe(digest(content));
+    }),
+    { numRuns: 60 },
+  );
+});
+
+const LARGE = 64 * 1024 * 1024 + 12_345;
+const MiB = 1024 * 1024;
+
+test("a large file is fetched in parts side by side, each tried again on its own", async () => {
+  const content = contentOf(LARGE);
+  const ranges: ByteRange[] = [];
+  let running = 0;
+  let most = 0;
+  async function* read(range: ByteRange | undefined) {
+    const { offset, length = LARGE } = range ?? { offset: 0 };
+    ranges.push({ offset, length });
+    most = Math.max(most, ++running);
+    try {
+      for (let at = offset; at < offset + length; at += MiB) {
+        yield content.subarray(at, Math.min(at + MiB, offset + length));
+        if (at === 21 * MiB) throw new SourceError("unavailable", "reset");
+      }
+    } finally {
+      running--;
+    }
+  }
+  const source = sourceOf(read);
+  const fetched = await fetchFile(fetching(source, LARGE, { limiter: createLimiter(3) }));
+  expect(fetched).toMatchObject({ size: LARGE, sha256: digest(content) });
+  expect((await readFile(destination)).equals(content)).toBe(true);
+  expect(ranges.toSorted((a, b) => a.offset - b.offset)).toEqual([
+    { offset: 0, length: 16 * MiB },
+    { offset: 16 * MiB, length: 16 * MiB },
+    { offset: 22 * MiB, length: 10 * MiB },
+    { offset: 32 * MiB, length: 16 * MiB },
+    { offset: 48 * MiB, length: 16 * MiB },
+    { offset: 64 * MiB, length: 12_345 },
+  ]);
+  expect(most).toBe(3);
+});
+
+test("one part that fails for good ends the others, and the file is removed", async () => {
+  let running = 0;
+  let most = 0;
+  async function* read(range: ByteRange | undefined, signal: AbortSignal) {
+    most = Math.max(most, ++running);
+    try {
+      yield new Uint8Array(MiB);
+      if (range?.offset === 32 * MiB) throw new SourceError("changed", "replaced");
+      await new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(new Error("aborted")));
+      });
+    } finally {
+      running--;
+    }
+  }
+  const source: Source = {
+    ...sourceOf(async function* nothing() {}),
+    read: async (_, range, signal) => read(range, signal),
+  };
+  await expect(fetchFile(fetching(source, LARGE))).rejects.toMatchObject({
+    code: "changed",
+    message: "replaced",
+  });
+  expect(most).toBeGreaterThan(1);
+  expect(running).toBe(0);
+  expect(await readdir(directory)).toEqual([]);
+});
+
+test("a source that gives more than the range asked for is refused", async () => {
+  const source = sourceOf(async function* read() {
+    for (let i = 0; i < 17; i++) yield new Uint8Array(MiB);
+  });
+  await expect(fetchFile(fetching(source, LARGE))).rejects.toMatchObject({
+    code: "invalid",
+    message: expect.stringContaining("more than the 16777216 bytes asked for") as string,
+  });
+  expect(await readdir(directory)).toEqual([]);
+});
+
+test("damage in a part is found, and the whole is fetched once more", async () => {
+  const content = contentOf(LARGE);
+  let reads = 0;
+  const source = sourceOf(async function* read(range) {
+    const { offset, length = LARGE } = range ?? { offset: 0 };
+    const part = Buffer.from(content.subarray(offset, offset + length));
+    if (reads++ === 2) part[100] = (part[100] ?? 0) ^ 1;
+    yield part;
+  });
+  const options = fetching(source, LARGE);
+  const entry = { ...options.entry, sha256: digest(content) };
+  expect(await fetchFile({ ...options, entry })).toMatchObject({ sha256: digest(content) });
+  expect(reads).toBe(10);
+});

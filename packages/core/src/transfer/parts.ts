@@ -1,0 +1,80 @@
+/** A large file in parts, side by side. */
+import { createHash } from "node:crypto";
+import { quotePath } from "../snapshot/path.ts";
+import { SourceError } from "../source/errors.ts";
+import type { FetchOptions } from "./fetch-options.ts";
+import { forEachConcurrent } from "./limiter.ts";
+import { hashFile, truncateFile, writeAll } from "./output.ts";
+import { cutShort, receive, retryRead } from "./receive.ts";
+
+/** Parts of one file under way at once, so that one large file does not starve the small ones. */
+const PARTS_AT_ONCE = 8;
+
+/**
+ * Fetches ranges of `partSize` into an open file that gets its final size first, each tried again on its own. The file is
+ * hashed in order by reading back what is complete, while later parts still come. Returns the SHA-256.
+ */
+export async function fetchParts(
+  options: FetchOptions,
+  fd: number,
+  size: number,
+  partSize: number,
+): Promise<string> {
+  await truncateFile(fd, size);
+  const hash = createHash("sha256");
+  const complete = new Set<number>();
+  let hashed = 0;
+  let hashing: Promise<unknown> = Promise.resolve();
+  const worker = async (offset: number, signal: AbortSignal) => {
+    await fetchPart({ ...options, signal }, fd, offset, Math.min(partSize, size - offset));
+    complete.add(offset);
+    while (complete.delete(hashed)) {
+      const start = hashed;
+      const end = Math.min(size, start + partSize);
+      hashed = end;
+      hashing = hashing.then(() =>
+        signal.aborted ? undefined : hashFile(fd, hash, start, end, options.signal),
+      );
+      // Looked at below; a failure before that must not count as unhandled.
+      hashing.catch(() => {});
+    }
+  };
+  const atOnce = Math.min(PARTS_AT_ONCE, options.limiter.max);
+  try {
+    await forEachConcurrent(partOffsets(size, partSize), atOnce, worker, options.signal);
+  } finally {
+    await hashing;
+  }
+  return hash.digest("hex");
+}
+
+function* partOffsets(size: number, partSize: number): Generator<number> {
+  for (let offset = 0; offset < size; offset += partSize) yield offset;
+}
+
+async function fetchPart(
+  options: FetchOptions,
+  fd: number,
+  offset: number,
+  length: number,
+): Promise<void> {
+  const { entry } = options;
+  let done = 0;
+  await retryRead(options, async () => {
+    if (done === length) return;
+    const range = { offset: offset + done, length: length - done };
+    await receive(options, range, async (chunk) => {
+      options.onBytes?.(chunk.length);
+      if (done + chunk.length > length) {
+        throw new SourceError(
+          "invalid",
+          `reading ${quotePath(entry.path)} gave more than the ${range.length} bytes asked for at ${range.offset}`,
+        );
+      }
+      await writeAll(fd, chunk, offset + done);
+      done += chunk.length;
+      await options.bandwidth?.take(chunk.length, options.signal);
+    });
+    if (done < length) throw cutShort(entry, offset + done);
+  });
+}
