@@ -7,9 +7,10 @@ import {
   readFileSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
-import { mkdtemp, rm, truncate } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -172,7 +173,8 @@ function mountReflinks(at: string): string | undefined {
     ["mkfs.btrfs", "-q"],
   ]) {
     try {
-      execFileSync("truncate", ["-s", "320M", image], { stdio: "ignore" });
+      writeFileSync(image, "");
+      truncateSync(image, 320 * 1024 * 1024);
       execFileSync(make[0] ?? "", [...make.slice(1), image], { stdio: "ignore" });
       mkdirSync(at, { recursive: true });
       execFileSync("mount", ["-o", "loop", image, at], { stdio: "ignore" });
@@ -221,7 +223,7 @@ describe.skipIf(mounted === undefined)(
         check: () => Promise.reject(new SourceError("changed", "replaced")),
       });
       await expect(fetchFile(fetching(changed))).rejects.toThrow("replaced");
-      await truncate(original, 5);
+      truncateSync(original, 5);
       await expect(fetchFile(fetching(sourceOf({ disposable: false })))).rejects.toMatchObject({
         code: "changed",
       });

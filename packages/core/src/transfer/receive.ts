@@ -37,6 +37,7 @@ export async function receive(
     }
     stream = body[Symbol.asyncIterator]();
     for (;;) {
+      watch.signal.throwIfAborted();
       const { done, value } = await watch.wait(stream.next());
       if (done === true) {
         stream = undefined;
