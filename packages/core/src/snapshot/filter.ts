@@ -20,16 +20,16 @@ export function makeFilter(
 
 /** The filter that a source's own `.pannierignore` asks for; paths relative to the source's root. */
 export function ignoreFileFilter(text: string): Filter {
-  const matches = matcher([text]);
+  const matches = matcher(text);
   return (path) => !matches(path);
 }
 
-function matcher(patterns: readonly string[]): Filter {
+function matcher(patterns: string | readonly string[]): Filter {
   let rules: Ignore | undefined;
   let asked = 0;
   return (path) => {
     if (rules === undefined || asked++ > MATCHER_LIFETIME) {
-      rules = ignore({ allowRelativePaths: true }).add(patterns as string[]);
+      rules = ignore({ allowRelativePaths: true }).add(patterns as string | string[]);
       asked = 0;
     }
     return rules.ignores(path);

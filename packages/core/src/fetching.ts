@@ -1,0 +1,73 @@
+/** The transfer engine in the service of one sync: limits, retries and progress of the mount, ready for the stages. */
+import type { Run } from "./run.ts";
+import { nameSource } from "./run.ts";
+import { PROGRESS_INTERVAL } from "./listing.ts";
+import type { PlanTotals } from "./snapshot/guard.ts";
+import { toEntry } from "./snapshot/row.ts";
+import { fetchFile } from "./transfer/fetch-file.ts";
+import { forEachConcurrent } from "./transfer/limiter.ts";
+import type { Layer } from "./mount.ts";
+import type { Fetcher } from "./volume/fetcher.ts";
+
+export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
+  const { mount } = run;
+  const { settings, counters } = mount;
+  let files = 0;
+  let bytes = 0;
+  let told = performance.now();
+  function tell(last = false): void {
+    if (!last && performance.now() - told < PROGRESS_INTERVAL) return;
+    told = performance.now();
+    mount.emit({
+      type: "progress",
+      files,
+      bytes,
+      totalFiles: Math.max(totals.fetchFiles, files),
+      totalBytes: Math.max(totals.fetchBytes, bytes),
+    });
+  }
+  return {
+    async fetch(row, destination, signal) {
+      const layer = mount.layers[row.layer] as Layer;
+      try {
+        const file = await fetchFile({
+          source: layer.source,
+          entry: toEntry(row, layer.into),
+          destination,
+          mode: row.mode ?? 0o644,
+          mtime: row.mtime ?? undefined,
+          owner: settings.tree.owner,
+          limits: settings.limits,
+          idleTimeout: settings.idleTimeout,
+          attempts: settings.attempts,
+          limiter: layer.limiter,
+          bandwidth: mount.bandwidth,
+          onBytes(count) {
+            counters.received += count;
+            bytes += count;
+            tell();
+          },
+          onRetry: (error, attempt, delay) =>
+            mount.emit({
+              type: "retry",
+              source: layer.position,
+              what: row.path,
+              attempt,
+              delay,
+              error,
+            }),
+          signal,
+        });
+        files++;
+        tell();
+        return file;
+      } catch (error) {
+        throw nameSource(layer, error);
+      }
+    },
+    async each(items, work) {
+      await forEachConcurrent(items, settings.concurrency, work, run.signal);
+      tell(true);
+    },
+  };
+}

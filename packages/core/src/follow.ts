@@ -1,0 +1,223 @@
+/** The loop around the pipeline: sync, wait, sync again. */
+import type { SyncEvent } from "./events.ts";
+import { type Layer, type Mount, openMount } from "./mount.ts";
+import type { SyncOptions } from "./settings.ts";
+import { UsageError } from "./source/errors.ts";
+import { syncMount } from "./sync.ts";
+import { sleep } from "./transfer/sleep.ts";
+import { parseDuration } from "./units.ts";
+
+export interface FollowOptions extends Omit<SyncOptions, "signal" | "onEvent" | "dryRun"> {
+  /** Time between two polls: milliseconds, or text such as `30s`. Default 60 s. A tenth of it, at random, is added or taken away. */
+  readonly period?: number | string | undefined;
+  /** Time between two comparisons of every published byte with what was recorded, as above. Default 24 h; 0: never. */
+  readonly scrub?: number | string | undefined;
+}
+
+export interface FollowControl {
+  /** Ends the loop; the iteration then ends without an error. */
+  readonly signal?: AbortSignal | undefined;
+  /** Each value asks for a sync at once. */
+  readonly triggers?: AsyncIterable<unknown> | undefined;
+}
+
+/** Longest wait after failures, unless the period is longer. */
+const LONGEST_BACKOFF = 5 * 60_000;
+const FIRST_BACKOFF = 1000;
+
+/**
+ * Keeps the target equal to its sources until aborted, telling what happens. A failed sync is told and tried again
+ * later, with growing waits; the target keeps what it has.
+ *
+ * @throws UsageError or TargetError at the start: what no waiting mends
+ */
+export async function* follow(
+  options: FollowOptions,
+  control: FollowControl = {},
+): AsyncGenerator<SyncEvent, void> {
+  const period = positive("period", parseDuration(options.period ?? 60_000));
+  const scrub = parseDuration(options.scrub ?? 24 * 3_600_000);
+  const events = eventQueue();
+  const stop = new AbortController();
+  const onAbort = () => stop.abort(control.signal?.reason);
+  control.signal?.addEventListener("abort", onAbort, { once: true });
+  if (control.signal?.aborted === true) onAbort();
+  const running = loop(options, { period, scrub }, control, events.push, stop.signal).then(
+    () => events.end(),
+    (error: unknown) => events.end(stop.signal.aborted ? undefined : error),
+  );
+  try {
+    yield* events.read();
+  } finally {
+    stop.abort();
+    control.signal?.removeEventListener("abort", onAbort);
+    await running;
+  }
+}
+
+async function loop(
+  options: FollowOptions,
+  times: { readonly period: number; readonly scrub: number },
+  control: FollowControl,
+  emit: (event: SyncEvent) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const mount = await openMount({ ...options, onEvent: emit });
+  const bell = makeBell();
+  const helpers = [
+    ...mount.layers.map((layer) => listenToSource(mount, layer, bell, signal)),
+    listenTo(control.triggers, bell, signal),
+  ];
+  let failures = 0;
+  let scrubbed = performance.now();
+  try {
+    for (;;) {
+      let delay: number;
+      try {
+        const verify = times.scrub > 0 && performance.now() - scrubbed >= times.scrub;
+        if (verify) scrubbed = performance.now();
+        const { immutable } = await syncMount(mount, signal, { verify });
+        failures = 0;
+        // Nothing to poll for; only a scrub, if there is one, is left to do.
+        delay = immutable ? times.scrub || Number.POSITIVE_INFINITY : jitter(times.period);
+      } catch (error) {
+        signal.throwIfAborted();
+        failures++;
+        delay = backoff(failures, times.period);
+        emit({ type: "failed", error: error as Error, failures, delay });
+      }
+      emit({ type: "waiting", delay });
+      await bell.wait(delay, signal);
+    }
+  } finally {
+    await Promise.allSettled(helpers);
+    await mount.close();
+  }
+}
+
+function positive(name: string, value: number): number {
+  if (!(value > 0)) throw new UsageError(`the ${name} must be longer than nothing`);
+  return value;
+}
+
+/** So that many followers of one server do not ask it all at once. */
+function jitter(period: number): number {
+  return period * (0.9 + Math.random() * 0.2);
+}
+
+function backoff(failures: number, period: number): number {
+  const longest = Math.max(period, LONGEST_BACKOFF);
+  return jitter(
+    Math.min(
+      longest,
+      Math.max(FIRST_BACKOFF, Math.min(period, 10_000)) * 2 ** Math.min(failures - 1, 20),
+    ),
+  );
+}
+
+/** Hints of a source that watches itself. Without them, or when they fail, polling goes on. */
+async function listenToSource(
+  mount: Mount,
+  layer: Layer,
+  bell: Bell,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await listenTo(layer.source.watch?.(signal), bell, signal);
+  } catch (error) {
+    if (!signal.aborted)
+      mount.emit({
+        type: "warning",
+        source: layer.position,
+        message: `cannot be watched, only polled: ${(error as Error).message}`,
+      });
+  }
+}
+
+async function listenTo(
+  hints: AsyncIterable<unknown> | undefined,
+  bell: Bell,
+  signal: AbortSignal,
+): Promise<void> {
+  if (hints === undefined) return;
+  const iterator = hints[Symbol.asyncIterator]();
+  // An iterator that knows nothing of our signal must not keep the loop from ending.
+  const aborted = new Promise<undefined>((resolve) =>
+    signal.addEventListener("abort", () => resolve(undefined), { once: true }),
+  );
+  for (;;) {
+    const next = await Promise.race([iterator.next(), aborted]);
+    if (next === undefined || next.done === true) break;
+    bell.ring();
+  }
+  void Promise.resolve(iterator.return?.()).catch(() => {});
+}
+
+interface Bell {
+  /** Ends the wait that is under way; during a sync, the next one. */
+  ring(): void;
+  wait(milliseconds: number, signal: AbortSignal): Promise<void>;
+}
+
+/** Hints that come together are answered together. */
+const SETTLE = 50;
+
+function makeBell(): Bell {
+  let rung = false;
+  let wake: (() => void) | undefined;
+  return {
+    ring() {
+      rung = true;
+      wake?.();
+    },
+    async wait(milliseconds, signal) {
+      const waking = new AbortController();
+      const onAbort = () => waking.abort();
+      signal.addEventListener("abort", onAbort, { once: true });
+      wake = onAbort;
+      if (rung || signal.aborted) waking.abort();
+      await sleep(milliseconds, waking.signal).catch(() => {});
+      wake = undefined;
+      signal.removeEventListener("abort", onAbort);
+      signal.throwIfAborted();
+      if (rung) await sleep(SETTLE, signal);
+      rung = false;
+    },
+  };
+}
+
+/** What is pushed waits until it is read. */
+function eventQueue(): {
+  push(event: SyncEvent): void;
+  end(error?: unknown): void;
+  read(): AsyncGenerator<SyncEvent, void>;
+} {
+  let waiting: SyncEvent[] = [];
+  let ended: { readonly error: unknown } | undefined;
+  let wake: (() => void) | undefined;
+  return {
+    push(event) {
+      waiting.push(event);
+      wake?.();
+    },
+    end(error) {
+      ended = { error };
+      wake?.();
+    },
+    async *read() {
+      for (;;) {
+        const batch = waiting;
+        waiting = [];
+        yield* batch;
+        if (waiting.length > 0) continue;
+        if (ended !== undefined) {
+          if (ended.error !== undefined) throw ended.error;
+          return;
+        }
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    },
+  };
+}

@@ -1,0 +1,345 @@
+/** Looking at a target, and going back: what is published, what is kept, whether it is intact. */
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { RefusedError } from "./errors.ts";
+import type { SyncEvent, SyncResult } from "./events.ts";
+import { openMount } from "./mount.ts";
+import type { SyncOptions } from "./settings.ts";
+import { ALL_COLUMNS, type PublishedRow, SKIPPED } from "./snapshot/row.ts";
+import { UsageError } from "./source/errors.ts";
+import { syncMount } from "./sync.ts";
+import { hold } from "./volume/hold.ts";
+import { HOME, layoutOf } from "./volume/layout.ts";
+import { openVolume, type Volume } from "./volume/open.ts";
+import { finishPublish, openPublishedTree, recordGeneration } from "./volume/publish.ts";
+import {
+  type Generation,
+  generations,
+  getMeta,
+  openState,
+  type State,
+  transaction,
+} from "./volume/state.ts";
+import { openTree } from "./volume/tree.ts";
+import { type Fault, type TreeReport, verifyTree } from "./volume/verify.ts";
+
+/** One generation of a target's history. */
+export interface HistoryEntry {
+  readonly revision: string;
+  /** When it was published, in milliseconds since the epoch. */
+  readonly time: number;
+  readonly added: number;
+  readonly changed: number;
+  readonly deleted: number;
+  readonly files: number;
+  readonly bytes: number;
+  /** True for the one that is visible. */
+  readonly published: boolean;
+  /** Absolute path of its tree while it is kept, i.e. can be rolled back to. */
+  readonly path: string | undefined;
+  /** Its sources, redacted. */
+  readonly sources: readonly {
+    readonly url: string;
+    readonly adapter: string;
+    readonly into: string;
+    readonly revision: string;
+  }[];
+}
+
+export interface TargetStatus extends HistoryEntry {
+  readonly publish: "swap" | "mirror";
+  /** Name of the link, with `swap`. */
+  readonly link: string;
+  /** True after a rollback, while the sources are held back as they were before it. */
+  readonly held: boolean;
+}
+
+/** What is published at a target; `undefined` when nothing ever was. May be called beside a running sync. */
+export function status(target: string): TargetStatus | undefined {
+  return readTarget(target, (state, root) => {
+    const [latest] = generations(state);
+    if (latest === undefined) return undefined;
+    const publish = publishMode(state);
+    return {
+      ...toHistory(latest, true, root, publish),
+      publish,
+      link: getMeta(state, "link") ?? "current",
+      held: getMeta(state, "held") !== undefined,
+    };
+  });
+}
+
+/** The generations of a target, the newest first. May be called beside a running sync. */
+export function history(target: string): HistoryEntry[] {
+  return (
+    readTarget(target, (state, root) =>
+      generations(state).map((generation, index) =>
+        toHistory(generation, index === 0, root, publishMode(state)),
+      ),
+    ) ?? []
+  );
+}
+
+function readTarget<Result>(
+  target: string,
+  read: (state: State, root: string) => Result,
+): Result | undefined {
+  const layout = layoutOf(resolve(target));
+  if (!existsSync(layout.state)) return undefined;
+  const state = openState(layout.state, true);
+  try {
+    return read(state, layout.target);
+  } finally {
+    state.close();
+  }
+}
+
+function publishMode(state: State): "swap" | "mirror" {
+  return getMeta(state, "publish") === "mirror" ? "mirror" : "swap";
+}
+
+function toHistory(
+  generation: Generation,
+  published: boolean,
+  root: string,
+  publish: "swap" | "mirror",
+): HistoryEntry {
+  const { revision, created, added, changed, deleted, files, bytes, tree, layers } = generation;
+  const path =
+    tree !== null
+      ? join(root, HOME, "generations", tree)
+      : publish === "mirror" && published
+        ? root
+        : undefined;
+  const sources = layers.map(({ url, adapter, into, revision: own }) => ({
+    url,
+    adapter,
+    into,
+    revision: own,
+  }));
+  return {
+    revision,
+    time: created,
+    added,
+    changed,
+    deleted,
+    files,
+    bytes,
+    published,
+    path,
+    sources,
+  };
+}
+
+/**
+ * Compares what is published with what was recorded, byte by byte.
+ *
+ * @param onFault told of each path at fault
+ * @throws UsageError when nothing was published at the target
+ */
+export async function verify(
+  target: string,
+  onFault: (fault: Fault, path: string) => void = () => {},
+  signal: AbortSignal = new AbortController().signal,
+): Promise<TreeReport> {
+  const layout = layoutOf(resolve(target));
+  if (!existsSync(layout.state)) throw nothingPublished(target);
+  const state = openState(layout.state, true);
+  try {
+    const [latest] = generations(state);
+    if (latest === undefined) throw nothingPublished(target);
+    const root =
+      publishMode(state) === "mirror" ? layout.target : join(layout.generations, latest.tree ?? "");
+    if (!existsSync(root))
+      throw new RefusedError(`the published tree ${root} is gone`, {
+        hint: "sync again, which makes it anew",
+      });
+    const tree = openTree(root, READING);
+    try {
+      const report = await verifyTree(state, tree, latest.id, signal, (fault, path) => {
+        if (fault !== "extra" || publishMode(state) === "swap") onFault(fault, path);
+      });
+      return publishMode(state) === "swap" ? report : { ...report, extra: 0 };
+    } finally {
+      tree.close();
+    }
+  } finally {
+    state.close();
+  }
+}
+
+const READING = { dirMode: 0o755, owner: undefined, obstacles: "refuse" } as const;
+
+/**
+ * Compares as {@link verify} does, then publishes a tree that is right, fetching what is damaged. The sources may meanwhile
+ * have moved on: then the newer revision is published.
+ *
+ * @throws what `sync` throws
+ */
+export async function repair(options: SyncOptions): Promise<SyncResult> {
+  const mount = await openMount(options);
+  try {
+    return await syncMount(mount, options.signal, { verify: true });
+  } finally {
+    await mount.close();
+  }
+}
+
+function nothingPublished(target: string): UsageError {
+  return new UsageError(`nothing was published at ${target}`, "sync to it first");
+}
+
+/**
+ * Makes a kept revision the published one again. The sources, as they are now, are held back until they change.
+ *
+ * @param revision a kept revision or the beginning of one; default: the one before the published one
+ * @throws UsageError when it is not kept, RefusedError when its tree is not intact, TargetError as `sync` does
+ */
+export async function rollback(
+  target: string,
+  revision?: string,
+  init: {
+    readonly signal?: AbortSignal | undefined;
+    readonly onEvent?: ((event: SyncEvent) => void) | undefined;
+  } = {},
+): Promise<HistoryEntry> {
+  const before = status(target);
+  if (before === undefined) throw nothingPublished(target);
+  if (before.publish === "mirror")
+    throw new UsageError(
+      "a mirrored target keeps no older trees to go back to",
+      "use --publish swap",
+    );
+  const volume = openVolume({
+    target,
+    publish: "swap",
+    link: before.link,
+    emit: (event) => init.onEvent?.(event),
+  });
+  try {
+    const { state } = volume;
+    const [latest, ...older] = generations(state);
+    const wanted = chooseKept(older, revision);
+    const tree = openPublishedTree(volume, wanted, READING);
+    if (tree === undefined || latest === undefined)
+      throw new UsageError(`the tree of revision ${wanted.revision} is gone`);
+    const report = await verifyTree(
+      state,
+      tree,
+      wanted.id,
+      init.signal ?? new AbortController().signal,
+      () => {},
+    );
+    tree.close();
+    if (report.changed + report.missing + report.extra > 0) {
+      throw new RefusedError(
+        `the tree of revision ${wanted.revision} is not as it was published: ${report.changed} files changed, ${report.missing} missing, ${report.extra} added`,
+        {
+          hint: "repair it first with verify --repair, or choose another revision",
+        },
+      );
+    }
+    goBack(volume, latest, wanted);
+    init.onEvent?.({
+      type: "published",
+      revision: wanted.revision,
+      previousRevision: latest.revision,
+      path: join(volume.layout.target, volume.link),
+    });
+    return toHistory(generations(state)[0] as Generation, true, volume.layout.target, "swap");
+  } finally {
+    volume.close();
+  }
+}
+
+function chooseKept(older: readonly Generation[], revision: string | undefined): Generation {
+  const kept = older.filter(({ tree }) => tree !== null);
+  const matching =
+    revision === undefined
+      ? kept.slice(0, 1)
+      : kept.filter(
+          (generation) => generation.tree === revision || generation.revision.startsWith(revision),
+        );
+  const [wanted] = matching;
+  const names = kept.map(({ tree }) => tree).join(", ") || "none";
+  if (wanted === undefined)
+    throw new UsageError(
+      revision === undefined ? "no older revision is kept" : `revision ${revision} is not kept`,
+      `kept besides the published one: ${names}`,
+    );
+  if (new Set(matching.map((generation) => generation.revision)).size > 1)
+    throw new UsageError(`more than one kept revision begins with ${revision}`, `kept: ${names}`);
+  return wanted;
+}
+
+/** A new generation with the rows and the tree of an older one. */
+function goBack(volume: Volume, latest: Generation, wanted: Generation): void {
+  const { state } = volume;
+  transaction(state, () => {
+    state.db.exec("DELETE FROM plan");
+    const rowsAt = state.sql(
+      `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND since <= ? AND (until IS NULL OR until > ?) ORDER BY layer DESC`,
+    );
+    const rowsNow = state.sql(
+      `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND until IS NULL ORDER BY layer DESC`,
+    );
+    const insert = state.sql(
+      `INSERT INTO plan (path, layer, put, wins, change, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    const numbers = { A: 0, M: 0, D: 0 };
+    for (const { path } of state
+      .sql("SELECT DISTINCT path FROM deltas WHERE generation > ?")
+      .all(wanted.id) as unknown as { path: string }[]) {
+      const then = rowsAt.all(path, wanted.id, wanted.id) as unknown as PublishedRow[];
+      const now = rowsNow.all(path) as unknown as PublishedRow[];
+      const shownThen = then[0] !== undefined && then[0].kind !== SKIPPED;
+      const shownNow = now[0] !== undefined && now[0].kind !== SKIPPED;
+      const change = shownThen ? (shownNow ? "M" : "A") : shownNow ? "D" : null;
+      if (change !== null) numbers[change]++;
+      const gone = now.filter((row) => !then.some(({ layer }) => layer === row.layer));
+      const winner = (then[0] ?? gone[0])?.layer;
+      for (const [put, rows] of [
+        [1, then],
+        [0, gone],
+      ] as const) {
+        for (const row of rows) {
+          const wins = row.layer === winner ? 1 : 0;
+          insert.run(
+            path,
+            row.layer,
+            put,
+            wins,
+            wins === 1 ? change : null,
+            row.kind,
+            row.size,
+            row.mode,
+            row.mtime,
+            row.fingerprint,
+            row.ref,
+            row.sha256,
+            row.ino,
+            row.disk_mtime,
+          );
+        }
+      }
+    }
+    state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(wanted.id);
+    const { revision, files, bytes, digest, layers } = wanted;
+    recordGeneration(
+      state,
+      {
+        revision,
+        files,
+        bytes,
+        digest,
+        layers,
+        added: numbers.A,
+        changed: numbers.M,
+        deleted: numbers.D,
+      },
+      { tree: wanted.tree, slot: wanted.slot },
+    );
+    hold(state, { tokens: latest.layers.map(({ token }) => token), digest: latest.digest });
+  });
+  finishPublish(volume);
+}

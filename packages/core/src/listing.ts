@@ -1,0 +1,244 @@
+/** Asking the sources: has anything changed, and what. */
+import type { Layer, Mount } from "./mount.ts";
+import type { Run } from "./run.ts";
+import type { Entry, FileEntry, ProbeResult } from "./source/contract.ts";
+import { SourceError } from "./source/errors.ts";
+import { diffChanges, diffListing, type LayerDiff } from "./snapshot/diff.ts";
+import { ignoreFileFilter } from "./snapshot/filter.ts";
+import { orderedEntries } from "./snapshot/ordered.ts";
+import type { Generation, LayerRecord, State } from "./volume/state.ts";
+
+/** What the probes of a mount's sources found, by position. */
+export interface Probes {
+  readonly results: readonly (ProbeResult | undefined)[];
+  /** Their tokens; null for a source that cannot tell. */
+  readonly tokens: readonly (string | null)[];
+  /** True when every source says that it is as published, under the same settings. */
+  readonly unchanged: boolean;
+  /** True when no source can ever change. */
+  readonly immutable: boolean;
+}
+
+export async function probeLayers(run: Run, published: Generation | undefined): Promise<Probes> {
+  const results = await Promise.all(
+    run.mount.layers.map((layer) => {
+      const known = sameView(layer, published?.layers[layer.position])?.token ?? undefined;
+      return run.ask(layer, "probe", () => layer.source.probe(run.signal, known));
+    }),
+  );
+  const unchanged =
+    published !== undefined &&
+    published.layers.length === results.length &&
+    run.mount.layers.every((layer) =>
+      isUnchanged(layer, published.layers[layer.position], results[layer.position]),
+    );
+  return {
+    results,
+    tokens: results.map((result) => result?.token ?? null),
+    unchanged,
+    immutable: results.every((result) => result?.immutable === true),
+  };
+}
+
+function sameView(layer: Layer, record: LayerRecord | undefined): LayerRecord | undefined {
+  return record !== undefined && record.identity === layer.identity && record.view === layer.view
+    ? record
+    : undefined;
+}
+
+function isUnchanged(
+  layer: Layer,
+  record: LayerRecord | undefined,
+  probe: ProbeResult | undefined,
+): boolean {
+  const same = sameView(layer, record);
+  return same !== undefined && probe !== undefined && same.token === probe.token;
+}
+
+export function clearPlan(state: State): void {
+  state.db.exec("DELETE FROM plan");
+}
+
+/** Writes to the plan what each source changes against the published rows of its layer. @returns what to remember of each layer */
+export async function listLayers(
+  run: Run,
+  published: Generation | undefined,
+  probes: Probes,
+): Promise<LayerRecord[]> {
+  const { mount } = run;
+  const records: LayerRecord[] = [];
+  for (const layer of mount.layers) {
+    const record = published?.layers[layer.position];
+    const probe = probes.results[layer.position];
+    if (record !== undefined && isUnchanged(layer, record, probe)) records.push(record);
+    else
+      records.push(
+        (await listChanges(run, layer, record, probe)) ??
+          (await listWhole(run, layer, record, probe)),
+      );
+  }
+  // Layers that the mount has no more.
+  mount.volume.state
+    .sql(
+      `INSERT INTO plan (path, layer, put, change, kind, size, mode, mtime, fingerprint, ref, sha256)
+       SELECT path, layer, 0, 'D', kind, size, mode, mtime, fingerprint, ref, sha256 FROM entries WHERE layer >= ? AND until IS NULL`,
+    )
+    .run(mount.layers.length);
+  return records;
+}
+
+/** The source's own delta, where it has one from the published revision to this one. */
+async function listChanges(
+  run: Run,
+  layer: Layer,
+  published: LayerRecord | undefined,
+  probe: ProbeResult | undefined,
+): Promise<LayerRecord | undefined> {
+  const record = sameView(layer, published);
+  const to = probe?.revision;
+  if (
+    layer.source.changes === undefined ||
+    record === undefined ||
+    record.revision === "" ||
+    probe === undefined ||
+    to === undefined
+  )
+    return undefined;
+  const { state } = run.mount.volume;
+  const complete = await run.ask(layer, "compare", async () => {
+    state.sql("DELETE FROM plan WHERE layer = ?").run(layer.position);
+    const delta = await layer.source.changes?.(record.revision, to, run.signal);
+    return (
+      delta !== undefined &&
+      (await diffChanges(makeDiff(run, layer, true, record.ignore), delta.changes))
+    );
+  });
+  if (complete) return { ...record, revision: to, token: probe.token };
+  state.sql("DELETE FROM plan WHERE layer = ?").run(layer.position);
+  return undefined;
+}
+
+/** How often a listing is begun again because the source's `.pannierignore` was not what was assumed. */
+const IGNORE_FILE_TRIES = 3;
+
+async function listWhole(
+  run: Run,
+  layer: Layer,
+  published: LayerRecord | undefined,
+  probe: ProbeResult | undefined,
+): Promise<LayerRecord> {
+  const { state } = run.mount.volume;
+  const comparable = published?.identity === layer.identity;
+  let ignore = comparable ? (published?.ignore ?? null) : null;
+  for (let tries = 0; tries <= IGNORE_FILE_TRIES; tries++) {
+    const outcome = await run.ask(layer, "list", async () => {
+      state.sql("DELETE FROM plan WHERE layer = ?").run(layer.position);
+      const listing = await layer.source.list(run.signal);
+      const found = await diffUnlessIgnoreFileDiffers(
+        makeDiff(run, layer, comparable, ignore),
+        orderedEntries(listing.entries, listing.ordered, state),
+        ignore,
+      );
+      return { listing, found };
+    });
+    if (outcome.found === undefined) {
+      const { listing } = outcome;
+      const revision =
+        typeof listing.revision === "function" ? listing.revision() : listing.revision;
+      return {
+        identity: layer.identity,
+        view: layer.view,
+        url: layer.url,
+        adapter: layer.adapter,
+        into: layer.into,
+        revision: revision ?? probe?.revision ?? "",
+        token: listing.token?.() ?? probe?.token ?? null,
+        ignore,
+      };
+    }
+    const { entry } = outcome.found;
+    ignore =
+      entry === undefined
+        ? null
+        : {
+            fingerprint: entry.fingerprint,
+            text: await run.ask(layer, "read", () => readText(layer, entry, run.signal)),
+          };
+  }
+  throw new SourceError("changed", "its .pannierignore keeps changing");
+}
+
+/** @returns `undefined` when the listing went through under the right ignore file; else the one to go by (or that there is none) */
+async function diffUnlessIgnoreFileDiffers(
+  diff: LayerDiff,
+  batches: AsyncIterable<readonly Entry[]>,
+  assumed: LayerRecord["ignore"],
+): Promise<{ readonly entry: FileEntry | undefined } | undefined> {
+  let found: FileEntry | undefined;
+  const differs = Symbol("ignore file");
+  try {
+    await diffListing(diff, batches, (entry) => {
+      if (entry.kind !== "file") return;
+      found = entry;
+      if (entry.fingerprint !== assumed?.fingerprint) throw differs;
+    });
+  } catch (error) {
+    if (error !== differs) throw error;
+    return { entry: found };
+  }
+  return found === undefined && assumed !== null ? { entry: undefined } : undefined;
+}
+
+/** Longest `.pannierignore` that is read. */
+const IGNORE_FILE_LIMIT = 1 << 20;
+
+async function readText(layer: Layer, entry: FileEntry, signal: AbortSignal): Promise<string> {
+  const body = await layer.source.read(entry, undefined, signal);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body instanceof Uint8Array ? [body] : body) {
+    size += chunk.length;
+    if (size > IGNORE_FILE_LIMIT)
+      throw new SourceError(
+        "invalid",
+        `its .pannierignore has more than ${IGNORE_FILE_LIMIT} bytes`,
+      );
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function makeDiff(
+  run: Run,
+  layer: Layer,
+  comparable: boolean,
+  ignore: LayerRecord["ignore"],
+): LayerDiff {
+  const { mount } = run;
+  const { settings } = mount;
+  return {
+    state: mount.volume.state,
+    place: { layer: layer.position, into: layer.into, mode: settings.mode },
+    filter: mount.filter,
+    ignored: ignore === null ? undefined : ignoreFileFilter(ignore.text),
+    comparable,
+    maxFileBytes: settings.limits.maxFileBytes,
+    maxFiles: settings.limits.maxFiles,
+    signal: run.signal,
+    onEntries: countEntries(mount),
+  };
+}
+
+/** Milliseconds between two events that tell how far something is. */
+export const PROGRESS_INTERVAL = 100;
+
+function countEntries(mount: Mount): (count: number) => void {
+  let entries = 0;
+  let told = performance.now();
+  return (count) => {
+    entries += count;
+    if (performance.now() - told < PROGRESS_INTERVAL) return;
+    told = performance.now();
+    mount.emit({ type: "listed", entries });
+  };
+}

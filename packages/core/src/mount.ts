@@ -1,0 +1,318 @@
+/** A mount opened for work: its settings checked, its volume locked, its sources open. */
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve, sep } from "node:path";
+import { TargetError } from "./errors.ts";
+import type { SyncEvent } from "./events.ts";
+import type { LayerSpec, SyncOptions } from "./settings.ts";
+import { type Filter, makeFilter } from "./snapshot/filter.ts";
+import { parseMaxDelete } from "./snapshot/guard.ts";
+import { unsafePath } from "./snapshot/path.ts";
+import type { Credentials, Limits, Source, SourceContext, SourceSpec } from "./source/contract.ts";
+import { UsageError } from "./source/errors.ts";
+import { type Bandwidth, createBandwidth } from "./transfer/bandwidth.ts";
+import { createLimiter, type Limiter } from "./transfer/limiter.ts";
+import { decodedPath } from "./source/location.ts";
+import { describeSource } from "./source/registry.ts";
+import { HOME } from "./volume/layout.ts";
+import { openVolume, type Volume } from "./volume/open.ts";
+import type { TreeSettings } from "./volume/tree.ts";
+
+/** {@link SyncOptions} with defaults filled in. */
+export interface MountSettings {
+  readonly target: string;
+  readonly publish: "swap" | "mirror";
+  readonly link: string;
+  readonly keep: number;
+  readonly maxDelete: string | number | undefined;
+  readonly limits: Limits;
+  readonly symlinks: NonNullable<SyncOptions["symlinks"]>;
+  readonly mode: number | undefined;
+  readonly tree: TreeSettings;
+  readonly concurrency: number;
+  readonly bandwidth: number | undefined;
+  readonly timeout: number | undefined;
+  readonly idleTimeout: number;
+  readonly attempts: number;
+  readonly dryRun: boolean;
+  readonly prePublish: SyncOptions["prePublish"];
+}
+
+/** One source of a mount, open. */
+export interface Layer {
+  readonly position: number;
+  readonly source: Source;
+  readonly adapter: string;
+  /** Redacted. */
+  readonly url: string;
+  readonly into: string;
+  /** See LayerRecord. */
+  readonly identity: string;
+  readonly view: string;
+  /** Bounds the reads of this source. */
+  readonly limiter: Limiter;
+}
+
+export interface Mount {
+  readonly settings: MountSettings;
+  readonly filter: Filter | undefined;
+  readonly layers: readonly Layer[];
+  readonly volume: Volume;
+  readonly bandwidth: Bandwidth | undefined;
+  /** Requests made to the sources so far. */
+  readonly counters: { requests: number; received: number };
+  emit(event: SyncEvent): void;
+  close(): Promise<void>;
+}
+
+/**
+ * @throws UsageError for settings that cannot be, TargetError for a target that cannot be used, SourceError from an adapter's `open`
+ */
+export async function openMount(options: SyncOptions): Promise<Mount> {
+  const settings = checkSettings(options);
+  const specs = options.sources.map(asLayerSpec);
+  refuseNesting(specs, settings.target);
+  const emit = (event: SyncEvent) => options.onEvent?.(event);
+  const volume = openVolume({
+    target: settings.target,
+    publish: settings.publish,
+    link: settings.link,
+    emit,
+  });
+  const counters = { requests: 0, received: 0 };
+  const layers: Layer[] = [];
+  const close = async () => {
+    await Promise.all(layers.map(({ source }) => source.close()));
+    volume.close();
+  };
+  try {
+    for (const [position, spec] of specs.entries()) {
+      layers.push(await openLayer(spec, position, options, settings, { volume, counters, emit }));
+    }
+    sweepScratch(volume, specs);
+    return {
+      settings,
+      filter: makeFilter(options.include ?? [], options.exclude ?? []),
+      layers,
+      volume,
+      bandwidth: settings.bandwidth === undefined ? undefined : createBandwidth(settings.bandwidth),
+      counters,
+      emit,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function asLayerSpec(source: SourceSpec | LayerSpec): LayerSpec {
+  return "adapter" in source ? { source } : source;
+}
+
+async function openLayer(
+  spec: LayerSpec,
+  position: number,
+  options: SyncOptions,
+  settings: MountSettings,
+  { volume, counters, emit }: Pick<Mount, "volume" | "counters" | "emit">,
+): Promise<Layer> {
+  const { adapter, location } = spec.source;
+  const into = normaliseInto(spec.into);
+  const context = sourceContext({
+    credentials: spec.credentials ?? options.credentials ?? {},
+    limits: settings.limits,
+    idleTimeout: settings.idleTimeout,
+    scratch: () => join(volume.layout.scratch, scratchName(spec.source)),
+    warn: (message) => emit({ type: "warning", source: position, message }),
+    request(operation) {
+      counters.requests++;
+      emit({ type: "request", source: position, operation });
+    },
+  });
+  const source = await adapter.open(location, spec.source.options as never, context);
+  const url = describeSource(spec.source);
+  return {
+    position,
+    source,
+    adapter: adapter.name,
+    url,
+    into,
+    identity: digest(adapter.name, source.contentAddressed === true ? "" : url),
+    view: digest(
+      url,
+      into,
+      options.include ?? [],
+      options.exclude ?? [],
+      settings.symlinks,
+      settings.mode ?? null,
+      settings.tree,
+    ),
+    limiter: createLimiter(
+      Math.min(settings.concurrency, source.concurrency ?? settings.concurrency),
+    ),
+  };
+}
+
+/** A context whose scratch directory is made when first asked for. */
+export function sourceContext(
+  parts: Omit<SourceContext, "scratch"> & { readonly scratch: () => string },
+): SourceContext {
+  let made: string | undefined;
+  return {
+    ...parts,
+    async scratch() {
+      if (made === undefined) {
+        const path = parts.scratch();
+        mkdirSync(path, { recursive: true, mode: 0o700 });
+        made = path;
+      }
+      return made;
+    },
+  };
+}
+
+/**
+ * Opens a source without a target, to look at it (`ls`, `doctor`). Its scratch directory is temporary.
+ *
+ * @returns the source, and what closes it and removes the scratch directory
+ */
+export async function openSource(
+  spec: SourceSpec,
+  init: {
+    readonly credentials?: Credentials;
+    readonly idleTimeout?: number;
+    readonly warn?: (message: string) => void;
+    readonly request?: (operation: string) => void;
+  } = {},
+): Promise<{ readonly source: Source; close(): Promise<void> }> {
+  let scratch: string | undefined;
+  const context = sourceContext({
+    credentials: init.credentials ?? {},
+    limits: UNLIMITED,
+    idleTimeout: init.idleTimeout ?? IDLE_TIMEOUT,
+    scratch: () => (scratch ??= mkdtempSync(join(tmpdir(), "pannier-"))),
+    warn: init.warn ?? (() => {}),
+    request: init.request ?? (() => {}),
+  });
+  const source = await spec.adapter.open(spec.location, spec.options as never, context);
+  return {
+    source,
+    async close() {
+      await source.close();
+      if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
+    },
+  };
+}
+
+const UNLIMITED: Limits = {
+  maxFiles: Number.POSITIVE_INFINITY,
+  maxBytes: Number.POSITIVE_INFINITY,
+  maxFileBytes: Number.POSITIVE_INFINITY,
+  maxExpansion: 200,
+};
+const IDLE_TIMEOUT = 30_000;
+
+/** @throws UsageError when a setting is below what makes sense */
+function count(name: string, value: number | undefined, standard: number, least = 1): number {
+  if (value !== undefined && !(value >= least))
+    throw new UsageError(`${name} must be at least ${least}, not ${value}`);
+  return value ?? standard;
+}
+
+function checkSettings(options: SyncOptions): MountSettings {
+  if (options.sources.length === 0) throw new UsageError("no source is given");
+  if (options.target === "") throw new UsageError("no target is given");
+  const link = options.link ?? "current";
+  if (unsafePath(link) !== undefined || link.includes("/") || link === HOME)
+    throw new UsageError(
+      `the link name ${JSON.stringify(link)} cannot be used`,
+      "choose a plain file name",
+    );
+  parseMaxDelete(options.maxDelete);
+  const publish = options.publish ?? "swap";
+  if (publish === "mirror" && options.prePublish !== undefined) {
+    throw new UsageError(
+      "a pre-publish hook needs a complete candidate tree, which mirror does not make",
+      "use publish swap",
+    );
+  }
+  return {
+    target: resolve(options.target),
+    publish,
+    link,
+    keep: count("keep", options.keep, 2),
+    maxDelete: options.maxDelete,
+    limits: {
+      maxFiles: count("max-files", options.maxFiles, Number.POSITIVE_INFINITY),
+      maxBytes: count("max-bytes", options.maxBytes, Number.POSITIVE_INFINITY),
+      maxFileBytes: count("max-file-bytes", options.maxFileBytes, Number.POSITIVE_INFINITY),
+      maxExpansion: UNLIMITED.maxExpansion,
+    },
+    symlinks: options.symlinks ?? "inside",
+    mode: options.mode,
+    tree: {
+      dirMode: options.dirMode ?? 0o755,
+      owner: options.owner,
+      obstacles: publish === "mirror" ? "refuse" : "replace",
+    },
+    concurrency: count("concurrency", options.concurrency, 16),
+    bandwidth: options.bandwidth,
+    timeout: options.timeout,
+    idleTimeout: count("idle-timeout", options.idleTimeout, IDLE_TIMEOUT),
+    attempts: count("attempts", options.attempts, 5),
+    dryRun: options.dryRun ?? false,
+    prePublish: options.prePublish,
+  };
+}
+
+function normaliseInto(into: string | undefined): string {
+  const path = (into ?? "").replace(/^\.?\/+|\/+$/g, "");
+  if (path === "" || path === ".") return "";
+  const problem = unsafePath(path);
+  if (problem !== undefined)
+    throw new UsageError(
+      `into ${JSON.stringify(into)} ${problem}`,
+      "name a directory below the target",
+    );
+  return path;
+}
+
+/** A target inside its own source would grow without end; a source inside its target would be mistaken for litter. */
+function refuseNesting(specs: readonly LayerSpec[], target: string): void {
+  for (const { source } of specs) {
+    if (source.adapter.name !== "file") continue;
+    const path = resolve(decodedPath(source.location));
+    if (path === target || target.startsWith(path.endsWith(sep) ? path : path + sep))
+      throw new TargetError(`the target ${target} lies inside its source ${path}`, {
+        hint: "choose a target outside of it",
+      });
+    if (path.startsWith(`${target}${sep}`))
+      throw new TargetError(`the source ${path} lies inside the target ${target}`, {
+        hint: "choose another target",
+      });
+  }
+}
+
+/** Caches of sources that the mount has no more. */
+function sweepScratch(volume: Volume, specs: readonly LayerSpec[]): void {
+  const used = new Set(specs.map(({ source }) => scratchName(source)));
+  let names: string[];
+  try {
+    names = readdirSync(volume.layout.scratch);
+  } catch {
+    return;
+  }
+  for (const name of names)
+    if (!used.has(name))
+      rmSync(join(volume.layout.scratch, name), { recursive: true, force: true });
+}
+
+function scratchName(spec: SourceSpec): string {
+  return `${spec.adapter.name}-${digest(spec.adapter.name, spec.location.scheme, spec.location.host, spec.location.port ?? null, spec.location.pathname).slice(0, 16)}`;
+}
+
+function digest(...parts: unknown[]): string {
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
+}

@@ -1,0 +1,150 @@
+/** One sync under way: its clock, its signal, and how its result is put together. */
+import { join } from "node:path";
+import { MountSourceError } from "./errors.ts";
+import type { Step, SyncResult } from "./events.ts";
+import type { Layer, Mount } from "./mount.ts";
+import type { PlanTotals } from "./snapshot/guard.ts";
+import { SourceError } from "./source/errors.ts";
+import { retry } from "./transfer/retry.ts";
+import type { Generation } from "./volume/state.ts";
+
+export interface Run {
+  readonly mount: Mount;
+  /** Aborted by the caller or by the mount's timeout. */
+  readonly signal: AbortSignal;
+  step(step: Step): void;
+  /** Asks a source, with retries; a failure names the source. */
+  ask<Result>(layer: Layer, what: string, work: () => Promise<Result>): Promise<Result>;
+  unchanged(published: Generation, immutable: boolean): SyncResult;
+  planned(
+    next: {
+      readonly revision: string;
+      readonly published: Generation | undefined;
+      readonly totals: PlanTotals;
+    },
+    immutable: boolean,
+  ): SyncResult;
+  published(
+    generation: Generation,
+    previous: Generation | undefined,
+    immutable: boolean,
+    foreign: readonly string[],
+  ): SyncResult;
+  /** Stops the clock of the timeout. */
+  end(): void;
+}
+
+export function startRun(mount: Mount, signal: AbortSignal | undefined): Run {
+  const { settings, counters, volume } = mount;
+  const started = performance.now();
+  const deadline = withTimeout(signal, settings.timeout);
+  const before = { ...counters };
+  const path =
+    settings.publish === "mirror" ? volume.layout.target : join(volume.layout.target, volume.link);
+  const common = () => ({
+    path,
+    received: counters.received - before.received,
+    requests: counters.requests - before.requests,
+    duration: performance.now() - started,
+  });
+  const run: Run = {
+    mount,
+    signal: deadline.signal,
+    end: deadline.end,
+    step: (step) => mount.emit({ type: "step", step }),
+    async ask(layer, what, work) {
+      try {
+        return await retry(work, {
+          attempts: settings.attempts,
+          signal: run.signal,
+          onRetry: (error, attempt, delay) =>
+            mount.emit({ type: "retry", source: layer.position, what, attempt, delay, error }),
+        });
+      } catch (error) {
+        throw nameSource(layer, error);
+      }
+    },
+    unchanged: (generation, immutable) => ({
+      result: "unchanged",
+      revision: generation.revision,
+      previousRevision: generation.revision,
+      added: 0,
+      changed: 0,
+      deleted: 0,
+      files: generation.files,
+      bytes: generation.bytes,
+      immutable,
+      foreign: [],
+      ...common(),
+    }),
+    planned: ({ revision, published, totals }, immutable) => ({
+      result: "planned",
+      revision,
+      previousRevision: published?.revision,
+      added: totals.added,
+      changed: totals.changed,
+      deleted: totals.deleted,
+      files: totals.files,
+      bytes: totals.bytes,
+      immutable,
+      foreign: [],
+      ...common(),
+    }),
+    published(generation, previous, immutable, foreign) {
+      const { revision, added, changed, deleted, files, bytes } = generation;
+      mount.emit({ type: "published", revision, previousRevision: previous?.revision, path });
+      return {
+        result: "published",
+        revision,
+        previousRevision: previous?.revision,
+        added,
+        changed,
+        deleted,
+        files,
+        bytes,
+        immutable,
+        foreign,
+        ...common(),
+      };
+    },
+  };
+  return run;
+}
+
+/** Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476). */
+function withTimeout(
+  signal: AbortSignal | undefined,
+  timeout: number | undefined,
+): { readonly signal: AbortSignal; end(): void } {
+  if (timeout === undefined) return { signal: signal ?? new AbortController().signal, end() {} };
+  const controller = new AbortController();
+  const hint = "nothing was published; allow more with --timeout";
+  const expire = () =>
+    controller.abort(
+      new SourceError("unavailable", `the sync took longer than the ${timeout} ms allowed`, {
+        hint,
+      }),
+    );
+  const onAbort = () => controller.abort(signal?.reason);
+  const timer = setTimeout(expire, timeout);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted === true) onAbort();
+  return {
+    signal: controller.signal,
+    end() {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    },
+  };
+}
+
+export function nameSource(layer: Layer, error: unknown): unknown {
+  return error instanceof SourceError
+    ? new MountSourceError(layer.position, layer.url, error)
+    : error;
+}
+
+export function isChanged(error: unknown): boolean {
+  const cause = error instanceof MountSourceError ? error.cause : error;
+  return cause instanceof SourceError && cause.code === "changed";
+}

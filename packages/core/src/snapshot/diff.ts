@@ -1,0 +1,201 @@
+/** What a layer's listing changes against what is published, written to the state's plan. Memory does not follow the number of entries. */
+import type { Change as SourceChange, Entry } from "../source/contract.ts";
+import { SourceError } from "../source/errors.ts";
+import type { State } from "../volume/state.ts";
+import type { Filter } from "./filter.ts";
+import { comparePaths, quotePath, unsafePath } from "./path.ts";
+import {
+  ALL_COLUMNS,
+  type EntryRow,
+  FILE,
+  type Placement,
+  type PublishedRow,
+  SKIPPED,
+  SYMLINK,
+  toRow,
+} from "./row.ts";
+
+export interface LayerDiff {
+  readonly state: State;
+  readonly place: Placement;
+  /** Mount-wide filter; sees paths of the tree. */
+  readonly filter: Filter | undefined;
+  /** The source's own `.pannierignore`; sees paths of the source. */
+  readonly ignored: Filter | undefined;
+  /** False when fingerprints of the published rows came from another source: then every entry counts as changed. */
+  readonly comparable: boolean;
+  readonly maxFileBytes: number;
+  /** Entries allowed in this layer. */
+  readonly maxFiles: number;
+  readonly signal: AbortSignal;
+  readonly onEntries: (count: number) => void;
+}
+
+/** Name of the file in a source's root that says what of it is not wanted. It is an instruction, not content: never published. */
+export const IGNORE_FILE = ".pannierignore";
+
+const INSERT = `INSERT OR REPLACE INTO plan (path, layer, put, change, same, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+/**
+ * Joins a complete listing in path order with the layer's published rows.
+ *
+ * @param onIgnoreFile told of the source's `.pannierignore` when it passes by
+ */
+export async function diffListing(
+  diff: LayerDiff,
+  batches: AsyncIterable<readonly Entry[]>,
+  onIgnoreFile: (entry: Entry) => void,
+): Promise<void> {
+  const published = diff.state
+    .prepare(
+      `SELECT since, ${ALL_COLUMNS} FROM entries WHERE layer = ? AND until IS NULL ORDER BY path`,
+    )
+    .iterate(diff.place.layer) as unknown as Iterator<PublishedRow>;
+  const insert = diff.state.sql(INSERT);
+  let row = published.next();
+  let count = 0;
+  for await (const batch of batches) {
+    diff.signal.throwIfAborted();
+    for (const entry of batch) {
+      if (entry.path === IGNORE_FILE) {
+        onIgnoreFile(entry);
+        continue;
+      }
+      const wanted = toWanted(diff, entry);
+      if (wanted === undefined) continue;
+      count++;
+      let order = -1;
+      while (
+        row.done !== true &&
+        (order = row.value.path === wanted.path ? 0 : comparePaths(row.value.path, wanted.path)) < 0
+      ) {
+        insertDelete(insert, row.value);
+        row = published.next();
+      }
+      const before = row.done !== true && order === 0 ? row.value : undefined;
+      if (before !== undefined) row = published.next();
+      insertPut(insert, diff, before, wanted);
+    }
+    if (count > diff.maxFiles) throw tooManyFiles(diff.maxFiles);
+    diff.onEntries(batch.length);
+  }
+  for (; row.done !== true; row = published.next()) insertDelete(insert, row.value);
+}
+
+/**
+ * The same from a source's own delta.
+ *
+ * @returns false when the delta touches `.pannierignore`: then only a listing tells
+ */
+export async function diffChanges(
+  diff: LayerDiff,
+  batches: AsyncIterable<readonly SourceChange[]> | Iterable<readonly SourceChange[]>,
+): Promise<boolean> {
+  const select = diff.state.sql(
+    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND layer = ? AND until IS NULL`,
+  );
+  const insert = diff.state.sql(INSERT);
+  for await (const batch of batches) {
+    diff.signal.throwIfAborted();
+    for (const change of batch) {
+      const sourcePath = change.kind === "put" ? change.entry.path : change.path;
+      if (sourcePath === IGNORE_FILE) return false;
+      const path = diff.place.into === "" ? sourcePath : `${diff.place.into}/${sourcePath}`;
+      const before = select.get(path, diff.place.layer) as unknown as PublishedRow | undefined;
+      const wanted = change.kind === "put" ? toWanted(diff, change.entry) : undefined;
+      if (wanted !== undefined) insertPut(insert, diff, before, wanted);
+      else if (before !== undefined) insertDelete(insert, before);
+    }
+    diff.onEntries(batch.length);
+  }
+  return true;
+}
+
+/** The entry as the tree would have it, or `undefined` when it is filtered out. @throws SourceError for an unsafe path or a file beyond the limit */
+function toWanted(diff: LayerDiff, entry: Entry): EntryRow | undefined {
+  const wanted = toRow(entry, diff.place);
+  if (diff.ignored !== undefined || diff.filter !== undefined) {
+    refuseUnsafe(entry.path);
+    if (diff.ignored?.(entry.path) === false || diff.filter?.(wanted.path) === false)
+      return undefined;
+  }
+  if (wanted.size !== null && wanted.size > diff.maxFileBytes) {
+    throw new SourceError(
+      "invalid",
+      `${quotePath(entry.path)} has ${wanted.size} bytes, more than the ${diff.maxFileBytes} allowed for one file`,
+      { hint: "raise --max-file-bytes, or exclude it" },
+    );
+  }
+  return wanted;
+}
+
+function insertPut(
+  insert: ReturnType<State["sql"]>,
+  diff: LayerDiff,
+  before: PublishedRow | undefined,
+  wanted: EntryRow,
+): void {
+  const sameContent = before !== undefined && diff.comparable && sameVersion(before, wanted);
+  if (sameContent && before.mode === wanted.mode) return;
+  // A path that is published already was judged when it came.
+  if (before === undefined) refuseUnsafe(wanted.path);
+  const same = sameContent && before.kind === FILE;
+  insert.run(
+    wanted.path,
+    wanted.layer,
+    1,
+    before === undefined || before.kind === SKIPPED ? "A" : "M",
+    same ? 1 : 0,
+    wanted.kind,
+    wanted.size,
+    wanted.mode,
+    wanted.mtime,
+    wanted.fingerprint,
+    wanted.ref,
+    same ? before.sha256 : wanted.sha256,
+    null,
+    null,
+  );
+}
+
+function sameVersion(before: PublishedRow, wanted: EntryRow): boolean {
+  return (
+    before.fingerprint === wanted.fingerprint &&
+    (before.kind === wanted.kind || (before.kind === SKIPPED && wanted.kind === SYMLINK))
+  );
+}
+
+function insertDelete(insert: ReturnType<State["sql"]>, row: PublishedRow): void {
+  insert.run(
+    row.path,
+    row.layer,
+    0,
+    row.kind === SKIPPED ? null : "D",
+    0,
+    row.kind,
+    row.size,
+    row.mode,
+    row.mtime,
+    row.fingerprint,
+    row.ref,
+    row.sha256,
+    null,
+    null,
+  );
+}
+
+function refuseUnsafe(path: string): void {
+  const problem = unsafePath(path);
+  if (problem !== undefined) {
+    throw new SourceError("invalid", `the path ${quotePath(path)} ${problem}`, {
+      hint: "nothing was published; rename it at the source",
+    });
+  }
+}
+
+function tooManyFiles(maxFiles: number): SourceError {
+  return new SourceError("invalid", `the source has more than the ${maxFiles} files allowed`, {
+    hint: "raise --max-files, or exclude some",
+  });
+}

@@ -1,0 +1,129 @@
+/** The guards between a plan and the tree: how much may vanish, how much may come. */
+import { NoRoomError, RefusedError } from "../errors.ts";
+import { UsageError } from "../source/errors.ts";
+import type { State } from "../volume/state.ts";
+
+/** What a plan does to the tree, in numbers. */
+export interface PlanTotals {
+  readonly added: number;
+  readonly changed: number;
+  readonly deleted: number;
+  /** The tree after it: files and symlinks, and the bytes of its files as far as sources tell them. */
+  readonly files: number;
+  readonly bytes: number;
+  /** What has to be fetched. */
+  readonly fetchFiles: number;
+  readonly fetchBytes: number;
+}
+
+export function planTotals(
+  state: State,
+  before: { readonly files: number; readonly bytes: number } = { files: 0, bytes: 0 },
+): PlanTotals {
+  const row = state
+    .sql(
+      `SELECT
+        count(*) FILTER (WHERE change = 'A') AS added, count(*) FILTER (WHERE change = 'M') AS changed, count(*) FILTER (WHERE change = 'D') AS deleted,
+        coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0), 0) AS put,
+        count(*) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same = 0) AS fetchFiles,
+        coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same = 0), 0) AS fetchBytes
+      FROM plan WHERE wins = 1`,
+    )
+    .get() as unknown as {
+    added: number;
+    changed: number;
+    deleted: number;
+    put: number;
+    fetchFiles: number;
+    fetchBytes: number;
+  };
+  const gone = state
+    .sql(
+      `SELECT coalesce(sum((SELECT CASE kind WHEN 0 THEN size ELSE 0 END FROM entries WHERE entries.path = plan.path AND until IS NULL ORDER BY entries.layer DESC LIMIT 1)), 0) AS bytes
+      FROM plan WHERE wins = 1 AND change IN ('M', 'D')`,
+    )
+    .get()?.["bytes"] as number;
+  return {
+    added: row.added,
+    changed: row.changed,
+    deleted: row.deleted,
+    files: before.files + row.added - row.deleted,
+    bytes: before.bytes + row.put - gone,
+    fetchFiles: row.fetchFiles,
+    fetchBytes: row.fetchBytes,
+  };
+}
+
+/** True when the plan changes nothing that can be seen. */
+export function isQuiet(totals: PlanTotals): boolean {
+  return totals.added + totals.changed + totals.deleted === 0;
+}
+
+/** Below this many files a large share of them is quickly gone, and nothing is refused for it. */
+const GUARDED_FROM = 20;
+
+/**
+ * @param maxDelete `50%`, `1000`, or `undefined` for the default
+ * @throws RefusedError when more would be deleted than allowed
+ */
+export function guardDeletes(
+  totals: PlanTotals,
+  filesBefore: number,
+  maxDelete: string | number | undefined,
+): void {
+  if (totals.deleted === 0) return;
+  const limit = parseMaxDelete(maxDelete);
+  const empty = totals.files === 0 && limit.share < 1 && totals.deleted > (limit.count ?? 0);
+  const tooMany =
+    limit.count !== undefined
+      ? totals.deleted > limit.count
+      : totals.deleted > limit.share * filesBefore && filesBefore >= limit.from;
+  if (!empty && !tooMany) return;
+  throw new RefusedError(
+    empty
+      ? `the source has become empty: all ${totals.deleted} files would be deleted`
+      : `${totals.deleted} of ${filesBefore} files would be deleted, more than --max-delete allows`,
+    { hint: "nothing was changed; if this is meant, allow it with --max-delete 100%" },
+  );
+}
+
+/** @throws UsageError on anything but a count or a percentage */
+export function parseMaxDelete(value: string | number | undefined): {
+  readonly count?: number;
+  readonly share: number;
+  readonly from: number;
+} {
+  if (value === undefined) return { share: 0.5, from: GUARDED_FROM };
+  const [, number, percent] = /^(\d+(?:\.\d+)?)(%?)$/.exec(String(value)) ?? [];
+  if (
+    number === undefined ||
+    (percent === "" && !/^\d+$/.test(number)) ||
+    (percent === "%" && Number(number) > 100)
+  ) {
+    throw new UsageError(
+      `max-delete must be a number of files or a percentage such as 50%, not ${JSON.stringify(value)}`,
+    );
+  }
+  return percent === "%"
+    ? { share: Number(number) / 100, from: 0 }
+    : { count: Number(number), share: 0, from: 0 };
+}
+
+/** @throws RefusedError beyond maxFiles, NoRoomError beyond maxBytes */
+export function guardSize(
+  totals: PlanTotals,
+  limits: { readonly maxFiles: number; readonly maxBytes: number },
+): void {
+  if (totals.files > limits.maxFiles) {
+    throw new RefusedError(
+      `the tree would have ${totals.files} files, more than the ${limits.maxFiles} allowed`,
+      { hint: "raise --max-files, or exclude some" },
+    );
+  }
+  if (totals.bytes > limits.maxBytes) {
+    throw new NoRoomError(
+      `the tree would have ${totals.bytes} bytes, more than the ${limits.maxBytes} of --max-bytes`,
+      { hint: "raise --max-bytes, or exclude some files" },
+    );
+  }
+}

@@ -1,0 +1,23 @@
+/** The plan as its readers see it. */
+import type { State } from "../volume/state.ts";
+import type { Change } from "./change.ts";
+import { FILE } from "./row.ts";
+
+const WORDS = { A: "added", M: "changed", D: "deleted" } as const;
+
+/** The paths that the plan changes in the tree, in order. */
+export function* plannedChanges(state: State): Generator<Change> {
+  for (const row of state
+    .prepare(
+      "SELECT path, layer, change, kind, size FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D') ORDER BY path",
+    )
+    .iterate()) {
+    yield {
+      change: WORDS[row["change"] as keyof typeof WORDS],
+      path: row["path"] as string,
+      kind: row["kind"] === FILE ? "file" : "symlink",
+      size: (row["size"] as number | null) ?? undefined,
+      source: row["layer"] as number,
+    };
+  }
+}

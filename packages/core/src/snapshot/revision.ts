@@ -1,0 +1,55 @@
+/** The name of a state of a mount. */
+import { createHash } from "node:crypto";
+import type { State } from "../volume/state.ts";
+import { publishedEntry } from "../volume/entries.ts";
+import type { EntryRow } from "./row.ts";
+import { ALL_COLUMNS } from "./row.ts";
+
+const MODULUS = 1n << 256n;
+
+/**
+ * A digest of the tree's entries, kept up by what a plan adds and takes away: the sum, modulo 2^256, of the SHA-256 of each
+ * entry. So it costs what changed, and two mounts with equal content have equal digests. It is a name, not a proof:
+ * content is verified file by file.
+ */
+export function digestAfterPlan(
+  state: State,
+  before: { readonly digest: string } | undefined,
+): string {
+  let sum = before === undefined ? 0n : BigInt(`0x${before.digest}`);
+  const published = publishedEntry(state);
+  for (const row of state
+    .prepare(`SELECT ${ALL_COLUMNS}, put, change FROM plan WHERE wins = 1 AND change IS NOT NULL`)
+    .iterate()) {
+    const old = row["change"] === "A" ? undefined : published(row["path"] as string);
+    if (old !== undefined) sum -= entryDigest(old);
+    if (row["change"] !== "D") sum += entryDigest(row as unknown as EntryRow);
+  }
+  sum = ((sum % MODULUS) + MODULUS) % MODULUS;
+  return sum.toString(16).padStart(64, "0");
+}
+
+function entryDigest(row: EntryRow): bigint {
+  return BigInt(
+    `0x${createHash("sha256")
+      .update(`${row.path}\0${row.kind}\0${row.mode ?? ""}\0${row.fingerprint}`)
+      .digest("hex")}`,
+  );
+}
+
+/** A mount with one source that names its revisions has that name; any other is named by its content. */
+export function nameRevision(
+  layers: readonly { readonly revision: string }[],
+  digest: string,
+): string {
+  const [only] = layers;
+  return layers.length === 1 && only !== undefined && only.revision !== ""
+    ? only.revision
+    : digest.slice(0, 40);
+}
+
+/** A revision that can be the name of a directory, or a digest of it where it cannot. */
+export function revisionName(revision: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/.test(revision)) return revision;
+  return createHash("sha256").update(revision).digest("hex").slice(0, 40);
+}

@@ -1,0 +1,287 @@
+/** The pipeline: from sources to a published tree. Read {@link attempt} from top to bottom. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { SyncResult } from "./events.ts";
+import { openFetcher } from "./fetching.ts";
+import { askHook } from "./hook.ts";
+import { clearPlan, listLayers, type Probes, probeLayers } from "./listing.ts";
+import { type Mount, openMount } from "./mount.ts";
+import { isChanged, type Run, startRun } from "./run.ts";
+import type { SyncOptions } from "./settings.ts";
+import type { Change } from "./snapshot/change.ts";
+import { checkTree } from "./snapshot/checks.ts";
+import { guardDeletes, guardSize, isQuiet, type PlanTotals, planTotals } from "./snapshot/guard.ts";
+import { layOver } from "./snapshot/layers.ts";
+import { plannedChanges } from "./snapshot/plan.ts";
+import { digestAfterPlan, nameRevision } from "./snapshot/revision.ts";
+import {
+  discardCandidate,
+  keepFetched,
+  noteOrigins,
+  prepareCandidate,
+  settleCandidate,
+} from "./volume/candidate.ts";
+import { collect } from "./volume/collect.ts";
+import { type Damage, findDamage, planDamage } from "./volume/damage.ts";
+import { hold, isHeldBack } from "./volume/hold.ts";
+import { layoutOf } from "./volume/layout.ts";
+import { publishMirror, stageMirror } from "./volume/mirror.ts";
+import { noteOwnership, ownershipChanged, planOwnership } from "./volume/ownership.ts";
+import { openPublishedTree, publishCandidate } from "./volume/publish.ts";
+import { refreshEntries } from "./volume/refresh.ts";
+import { asNoRoom, checkRoom } from "./volume/room.ts";
+import { stage } from "./volume/stage.ts";
+import { type Generation, type LayerRecord, latestGeneration } from "./volume/state.ts";
+import { openTree } from "./volume/tree.ts";
+
+/**
+ * Makes the target equal to its sources, once.
+ *
+ * @throws UsageError, TargetError, MountSourceError, RefusedError, NoRoomError, HookError; on each of them, and on an abort,
+ * what was published before is untouched
+ */
+export async function sync(options: SyncOptions): Promise<SyncResult> {
+  const mount = await openMount(options);
+  try {
+    return await syncMount(mount, options.signal);
+  } finally {
+    await mount.close();
+  }
+}
+
+/**
+ * Finds out what a sync would do; writes nothing to the tree.
+ *
+ * @param onChange told of each path that would change, in order
+ * @throws what {@link sync} throws before it fetches
+ */
+export async function plan(
+  options: SyncOptions,
+  onChange: (change: Change) => void = () => {},
+): Promise<SyncResult> {
+  // A target that was never synced is left as it is, even if it is not there.
+  const fresh = !existsSync(layoutOf(resolve(options.target)).state);
+  const target = fresh ? mkdtempSync(join(tmpdir(), "pannier-plan-")) : options.target;
+  try {
+    const mount = await openMount({ ...options, target, dryRun: true });
+    try {
+      return await syncMount(mount, options.signal, { onChange });
+    } finally {
+      await mount.close();
+    }
+  } finally {
+    if (fresh) rmSync(target, { recursive: true, force: true });
+  }
+}
+
+/** What a caller inside the package may ask beside the settings. */
+interface SyncExtras {
+  readonly onChange?: (change: Change) => void;
+  /** Compare the published tree byte by byte first, and put right what is wrong. */
+  readonly verify?: boolean;
+}
+
+/** What a caller inside the package may ask beside the settings. */
+interface SyncExtras {
+  readonly onChange?: (change: Change) => void;
+  /** Compare the published tree byte by byte first, and put right what is wrong. */
+  readonly verify?: boolean;
+}
+
+/** How often a source that changes under our hands is listed anew before that counts as a failure. */
+const CHANGED_LIMIT = 4;
+
+/** One sync of an open mount. */
+export async function syncMount(
+  mount: Mount,
+  signal?: AbortSignal,
+  extras: SyncExtras = {},
+): Promise<SyncResult> {
+  const run = startRun(mount, signal);
+  try {
+    for (let tries = 1; ; tries++) {
+      try {
+        const result = await attempt(run, extras);
+        mount.emit({ type: "done", result });
+        return result;
+      } catch (error) {
+        if (!isChanged(error) || tries === CHANGED_LIMIT || run.signal.aborted) throw error;
+        mount.emit({ type: "warning", message: `${(error as Error).message}; listing again` });
+      }
+    }
+  } catch (error) {
+    const noRoom = asNoRoom(error);
+    if (noRoom !== undefined) discardCandidate(mount.volume);
+    // An aborted step fails in its own words; what counts is why it was aborted.
+    throw run.signal.aborted ? run.signal.reason : (noRoom ?? error);
+  } finally {
+    run.end();
+  }
+}
+
+/** What is about to be published. */
+export interface Next {
+  readonly published: Generation | undefined;
+  readonly damage: Damage | undefined;
+  readonly layers: readonly LayerRecord[];
+  /** Of the tree's entries. */
+  readonly digest: string;
+  readonly revision: string;
+  readonly totals: PlanTotals;
+}
+
+interface Outcome {
+  readonly generation: Generation;
+  readonly foreign: readonly string[];
+}
+
+async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
+  const { mount } = run;
+  const { settings, volume } = mount;
+  const { state } = volume;
+  const published = latestGeneration(state);
+  const damage = await findDamage(run, published, extras.verify === true);
+
+  run.step("probe");
+  const probes = await probeLayers(run, published);
+  const current =
+    published !== undefined &&
+    damage === undefined &&
+    (probes.unchanged || isHeldBack(state, { tokens: probes.tokens }));
+  if (current) return run.unchanged(published, probes.immutable);
+
+  run.step("list");
+  const next = await makePlan(run, published, damage, probes, extras);
+  const { totals } = next;
+  mount.emit({ type: "planned", ...totals });
+  guardDeletes(totals, published?.files ?? 0, settings.maxDelete);
+  guardSize(totals, settings.limits);
+  const quiet =
+    published !== undefined &&
+    damage === undefined &&
+    (isQuiet(totals) || isHeldBack(state, { digest: next.digest }));
+  if (settings.dryRun)
+    return quiet ? run.unchanged(published, probes.immutable) : run.planned(next, probes.immutable);
+  if (quiet) return settle(run, published, next, probes.immutable);
+  checkRoom(volume.layout.target, totals.fetchBytes, totals.fetchFiles);
+
+  run.step("fetch");
+  const outcome = settings.publish === "swap" ? await swap(run, next) : await mirror(run, next);
+  // Everything that was fetched turned out to be what is published.
+  if (outcome === undefined) return settle(run, published as Generation, next, probes.immutable);
+
+  run.step("collect");
+  hold(state, undefined);
+  noteOwnership(state, settings.tree);
+  collect(volume, settings.keep);
+  return run.published(outcome.generation, published, probes.immutable, outcome.foreign);
+}
+
+/** From listings to a plan that may be carried out. In one transaction: what fails half way leaves no half plan. */
+async function makePlan(
+  run: Run,
+  published: Generation | undefined,
+  damage: Damage | undefined,
+  probes: Probes,
+  extras: SyncExtras,
+): Promise<Next> {
+  const { mount } = run;
+  const { settings, volume } = mount;
+  const { state } = volume;
+  if (!settings.dryRun) {
+    if (settings.publish === "swap") keepFetched(state);
+    if (ownershipChanged(state, settings.tree)) discardCandidate(volume);
+  }
+  state.db.exec("BEGIN IMMEDIATE");
+  try {
+    clearPlan(state);
+    noteOrigins(
+      state,
+      mount.layers.map(({ identity }) => identity),
+    );
+    const layers = await listLayers(run, published, probes);
+    run.step("plan");
+    planDamage(state, damage);
+    planOwnership(state, settings.tree);
+    layOver(state, Math.max(mount.layers.length, published?.layers.length ?? 0));
+    checkTree(run, published);
+    if (extras.onChange !== undefined)
+      for (const change of plannedChanges(state)) extras.onChange(change);
+    const digest = digestAfterPlan(state, published);
+    const next: Next = {
+      published,
+      damage,
+      layers,
+      digest,
+      revision: nameRevision(layers, digest),
+      totals: planTotals(state, published),
+    };
+    state.db.exec(settings.dryRun ? "ROLLBACK" : "COMMIT");
+    return next;
+  } catch (error) {
+    state.db.exec("ROLLBACK");
+    throw error;
+  }
+}
+
+/** A complete tree beside the published one, then one rename. `undefined`: there was nothing new after all. */
+async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
+  const { mount } = run;
+  const { settings, volume } = mount;
+  const candidate = prepareCandidate(volume, settings.tree);
+  const published = openPublishedTree(volume, next.published, settings.tree);
+  try {
+    await stage({
+      volume,
+      candidate,
+      published,
+      origins: mount.layers.map(({ identity }) => identity),
+      fetcher: openFetcher(run, next.totals),
+      owner: settings.tree.owner,
+      signal: run.signal,
+    });
+    const totals = planTotals(volume.state, next.published);
+    guardSize(totals, settings.limits);
+    if (next.published !== undefined && next.damage === undefined && isQuiet(totals)) {
+      settleCandidate(volume, candidate, next.published.id);
+      return undefined;
+    }
+    if (settings.prePublish !== undefined) {
+      run.step("hook");
+      await askHook(run, settings.prePublish, candidate.path, next);
+    }
+    run.signal.throwIfAborted();
+    run.step("publish");
+    return { generation: publishCandidate(volume, candidate, { ...next, ...totals }), foreign: [] };
+  } finally {
+    published?.close();
+    candidate.tree.close();
+  }
+}
+
+/** Files straight into the target, each by a rename. `undefined`: there was nothing new after all. */
+async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
+  const { settings, volume } = run.mount;
+  const tree = openTree(volume.layout.target, settings.tree);
+  let staging: string | undefined;
+  try {
+    staging = await stageMirror(volume, tree, openFetcher(run, next.totals), settings.tree.owner);
+    const totals = planTotals(volume.state, next.published);
+    guardSize(totals, settings.limits);
+    if (next.published !== undefined && isQuiet(totals)) return undefined;
+    run.signal.throwIfAborted();
+    run.step("publish");
+    return publishMirror(volume, staging, { ...next, ...totals }, settings.tree);
+  } finally {
+    tree.close();
+    if (staging !== undefined)
+      rmSync(join(volume.layout.home, staging), { recursive: true, force: true });
+  }
+}
+
+/** Nothing visible changed: what was learnt is kept, so that it need not be asked again. */
+function settle(run: Run, published: Generation, next: Next, immutable: boolean): SyncResult {
+  refreshEntries(run.mount.volume.state, published, next);
+  return run.unchanged(published, immutable);
+}

@@ -1,0 +1,236 @@
+/**
+ * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
+ * costs what changed; without one it is built anew, with hardlinks to the published tree.
+ */
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { FILE, type PublishedRow } from "../snapshot/row.ts";
+import type { Volume } from "./open.ts";
+import { randomName } from "./layout.ts";
+import { entryAt, type EntryView } from "./entries.ts";
+import { getMeta, type State, setMeta, transaction } from "./state.ts";
+import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
+
+/** What the state remembers of the candidate. */
+export interface CandidateRecord {
+  /** Name below `.pannier`. */
+  readonly name: string;
+  /** What names it in the table of directories. */
+  readonly slot: number;
+  /** The generation whose tree it was; null: it was empty. */
+  readonly base: number | null;
+  /** False while it is being worked on, and after that was cut short: what is in it must then be looked at. */
+  readonly clean: boolean;
+  /** While a tree is being retired: its name below `.pannier/generations`. */
+  readonly from?: string | undefined;
+}
+
+export interface Candidate extends CandidateRecord {
+  readonly path: string;
+  readonly tree: Tree;
+}
+
+export function readCandidate(state: State): CandidateRecord | undefined {
+  const text = getMeta(state, "candidate");
+  return text === undefined ? undefined : (JSON.parse(text) as CandidateRecord);
+}
+
+export function writeCandidate(state: State, record: CandidateRecord | undefined): void {
+  setMeta(state, "candidate", record === undefined ? undefined : JSON.stringify(record));
+}
+
+/** How many files of a recycled tree are looked at in each sync; the next sync goes on where this one ended, so smaller trees are checked whole each time. */
+const SAMPLE = 4000;
+
+/**
+ * Makes the candidate ready to be worked on and marks it as unfinished. A recycled tree that was meddled with, or that a
+ * killed process left half done, is compared with what the state knows of it first.
+ */
+export function prepareCandidate(volume: Volume, settings: TreeSettings): Candidate {
+  const { state } = volume;
+  let record = readCandidate(state);
+  if (record === undefined) {
+    record = { name: randomName("candidate"), slot: newSlot(state), base: null, clean: true };
+    writeCandidate(state, record);
+    mkdirSync(join(volume.layout.home, record.name), { mode: 0o755 });
+  }
+  const path = join(volume.layout.home, record.name);
+  const tree = openTree(path, settings);
+  try {
+    if (!record.clean) reconcile(state, tree, record.slot, record.base);
+    else if (record.base !== null && wasMeddledWith(state, tree, record.slot, record.base)) {
+      volume.emit({
+        type: "healed",
+        message:
+          "the tree to be recycled was changed by somebody else; it is compared with what was recorded",
+      });
+      reconcile(state, tree, record.slot, record.base);
+    }
+    writeCandidate(state, { ...record, clean: false });
+    return { ...record, path, tree };
+  } catch (error) {
+    tree.close();
+    throw error;
+  }
+}
+
+/** Gives up a candidate that cannot be used. */
+export function discardCandidate(volume: Volume): void {
+  const record = readCandidate(volume.state);
+  if (record === undefined) return;
+  // The files first: on a full volume that is what makes the state writable again.
+  rmSync(join(volume.layout.home, record.name), { recursive: true, force: true });
+  transaction(volume.state, () => {
+    volume.state.db.exec("DELETE FROM overlay");
+    volume.state.sql("DELETE FROM directories WHERE slot = ?").run(record.slot);
+    writeCandidate(volume.state, undefined);
+  });
+}
+
+/** The candidate turned out to be what is published: it stays, ready for the next sync. */
+export function settleCandidate(volume: Volume, candidate: Candidate, generation: number): void {
+  transaction(volume.state, () => {
+    recordDirectories(volume.state, candidate);
+    writeCandidate(volume.state, {
+      name: candidate.name,
+      slot: candidate.slot,
+      base: generation,
+      clean: true,
+    });
+  });
+}
+
+/** Notes how the candidate's directories were left. Within a transaction. */
+export function recordDirectories(state: State, { tree, slot }: Candidate): void {
+  const put = state.sql(
+    "INSERT OR REPLACE INTO directories (slot, path, ino, ctime) VALUES (?, ?, ?, ?)",
+  );
+  const gone = state.sql("DELETE FROM directories WHERE slot = ? AND path = ?");
+  for (const path of tree.touched) {
+    const facts = directoryFacts(tree, path);
+    if (facts === undefined) gone.run(slot, path);
+    else put.run(slot, path, facts.ino, facts.ctime);
+  }
+  state.db.exec("DELETE FROM overlay");
+}
+
+/** What a plan that was not published had already fetched stays usable: it is taken over before the plan is made anew. */
+export function keepFetched(state: State): void {
+  const origins = JSON.parse(getMeta(state, "origins") ?? "[]") as string[];
+  const insert =
+    state.sql(`INSERT OR REPLACE INTO overlay (path, present, origin, kind, size, mode, fingerprint, sha256, ino, disk_mtime)
+    SELECT path, 1, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan WHERE layer = ? AND wins = 1 AND put = 1 AND ino IS NOT NULL`);
+  origins.forEach((origin, layer) => insert.run(origin, layer));
+}
+
+/** Notes which sources a plan is about, so that what it fetches can be taken over by a later one. */
+export function noteOrigins(state: State, origins: readonly string[]): void {
+  setMeta(state, "origins", JSON.stringify(origins));
+}
+
+/** True where directories are not as they were left, or a file among the next {@link SAMPLE} is not as it was written. */
+function wasMeddledWith(state: State, tree: Tree, slot: number, base: number): boolean {
+  for (const row of state
+    .prepare("SELECT path, ino, ctime FROM directories WHERE slot = ?")
+    .iterate(slot)) {
+    const facts = safely(() => directoryFacts(tree, row["path"] as string));
+    if (facts === undefined || facts.ino !== row["ino"] || facts.ctime !== row["ctime"])
+      return true;
+  }
+  const cursor = getMeta(state, "sample") ?? "";
+  let last = "";
+  let looked = 0;
+  for (const row of entryRange(state, base, cursor, SAMPLE)) {
+    looked++;
+    last = row.path;
+    if (row.kind === FILE && !isAsRecorded(tree, row)) return true;
+  }
+  setMeta(state, "sample", looked < SAMPLE ? undefined : last);
+  return false;
+}
+
+function entryRange(
+  state: State,
+  generation: number,
+  after: string,
+  count: number,
+): PublishedRow[] {
+  return state
+    .sql(
+      `SELECT since, path, layer, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM entries
+       WHERE path > ? AND since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL ORDER BY path LIMIT ?`,
+    )
+    .all(after, generation, generation, count) as unknown as PublishedRow[];
+}
+
+/** Whether the file on the volume is the very one that was written. */
+export function isAsRecorded(
+  tree: Tree,
+  row: Pick<PublishedRow, "path" | "size" | "ino" | "disk_mtime">,
+): boolean {
+  const stats = tree.stat(row.path);
+  return (
+    stats !== undefined &&
+    stats.isFile() &&
+    stats.ino === row.ino &&
+    stats.size === row.size &&
+    stats.mtimeMs === row.disk_mtime
+  );
+}
+
+/**
+ * Compares the candidate with its base generation and with what was fetched into it, removes what is neither, and notes
+ * in the overlay how the two differ. Costs a walk of the tree, after a failure only.
+ */
+function reconcile(state: State, tree: Tree, slot: number, base: number | null): void {
+  const atBase: EntryView = base === null ? () => undefined : entryAt(state, base);
+  transaction(state, () => {
+    // 2: not yet found. What is not found was never written, or is lost.
+    state.db.exec(
+      "UPDATE overlay SET present = 2 WHERE present = 1; DELETE FROM overlay WHERE present = 0; DELETE FROM seen",
+    );
+    const found = state.sql(
+      "UPDATE overlay SET present = 1 WHERE path = ? AND present = 2 AND ino = ? AND (kind = 1 OR (size = ? AND disk_mtime = ?))",
+    );
+    const seen = state.sql("INSERT INTO seen (path) VALUES (?)");
+    for (const { path, stats } of tree.walk()) {
+      if (stats.isDirectory()) {
+        if (!tree.removeIfEmpty(path)) tree.touch(path);
+        continue;
+      }
+      const row = atBase(path);
+      if (found.run(path, stats.ino, stats.size, stats.mtimeMs).changes > 0) seen.run(path);
+      else if (
+        row !== undefined &&
+        row.ino === stats.ino &&
+        (row.kind !== FILE || (row.size === stats.size && row.disk_mtime === stats.mtimeMs))
+      )
+        seen.run(path);
+      else tree.remove(path);
+    }
+    tree.touch("");
+    state.db.exec("DELETE FROM overlay WHERE present = 2");
+    if (base !== null) {
+      state
+        .sql(`INSERT OR IGNORE INTO overlay (path, present) SELECT DISTINCT path, 0 FROM entries
+          WHERE since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL AND path NOT IN (SELECT path FROM seen)`)
+        .run(base, base);
+    }
+    state.sql("DELETE FROM directories WHERE slot = ?").run(slot);
+    state.db.exec("DELETE FROM seen");
+  });
+}
+
+function newSlot(state: State): number {
+  const slot = Number(getMeta(state, "slots") ?? 0) + 1;
+  setMeta(state, "slots", String(slot));
+  return slot;
+}
+
+function safely<Result>(work: () => Result): Result | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}

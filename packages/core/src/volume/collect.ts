@@ -1,0 +1,58 @@
+/** After a publish: the trees that are kept no longer, and the rows that only they needed. */
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { readCandidate, writeCandidate } from "./candidate.ts";
+import { randomName } from "./layout.ts";
+import type { Volume } from "./open.ts";
+import { generations, transaction } from "./state.ts";
+
+/** Generations whose numbers stay in the history after their trees are gone. */
+const HISTORY = 200;
+
+/**
+ * Keeps the newest `keep` trees. The oldest of the others becomes the next candidate, out of the sight of readers, the rest is deleted.
+ */
+export function collect(volume: Volume, keep: number): void {
+  const { state, layout } = volume;
+  const withTree = generations(state).filter(({ tree }) => tree !== null);
+  for (const old of withTree.slice(Math.max(1, keep)).toReversed()) {
+    const from = old.tree as string;
+    const recyclable =
+      readCandidate(state) === undefined &&
+      old.slot !== null &&
+      existsSync(join(layout.generations, from));
+    const name = randomName(recyclable ? "candidate" : "trash");
+    transaction(state, () => {
+      state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(old.id);
+      if (recyclable)
+        writeCandidate(state, { name, slot: old.slot as number, base: old.id, clean: true, from });
+      else if (old.slot !== null) state.sql("DELETE FROM directories WHERE slot = ?").run(old.slot);
+    });
+    // A rename first: a reader in the old tree finds it gone, never half gone.
+    if (existsSync(join(layout.generations, from)))
+      renameSync(join(layout.generations, from), join(layout.home, name));
+    if (recyclable)
+      writeCandidate(state, { name, slot: old.slot as number, base: old.id, clean: true });
+    else rmSync(join(layout.home, name), { recursive: true, force: true });
+  }
+  forget(volume);
+}
+
+/** Deletes rows that no kept tree, and not the candidate, refers to. */
+function forget(volume: Volume): void {
+  const { state } = volume;
+  const kept = generations(state).filter(({ tree }) => tree !== null);
+  const newest = generations(state)[0]?.id ?? 0;
+  const oldest = Math.min(
+    ...kept.map(({ id }) => id),
+    readCandidate(state)?.base ?? newest,
+    newest,
+  );
+  transaction(state, () => {
+    state.sql("DELETE FROM entries WHERE until IS NOT NULL AND until <= ?").run(oldest);
+    state.sql("DELETE FROM deltas WHERE generation <= ?").run(oldest);
+    state
+      .sql("DELETE FROM generations WHERE tree IS NULL AND id <= ? AND id < ?")
+      .run(newest - HISTORY, oldest);
+  });
+}

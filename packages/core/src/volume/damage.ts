@@ -1,0 +1,74 @@
+/** What is wrong with the published tree, and planning to put it right. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Run } from "../run.ts";
+import { finishPublish, openPublishedTree } from "./publish.ts";
+import { type Generation, getMeta, setMeta, type State } from "./state.ts";
+import { verifyTree } from "./verify.ts";
+
+/** Present when a new generation is needed though the sources may not have changed. The paths to fetch again are in the table `seen`. */
+export interface Damage {
+  readonly message: string;
+}
+
+/**
+ * Looks whether the published tree is in place, and after a restart of the machine, or when asked to, at every byte of it.
+ */
+export async function findDamage(
+  run: Run,
+  published: Generation | undefined,
+  everyByte: boolean,
+): Promise<Damage | undefined> {
+  const { volume } = run.mount;
+  const { state, layout } = volume;
+  if (published === undefined) return undefined;
+  state.db.exec("DELETE FROM seen");
+  if (volume.publish === "swap") {
+    if (published.tree === null || !existsSync(join(layout.generations, published.tree)))
+      return healed(run, "the published tree was gone");
+    if (finishPublish(volume))
+      run.mount.emit({ type: "healed", message: `the link ${volume.link} was not as published` });
+  }
+  const verify = everyByte || getMeta(state, "unverified") !== undefined;
+  if (!verify) return undefined;
+  const tree = openPublishedTree(volume, published, run.mount.settings.tree);
+  if (tree === undefined) return healed(run, "the published tree cannot be opened");
+  try {
+    const insert = state.sql("INSERT OR IGNORE INTO seen (path) VALUES (?)");
+    let extra = 0;
+    const report = await verifyTree(state, tree, published.id, run.signal, (fault, path) => {
+      if (fault === "extra") extra++;
+      else insert.run(path);
+    });
+    setMeta(state, "unverified", undefined);
+    // In a mirrored target other people's files are no fault.
+    const strangers = volume.publish === "swap" ? extra : 0;
+    if (report.changed + report.missing + strangers === 0) return undefined;
+    return healed(
+      run,
+      `of the published tree ${report.changed} files were changed, ${report.missing} missing, ${strangers} added by somebody else`,
+    );
+  } finally {
+    tree.close();
+  }
+}
+
+function healed(run: Run, message: string): Damage {
+  run.mount.emit({ type: "healed", message });
+  return { message };
+}
+
+/** How a planned row says that its content must come from the source, whatever the published tree seems to have. */
+export const FETCH_ANEW = 2;
+
+/** Plans to fetch the damaged files again, at the version that was published. */
+export function planDamage(state: State, damage: Damage | undefined): void {
+  if (damage === undefined) return;
+  state.db.exec(
+    `INSERT OR IGNORE INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
+     SELECT path, layer, 1, 1, 'M', ${FETCH_ANEW}, kind, size, mode, mtime, fingerprint, ref, sha256 FROM entries
+     WHERE until IS NULL AND kind < 2 AND path IN (SELECT path FROM seen);
+     UPDATE plan SET same = ${FETCH_ANEW} WHERE same = 1 AND path IN (SELECT path FROM seen);
+     DELETE FROM seen`,
+  );
+}

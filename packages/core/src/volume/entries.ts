@@ -1,0 +1,54 @@
+/** Looking up what the tree shows, or showed, at a path. */
+import { ALL_COLUMNS, type PublishedRow, SKIPPED } from "../snapshot/row.ts";
+import type { State } from "./state.ts";
+
+/** What a tree has at a path: the row of the highest layer; nothing where that is a link left out. */
+export type EntryView = (path: string) => PublishedRow | undefined;
+
+/** The published tree. */
+export function publishedEntry(state: State): EntryView {
+  const select = state.sql(
+    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND until IS NULL ORDER BY layer DESC LIMIT 1`,
+  );
+  return (path) => shown(select.get(path) as unknown as PublishedRow | undefined);
+}
+
+/** The tree of a generation whose rows are kept. */
+export function entryAt(state: State, generation: number): EntryView {
+  const select = state.sql(
+    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND since <= ? AND (until IS NULL OR until > ?) ORDER BY layer DESC LIMIT 1`,
+  );
+  return (path) =>
+    shown(select.get(path, generation, generation) as unknown as PublishedRow | undefined);
+}
+
+/** A row of the plan that decides what the tree will show at its path. */
+export type PlannedRow = PublishedRow & {
+  readonly put: number;
+  readonly change: "A" | "M" | "D" | "T" | null;
+  readonly same: number;
+  readonly staged: string | null;
+};
+
+/** The row of the plan that decides about a path, if the plan has one. */
+export function plannedEntry(state: State): (path: string) => PlannedRow | undefined {
+  const select = state.sql(
+    `SELECT 0 AS since, ${ALL_COLUMNS}, put, change, same, staged FROM plan WHERE path = ? AND wins = 1`,
+  );
+  return (path) => select.get(path) as unknown as PlannedRow | undefined;
+}
+
+/** What the tree will show once the plan is carried out. */
+export function futureEntry(state: State): EntryView {
+  const planned = plannedEntry(state);
+  const published = publishedEntry(state);
+  return (path) => {
+    const row = planned(path);
+    if (row === undefined) return published(path);
+    return row.put === 1 ? shown(row) : undefined;
+  };
+}
+
+function shown<Row extends PublishedRow>(row: Row | undefined): Row | undefined {
+  return row === undefined || row.kind === SKIPPED ? undefined : row;
+}

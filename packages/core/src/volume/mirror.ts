@@ -1,0 +1,249 @@
+/**
+ * `--publish mirror`: files straight into the target. Everything is fetched beside the target first; then the plan is carried out by renames, and
+ * written down beforehand, so that a process killed half way is finished by the next one.
+ */
+import {
+  existsSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
+import { join } from "node:path";
+import { RefusedError } from "../errors.ts";
+import { parentOf, quotePath } from "../snapshot/path.ts";
+import { FILE, SKIPPED, SYMLINK } from "../snapshot/row.ts";
+import { isAsRecorded } from "./candidate.ts";
+import { copyPublished } from "./copy.ts";
+import { FETCH_ANEW } from "./damage.ts";
+import { plannedEntry, publishedEntry } from "./entries.ts";
+import { type Fetcher, openJournal } from "./fetcher.ts";
+import { HOME, randomName } from "./layout.ts";
+import type { Volume } from "./open.ts";
+import { type NewGeneration, recordGeneration } from "./publish.ts";
+import {
+  type Generation,
+  getMeta,
+  latestGeneration,
+  setMeta,
+  type State,
+  transaction,
+} from "./state.ts";
+import { openTree, type Tree, type TreeSettings } from "./tree.ts";
+
+/** What was decided and may be half done. */
+interface MirrorRecord {
+  readonly staging: string;
+  readonly generation: NewGeneration;
+  readonly settings: TreeSettings;
+}
+
+/** Fetches what the plan needs to a staging directory, whose name is returned. Nothing in the target changes. */
+export async function stageMirror(
+  volume: Volume,
+  tree: Tree,
+  fetcher: Fetcher,
+  owner: TreeSettings["owner"],
+): Promise<string> {
+  const { state, layout } = volume;
+  refuseObstacles(state, tree);
+  const staging = randomName("staging");
+  mkdirSync(join(layout.home, staging));
+  const journal = openJournal(state);
+  const published = publishedEntry(state);
+  let number = 0;
+  try {
+    const rows = state
+      .prepare(
+        "SELECT path FROM plan WHERE wins = 1 AND put = 1 AND change IN ('A', 'M') ORDER BY path",
+      )
+      .all() as unknown as { path: string }[];
+    const planned = plannedEntry(state);
+    await fetcher.each(rows, async ({ path }, signal) => {
+      const row = planned(path);
+      if (row === undefined || row.kind === SKIPPED) return;
+      const staged = String(++number);
+      const place = join(layout.home, staging, staged);
+      const before = published(path);
+      if (row.kind === SYMLINK) {
+        symlinkSync(row.fingerprint, place);
+        if (owner !== undefined) lchownSync(place, owner.uid, owner.gid);
+        journal.note(row, {
+          size: null,
+          sha256: null,
+          ino: lstatSync(place).ino,
+          disk_mtime: null,
+          change: row.change,
+          staged,
+        });
+      } else if (row.same === 1 && before !== undefined && isAsRecorded(tree, before)) {
+        const from = tree.at(path, false);
+        try {
+          journal.note(row, {
+            ...copyPublished(before, from.path, place, row.mode, owner),
+            change: row.change,
+            staged,
+          });
+        } finally {
+          from.release();
+        }
+      } else {
+        const written = await fetcher.fetch(row, place, signal);
+        const touched =
+          row.same !== FETCH_ANEW &&
+          before?.kind === FILE &&
+          before.sha256 === written.sha256 &&
+          before.mode === row.mode &&
+          isAsRecorded(tree, before);
+        if (touched) {
+          rmSync(place);
+          journal.note(row, { ...before, change: "T" });
+        } else
+          journal.note(row, {
+            size: written.size,
+            sha256: written.sha256,
+            ino: written.ino,
+            disk_mtime: written.mtime,
+            change: row.change,
+            staged,
+          });
+      }
+    });
+    journal.flush();
+    return staging;
+  } catch (error) {
+    rmSync(join(layout.home, staging), { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Carries out the staged plan and records it. */
+export function publishMirror(
+  volume: Volume,
+  staging: string,
+  generation: NewGeneration,
+  settings: TreeSettings,
+): { readonly generation: Generation; readonly foreign: string[] } {
+  setMeta(
+    volume.state,
+    "mirroring",
+    JSON.stringify({ staging, generation, settings } satisfies MirrorRecord),
+  );
+  const foreign = finishMirror(volume);
+  return { generation: latestGeneration(volume.state) as Generation, foreign };
+}
+
+/** Carries out what was decided, from wherever it was left. Does nothing when nothing was. @returns files found beside ours that are not ours, at most 100 */
+export function finishMirror(volume: Volume): string[] {
+  const { state, layout } = volume;
+  const text = getMeta(state, "mirroring");
+  if (text === undefined) return [];
+  const { staging, generation, settings } = JSON.parse(text) as MirrorRecord;
+  const tree = openTree(layout.target, settings);
+  try {
+    carryOut(state, tree, join(layout.home, staging));
+    transaction(state, () => {
+      recordGeneration(state, generation, { tree: null, slot: null });
+      setMeta(state, "mirroring", undefined);
+    });
+    rmSync(join(layout.home, staging), { recursive: true, force: true });
+    return foreignFiles(state, tree);
+  } finally {
+    tree.close();
+  }
+}
+
+/** Additions and replacements first, then deletions, so that no reader misses a file that only moved; but a deletion that makes way for an addition goes before it. */
+function carryOut(state: State, tree: Tree, staging: string): void {
+  const gone = state
+    .prepare("SELECT path FROM plan WHERE wins = 1 AND change = 'D' ORDER BY path")
+    .all() as unknown as { path: string }[];
+  const inTheWay = gone.filter(({ path }) => makesWay(state, path));
+  for (const { path } of inTheWay) tree.remove(path);
+  tree.prune();
+  for (const row of state
+    .prepare("SELECT path, staged FROM plan WHERE staged IS NOT NULL ORDER BY path")
+    .iterate()) {
+    const from = join(staging, row["staged"] as string);
+    if (lstatSync(from, { throwIfNoEntry: false }) === undefined) continue; // Moved before the process was killed.
+    const place = tree.at(row["path"] as string, true);
+    try {
+      renameSync(from, place.path);
+    } finally {
+      place.release();
+    }
+  }
+  for (const { path } of gone) tree.remove(path);
+  tree.prune();
+}
+
+/** Whether a deleted path is where an added path needs a directory, or the other way round. */
+function makesWay(state: State, path: string): boolean {
+  const below = state
+    .sql(
+      "SELECT 1 FROM plan WHERE path > ? AND path < ? AND put = 1 AND change IN ('A', 'M') LIMIT 1",
+    )
+    .get(`${path}/`, `${path}0`);
+  if (below !== undefined) return true;
+  const planned = plannedEntry(state);
+  for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory))
+    if (planned(directory)?.put === 1) return true;
+  return false;
+}
+
+/** Found before anything is fetched: what somebody else put where the plan needs room. */
+function refuseObstacles(state: State, tree: Tree): void {
+  const planned = plannedEntry(state);
+  for (const row of state
+    .prepare("SELECT path FROM plan WHERE wins = 1 AND put = 1 AND change = 'A' ORDER BY path")
+    .iterate()) {
+    const path = row["path"] as string;
+    if (path === HOME || path.startsWith(`${HOME}/`))
+      throw new RefusedError(`${quotePath(path)} would lie in Pannier's own directory`, {
+        hint: "exclude it, or use --publish swap",
+      });
+    if (tree.stat(path)?.isDirectory() === true && !hasPlannedDeletes(state, path))
+      throw blocked(path, "a directory");
+    for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory)) {
+      const stats = tree.stat(directory);
+      if (stats?.isDirectory() === true) break;
+      if (stats !== undefined && planned(directory)?.change !== "D")
+        throw blocked(directory, stats.isSymbolicLink() ? "a symlink" : "a file");
+    }
+  }
+}
+
+function hasPlannedDeletes(state: State, path: string): boolean {
+  return (
+    state
+      .sql("SELECT 1 FROM plan WHERE path > ? AND path < ? AND change = 'D' LIMIT 1")
+      .get(`${path}/`, `${path}0`) !== undefined
+  );
+}
+
+function blocked(path: string, what: string): RefusedError {
+  return new RefusedError(
+    `${what} that Pannier did not put there is in the way at ${quotePath(path)} in the target`,
+    { hint: "move it away" },
+  );
+}
+
+/** Files of others in the directories that were written to. */
+function foreignFiles(state: State, tree: Tree): string[] {
+  const ours = publishedEntry(state);
+  const foreign: string[] = [];
+  for (const directory of tree.touched) {
+    const absolute = join(tree.root, directory);
+    if (!existsSync(absolute)) continue;
+    for (const entry of readdirSync(absolute, { withFileTypes: true })) {
+      const path = directory === "" ? entry.name : `${directory}/${entry.name}`;
+      if (entry.isDirectory() || ours(path) !== undefined) continue;
+      foreign.push(path);
+      if (foreign.length === 100) return foreign;
+    }
+  }
+  return foreign;
+}

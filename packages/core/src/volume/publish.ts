@@ -1,0 +1,179 @@
+/** Making a generation the visible one. What is decided is in the state first; the rest can be done again after a crash. */
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
+import { join } from "node:path";
+import { revisionName } from "../snapshot/revision.ts";
+import { type Candidate, readCandidate, recordDirectories, writeCandidate } from "./candidate.ts";
+import { HOME, randomName } from "./layout.ts";
+import type { Volume } from "./open.ts";
+import {
+  type Generation,
+  generations,
+  latestGeneration,
+  setMeta,
+  type State,
+  transaction,
+} from "./state.ts";
+import { openTree, type Tree, type TreeSettings } from "./tree.ts";
+
+/** A generation about to be recorded. */
+export type NewGeneration = Omit<Generation, "id" | "tree" | "slot" | "created">;
+
+/**
+ * Records a candidate as the newest generation and makes it visible. The commit of the state decides; from then on a
+ * process that starts anew finishes what is missing.
+ */
+export function publishCandidate(
+  volume: Volume,
+  candidate: Candidate,
+  generation: NewGeneration,
+): Generation {
+  const { state } = volume;
+  const tree = freeTreeName(volume, generation.revision);
+  transaction(state, () => {
+    recordGeneration(state, generation, { tree, slot: candidate.slot });
+    recordDirectories(state, candidate);
+  });
+  finishPublish(volume);
+  return latestGeneration(state) as Generation;
+}
+
+/** Moves the plan's rows into the entries of a new generation. Within a transaction. */
+export function recordGeneration(
+  state: State,
+  generation: NewGeneration,
+  tree: { readonly tree: string | null; readonly slot: number | null },
+): number {
+  const before = latestGeneration(state);
+  const id = (before?.id ?? 0) + 1;
+  state
+    .sql(
+      "INSERT INTO generations (id, revision, tree, slot, created, files, bytes, added, changed, deleted, digest, layers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .run(
+      id,
+      generation.revision,
+      tree.tree,
+      tree.slot,
+      Date.now(),
+      generation.files,
+      generation.bytes,
+      generation.added,
+      generation.changed,
+      generation.deleted,
+      generation.digest,
+      JSON.stringify(generation.layers),
+    );
+  if (before !== undefined) {
+    state
+      .sql(
+        "UPDATE entries SET until = ? FROM plan WHERE entries.path = plan.path AND entries.layer = plan.layer AND entries.until IS NULL",
+      )
+      .run(id);
+    state
+      .sql(
+        "INSERT INTO deltas (generation, path) SELECT ?, path FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D')",
+      )
+      .run(id);
+  }
+  state
+    .sql(
+      `INSERT INTO entries (path, layer, since, until, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
+       SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE put = 1`,
+    )
+    .run(id);
+  state.db.exec("DELETE FROM plan");
+  return id;
+}
+
+/** The published tree, for reading; `undefined` when there is none. */
+export function openPublishedTree(
+  volume: Volume,
+  published: Generation | undefined,
+  settings: TreeSettings,
+): Tree | undefined {
+  const root =
+    volume.publish === "mirror"
+      ? volume.layout.target
+      : join(volume.layout.generations, published?.tree ?? "");
+  if (
+    published === undefined ||
+    (volume.publish === "swap" && published.tree === null) ||
+    !existsSync(root)
+  )
+    return undefined;
+  return openTree(root, settings);
+}
+
+/** A directory's name that tells the revision: `<revision>`, or `<revision>~2` where an older tree still has that name. */
+function freeTreeName(volume: Volume, revision: string): string {
+  const name = revisionName(revision);
+  const taken = new Set(generations(volume.state).flatMap(({ tree }) => tree ?? []));
+  for (let number = 1; ; number++) {
+    const free = number === 1 ? name : `${name}~${number}`;
+    if (!taken.has(free)) return free;
+  }
+}
+
+/** Brings the volume to what the state says is published: the tree under its name, the link to it. @returns whether the link had to be made anew */
+export function finishPublish(volume: Volume): boolean {
+  if (volume.publish === "mirror") return false;
+  const { state, layout } = volume;
+  const latest = latestGeneration(state);
+  if (latest === undefined || latest.tree === null) return false;
+  const path = join(layout.generations, latest.tree);
+  const candidate = readCandidate(state);
+  if (candidate !== undefined && candidate.slot === latest.slot) {
+    mkdirSync(layout.generations, { recursive: true });
+    const from = join(layout.home, candidate.name);
+    if (existsSync(from)) {
+      rmSync(path, { recursive: true, force: true });
+      renameSync(from, path);
+    }
+  }
+  const pointed = existsSync(path) && pointLink(volume, latest.tree);
+  if (candidate !== undefined && candidate.slot === latest.slot) writeCandidate(state, undefined);
+  dropOldLink(volume);
+  return pointed;
+}
+
+/** Where the link should lead, relative to the target. */
+export function linkText(tree: string): string {
+  return `${HOME}/generations/${tree}`;
+}
+
+function pointLink(volume: Volume, tree: string): boolean {
+  const link = join(volume.layout.target, volume.link);
+  const text = linkText(tree);
+  if (
+    lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() === true &&
+    readlinkSync(link) === text
+  )
+    return false;
+  const temporary = join(volume.layout.home, randomName("link"));
+  symlinkSync(text, temporary);
+  renameSync(temporary, link);
+  return true;
+}
+
+/** After `--link` was changed, the old name must not go on showing an old tree. */
+function dropOldLink(volume: Volume): void {
+  const before = volume.state.sql("SELECT value FROM meta WHERE key = 'link'").get()?.["value"] as
+    | string
+    | undefined;
+  if (before === volume.link) return;
+  if (before !== undefined) {
+    const old = join(volume.layout.target, before);
+    const stats = lstatSync(old, { throwIfNoEntry: false });
+    if (stats?.isSymbolicLink() === true && readlinkSync(old).startsWith(`${HOME}/generations/`))
+      rmSync(old);
+  }
+  setMeta(volume.state, "link", volume.link);
+}

@@ -1,0 +1,285 @@
+/**
+ * The one writer: every file, link and directory that Pannier makes in a tree goes through here.
+ *
+ * Directories are opened one segment at a time without following symlinks, and what is written goes through the open
+ * directory (`/proc/self/fd/N/name`, the openat(2) that Node lacks). So nothing planted in a tree, before or while we
+ * write, leads a write out of it.
+ */
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  linkSync,
+  lstatSync,
+  lchownSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  type Stats,
+  symlinkSync,
+  unlinkSync,
+} from "node:fs";
+import { join } from "node:path";
+import { RefusedError } from "../errors.ts";
+import { comparePaths, parentOf, quotePath } from "../snapshot/path.ts";
+
+export interface TreeSettings {
+  readonly dirMode: number;
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  /** What to do with a file or symlink where a directory is needed: a candidate is ours to clear, a mirrored target is not. */
+  readonly obstacles: "replace" | "refuse";
+}
+
+export interface Tree {
+  readonly root: string;
+  /** Directories written to since the tree was opened; the root is the empty string. */
+  readonly touched: ReadonlySet<string>;
+  /**
+   * A path for `path` that cannot be led astray, good until `release`. Its parents are made when `create`; without
+   * `create` a parent that is missing or no directory throws ENOENT or ENOTDIR.
+   */
+  at(path: string, create: boolean): { readonly path: string; release(): void };
+  /** lstat, or `undefined` when there is nothing (or a parent is missing). */
+  stat(path: string): Stats | undefined;
+  /** Removes a file or link; in a candidate, a directory in its place is removed whole. Nothing there: nothing done. */
+  remove(path: string): void;
+  link(existing: string, path: string): void;
+  symlink(text: string, path: string): void;
+  /** Removes directories that became empty, from those that {@link Tree.remove} emptied upwards. */
+  prune(): void;
+  /** Notes a directory as written to. */
+  touch(directory: string): void;
+  /** Removes a directory if nothing is in it. */
+  removeIfEmpty(directory: string): boolean;
+  /** Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. */
+  walk(): Generator<{ readonly path: string; readonly stats: Stats }>;
+  close(): void;
+}
+
+interface OpenDirectory {
+  readonly fd: number;
+  /** A path that means this very directory, whatever becomes of its name. */
+  readonly path: string;
+  users: number;
+}
+
+/** Directories held open; enough for the depth of a tree and the breadth of what is in flight. */
+const HELD = 64;
+
+/** Without procfs (macOS) paths are checked segment by segment when a directory is opened, which leaves a moment to race for. */
+const PROC = existsSync("/proc/self/fd");
+
+const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+export function openTree(root: string, settings: TreeSettings): Tree {
+  const held = new Map<string, OpenDirectory>();
+  const touched = new Set<string>();
+  const emptied = new Set<string>();
+
+  /** Opens a directory of the tree; the caller is counted as a user of it. */
+  function use(directory: string, create: boolean): OpenDirectory {
+    const known = held.get(directory);
+    if (known !== undefined) {
+      held.delete(directory);
+      held.set(directory, known);
+      known.users++;
+      return known;
+    }
+    const fd = directory === "" ? openSync(root, DIRECTORY) : openBelow(directory, create);
+    const opened: OpenDirectory = {
+      fd,
+      path: PROC ? `/proc/self/fd/${fd}` : join(root, directory),
+      users: 1,
+    };
+    held.set(directory, opened);
+    evict();
+    return opened;
+  }
+
+  function openBelow(directory: string, create: boolean): number {
+    const parent = use(parentOf(directory), create);
+    const path = `${parent.path}/${directory.slice(directory.lastIndexOf("/") + 1)}`;
+    try {
+      return openSync(path, DIRECTORY);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (!create) throw error;
+      if (code === "ENOTDIR" || code === "ELOOP") {
+        if (settings.obstacles === "refuse") {
+          throw new RefusedError(
+            `${quotePath(directory)} in the target is a file or a link that Pannier did not put there, where a directory is needed`,
+            { hint: "move it away" },
+          );
+        }
+        unlinkSync(path);
+      } else if (code !== "ENOENT") throw error;
+      mkdirSync(path, settings.dirMode);
+      touched.add(parentOf(directory));
+      touched.add(directory);
+      const fd = openSync(path, DIRECTORY);
+      fchmodSync(fd, settings.dirMode);
+      if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
+      return fd;
+    } finally {
+      parent.users--;
+    }
+  }
+
+  function evict(): void {
+    if (held.size <= HELD) return;
+    for (const [name, directory] of held) {
+      if (directory.users > 0) continue;
+      closeSync(directory.fd);
+      held.delete(name);
+      if (held.size <= HELD) return;
+    }
+  }
+
+  function inside<Result>(path: string, create: boolean, work: (place: string) => Result): Result {
+    const place = tree.at(path, create);
+    try {
+      return work(place.path);
+    } finally {
+      place.release();
+    }
+  }
+
+  const tree: Tree = {
+    root,
+    touched,
+    at(path, create) {
+      const parent = parentOf(path);
+      const directory = use(parent, create);
+      if (create) touched.add(parent);
+      return {
+        path: `${directory.path}/${path.slice(path.lastIndexOf("/") + 1)}`,
+        release: () => directory.users--,
+      };
+    },
+    stat(path) {
+      try {
+        return inside(path, false, (place) => lstatSync(place, { throwIfNoEntry: false }));
+      } catch (error) {
+        if (isMissing(error)) return undefined;
+        throw error;
+      }
+    },
+    remove(path) {
+      try {
+        inside(path, false, (place) => {
+          const stats = lstatSync(place, { throwIfNoEntry: false });
+          if (stats === undefined) return;
+          touched.add(parentOf(path));
+          emptied.add(parentOf(path));
+          if (!stats.isDirectory()) return unlinkSync(place);
+          // In a target that others write to, a directory is never ours alone.
+          if (settings.obstacles === "refuse") return;
+          forget(path);
+          rmSync(place, { recursive: true, force: true });
+        });
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+      }
+    },
+    link: (existing, path) => inside(path, true, (place) => linkSync(existing, place)),
+    symlink: (text, path) =>
+      inside(path, true, (place) => {
+        symlinkSync(text, place);
+        if (settings.owner !== undefined) lchownSync(place, settings.owner.uid, settings.owner.gid);
+      }),
+    prune() {
+      for (const start of emptied) {
+        for (let directory = start; directory !== ""; directory = parentOf(directory)) {
+          if (!removeIfEmpty(directory)) break;
+        }
+      }
+      emptied.clear();
+    },
+    touch: (directory) => touched.add(directory),
+    removeIfEmpty,
+    *walk() {
+      yield* walkDirectory("");
+    },
+    close() {
+      for (const directory of held.values()) closeSync(directory.fd);
+      held.clear();
+    },
+  };
+
+  /** A removed directory must not be found open again under its name. */
+  function forget(directory: string): void {
+    for (const [name, open] of held) {
+      if (name !== directory && !name.startsWith(`${directory}/`)) continue;
+      closeSync(open.fd);
+      held.delete(name);
+    }
+  }
+
+  function removeIfEmpty(directory: string): boolean {
+    forget(directory);
+    try {
+      inside(directory, false, (place) => rmdirSync(place));
+    } catch (error) {
+      if (!isMissing(error)) return false;
+    }
+    touched.delete(directory);
+    touched.add(parentOf(directory));
+    return true;
+  }
+
+  function* walkDirectory(
+    directory: string,
+  ): Generator<{ readonly path: string; readonly stats: Stats }> {
+    const open = use(directory, false);
+    try {
+      const names = readdirSync(open.path, { withFileTypes: true });
+      // A directory sorts as if its name ended in a slash: then whole paths are in order.
+      const sorted = names
+        .map((entry) => ({
+          name: entry.name,
+          key: entry.isDirectory() ? `${entry.name}/` : entry.name,
+        }))
+        .toSorted((a, b) => comparePaths(a.key, b.key));
+      for (const { name, key } of sorted) {
+        const path = directory === "" ? name : `${directory}/${name}`;
+        if (key !== name) {
+          yield* walkDirectory(path);
+          const stats = lstatSync(`${open.path}/${name}`, { throwIfNoEntry: false });
+          if (stats !== undefined) yield { path, stats };
+        } else {
+          const stats = lstatSync(`${open.path}/${name}`, { throwIfNoEntry: false });
+          if (stats !== undefined) yield { path, stats };
+        }
+      }
+    } finally {
+      open.users--;
+    }
+  }
+
+  return tree;
+}
+
+/** Inode and time of a directory of a tree, by which meddling is noticed. */
+export function directoryFacts(
+  tree: Tree,
+  directory: string,
+): { readonly ino: number; readonly ctime: number } | undefined {
+  const place = tree.at(directory === "" ? "." : `${directory}/.`, false);
+  try {
+    const stats = lstatSync(place.path, { throwIfNoEntry: false });
+    if (stats === undefined || !stats.isDirectory()) return undefined;
+    // Renaming a tree changes the root's own ctime, so for the root it is the time of its content.
+    return { ino: stats.ino, ctime: directory === "" ? stats.mtimeMs : stats.ctimeMs };
+  } finally {
+    place.release();
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
+}

@@ -1,0 +1,98 @@
+/** Comparing a published tree, byte by byte, with what was recorded. */
+import { createHash } from "node:crypto";
+import { closeSync, constants, openSync, readlinkSync, readSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+import { comparePaths } from "../snapshot/path.ts";
+import { ALL_COLUMNS, FILE, type PublishedRow, SKIPPED } from "../snapshot/row.ts";
+import type { State } from "./state.ts";
+import { HOME } from "./layout.ts";
+import type { Tree } from "./tree.ts";
+
+export interface TreeReport {
+  /** Files and symlinks that were published and are there. */
+  readonly checked: number;
+  /** How many of them have not the content, type or permissions that were published. */
+  readonly changed: number;
+  readonly missing: number;
+  /** How many were never published. With `mirror` these are other people's and no fault. */
+  readonly extra: number;
+}
+
+export type Fault = "changed" | "missing" | "extra";
+
+/** Walks the tree beside the rows of a generation; memory follows neither. */
+export async function verifyTree(
+  state: State,
+  tree: Tree,
+  generation: number,
+  signal: AbortSignal,
+  onFault: (fault: Fault, path: string) => void,
+): Promise<TreeReport> {
+  const rows = state
+    .prepare(
+      `SELECT since, ${ALL_COLUMNS}, max(layer) FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) GROUP BY path HAVING kind <> ${SKIPPED} ORDER BY path`,
+    )
+    .iterate(generation, generation) as unknown as Iterator<PublishedRow>;
+  const report = { checked: 0, changed: 0, missing: 0, extra: 0 };
+  const add = (fault: Fault, path: string) => {
+    report[fault]++;
+    onFault(fault, path);
+  };
+  let row = rows.next();
+  let started = performance.now();
+  for (const { path, stats } of tree.walk()) {
+    if (stats.isDirectory() || path.startsWith(`${HOME}/`)) continue;
+    while (row.done !== true && comparePaths(row.value.path, path) < 0) {
+      add("missing", row.value.path);
+      row = rows.next();
+    }
+    if (row.done !== true && row.value.path === path) {
+      report.checked++;
+      if (!isIntact(tree, row.value, stats)) add("changed", path);
+      row = rows.next();
+    } else add("extra", path);
+    if (performance.now() - started > 10) {
+      signal.throwIfAborted();
+      await setImmediate();
+      started = performance.now();
+    }
+  }
+  for (; row.done !== true; row = rows.next()) add("missing", row.value.path);
+  return report;
+}
+
+function isIntact(
+  tree: Tree,
+  row: PublishedRow,
+  stats: {
+    readonly mode: number;
+    readonly size: number;
+    isFile(): boolean;
+    isSymbolicLink(): boolean;
+  },
+): boolean {
+  const place = tree.at(row.path, false);
+  try {
+    if (row.kind !== FILE)
+      return stats.isSymbolicLink() && readlinkSync(place.path) === row.fingerprint;
+    if (!stats.isFile() || stats.size !== row.size || (stats.mode & 0o777) !== row.mode)
+      return false;
+    return row.sha256 === null || hashFile(place.path) === row.sha256;
+  } finally {
+    place.release();
+  }
+}
+
+const buffer = Buffer.allocUnsafe(1 << 20);
+
+function hashFile(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const hash = createHash("sha256");
+    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer))
+      hash.update(buffer.subarray(0, read));
+    return hash.digest("hex");
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,116 @@
+/** A source whose content is a map in memory: for tests of the engine. */
+import { createHash } from "node:crypto";
+import {
+  type Adapter,
+  comparePaths,
+  type Entry,
+  type FileEntry,
+  type Source,
+  SourceError,
+  type SourceSpec,
+} from "../src/index.ts";
+
+interface TextFile {
+  readonly text: string;
+  readonly mode?: number;
+  readonly fingerprint?: string;
+}
+
+export type Content = Record<string, string | { readonly link: string } | TextFile>;
+
+export interface MemorySource extends SourceSpec {
+  content: Content;
+  /** Settable; what `probe` tells. `undefined`: a source that cannot tell. */
+  token: string | undefined;
+  revision: string | undefined;
+  ordered: boolean;
+  lists: number;
+  reads: string[];
+  /** Called before each read; what it throws is what the read throws. */
+  beforeRead: (entry: FileEntry) => void | Promise<void>;
+  beforeList: () => void | Promise<void>;
+}
+
+export function memorySource(content: Content = {}, name = "memory"): MemorySource {
+  const spec: MemorySource = {
+    adapter: undefined as unknown as Adapter,
+    location: {
+      scheme: "memory",
+      host: name,
+      port: undefined,
+      pathname: "/",
+      username: undefined,
+      password: undefined,
+      query: {},
+      rawQuery: "",
+    },
+    options: {},
+    content,
+    token: undefined,
+    revision: undefined,
+    ordered: true,
+    lists: 0,
+    reads: [],
+    beforeRead() {},
+    beforeList() {},
+  };
+  const source: Source = {
+    probe: () =>
+      Promise.resolve(
+        spec.token === undefined ? undefined : { token: spec.token, revision: spec.revision },
+      ),
+    async list() {
+      spec.lists++;
+      await spec.beforeList();
+      const entries = Object.entries(spec.content).map(([path, value]) => toEntry(path, value));
+      if (spec.ordered) entries.sort((a, b) => comparePaths(a.path, b.path));
+      return {
+        entries: [entries.slice(0, 2), entries.slice(2)],
+        ordered: spec.ordered,
+        revision: spec.revision,
+      };
+    },
+    async read(entry, range) {
+      spec.reads.push(entry.path);
+      await spec.beforeRead(entry);
+      const value = spec.content[entry.path];
+      if (value === undefined) throw new SourceError("not-found", `no ${entry.path}`);
+      const now = toEntry(entry.path, value);
+      if (now.kind !== "file" || now.fingerprint !== entry.fingerprint)
+        throw new SourceError("changed", `${entry.path} changed`);
+      const bytes = Buffer.from(textOf(value));
+      return bytes.subarray(
+        range?.offset ?? 0,
+        range?.length === undefined ? undefined : range.offset + range.length,
+      );
+    },
+    close: () => Promise.resolve(),
+  };
+  const adapter: Adapter = {
+    name: "memory",
+    package: "",
+    schemes: ["memory"],
+    options: {},
+    description: "",
+    open: () => Promise.resolve(source),
+  };
+  return Object.assign(spec, { adapter });
+}
+
+function textOf(value: Content[string]): string {
+  return typeof value === "string" ? value : "text" in value ? value.text : "";
+}
+
+function toEntry(path: string, value: Content[string]): Entry {
+  if (typeof value === "object" && "link" in value)
+    return { kind: "symlink", path, target: value.link };
+  const text = textOf(value);
+  const own = typeof value === "string" ? { text } : value;
+  return {
+    kind: "file",
+    path,
+    size: Buffer.byteLength(text),
+    mode: own.mode,
+    fingerprint: own.fingerprint ?? createHash("sha1").update(text).digest("hex"),
+  };
+}
