@@ -20,7 +20,7 @@ import { openVolume, type Volume } from "./volume/open.ts";
 import type { TreeSettings } from "./volume/tree.ts";
 
 /** {@link SyncOptions} with defaults filled in. */
-export interface MountSettings {
+interface MountSettings {
   readonly target: string;
   readonly publish: "swap" | "mirror";
   readonly link: string;
@@ -156,7 +156,7 @@ async function openLayer(
 }
 
 /** A context whose scratch directory is made when first asked for. */
-export function sourceContext(
+function sourceContext(
   parts: Omit<SourceContext, "scratch"> & { readonly scratch: () => string },
 ): SourceContext {
   let made: string | undefined;

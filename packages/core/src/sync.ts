@@ -121,7 +121,7 @@ export async function syncMount(
 }
 
 /** What is about to be published. */
-export interface Next {
+interface Next {
   readonly published: Generation | undefined;
   readonly damage: Damage | undefined;
   readonly layers: readonly LayerRecord[];

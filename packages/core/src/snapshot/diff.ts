@@ -32,7 +32,7 @@ export interface LayerDiff {
 }
 
 /** Name of the file in a source's root that says what of it is not wanted. It is an instruction, not content: never published. */
-export const IGNORE_FILE = ".pannierignore";
+const IGNORE_FILE = ".pannierignore";
 
 const INSERT = `INSERT OR REPLACE INTO plan (path, layer, put, change, same, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;

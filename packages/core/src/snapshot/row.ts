@@ -23,7 +23,7 @@ export interface EntryRow {
 }
 
 /** How a file stands on the volume, by which tampering is noticed. */
-export interface DiskFacts {
+interface DiskFacts {
   readonly ino: number | null;
   readonly disk_mtime: number | null;
 }
@@ -32,7 +32,7 @@ export interface DiskFacts {
 export type PublishedRow = EntryRow & DiskFacts & { readonly since: number };
 
 /** Columns of {@link EntryRow} and {@link DiskFacts}, for SELECTs. */
-export const ENTRY_COLUMNS = "path, layer, kind, size, mode, mtime, fingerprint, ref, sha256";
+const ENTRY_COLUMNS = "path, layer, kind, size, mode, mtime, fingerprint, ref, sha256";
 export const ALL_COLUMNS = `${ENTRY_COLUMNS}, ino, disk_mtime`;
 
 /** Where a layer's entries go, and with which permissions. */

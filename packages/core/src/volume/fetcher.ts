@@ -4,7 +4,7 @@ import type { PublishedRow } from "../snapshot/row.ts";
 import { type State, transaction } from "./state.ts";
 
 /** A file as it was written. */
-export interface WrittenFile {
+interface WrittenFile {
   readonly size: number;
   readonly sha256: string;
   readonly ino: number;
@@ -12,7 +12,7 @@ export interface WrittenFile {
 }
 
 /** Fetches the content of a row to a path where nothing is yet. */
-export type FetchRow = (
+type FetchRow = (
   row: PublishedRow,
   destination: string,
   signal: AbortSignal,
@@ -29,7 +29,7 @@ export interface Fetcher {
 }
 
 /** What the plan learns of a file once it is on the volume. */
-export interface WrittenFacts {
+interface WrittenFacts {
   readonly size: number | null;
   readonly sha256: string | null;
   readonly ino: number | null;

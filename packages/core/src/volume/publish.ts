@@ -145,7 +145,7 @@ export function finishPublish(volume: Volume): boolean {
 }
 
 /** Where the link should lead, relative to the target. */
-export function linkText(tree: string): string {
+function linkText(tree: string): string {
   return `${HOME}/generations/${tree}`;
 }
 

@@ -1,5 +1,5 @@
 /** The state of a mount: one SQLite file below the target. Opening, meta values and generations; queries on entries live where they are used. */
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { UsageError } from "../source/errors.ts";
 import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
@@ -47,8 +47,6 @@ export interface State {
   prepare(text: string): StatementSync;
   close(): void;
 }
-
-export type Row = Record<string, SQLInputValue>;
 
 /**
  * Opens or creates a state.
