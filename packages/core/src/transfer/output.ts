@@ -129,7 +129,7 @@ async function changeModeOf(fd: number, mode: number): Promise<void> {
  * two steps around a time this is the later one: a whole millisecond must not show up as the one before it. What is
  * before 1970 must be a Date, since Node replaces a negative number by the present.
  */
-function toNodeTime(milliseconds: number): number | Date {
+export function toNodeTime(milliseconds: number): number | Date {
   if (milliseconds < 0) return new Date(milliseconds);
   const whole = Math.floor(milliseconds / 1000);
   const fraction = (milliseconds - whole * 1000) / 1000;

@@ -1,7 +1,7 @@
 /** A copy of a published file where only its permissions or owner are to differ. */
 import { chmodSync, constants, copyFileSync, lchownSync, lstatSync, utimesSync } from "node:fs";
 import type { PublishedRow } from "../snapshot/row.ts";
-import { toSeconds } from "../transfer/output.ts";
+import { toNodeTime } from "../transfer/output.ts";
 import type { TreeSettings } from "./tree.ts";
 
 export function copyPublished(
@@ -19,7 +19,7 @@ export function copyPublished(
   copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
   if (owner !== undefined) lchownSync(to, owner.uid, owner.gid);
   chmodSync(to, mode ?? 0o644);
-  utimesSync(to, new Date(), toSeconds(published.disk_mtime ?? Date.now()));
+  utimesSync(to, new Date(), toNodeTime(published.disk_mtime ?? Date.now()));
   const { size, ino, mtimeMs } = lstatSync(to);
   return { size, sha256: published.sha256, ino, disk_mtime: mtimeMs };
 }
