@@ -39,6 +39,15 @@ const OF_SYSTEM: Readonly<Record<string, readonly [code: string, exitCode: numbe
   EDQUOT: ["no-room", 7],
 };
 
+/** An error that `--json` has told of already. */
+export class ReportedError extends Error {
+  override readonly cause: unknown;
+  constructor(cause: unknown) {
+    super("reported");
+    this.cause = cause;
+  }
+}
+
 /**
  * Errors are told apart by name: a third-party adapter may bring its own copy of `@pannier/core`, whose classes are not ours.
  */

@@ -1,13 +1,6 @@
 /** Every flag of every command, as data: what the command line, the environment and the help text are made from. */
-import { UsageError } from "@pannier/core";
-import {
-  parseCount,
-  parseDuration,
-  parseMaxDelete,
-  parseMode,
-  parseOwner,
-  parseSize,
-} from "./units.ts";
+import { parseDuration, parseSize, UsageError } from "@pannier/core";
+import { parseCount, parseMaxDelete, parseMode, parseOwner } from "./units.ts";
 
 /** The values of a command's flags; what the user did not set is not there. */
 export interface Settings {

@@ -1,2 +1,4 @@
+/** Parts of the program that other programs around the engine share. */
 export { resolveSources } from "./adapters.ts";
-export { parseDuration } from "./units.ts";
+export { credentialsFromEnvironment } from "./environment.ts";
+export { failureLine, toFailure } from "./exit-code.ts";

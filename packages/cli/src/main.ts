@@ -7,7 +7,7 @@ import {
   secretsFromEnvironment,
   terminalFromEnvironment,
 } from "./environment.ts";
-import { failureLine, oneLine, toFailure } from "./exit-code.ts";
+import { failureLine, oneLine, ReportedError, toFailure } from "./exit-code.ts";
 import type { Invocation } from "./invocation.ts";
 import { type Log, logEvent, makeLog, toJson } from "./log.ts";
 import { type CommandLine, parseCommandLine } from "./program.ts";
@@ -115,14 +115,16 @@ function isAbort(error: unknown): boolean {
 }
 
 function fail(
-  error: unknown,
+  thrown: unknown,
   world: World,
   redact: Redact,
   line: CommandLine | undefined,
   json: boolean,
 ): number {
+  const reported = thrown instanceof ReportedError;
+  const error = reported ? thrown.cause : thrown;
   const failure = toFailure(error);
-  if (json || line?.settings.json === true)
+  if (!reported && (json || line?.settings.json === true))
     world.stdout.write(`${toJson({ error: failure }, redact)}\n`);
   world.stderr.write(`pannier: ${redact(failureLine(failure, line?.spec.verb ?? "run"))}\n`);
   if (failure.code === "bug") {

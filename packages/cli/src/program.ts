@@ -24,7 +24,73 @@ interface CommandSpec {
 }
 
 const OUTPUT: readonly FlagName[] = ["json", "log-format", "log-level"];
+const SOURCE: readonly FlagName[] = [
+  "adapter",
+  "include",
+  "exclude",
+  "concurrency",
+  "bandwidth",
+  "timeout",
+];
+const MOUNT: readonly FlagName[] = [
+  ...SOURCE,
+  "publish",
+  "link",
+  "keep",
+  "max-bytes",
+  "max-files",
+  "max-file-bytes",
+  "max-delete",
+  "symlinks",
+  "mode",
+  "dir-mode",
+  "owner",
+];
+
+const PLACES =
+  "SOURCE is a URL or a path; several are layered, the later over the earlier. PANNIER_SOURCE (one a line)\nand PANNIER_TARGET stand for arguments that are not given.";
+
 const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: "sync",
+    arguments: "SOURCE... TARGET",
+    most: Infinity,
+    summary: "make TARGET equal to the sources, once",
+    details: `${PLACES}\nThe content is at TARGET/current: a link that is replaced at once when a new revision is complete.`,
+    flags: [...MOUNT, "dry-run", "once", ...OUTPUT],
+    examples: [
+      "pannier sync 'git+https://git.example.com/web/site.git?ref=main&path=public' ./site",
+      "pannier sync https://example.com/site.tar.gz ./site --max-bytes 200Mi",
+      "pannier sync ./base ./overrides ./site --exclude '*.psd'",
+    ],
+    verb: "sync",
+    load: () => import("./commands/sync.ts"),
+  },
+  {
+    name: "watch",
+    arguments: "SOURCE... TARGET",
+    most: Infinity,
+    summary: "sync, then follow the sources until a signal",
+    details: `${PLACES}\nSIGINT and SIGTERM end it with exit code 0; SIGUSR1 asks for a sync now.`,
+    flags: [...MOUNT, "period", "dry-run", "once", ...OUTPUT],
+    examples: [
+      "pannier watch git+ssh://git@git.example.com/web/site.git /srv/site --period 30s",
+      "pannier watch https://example.com/app.json ./config --json",
+    ],
+    verb: "follow",
+    load: () => import("./commands/watch.ts"),
+  },
+  {
+    name: "plan",
+    arguments: "SOURCE... TARGET",
+    most: Infinity,
+    summary: "show what a sync would add, change and delete",
+    details: PLACES,
+    flags: [...MOUNT, ...OUTPUT],
+    examples: ["pannier plan https://example.com/site.tar.gz ./site"],
+    verb: "plan",
+    load: () => import("./commands/plan.ts"),
+  },
   {
     name: "ls",
     arguments: "SOURCE",
@@ -39,6 +105,50 @@ const COMMANDS: readonly CommandSpec[] = [
     ],
     verb: "list",
     load: () => import("./commands/ls.ts"),
+  },
+  {
+    name: "verify",
+    arguments: "TARGET",
+    most: 1,
+    summary: "compare what is published with what was recorded",
+    details:
+      "Reads every file. Exit code 6 when something is wrong and was not repaired.\n--repair takes the flags of the sync, and its sources: those in PANNIER_SOURCE, or else the recorded ones,\nwhich are without user and password.",
+    flags: ["repair", ...MOUNT, ...OUTPUT],
+    examples: ["pannier verify ./site", "pannier verify ./site --repair"],
+    verb: "repair from",
+    load: () => import("./commands/verify.ts"),
+  },
+  {
+    name: "status",
+    arguments: "TARGET",
+    most: 1,
+    summary: "show what is published, since when and from where",
+    flags: OUTPUT,
+    examples: ["pannier status ./site --json"],
+    verb: "read",
+    load: () => import("./commands/status.ts"),
+  },
+  {
+    name: "history",
+    arguments: "TARGET",
+    most: 1,
+    summary: "list the revisions that were published",
+    flags: OUTPUT,
+    examples: ["pannier history ./site"],
+    verb: "read",
+    load: () => import("./commands/history.ts"),
+  },
+  {
+    name: "rollback",
+    arguments: "TARGET [REVISION]",
+    most: 2,
+    summary: "publish an earlier revision that is still kept",
+    details:
+      "Without REVISION: the one before the published one. The sources, as they are now, are held back:\na sync publishes again when they have changed.",
+    flags: OUTPUT,
+    examples: ["pannier rollback ./site", "pannier rollback ./site 3f2a9c1"],
+    verb: "roll back",
+    load: () => import("./commands/rollback.ts"),
   },
   {
     name: "adapters",

@@ -5,49 +5,10 @@ import {
   formatBytes,
   formatDuration,
   parseCount,
-  parseDuration,
   parseMaxDelete,
   parseMode,
   parseOwner,
-  parseSize,
 } from "./units.ts";
-
-test.each([
-  ["500ms", 500],
-  ["60s", 60_000],
-  ["5m", 300_000],
-  ["1h30m", 5_400_000],
-  ["1.5h", 5_400_000],
-  ["2d", 172_800_000],
-  ["0s", 0],
-])("%s is a duration", (text, milliseconds) => {
-  expect(parseDuration(text)).toBe(milliseconds);
-});
-
-test.each(["", "60", "s", "1x", "-1s", "1s ", "1h 30m", "1e3s", "9".repeat(30) + "d"])(
-  "%j is no duration",
-  (text) => {
-    expect(() => parseDuration(text)).toThrow(UsageError);
-  },
-);
-
-test.each([
-  ["0", 0],
-  ["1024", 1024],
-  ["500k", 500_000],
-  ["1G", 1_000_000_000],
-  ["10Mi", 10_485_760],
-  ["10MiB", 10_485_760],
-  ["1.5Ki", 1536],
-  ["20MB", 20_000_000],
-  ["7B", 7],
-])("%s is a size", (text, bytes) => {
-  expect(parseSize(text)).toBe(bytes);
-});
-
-test.each(["", "k", "1i", "1iB", "10X", "-1", "1 G", "9".repeat(30)])("%j is no size", (text) => {
-  expect(() => parseSize(text)).toThrow(UsageError);
-});
 
 test("counts, modes, owners and deletion guards are checked", () => {
   expect(parseCount("16")).toBe(16);

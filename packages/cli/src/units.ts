@@ -1,47 +1,7 @@
-/** Durations, sizes and the like, as people write them on a command line and as they like to read them. */
+/** Numbers as people write them on a command line, and as they like to read them. */
 import { UsageError } from "@pannier/core";
 
-const MILLISECONDS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
-
-/**
- * Reads `500ms`, `60s`, `5m`, `1h30m`, `1.5h` as milliseconds. A bare number is refused: `60` could mean anything.
- *
- * @throws UsageError
- */
-export function parseDuration(text: string): number {
-  const wrong = () =>
-    new UsageError(`"${text}" is not a duration`, "write 500ms, 60s, 5m or 1h30m");
-  if (!/^(\d+(\.\d+)?(ms|[smhd]))+$/.test(text)) throw wrong();
-  let total = 0;
-  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhd])/g))
-    total += Number(number) * (MILLISECONDS[unit as string] as number);
-  if (!Number.isSafeInteger(Math.round(total))) throw wrong();
-  return Math.round(total);
-}
-
-const DECIMAL = ["", "K", "M", "G", "T", "P"];
-
-/**
- * Reads `500k`, `1G` (powers of 1000), `10Mi`, `1Gi` (powers of 1024), with or without a final `B`, as bytes:
- * the suffixes of Kubernetes.
- *
- * @throws UsageError
- */
-export function parseSize(text: string): number {
-  const parts = /^(\d+(?:\.\d+)?)([kmgtp]?)(i?)b?$/i.exec(text);
-  const power = DECIMAL.indexOf(parts?.[2]?.toUpperCase() ?? "");
-  const binary = parts?.[3] !== "";
-  const size = Math.round(Number(parts?.[1]) * (binary ? 1024 : 1000) ** power);
-  if (parts === null || (binary && power === 0) || !Number.isSafeInteger(size))
-    throw new UsageError(`"${text}" is not a size`, "write a number of bytes, 500k, 10Mi or 1G");
-  return size;
-}
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /** @throws UsageError */
 export function parseCount(text: string, min = 1): number {
@@ -90,9 +50,8 @@ export function count(number: number, noun: string): string {
 export function formatBytes(bytes: number): string {
   let power = 0;
   // 1023.95 would be printed as 1024.0.
-  while (power < DECIMAL.length - 1 && bytes / 1024 ** power >= 1023.95) power++;
-  if (power === 0) return `${bytes} B`;
-  return `${(bytes / 1024 ** power).toFixed(1)} ${DECIMAL[power]}iB`;
+  while (power < UNITS.length - 1 && bytes / 1024 ** power >= 1023.95) power++;
+  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${UNITS[power]}`;
 }
 
 const two = (number: number) => String(number).padStart(2, "0");

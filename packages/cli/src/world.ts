@@ -1,3 +1,5 @@
+import type { EventEmitter } from "node:events";
+
 /** What the program touches outside itself, so that a test can hand it another one. */
 export interface World {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -5,7 +7,7 @@ export interface World {
   readonly stdout: Output;
   readonly stderr: Output;
   /** Where the signals of the operating system arrive. */
-  readonly signals: Signals;
+  readonly signals: EventEmitter;
 }
 
 export interface Output {
@@ -14,9 +16,4 @@ export interface Output {
   /** @returns false when the reader is slow and `drain` should be waited for */
   write(text: string): boolean;
   once(event: "drain", listener: () => void): unknown;
-}
-
-interface Signals {
-  on(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
-  off(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
 }

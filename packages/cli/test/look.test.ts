@@ -6,8 +6,13 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { run } from "./run.ts";
 
+/** A busy machine may take its time. */
+const PATIENCE = { timeout: 10_000 };
+
 const SHELF = ["--adapter", "./shelf-adapter.ts"];
 const lines = (text: string) => text.trimEnd().split("\n");
+/** Without the time that a step took, which is told where it is worth telling. */
+const untimed = (text: string) => lines(text).map((line) => line.replace(/ {2}\([\d.]+s\)$/, ""));
 
 test("ls prints size, time and path, and nothing that moves a terminal's cursor", async () => {
   const { code, stdout, stderr } = await run(["ls", "shelf://top/", ...SHELF]);
@@ -44,7 +49,7 @@ test("doctor tells each step", async () => {
     env: { PANNIER_USERNAME: "ann" },
   });
   expect(code).toBe(0);
-  expect(lines(stdout)).toEqual([
+  expect(untimed(stdout)).toEqual([
     "✓ resolve      shelf://top/?color=green is for the shelf adapter",
     "✓ credentials  PANNIER_USERNAME",
     "✓ connect      it answers; its revision is r1",
@@ -56,7 +61,7 @@ test("doctor tells each step", async () => {
 test("doctor stops at the step that fails, with its exit code, and never shows the secret", async () => {
   const { code, stdout, stderr } = await run(["doctor", "shelf://ann:hunter22@locked/", ...SHELF]);
   expect(code).toBe(3);
-  expect(lines(stdout).slice(1)).toEqual([
+  expect(untimed(stdout).slice(1)).toEqual([
     "✓ credentials  the password in the URL",
     "✗ connect      the shelf does not open with ***. Check PANNIER_PASSWORD",
   ]);
@@ -101,7 +106,7 @@ test("a signal ends a command with the shell's number for it", async () => {
   const signals = new EventEmitter();
   const running = run(["ls", "shelf://slow/", ...SHELF], { signals });
   const waitForListener = () => signals.listenerCount("SIGTERM") > 0;
-  await expect.poll(waitForListener).toBe(true);
+  await expect.poll(waitForListener, PATIENCE).toBe(true);
   signals.emit("SIGTERM", "SIGTERM");
   expect((await running).code).toBe(143);
 });
@@ -139,10 +144,7 @@ test.each([
   [["ls", "a", "--inclde", "x"], 'unknown option "--inclde". Did you mean --include?'],
   [["ls", "a", "b"], '"ls" takes one argument, not 2. Its form is: pannier ls SOURCE'],
   [["ls"], "no source is given. Name it as SOURCE, or in PANNIER_SOURCE"],
-  [
-    ["ls", "a", "--timeout", "5"],
-    '--timeout: "5" is not a duration. Write 500ms, 60s, 5m or 1h30m',
-  ],
+  [["ls", "a", "--timeout", "5"], '--timeout: "5" is not a duration'],
   [["ls", "a", "--timeout"], 'option "--timeout <DURATION>" argument missing'],
   [[], "no command is given. See pannier help"],
   [["ls", "x", "--adapter", "no-such-adapter"], 'there is no adapter "no-such-adapter"'],

@@ -13,7 +13,7 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly signals?: EventEmitter;
-  /** Told of each piece of standard output as it is written. */
+  /** Told of each piece as it is written. */
   readonly onOutput?: (text: string) => void;
 }
 
@@ -22,7 +22,7 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
   const output = (name: "stdout" | "stderr"): Output => ({
     write(text) {
       said[name] += text;
-      if (name === "stdout") options.onOutput?.(text);
+      options.onOutput?.(text);
       return true;
     },
     once() {},

@@ -1,4 +1,5 @@
 /** An adapter of somebody else, as `--adapter` loads it from a path. Its URLs: `shelf://HOST/`, where HOST says what happens. */
+import { setTimeout } from "node:timers/promises";
 import { type Adapter, type Entry, SourceError } from "@pannier/core";
 
 const CONTENT = new TextEncoder().encode("hello\n");
@@ -7,6 +8,10 @@ const ENTRIES: readonly Entry[] = [
   { kind: "file", path: "docs/b\u001b[31m.md", size: 6, fingerprint: "2" },
   { kind: "symlink", path: "latest", target: "a.txt" },
 ];
+
+function* endless(): Generator<readonly Entry[]> {
+  for (;;) yield ENTRIES;
+}
 
 const OPTIONS = {
   color: { type: "enum", values: ["red", "green"], default: "red", description: "of the shelf" },
@@ -32,11 +37,9 @@ const shelf: Adapter<typeof OPTIONS> = {
       async list(signal) {
         context.request("list");
         await context.scratch();
-        if (host === "slow")
-          await new Promise((_, reject) => {
-            signal.addEventListener("abort", () => reject(signal.reason as Error));
-          });
+        if (host === "slow") await setTimeout(60_000, undefined, { signal });
         if (host === "broken") throw new TypeError("a mistake of the adapter");
+        if (host === "endless") return { ordered: false, entries: endless() };
         return { ordered: true, entries: host === "empty" ? [] : [ENTRIES] };
       },
       async read() {

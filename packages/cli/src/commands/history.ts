@@ -1,0 +1,27 @@
+/** `pannier history`: the revisions that were published, the newest first. */
+import { resolve } from "node:path";
+import { history } from "@pannier/core";
+import { oneTarget } from "../environment.ts";
+import type { Invocation } from "../invocation.ts";
+
+export async function run({
+  args,
+  settings,
+  world,
+  print,
+  printJson,
+}: Invocation): Promise<number> {
+  const generations = history(resolve(world.cwd, oneTarget(world.env, args[0])));
+  if (settings.json === true) {
+    await printJson({
+      generations: generations.map((one) => ({ ...one, time: new Date(one.time).toISOString() })),
+    });
+    return 0;
+  }
+  for (const { revision, time, added, changed, deleted, published, path } of generations) {
+    const state = published ? "published" : path === undefined ? "" : "kept";
+    const when = new Date(time).toISOString().slice(0, 19).replace("T", " ");
+    await print(`${when}  ${state.padEnd(9)}  ${revision}  +${added} ~${changed} -${deleted}`);
+  }
+  return 0;
+}

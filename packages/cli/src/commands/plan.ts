@@ -1,0 +1,54 @@
+/** `pannier plan`: what a sync would do. */
+import { type PlannedChange, plan } from "@pannier/core";
+import { oneLine, ReportedError, toFailure } from "../exit-code.ts";
+import type { Invocation } from "../invocation.ts";
+import { toJson } from "../log.ts";
+import { mountFromArguments } from "../mount.ts";
+import { count, formatBytes } from "../units.ts";
+
+const LETTERS = { added: "A", changed: "M", deleted: "D" } as const;
+
+export async function run(invocation: Invocation): Promise<number> {
+  return invocation.settings.json === true ? planAsJson(invocation) : planAsText(invocation);
+}
+
+async function planAsText(invocation: Invocation): Promise<number> {
+  const { world, clearProgress, print } = invocation;
+  const result = await plan(
+    await mountFromArguments(invocation),
+    ({ change, path, kind, size }) => {
+      clearProgress();
+      const extent = kind === "symlink" ? "link" : size === undefined ? "" : formatBytes(size);
+      world.stdout.write(`${LETTERS[change]}  ${extent.padStart(10)}  ${oneLine(path)}\n`);
+    },
+  );
+  clearProgress();
+  const { added, changed, deleted } = result;
+  if (result.result === "unchanged") await print(`nothing to do: ${result.revision} is published`);
+  else
+    await print(
+      `${count(added, "addition")}, ${count(changed, "change")}, ${count(deleted, "deletion")}; the tree would be ${result.revision}: ${count(result.files, "file")}, ${formatBytes(result.bytes)}`,
+    );
+  return 0;
+}
+
+/** One object, written as the changes come: there may be a million of them. A plan that was refused is shown with its error. */
+async function planAsJson(invocation: Invocation): Promise<number> {
+  const { world, redact } = invocation;
+  const options = await mountFromArguments(invocation);
+  let comma = "";
+  const end = (rest: object) =>
+    world.stdout.write(`${comma === "" ? '{"changes":[' : ""}],${toJson(rest, redact).slice(1)}\n`);
+  try {
+    const result = await plan(options, (change: PlannedChange) => {
+      world.stdout.write(`${comma === "" ? '{"changes":[' : comma}\n${JSON.stringify(change)}`);
+      comma = ",";
+    });
+    end(result);
+    return 0;
+  } catch (error) {
+    if (comma === "") throw error;
+    end({ error: toFailure(error) });
+    throw new ReportedError(error);
+  }
+}

@@ -1,0 +1,119 @@
+/** What only a process of its own can show: real signals, a reader that goes away, an old Node, the time to start. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, mkdir, mkdtemp, readlink, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+/** A busy machine may take its time. */
+const PATIENCE = { timeout: 10_000 };
+
+const PROGRAM = join(import.meta.dirname, "../src/bin.ts");
+const LAUNCHER = join(import.meta.dirname, "../bin/pannier.js");
+const SHELF = join(import.meta.dirname, "shelf-adapter.ts");
+
+let folder: string;
+const children: ChildProcess[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "pannier-test-"));
+});
+
+afterEach(async () => {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
+  await rm(folder, { recursive: true });
+});
+
+function start(...args: string[]) {
+  const child = spawn(process.execPath, ["--conditions=pannier-source", PROGRAM, ...args], {
+    cwd: folder,
+    env: { PATH: process.env["PATH"], PANNIER_ADAPTER: SHELF },
+  });
+  children.push(child);
+  const said = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const)
+    child[name].setEncoding("utf8").on("data", (text: string) => (said[name] += text));
+  return { child, said, ended: once(child, "close") as Promise<[number | null, string | null]> };
+}
+
+test("a sync that a signal cut ends with the shell's number for it", async () => {
+  const { child, said, ended } = start("sync", "shelf://slow/", "out", "--log-level", "debug");
+  await expect.poll(() => said.stderr, PATIENCE).toContain("list");
+  child.kill("SIGINT");
+  expect(await ended).toEqual([130, null]);
+  expect(said.stderr).toContain("what was published before is untouched");
+});
+
+test("watch: SIGUSR1 syncs now and starts no debugger, SIGTERM ends it with 0", async () => {
+  const { child, said, ended } = start("watch", "shelf://top/", "out", "--period", "1h", "--json");
+  const done = () =>
+    said.stdout.split("\n").filter((line) => line.includes('"type":"waiting"')).length;
+  await expect.poll(done, PATIENCE).toBe(1);
+  child.kill("SIGUSR1");
+  await expect.poll(done, PATIENCE).toBe(2);
+  child.kill("SIGTERM");
+  expect(await ended).toEqual([0, null]);
+  expect(said.stderr).toBe("");
+  expect(await readlink(join(folder, "out/current"))).toContain(".pannier/generations/");
+});
+
+test("a reader that goes away ends it quietly", async () => {
+  const { child, said, ended } = start("ls", "shelf://endless/");
+  await once(child.stdout, "data");
+  child.stdout.destroy();
+  expect(await ended).toEqual([141, null]);
+  expect(said.stderr).toBe("");
+});
+
+/** Milliseconds; the best of some, as what else the machine does can only add. */
+function bestTime(...args: string[]): number {
+  return Math.min(...Array.from({ length: 5 }, () => timeOf(args)));
+}
+
+function timeOf(args: readonly string[]): number {
+  const started = performance.now();
+  expect(spawnSync(process.execPath, args).status).toBe(0);
+  return performance.now() - started;
+}
+
+test("the version is there in no more than three times the time of an empty program", async () => {
+  expect(bestTime(LAUNCHER, "--version")).toBeLessThan(3 * bestTime("-e", "0"));
+});
+
+test("a Node that is too old says so, where there is no newer one to hand over to", async () => {
+  const pretend = join(folder, "pretend.cjs");
+  await writeFile(pretend, 'Object.defineProperty(process.versions, "node", { value: "20.1.0" });');
+  await mkdir(join(folder, "bin"));
+  await copyFile(LAUNCHER, join(folder, "bin/pannier.mjs"));
+  const args = ["--require", pretend, join(folder, "bin/pannier.mjs"), "status", "."];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  expect(stderr).toBe(
+    "pannier: Node 20.1.0 is too old: Pannier needs 22.13 or later. Install a current Node\n",
+  );
+  expect(status).toBe(2);
+});
+
+test("beside a newer Node, one that is too old hands over to it, signals and exit code included", async () => {
+  const pretend = join(folder, "pretend.cjs");
+  await writeFile(pretend, 'Object.defineProperty(process.versions, "node", { value: "20.1.0" });');
+  for (const path of ["bin", "node_modules/.bin"])
+    await mkdir(join(folder, path), { recursive: true });
+  await copyFile(LAUNCHER, join(folder, "bin/pannier.mjs"));
+  const newer =
+    '#!/bin/sh\nshift\necho "newer $*"\ntrap "exit 7" TERM\necho ready\nwhile :; do sleep 0.05; done\n';
+  await writeFile(join(folder, "node_modules/.bin/node"), newer, { mode: 0o755 });
+  const child = spawn(process.execPath, [
+    "--require",
+    pretend,
+    join(folder, "bin/pannier.mjs"),
+    "watch",
+    "a b",
+  ]);
+  children.push(child);
+  let said = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (said += text));
+  await expect.poll(() => said, PATIENCE).toBe("newer watch a b\nready\n");
+  child.kill("SIGTERM");
+  expect(await once(child, "close")).toEqual([7, null]);
+});
