@@ -1,1 +1,7 @@
-export {};
+import { sourceFactory } from "@pannier/core";
+import { fileAdapter } from "./adapter.ts";
+
+export { fileAdapter };
+
+/** A directory or file of this machine as a source: `file("/srv/content")`. */
+export const file = sourceFactory(fileAdapter);

@@ -206,7 +206,7 @@ async function readSlowly(
   const chunks: Uint8Array[] = [];
   for await (const chunk of body) {
     if (chunks.length === 0) await meanwhile();
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
   }
   return Buffer.concat(chunks);
 }

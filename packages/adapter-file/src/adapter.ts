@@ -1,0 +1,127 @@
+import { basename, resolve } from "node:path";
+import {
+  type Adapter,
+  decodedPath,
+  type Entry,
+  type FileEntry,
+  quotePath,
+  type Source,
+  SourceError,
+  UsageError,
+} from "@pannier/core";
+import { makeCalls } from "./calls.ts";
+import { isMissing } from "./errors.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+import { options } from "./options.ts";
+import { checkCopied, closeFiles, fullPath, type Reading, readEntry } from "./read.ts";
+import { findRoot, type Root, sameRoot } from "./root.ts";
+import { walk } from "./walk.ts";
+import { watchTree } from "./watch.ts";
+
+export const fileAdapter: Adapter<typeof options> = {
+  name: "file",
+  package: "@pannier/adapter-file",
+  schemes: ["file"],
+  options,
+  description: "a directory or file on this machine, or on a volume mounted here",
+
+  async open(location, rules, context): Promise<Source> {
+    if (location.host !== "" || location.username !== undefined) {
+      throw new UsageError(
+        `a file source is on this machine, not on "${location.host}"`,
+        "write file:///path, with three slashes",
+      );
+    }
+    const path = resolve(decodedPath(location));
+    const calls = makeCalls(context.idleTimeout);
+    const files: Reading["open"] = new Set();
+    let root: Root | undefined;
+    let warned = false;
+
+    async function look(signal: AbortSignal): Promise<Root> {
+      signal.throwIfAborted();
+      root = await findRoot(path, rules, root, calls, signal);
+      return root;
+    }
+
+    function readingOf({ path: found, isFile }: Root): Reading {
+      return { root: found === "/" ? "" : found, isFile, calls, open: files };
+    }
+
+    function fileEntry({ stats }: Root): FileEntry {
+      const { size, mode, mtimeMs: mtime } = stats;
+      const fingerprint = fingerprintOf(stats, Date.now());
+      return { kind: "file", path: basename(path), size, mode: mode & 0o777, mtime, fingerprint };
+    }
+
+    async function* listTree(top: Root, signal: AbortSignal): AsyncGenerator<readonly Entry[]> {
+      const specials: string[] = [];
+      yield* walk({
+        root: readingOf(top).root,
+        calls,
+        signal,
+        onSpecial: (special) => specials.push(special),
+      });
+      // Mounted over, unmounted or switched meanwhile: what was listed is a mixture.
+      if (!sameRoot(top, await look(signal))) {
+        throw new SourceError("changed", "the source's path led elsewhere while it was listed");
+      }
+      if (specials.length > 0 && !warned) {
+        warned = true;
+        context.warn(
+          `left out what is no file, directory or symlink: ${quotePath(specials[0] as string)}` +
+            (specials.length > 1 ? ` and ${specials.length - 1} more` : ""),
+        );
+      }
+    }
+
+    return {
+      ranges: true,
+
+      async probe(signal, known) {
+        signal.throwIfAborted();
+        // Of a tree, nothing cheaper than the listing tells.
+        if (root?.isFile === false) return undefined;
+        try {
+          const found = await look(signal);
+          if (!found.isFile) return undefined;
+          context.request("probe");
+          return { token: fileEntry(found).fingerprint };
+        } catch (error) {
+          // It was published once, so it is more likely away than wrongly written.
+          if (known === undefined || !isMissing((error as Error).cause)) throw error;
+          throw new SourceError("unavailable", "the source's path is gone", { cause: error });
+        }
+      },
+
+      async list(signal) {
+        signal.throwIfAborted();
+        context.request("list");
+        const found = await look(signal);
+        if (!found.isFile) return { ordered: true, entries: listTree(found, signal) };
+        const entry = fileEntry(found);
+        return { ordered: true, entries: [[entry]], token: () => entry.fingerprint };
+      },
+
+      async read(entry, range, signal) {
+        signal.throwIfAborted();
+        context.request("read");
+        return readEntry(readingOf(root ?? (await look(signal))), entry, range, signal);
+      },
+
+      watch: (signal) => watchTree(path, () => look(signal), signal),
+
+      localPath(entry) {
+        if (root === undefined) return undefined;
+        const reading = readingOf(root);
+        return {
+          path: fullPath(reading, entry.path),
+          disposable: false,
+          check: () => checkCopied(reading, entry),
+        };
+      },
+
+      close: () => closeFiles(files),
+    };
+  },
+};
