@@ -1,0 +1,132 @@
+/** The adapter: decides by the URL and its options whether a source is one file, an archive or a directory. */
+import { type Adapter, type Location, type Source, UsageError } from "@pannier/core";
+import { createHttpClient, makeAuthorize } from "@pannier/http-client";
+import { archiveSource } from "./archive/archive.ts";
+import { formatOf, looksLikeArchive, MAGIC_LENGTH } from "./archive/format.ts";
+import { directorySource } from "./directory/directory.ts";
+import { fileSource, probeUrl } from "./file.ts";
+import { checkOptions, httpOptions, type HttpSettings } from "./options.ts";
+
+export const httpAdapter: Adapter<typeof httpOptions> = {
+  name: "http",
+  package: "@pannier/adapter-http",
+  schemes: ["http", "https"],
+  options: httpOptions,
+  ownQuery: true,
+  description: "a file, an archive or a directory on a web server",
+
+  async open(location, options, context) {
+    const settings = checkOptions(options);
+    const url = urlOf(location);
+    const name = nameOf(url);
+    const kind = kindOf(name, settings);
+    const { credentials, idleTimeout } = context;
+    const { username, password } = location;
+    const signIn = { origin: url.origin, username, password, credentials, env: process.env };
+    const client = createHttpClient({
+      credentials,
+      authorize: makeAuthorize(signIn),
+      env: process.env,
+      idleTimeout,
+      onRequest: (operation) => context.request(operation),
+    });
+    const { strip, path, checksum, manifest } = settings;
+    const file = () => fileSource({ client, url, name, checksum });
+    const archive = () => archiveSource({ client, url, strip, path, checksum, context });
+    switch (kind) {
+      case "file":
+        return file();
+      case "archive":
+        return archive();
+      case "directory":
+        return directorySource({ client, url, manifest, path, checksum, context });
+      case "unknown":
+        return undecided(
+          (signal, known) => probeUrl(client, url, signal, known),
+          async (signal) => {
+            const response = await client.request(url, { operation: "list", signal });
+            const chunks: Uint8Array[] = [];
+            let size = 0;
+            for await (const chunk of response.body) {
+              chunks.push(chunk);
+              size += chunk.byteLength;
+              if (size >= MAGIC_LENGTH) break;
+            }
+            return formatOf(Buffer.concat(chunks)) === undefined ? file() : archive();
+          },
+          () => client.close(),
+        );
+    }
+  },
+};
+
+/** The URL to ask for: without what is ours in its query, and with the rest of it exactly as it was signed. */
+function urlOf(location: Location): URL {
+  const port = location.port === undefined ? "" : `:${location.port}`;
+  const query = location.rawQuery
+    .split("&")
+    .filter((part) => !Object.hasOwn(httpOptions, [...new URLSearchParams(part).keys()][0] ?? ""))
+    .join("&");
+  const search = query === "" ? "" : `?${query}`;
+  return new URL(`${location.scheme}://${location.host}${port}${location.pathname}${search}`);
+}
+
+/** The last segment of the path, empty for a directory. */
+function nameOf(url: URL): string {
+  const segment = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
+  let name: string;
+  try {
+    name = decodeURIComponent(segment);
+  } catch {
+    throw new UsageError("the file's name in the URL is not UTF-8");
+  }
+  if (name.includes("/")) throw new UsageError("the file's name in the URL has a slash in it");
+  return name;
+}
+
+function kindOf(
+  name: string,
+  settings: HttpSettings,
+): "file" | "archive" | "directory" | "unknown" {
+  const { unpack, strip, path, manifest } = settings;
+  if (name === "") {
+    if (unpack === "yes" || strip > 0) {
+      throw new UsageError("a URL that ends with / is a directory: nothing is unpacked there");
+    }
+    return "directory";
+  }
+  if (manifest !== "auto") {
+    throw new UsageError('option "manifest" is for directories', 'end the URL with "/"');
+  }
+  const archive = unpack === "auto" ? looksLikeArchive(name) : unpack === "yes";
+  if (archive === false && (strip > 0 || path.length > 0)) {
+    throw new UsageError(
+      'options "strip" and "path" are for archives',
+      "with unpack=yes it is taken as one; a directory's URL ends with /",
+    );
+  }
+  return archive === undefined ? "unknown" : archive ? "archive" : "file";
+}
+
+/** A source that finds out at its first listing what it is. */
+function undecided(
+  probe: Source["probe"],
+  decide: (signal: AbortSignal) => Promise<Source>,
+  close: () => Promise<void>,
+): Source {
+  let decided: Source | undefined;
+  const get = async (signal: AbortSignal) => (decided ??= await decide(signal));
+  return {
+    probe,
+    list: async (signal) => (await get(signal)).list(signal),
+    read: async (entry, range, signal) => (await get(signal)).read(entry, range, signal),
+    localPath: (entry) => decided?.localPath?.(entry),
+    get ranges() {
+      return decided?.ranges;
+    },
+    get contentAddressed() {
+      return decided?.contentAddressed;
+    },
+    close: async () => (decided === undefined ? close() : decided.close()),
+  };
+}

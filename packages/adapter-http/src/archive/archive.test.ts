@@ -1,0 +1,538 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { listAll, readAll } from "@pannier/adapter-kit";
+import type { FileEntry, Limits, SourceContext } from "@pannier/core";
+import { expect, onTestFinished, test } from "vitest";
+import { makeTar, makeZip, type TarMember } from "../../test/archives.ts";
+import { failure, never, open, site, tree } from "../../test/open.ts";
+
+const UNLIMITED: Limits = {
+  maxFiles: Infinity,
+  maxBytes: Infinity,
+  maxFileBytes: Infinity,
+  maxExpansion: Infinity,
+};
+/** `tar -cJ` of a file `a` that holds `hello\n`: nothing here can write xz. */
+const XZ =
+  "/Td6WFoAAATm1rRGAgAhAQwAAACPmEGc4Cf/AGFdADCAM1AYaImC7aeAafrabrgkdh43bbouA6ssBe3mQSL7gQDV4R" +
+  "dokh7fg6T6r5rMkWirgQccGkIO/RAs0c93QkA8yhp/B59uG+RvL1LW7ujtoZLGVt2qaoZiQcxZsUVhpQAAAAAAcAbu" +
+  "naQkDm4AAX2AUAAAAPJ1Ag6xxGf7AgAAAAAEWVo=";
+
+const SOME: TarMember[] = [
+  { name: "top/" },
+  { name: "top/a.txt", content: "A", mode: 0o4755 },
+  { name: "./top/sub//b.txt", content: "B" },
+  { name: "top/link", type: "symlink", linkname: "../elsewhere" },
+  { name: "top/same", type: "link", linkname: "top/a.txt" },
+  { name: "other/c", content: "C" },
+];
+
+async function folder(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), "pannier-archive-"));
+  onTestFinished(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** A server with one archive, and a context with a scratch directory to look into. */
+async function served(body: Uint8Array, name = "x.tar", limits: Partial<Limits> = {}) {
+  const server = await site({ [`/${name}`]: { body } });
+  const scratch = await folder();
+  const context: Partial<SourceContext> = {
+    scratch: async () => scratch,
+    limits: { ...UNLIMITED, ...limits },
+  };
+  return { server, scratch, context, url: `${server.origin}/${name}` };
+}
+
+async function openTar(members: readonly TarMember[], limits: Partial<Limits> = {}) {
+  const { url, context } = await served(await makeTar(members), "x.tar", limits);
+  return open(url, {}, context);
+}
+
+test("unpacks tar, tar.gz and tar.zst", async () => {
+  const tar = await makeTar(SOME);
+  const expected = {
+    "top/a.txt": "A",
+    "top/sub/b.txt": "B",
+    "top/link": "-> ../elsewhere",
+    "top/same": "A",
+    "other/c": "C",
+  };
+  for (const [name, body] of [
+    ["x.tar", tar],
+    ["x.tgz", gzipSync(tar)],
+    ["x.tar.gz", Buffer.concat([gzipSync(tar.subarray(0, 1000)), gzipSync(tar.subarray(1000))])],
+    ["x.tar.zst", zstdCompressSync(tar)],
+    // The content decides, not the name.
+    ["wrong.zip", gzipSync(tar)],
+  ] as const) {
+    const { url, context } = await served(body, name);
+    expect({ name, tree: await tree(await open(url, {}, context)) }).toEqual({
+      name,
+      tree: expected,
+    });
+  }
+});
+
+test("unpacks tar.xz, and finds out when it is damaged", async () => {
+  const body = Buffer.from(XZ, "base64");
+  const { url, context } = await served(body, "x.tar.xz");
+  expect(await tree(await open(url, {}, context))).toEqual({ a: "hello\n" });
+  const cut = await served(body.subarray(0, body.length - 20), "x.tar.xz");
+  expect((await failure((await open(cut.url, {}, cut.context)).source.list(never))).code).toBe(
+    "invalid",
+  );
+});
+
+test("lists modes without setuid, times, sizes and digests", async () => {
+  const opened = await openTar([
+    ...SOME,
+    { name: "pax", content: "1", pax: { mtime: "1700000000.25" } } as TarMember,
+  ]);
+  const listed = await listAll(opened.source);
+  expect(listed.file("top/a.txt")).toMatchObject({
+    size: 1,
+    mode: 0o755,
+    mtime: 1_700_000_000_000,
+    sha256: createHash("sha256").update("A").digest("hex"),
+  });
+  expect(listed.file("top/same").fingerprint).toBe(listed.file("top/a.txt").fingerprint);
+  expect(listed.file("pax").mtime).toBe(1_700_000_000_250);
+});
+
+test("strips directories and takes a subdirectory", async () => {
+  const { url, context } = await served(await makeTar(SOME));
+  expect(await tree(await open(url, { strip: 1 }, context))).toEqual({
+    "a.txt": "A",
+    "sub/b.txt": "B",
+    link: "-> ../elsewhere",
+    same: "A",
+    c: "C",
+  });
+  expect(await tree(await open(url, { path: "top/sub/" }, context))).toEqual({ "b.txt": "B" });
+  expect(await tree(await open(url, { strip: 1, path: "sub" }, context))).toEqual({ "b.txt": "B" });
+});
+
+test("unpacks zip with modes and symlinks", async () => {
+  const body = makeZip([
+    { name: "bin/", mode: 0o040755 },
+    { name: "bin/run", content: "#!".repeat(1000), mode: 0o104755 },
+    { name: "stored", content: "S", method: 0 },
+    { name: "link", content: "bin/run", mode: 0o120777 },
+    { name: "ünï", content: "U" },
+  ]);
+  const { url, context, scratch } = await served(body, "x.zip");
+  const opened = await open(url, {}, context);
+  expect(await tree(opened)).toEqual({
+    "bin/run": "#!".repeat(1000),
+    stored: "S",
+    link: "-> bin/run",
+    ünï: "U",
+  });
+  const listed = await listAll(opened.source);
+  expect(listed.file("bin/run")).toMatchObject({
+    mode: 0o755,
+    mtime: Date.UTC(2025, 1, 3, 12, 30),
+  });
+  const [left] = await readdir(scratch);
+  expect(await readdir(join(scratch, left as string))).not.toContain("archive.zip");
+});
+
+test.each([
+  ["absolute", { name: "/etc/cron.d/x", content: "x" }],
+  ["climbing", { name: "a/../../x", content: "x" }],
+  ["climbing directory", { name: "../up/" }],
+  ["hard link out", { name: "x", type: "link", linkname: "../../etc/passwd" }],
+  ["absolute hard link", { name: "x", type: "link", linkname: "/etc/passwd" }],
+  ["hard link to nothing", { name: "x", type: "link", linkname: "nothing" }],
+  ["hard link to a symlink", { name: "x", type: "link", linkname: "sym" }],
+  ["character device", { name: "x", type: "character-device" }],
+  ["block device", { name: "x", type: "block-device" }],
+  ["FIFO", { name: "x", type: "fifo" }],
+] as const)("refuses a tar archive as a whole: %s", async (_, member) => {
+  const opened = await openTar([
+    { name: "fine", content: "fine" },
+    { name: "sym", type: "symlink", linkname: "/etc/passwd" },
+    member as TarMember,
+  ]);
+  expect(await failure(opened.source.list(never))).toMatchObject({
+    code: "invalid",
+    transient: false,
+  });
+});
+
+test("a member outside of path is refused all the same", async () => {
+  const { url, context } = await served(
+    await makeTar([
+      { name: "in/x", content: "x" },
+      { name: "../out", content: "y" },
+    ]),
+  );
+  const opened = await open(url, { path: "in" }, context);
+  expect((await failure(opened.source.list(never))).code).toBe("invalid");
+});
+
+test.each([
+  ["absolute", { name: "/etc/x", content: "x" }, "invalid"],
+  ["climbing", { name: "a/../../x", content: "x" }, "invalid"],
+  ["device", { name: "x", mode: 0o020644 }, "invalid"],
+  ["FIFO", { name: "x", mode: 0o010644 }, "invalid"],
+  ["endless symlink", { name: "x", mode: 0o120777, content: "y".repeat(5000) }, "invalid"],
+  ["wrong checksum", { name: "x", content: "x", crc: 1 }, "invalid"],
+  ["wrong size", { name: "x", content: "x".repeat(100), size: 10 }, "invalid"],
+  ["encrypted", { name: "x", content: "x", flags: 0x801 }, "unsupported"],
+  ["unknown method", { name: "x", content: "x", method: 93 }, "invalid"],
+] as const)("refuses a zip archive as a whole: %s", async (_, member, code) => {
+  const { url, context } = await served(makeZip([{ name: "fine" }, member]), "x.zip");
+  const opened = await open(url, {}, context);
+  expect((await failure(opened.source.list(never))).code).toBe(code);
+});
+
+test("a planted symlink is not written through", async () => {
+  const outside = await folder();
+  const { url, context, scratch } = await served(
+    await makeTar([
+      { name: "dir", type: "symlink", linkname: outside },
+      { name: "dir/planted", content: "x" },
+      { name: "file", content: "old" },
+      { name: "file", type: "symlink", linkname: join(outside, "planted") },
+      { name: "file", content: "new" },
+    ]),
+  );
+  const opened = await open(url, {}, context);
+  const listed = await listAll(opened.source);
+  // The engine is shown all of it and refuses the path through a symlink.
+  expect(listed.paths).toEqual(["dir", "dir/planted", "file", "file", "file"]);
+  expect(await readdir(outside)).toEqual([]);
+  for (const file of await readdir(scratch, { recursive: true, withFileTypes: true })) {
+    expect(file.isSymbolicLink()).toBe(false);
+  }
+  expect(String(await readAll(opened.source, listed.file("file")))).toBe("new");
+});
+
+test("the last of several members of one name wins", async () => {
+  const opened = await openTar([
+    { name: "x", content: "1" },
+    { name: "./x", content: "2".repeat(300_000) },
+    { name: "x", content: "3" },
+    { name: "y", type: "link", linkname: "x" },
+    { name: "x", content: "4" },
+  ]);
+  const listed = await listAll(opened.source);
+  expect(String(await readAll(opened.source, listed.file("x")))).toBe("4");
+  expect(String(await readAll(opened.source, listed.file("y")))).toBe("3");
+});
+
+test("takes long and unusual names", async () => {
+  const names = [
+    `${"d".repeat(120)}/${"e".repeat(150)}/${"f".repeat(200)}`,
+    "ünï/日本/😀",
+    "new\nline",
+    "sep\u2028arator",
+    " blank ",
+    "back\\slash",
+    "-rf",
+    "%2e%2e",
+  ];
+  const opened = await openTar(names.map((name) => ({ name, content: name })));
+  expect(await tree(opened)).toEqual(Object.fromEntries(names.map((name) => [name, name])));
+});
+
+test("refuses names that are not UTF-8", async () => {
+  const tar = await makeTar([{ name: "name", content: "x" }]);
+  tar[1] = 0xff;
+  // The header's own checksum has to fit: 0xff instead of "a".
+  tar.write((0o0 + checksumOf(tar)).toString(8).padStart(6, "0"), 148, "latin1");
+  const { url, context } = await served(tar);
+  const opened = await open(url, {}, context);
+  expect((await failure(opened.source.list(never))).message).toContain("not UTF-8");
+});
+
+function checksumOf(header: Buffer): number {
+  let sum = 8 * 32;
+  for (let i = 0; i < 512; i++) if (i < 148 || i >= 156) sum += header[i] as number;
+  return sum;
+}
+
+test("unpacks 10,000 small files", async () => {
+  const members = Array.from({ length: 10_000 }, (_, i) => ({ name: `d/${i}`, content: `${i}` }));
+  const { url, context } = await served(gzipSync(await makeTar(members)), "x.tgz");
+  const opened = await open(url, {}, context);
+  const { entries } = await listAll(opened.source);
+  expect(entries.size).toBe(10_000);
+  const { path } = opened.source.localPath?.(entries.get("d/9999") as FileEntry) ?? { path: "" };
+  expect(await readFile(path, "utf8")).toBe("9999");
+});
+
+test("stops at the limits on files and bytes", async () => {
+  const three = ["a", "b", "c"].map((name) => ({ name, content: "12345" }));
+  for (const [limits, words] of [
+    [{ maxFiles: 2 }, "more than 2 files"],
+    [{ maxBytes: 14 }, "more than 14 bytes"],
+    [{ maxFileBytes: 4 }, "larger than 4 bytes"],
+  ] as const) {
+    const error = await failure((await openTar(three, limits)).source.list(never));
+    expect(error).toMatchObject({ code: "invalid", transient: false });
+    expect(error.message).toContain(words);
+  }
+  const exact = await openTar(three, { maxFiles: 3, maxBytes: 15, maxFileBytes: 5 });
+  expect(Object.keys(await tree(exact))).toHaveLength(3);
+});
+
+test("stops bombs: by ratio, in gzip and zip, and by hard links", async () => {
+  const zeros = Buffer.alloc(12 << 20);
+  const tar = await makeTar([{ name: "zeros", content: zeros }]);
+  const links = await makeTar([
+    { name: "x", content: Buffer.alloc(1 << 20, "x") },
+    ...Array.from(
+      { length: 20 },
+      (_, i) => ({ name: `l${i}`, type: "link", linkname: "x" }) as const,
+    ),
+  ]);
+  for (const [name, body, maxExpansion] of [
+    ["x.tgz", gzipSync(tar), 100],
+    ["x.zip", makeZip([{ name: "zeros", content: zeros }]), 100],
+    ["x.tar", links, 10],
+  ] as const) {
+    const { url, context, scratch } = await served(body, name, { maxExpansion });
+    const error = await failure((await open(url, {}, context)).source.list(never));
+    expect(error.message).toContain(`more than ${maxExpansion} times`);
+    expect(await readdir(scratch)).toEqual([]);
+    const trusting = await served(body, name, { maxExpansion: 2000 });
+    const opened = await open(trusting.url, {}, trusting.context);
+    expect((await listAll(opened.source)).entries.size).toBeGreaterThan(0);
+  }
+});
+
+test("refuses what is cut short or damaged, and leaves nothing behind", async () => {
+  const tar = await makeTar([
+    { name: "a", content: "a".repeat(2000) },
+    { name: "b", content: "b" },
+  ]);
+  const gz = gzipSync(tar);
+  const flipped = Buffer.from(gz);
+  flipped[gz.length - 6] = ~(gz[gz.length - 6] as number);
+  const zst = zstdCompressSync(tar);
+  const zip = makeZip([{ name: "a", content: "x".repeat(5000) }]);
+  for (const [name, body] of [
+    ["cut.tar", tar.subarray(0, 1500)],
+    ["at-a-member.tar", tar.subarray(0, 512 + 2048)],
+    ["no-end.tar", tar.subarray(0, 512 + 2048 + 1024)],
+    ["cut.tgz", gz.subarray(0, gz.length - 20)],
+    ["no-trailer.tgz", gz.subarray(0, gz.length - 4)],
+    ["flipped.tgz", flipped],
+    ["cut.tar.zst", zst.subarray(0, zst.length - 5)],
+    ["cut.zip", zip.subarray(0, zip.length - 30)],
+    ["text.tar.gz", gzipSync("just text, no archive")],
+    ["page.tar.gz", Buffer.from("<html>sign in</html>")],
+    ["empty.tar.gz", Buffer.alloc(0)],
+  ] as const) {
+    const { url, context, scratch } = await served(body, name);
+    const error = await failure((await open(url, {}, context)).source.list(never));
+    expect({ name, code: error.code, left: await readdir(scratch) }).toEqual({
+      name,
+      code: "invalid",
+      left: [],
+    });
+  }
+});
+
+test("a connection that is cut is unavailable, not a broken archive", async () => {
+  const tar = gzipSync(await makeTar([{ name: "a", content: "a".repeat(100_000) }]));
+  const server = await site({
+    "/x.tgz": (_, response) => {
+      response.writeHead(200, { "content-length": tar.length + 10 });
+      response.write(tar.subarray(0, 50), () => response.destroy());
+    },
+  });
+  const opened = await open(`${server.origin}/x.tgz`);
+  expect(await failure(opened.source.list(never))).toMatchObject({
+    code: "unavailable",
+    transient: true,
+  });
+});
+
+test("stops when it is told to, also within an archive", async () => {
+  const tar = await makeTar([{ name: "a", content: "a".repeat(100_000) }]);
+  const sent = Promise.withResolvers<void>();
+  const server = await site({
+    "/x.tar": (_, response) => void response.write(tar.subarray(0, 5000), () => sent.resolve()),
+  });
+  const opened = await open(`${server.origin}/x.tar`);
+  const stop = new AbortController();
+  const listing = opened.source.list(stop.signal);
+  await sent.promise;
+  stop.abort(new Error("enough"));
+  await expect(listing).rejects.toThrow("enough");
+});
+
+test("says clearly what it cannot unpack", async () => {
+  const { url, context } = await served(Buffer.from("BZh91AY&SY"), "x.tar.bz2");
+  const error = await failure((await open(url, {}, context)).source.list(never));
+  expect(error.code).toBe("unsupported");
+  expect(error.hint).toContain("tar.xz");
+});
+
+test("an unchanged archive costs one request answered 304", async () => {
+  const { server, url, context } = await served(await makeTar(SOME));
+  const opened = await open(url, {}, context);
+  const { listing } = await listAll(opened.source);
+  const token = listing.token?.();
+  server.log.length = 0;
+  expect(await opened.source.probe(never, token)).toEqual({ token });
+  expect(server.log).toEqual(["GET /x.tar 304"]);
+  expect((await opened.source.probe(never))?.token).toBe(token);
+
+  server.pages.set("/x.tar", { body: await makeTar([{ name: "new" }]) });
+  expect((await opened.source.probe(never, token))?.token).not.toBe(token);
+});
+
+test("files of a new archive keep their fingerprints where their content is the same", async () => {
+  const { server, url, context } = await served(await makeTar(SOME));
+  const opened = await open(url, {}, context);
+  const before = await listAll(opened.source);
+  const changed = SOME.map((each) => (each.name === "other/c" ? { ...each, content: "D" } : each));
+  server.pages.set("/x.tar", { body: await makeTar(changed) });
+  const after = await listAll(opened.source);
+  const differing = after.paths.filter((path) => {
+    const [a, b] = [before.entries.get(path), after.entries.get(path)];
+    return a?.kind === "file" && b?.kind === "file" && a.fingerprint !== b.fingerprint;
+  });
+  expect(differing).toEqual(["other/c"]);
+});
+
+test("gives files away, and removes what nobody took", async () => {
+  const { url, context, scratch } = await served(await makeTar(SOME));
+  const opened = await open(url, {}, context);
+  const first = await listAll(opened.source);
+  const local = opened.source.localPath?.(first.file("top/a.txt"));
+  expect(local?.disposable).toBe(true);
+  const taken = join(await folder(), "taken");
+  await rename(local?.path as string, taken);
+  expect(await readFile(taken, "utf8")).toBe("A");
+  expect(opened.source.localPath?.(first.file("top/a.txt"))).toBeUndefined();
+  const folders = await readdir(scratch);
+  expect(folders).toHaveLength(1);
+
+  await listAll(opened.source);
+  expect(await readdir(scratch)).toHaveLength(1);
+  expect(await readdir(scratch)).not.toEqual(folders);
+  await opened.source.close();
+  expect(await readdir(scratch)).toEqual([]);
+});
+
+test("reads ranges of unpacked files", async () => {
+  const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => i % 251));
+  const opened = await openTar([{ name: "x", content }]);
+  const entry = (await listAll(opened.source)).file("x");
+  for (const [offset, length] of [
+    [0, 10],
+    [299_999, 5],
+    [100, 200_000],
+    [250_000, undefined],
+  ] as const) {
+    const part = await readAll(opened.source, entry, { offset, length });
+    expect(part.equals(content.subarray(offset, offset + (length ?? Infinity)))).toBe(true);
+  }
+});
+
+test("an entry of an earlier process is fetched again while the archive is the same", async () => {
+  const { server, url, context } = await served(await makeTar(SOME));
+  const earlier = await open(url, {}, context);
+  const { entries } = await listAll(earlier.source);
+  await earlier.source.close();
+  server.log.length = 0;
+
+  const later = await open(url, {}, context);
+  const read = (path: string) => readAll(later.source, entries.get(path) as FileEntry);
+  const contents = await Promise.all(["top/a.txt", "top/same", "other/c"].map(read));
+  expect(contents.map(String)).toEqual(["A", "A", "C"]);
+  expect(server.log).toEqual(["GET /x.tar 200"]);
+
+  server.pages.set("/x.tar", { body: await makeTar([{ name: "top/a.txt", content: "Z" }]) });
+  const latest = await open(url, {}, context);
+  const kept = entries.get("top/a.txt") as FileEntry;
+  expect((await failure(readAll(latest.source, kept))).code).toBe("changed");
+  server.pages.set("/x.tar", { body: await makeTar(SOME), conditions: false, validator: "weak" });
+  expect(String(await readAll(latest.source, kept))).toBe("A");
+});
+
+test("without an ETag or a date an entry cannot be fetched again", async () => {
+  const server = await site({ "/x.tar": { body: await makeTar(SOME), validator: "none" } });
+  const opened = await open(`${server.origin}/x.tar`);
+  const listed = await listAll(opened.source);
+  expect(listed.listing.token?.()).toBeUndefined();
+  const entry = listed.file("top/a.txt");
+  expect(String(await readAll(opened.source, entry))).toBe("A");
+  await rm(opened.source.localPath?.(entry)?.path as string);
+  expect((await failure(readAll(opened.source, entry))).code).toBe("changed");
+});
+
+test("verifies a checksum before anything is handed over", async () => {
+  const body = gzipSync(await makeTar(SOME));
+  const { server, url, context, scratch } = await served(body, "x.tgz");
+  for (const algorithm of ["sha256", "sha512", "sha1", "md5"]) {
+    const hex = createHash(algorithm).update(body).digest("hex");
+    const good = await open(url, { checksum: `${algorithm}:${hex.toUpperCase()}` }, context);
+    expect(Object.keys(await tree(good))).toHaveLength(5);
+    const bad = await open(
+      url,
+      { checksum: `${algorithm}:${hex.replace(/^./, hex[0] === "0" ? "1" : "0")}` },
+      context,
+    );
+    const error = await failure(bad.source.list(never));
+    expect(error.code).toBe("invalid");
+    expect(error.message).toContain(hex);
+  }
+  expect(await readdir(scratch)).toEqual([]);
+
+  const hex = createHash("sha256").update(body).digest("hex");
+  server.pages.set("/SUMS", { body: `${"0".repeat(64)}  other.tgz\n${hex} *dist/x.tgz\n` });
+  server.pages.set("/x.tgz.sha256", { body: `${hex}\n` });
+  server.pages.set("/wrong", { body: `${"0".repeat(64)}  x.tgz\n` });
+  server.pages.set("/none", { body: `${hex}  y.tgz\n` });
+  for (const checksum of ["SUMS", "/x.tgz.sha256", `${server.origin}/SUMS`]) {
+    expect(Object.keys(await tree(await open(url, { checksum }, context)))).toHaveLength(5);
+  }
+  for (const checksum of ["wrong", "none"]) {
+    const opened = await open(url, { checksum }, context);
+    expect((await failure(opened.source.list(never))).code).toBe("invalid");
+  }
+  expect(
+    (await failure((await open(url, { checksum: "missing" }, context)).source.list(never))).code,
+  ).toBe("not-found");
+});
+
+test("finds out by its content what has no name, and asks for one file if it is no archive", async () => {
+  const tar = await makeTar([{ name: "a", content: "A" }]);
+  const server = await site({
+    "/download": { body: gzipSync(tar) },
+    "/v1.2": { body: tar },
+    "/plain": { body: "text" },
+    "/x.bin": { body: tar },
+    "/y.tar": { body: tar },
+  });
+  const at = async (path: string, options = {}) =>
+    Object.keys(await tree(await open(`${server.origin}${path}`, options)));
+  expect(await at("/download?id=5")).toEqual(["a"]);
+  expect(await at("/v1.2")).toEqual(["a"]);
+  expect(await at("/plain")).toEqual(["plain"]);
+  expect(await at("/x.bin")).toEqual(["x.bin"]);
+  expect(await at("/x.bin", { unpack: "yes" })).toEqual(["a"]);
+  expect(await at("/y.tar", { unpack: "no" })).toEqual(["y.tar"]);
+});
+
+test("a leftover of a process that was killed is removed", async () => {
+  const { url, context, scratch } = await served(await makeTar(SOME));
+  const killed = await open(url, {}, context);
+  await listAll(killed.source);
+  const [left] = await readdir(scratch);
+  const opened = await open(url, {}, context);
+  await listAll(opened.source);
+  expect(existsSync(join(scratch, left as string))).toBe(false);
+  expect((await stat(scratch)).isDirectory()).toBe(true);
+});

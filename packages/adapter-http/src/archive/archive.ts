@@ -1,0 +1,250 @@
+/** A source that is one archive: downloaded, checked and unpacked as a whole before any of it is listed. */
+import { randomUUID } from "node:crypto";
+import { createReadStream, existsSync } from "node:fs";
+import { mkdtemp, open, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  type Source,
+  type SourceContext,
+  SourceError,
+} from "@pannier/core";
+import type { HttpClient } from "@pannier/http-client";
+import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
+import { guarded, limitError } from "../errors.ts";
+import { probeUrl } from "../file.ts";
+import { pinOf, sameVersion, stillThat } from "../resource.ts";
+import { decompress, formatOf, MAGIC_LENGTH } from "./format.ts";
+import type { Member } from "./member.ts";
+import { entriesIn, placeOf, writeStream } from "./scratch.ts";
+import { readTar } from "./tar.ts";
+import { unpack } from "./unpack.ts";
+import { readZip } from "./zip.ts";
+
+/** Names of scratch directories begin so; what is left of an earlier process is known by it. */
+const PREFIX = "unpacked-";
+/** Archives may grow by this much whatever their size: the factor is for larger ones. */
+const FREE_EXPANSION = 10 * 1024 * 1024;
+const SMALL = 64 * 1024;
+
+export interface ArchiveSourceInit {
+  readonly client: HttpClient;
+  readonly url: URL;
+  readonly strip: number;
+  readonly path: readonly string[];
+  readonly checksum: ChecksumOption | undefined;
+  readonly context: SourceContext;
+}
+
+/** What was unpacked last. */
+interface Unpacked {
+  readonly folder: string;
+  /** The archive's version, also kept with its entries; a name of our own where the server gives none. */
+  readonly ref: string;
+  readonly pin: string | undefined;
+}
+
+export function archiveSource(init: ArchiveSourceInit): Source {
+  const { client, url, context } = init;
+  const closing = new AbortController();
+  let current: Unpacked | undefined;
+  let again: Promise<Unpacked> | undefined;
+
+  /** Downloads and unpacks; what was there before goes. */
+  async function load(signal: AbortSignal, wanted?: string): Promise<Unpacked> {
+    const scratch = await context.scratch();
+    current = undefined;
+    for (const name of await readdir(scratch)) {
+      if (name.startsWith(PREFIX)) await rm(join(scratch, name), { recursive: true, force: true });
+    }
+    const expected = await resolveChecksum(init.checksum, url, client, signal);
+    const operation = wanted === undefined ? "list" : "read";
+    const giveUp = new AbortController();
+    const response = await client.request(url, {
+      headers: stillThat(wanted),
+      operation,
+      signal: AbortSignal.any([signal, giveUp.signal]),
+    });
+    let folder: string | undefined;
+    try {
+      if (!sameVersion(response, wanted)) {
+        throw new SourceError("changed", "the archive changed since it was listed");
+      }
+      folder = await mkdtemp(join(scratch, PREFIX));
+      const pin = pinOf(response);
+      const ref = wanted ?? pin ?? `local ${randomUUID()}`;
+      await unpackBody(verified(response.body, expected), folder, ref, signal);
+      current = { folder, ref, pin };
+      return current;
+    } catch (error) {
+      giveUp.abort();
+      if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async function unpackBody(
+    body: AsyncIterable<Uint8Array>,
+    folder: string,
+    ref: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { strip, path } = init;
+    const guard = createExpansionGuard(context.limits.maxExpansion);
+    const { head, bytes } = await peek(guard.archived(body));
+    const format = formatOf(head);
+    const target = { folder, strip, path, limits: context.limits, ref, grew: guard.grew };
+    if (format === undefined) {
+      throw new SourceError("invalid", "this is not an archive", {
+        hint: "with unpack=no it is taken as one file",
+      });
+    }
+    if (format === "zip") {
+      const file = join(folder, "archive.zip");
+      await writeStream(file, bytes);
+      await unpack(grown(guarded(readZip(file, signal), signal), guard.grew), target);
+      await rm(file);
+    } else {
+      const tar = guard.unpacked(await decompress(format, bytes));
+      await unpack(guarded(readTar(tar, signal), signal), target);
+    }
+  }
+
+  /** The scratch file of an entry, if it is still there. */
+  function placed(entry: FileEntry): string | undefined {
+    if (current === undefined || entry.ref !== current.ref) return undefined;
+    const place = placeOf(current.folder, entry.path);
+    return existsSync(place) ? place : undefined;
+  }
+
+  /** Unpacks the same archive once more for all that miss a file of it: it was taken, or is from an earlier process. */
+  async function unpackAgain(entry: FileEntry): Promise<void> {
+    if (entry.ref === undefined || entry.ref.startsWith("local ")) {
+      throw new SourceError("changed", "the archive cannot be fetched again in that version");
+    }
+    again ??= load(closing.signal, entry.ref).finally(() => {
+      again = undefined;
+    });
+    await again;
+  }
+
+  return {
+    probe: (signal, known) => probeUrl(client, url, signal, known),
+    async list(signal) {
+      await again?.catch(() => {});
+      const { folder, pin } = await load(signal);
+      return { entries: entriesIn(folder), ordered: false, token: () => pin };
+    },
+    async read(entry, range, signal) {
+      let place = placed(entry);
+      if (place === undefined) {
+        await unlessAborted(unpackAgain(entry), signal);
+        place = placed(entry);
+      }
+      if (place === undefined) {
+        throw new SourceError("changed", `${JSON.stringify(entry.path)} is not in the archive`);
+      }
+      return readLocal(place, entry, range, signal);
+    },
+    localPath(entry) {
+      const path = placed(entry);
+      return path === undefined ? undefined : { path, disposable: true, check: async () => {} };
+    },
+    ranges: true,
+    contentAddressed: true,
+    async close() {
+      closing.abort(new SourceError("unavailable", "the source was closed"));
+      await again?.catch(() => {});
+      await client.close();
+      if (current !== undefined) {
+        await rm(current.folder, { recursive: true, force: true }).catch(() => {});
+      }
+    },
+  };
+}
+
+/** Compares what comes out of an archive with what went in so far: claims of the server do not count. */
+function createExpansionGuard(factor: number) {
+  let received = 0;
+  let produced = 0;
+  const grew = (bytes: number) => {
+    produced += bytes;
+    if (produced > FREE_EXPANSION && produced > received * factor) {
+      throw limitError(`the archive grows to more than ${factor} times its size`);
+    }
+  };
+  return {
+    grew,
+    async *archived(bytes: AsyncIterable<Uint8Array>) {
+      for await (const chunk of bytes) {
+        received += chunk.byteLength;
+        yield chunk;
+      }
+    },
+    async *unpacked(bytes: AsyncIterable<Uint8Array>) {
+      for await (const chunk of bytes) {
+        grew(chunk.byteLength);
+        yield chunk;
+      }
+    },
+  };
+}
+
+/** Counts the content of members that do not come out of one stream. */
+async function* grown(members: AsyncIterable<Member>, grew: (bytes: number) => void) {
+  for await (const member of members) {
+    if (member.kind === "file") grew(member.size);
+    yield member;
+  }
+}
+
+/** The first bytes, and all bytes. */
+async function peek(body: AsyncIterable<Uint8Array>) {
+  const iterator = body[Symbol.asyncIterator]();
+  let head = Buffer.alloc(0);
+  while (head.byteLength < MAGIC_LENGTH) {
+    const { done, value } = await iterator.next();
+    if (done === true) break;
+    head = Buffer.concat([head, value]);
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    yield head;
+    yield* { [Symbol.asyncIterator]: () => iterator };
+  }
+  return { head, bytes: all() };
+}
+
+async function readLocal(
+  place: string,
+  entry: FileEntry,
+  range: ByteRange | undefined,
+  signal: AbortSignal,
+): Promise<Body> {
+  const handle = await open(place);
+  const start = range?.offset ?? 0;
+  const length = Math.min(range?.length ?? Infinity, Math.max(0, (entry.size ?? 0) - start));
+  if (length > SMALL) {
+    return createReadStream("", { fd: handle, start, end: start + length - 1, signal });
+  }
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, start);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Waits, unless the caller gives up: the work is done for others as well. */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

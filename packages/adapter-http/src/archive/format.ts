@@ -1,0 +1,69 @@
+/** Kinds of archives: by name, by their first bytes, and how to decompress them. */
+import { pipeline, Readable, type Transform } from "node:stream";
+import * as zlib from "node:zlib";
+import { SourceError } from "@pannier/core";
+
+/** How many bytes {@link formatOf} needs: the magic of tar comes last. */
+export const MAGIC_LENGTH = 262;
+
+export type Format = "tar" | "gzip" | "zstd" | "xz" | "bzip2" | "zip";
+
+/** Whether a file's name says that it is an archive; `undefined` where it says nothing at all. */
+export function looksLikeArchive(name: string): boolean | undefined {
+  if (/\.(tar(\.(gz|zst|xz|bz2))?|tgz|tzst|txz|tbz2?|zip)$/i.test(name)) return true;
+  // The "2" of `v1.2` is no extension.
+  return /\.[a-z][a-z0-9_]*$/i.test(name) ? false : undefined;
+}
+
+/** The format by the first {@link MAGIC_LENGTH} bytes (fewer if the file is shorter). */
+export function formatOf(head: Uint8Array): Format | undefined {
+  const text = Buffer.from(head.subarray(0, MAGIC_LENGTH)).toString("latin1");
+  if (text.startsWith("\x1f\x8b")) return "gzip";
+  if (text.startsWith("\x28\xb5\x2f\xfd")) return "zstd";
+  if (text.startsWith("\xfd7zXZ\0")) return "xz";
+  if (text.startsWith("BZh")) return "bzip2";
+  if (text.startsWith("PK\x03\x04") || text.startsWith("PK\x05\x06")) return "zip";
+  if (text.startsWith("ustar", 257)) return "tar";
+  // An empty tar archive is nothing but zeros.
+  return text === "\0".repeat(MAGIC_LENGTH) ? "tar" : undefined;
+}
+
+/** Decompresses; the result is a tar archive if the input was one of its compressed forms. */
+export async function decompress(
+  format: Exclude<Format, "zip">,
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<AsyncIterable<Uint8Array>> {
+  switch (format) {
+    case "tar":
+      return bytes;
+    case "gzip":
+      return through(bytes, zlib.createGunzip());
+    case "zstd":
+      if (typeof zlib.createZstdDecompress === "function") {
+        return through(bytes, zlib.createZstdDecompress());
+      }
+      throw new SourceError("unsupported", "this version of Node cannot unpack zstd", {
+        hint: "use Node 22.15 or newer",
+      });
+    case "xz":
+      return xz(bytes);
+    case "bzip2":
+      throw new SourceError("unsupported", "bzip2 archives cannot be unpacked", {
+        hint: "offer it as tar.gz, tar.zst, tar.xz or zip",
+      });
+  }
+}
+
+function through(
+  bytes: AsyncIterable<Uint8Array>,
+  transform: Transform,
+): AsyncIterable<Uint8Array> {
+  // The pipeline hands errors of the input on; whoever reads the output gets them.
+  return pipeline(Readable.from(bytes, { objectMode: false }), transform, () => {});
+}
+
+async function* xz(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const { default: library } = await import("xz-decompress");
+  const { XzReadableStream } = library;
+  yield* new XzReadableStream(Readable.toWeb(Readable.from(bytes, { objectMode: false })) as never);
+}

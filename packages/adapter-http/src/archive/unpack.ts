@@ -1,0 +1,98 @@
+/** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
+import { type Limits, SourceError } from "@pannier/core";
+import { limitError } from "../errors.ts";
+import { type Member, safeSegments } from "./member.ts";
+import { createScratch } from "./scratch.ts";
+
+export interface UnpackInit {
+  /** Empty directory to unpack into. */
+  readonly folder: string;
+  /** Leading directories to take off. */
+  readonly strip: number;
+  /** Segments of the directory that becomes the root, counted after `strip`. */
+  readonly path: readonly string[];
+  readonly limits: Limits;
+  /** Kept with every entry. */
+  readonly ref: string;
+  /** Told of bytes that are written but did not come out of the archive's stream; throws where they are too many. */
+  readonly grew: (bytes: number) => void;
+}
+
+/** Unpacks everything. Members outside of `path` are checked as well, but not kept. */
+export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): Promise<void> {
+  const { limits } = init;
+  const scratch = await createScratch(init.folder);
+  const meter = createMeter(limits);
+  try {
+    for await (const member of members) {
+      const path = relocate(safeSegments(member.name), init);
+      const target = member.kind === "hardlink" ? safeSegments(member.target) : [];
+      if (member.kind === "directory" || path === undefined) continue;
+      meter.count();
+      const { mtime } = member;
+      if (member.kind === "symlink") {
+        await scratch.remove(path);
+        await scratch.list({ kind: "symlink", path, target: member.target, mtime });
+        continue;
+      }
+      let content: { size: number; sha256: string };
+      if (member.kind === "file") {
+        meter.measure(member.size, member.name);
+        content = await scratch.put(path, member.size, member.content);
+      } else {
+        const from = relocate(target, init);
+        const size = from === undefined ? undefined : await scratch.sizeOf(from);
+        if (from === undefined || size === undefined) throw missingTarget(member.target);
+        // A link costs room as well: an archive of links to one large file must not fill the volume.
+        meter.measure(size, member.name);
+        init.grew(size);
+        content = await scratch.copy(from, path);
+      }
+      const mode = member.mode === undefined ? undefined : member.mode & 0o777;
+      const { size, sha256 } = content;
+      const fingerprint = `sha256:${sha256}`;
+      const entry = { path, size, mode, mtime, fingerprint, sha256, ref: init.ref };
+      await scratch.list({ kind: "file", ...entry });
+    }
+    await scratch.finish();
+  } finally {
+    await scratch.close();
+  }
+}
+
+function missingTarget(target: string): SourceError {
+  return new SourceError(
+    "invalid",
+    `the archive holds a hard link to ${JSON.stringify(target)}, which is no earlier file in it`,
+    { hint: "nothing of it is used" },
+  );
+}
+
+/** Keeps the limits of the tree. */
+function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
+  let files = 0;
+  let bytes = 0;
+  return {
+    count() {
+      if (++files > maxFiles) throw limitError(`the archive holds more than ${maxFiles} files`);
+    },
+    measure(size: number, name: string) {
+      if (size > maxFileBytes) {
+        throw limitError(`${JSON.stringify(name)} is larger than ${maxFileBytes} bytes`);
+      }
+      bytes += size;
+      if (bytes > maxBytes) throw limitError(`the archive holds more than ${maxBytes} bytes`);
+    },
+  };
+}
+
+/** Where a member goes after `strip` and `path`; `undefined`: nowhere. */
+function relocate(
+  segments: readonly string[],
+  { strip, path }: Pick<UnpackInit, "strip" | "path">,
+): string | undefined {
+  const stripped = segments.slice(strip);
+  const inside = path.every((segment, index) => stripped[index] === segment);
+  const rest = stripped.slice(path.length);
+  return inside && rest.length > 0 ? rest.join("/") : undefined;
+}

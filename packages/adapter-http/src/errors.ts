@@ -1,0 +1,27 @@
+/** From what goes wrong inside an archive or a listing to {@link SourceError}. */
+import { SourceError } from "@pannier/core";
+
+/**
+ * Passes on what a reader of an archive gives, and translates how it fails. Errors that are ours already, and the
+ * caller's reason to stop, pass as they are.
+ */
+export async function* guarded<T>(
+  reader: AsyncIterable<T>,
+  signal: AbortSignal,
+): AsyncGenerator<T> {
+  try {
+    yield* reader;
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    if (error instanceof SourceError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SourceError("invalid", `the archive cannot be unpacked: ${reason}`, { cause: error });
+  }
+}
+
+/** A limit that was exceeded. */
+export function limitError(what: string): SourceError {
+  return new SourceError("invalid", what, {
+    hint: "raise the limit if you trust this source",
+  });
+}

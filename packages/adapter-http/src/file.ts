@@ -1,0 +1,94 @@
+/** A source of one file. */
+import { createHash } from "node:crypto";
+import { type FileEntry, type Source, SourceError } from "@pannier/core";
+import type { HttpClient } from "@pannier/http-client";
+import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
+import { inspect, readPinned } from "./resource.ts";
+
+export interface FileSourceInit {
+  readonly client: HttpClient;
+  readonly url: URL;
+  /** The entry's path. */
+  readonly name: string;
+  readonly checksum: ChecksumOption | undefined;
+}
+
+export function fileSource({ client, url, name, checksum }: FileSourceInit): Source {
+  let ranges = false;
+  return {
+    probe: (signal, known) => probeUrl(client, url, signal, known),
+
+    async list(signal) {
+      const expected = await resolveChecksum(checksum, url, client, signal);
+      const resource = await inspect(client, url, "list", signal);
+      if (resource === undefined) throw new SourceError("invalid", "answered 304 to a plain GET");
+      if (resource.url.pathname === `${url.pathname}/`) {
+        throw new SourceError("unsupported", "this is a directory", {
+          hint: 'end the URL with "/"',
+        });
+      }
+      const { pin, size, mtime } = resource;
+      ranges = resource.ranges;
+      const entry = (fingerprint: string, sha256?: string): FileEntry => {
+        return { kind: "file", path: name, size, mtime, fingerprint, sha256, ref: pin };
+      };
+      const found =
+        expected !== undefined
+          ? entry(
+              `${expected.algorithm}:${expected.hex}`,
+              expected.algorithm === "sha256" ? expected.hex : undefined,
+            )
+          : pin !== undefined
+            ? entry(pin)
+            : await entryByContent();
+      return { entries: [[found]], ordered: true, token: () => pin };
+
+      /** Without ETag and date only the content tells two versions apart. */
+      async function entryByContent(): Promise<FileEntry> {
+        const response = await client.request(url, { operation: "list", signal });
+        const hash = createHash("sha256");
+        let received = 0;
+        for await (const chunk of response.body) {
+          hash.update(chunk);
+          received += chunk.byteLength;
+        }
+        const sha256 = hash.digest("hex");
+        return { ...entry(`sha256:${sha256}`, sha256), size: received };
+      }
+    },
+
+    async read(entry, range, signal) {
+      const [algorithm = "", hex = ""] = entry.fingerprint.split(":", 2);
+      const body = await readPinned(client, url, entry.ref, entry.size, range, signal);
+      // The engine itself checks SHA-256; of a part, nothing can be checked.
+      if (range !== undefined || !/^(sha512|sha1|md5)$/.test(algorithm)) return body;
+      const checked = { algorithm: algorithm as "sha512" | "sha1" | "md5", hex };
+      return verified(body instanceof Uint8Array ? oneChunk(body) : body, checked);
+    },
+
+    get ranges() {
+      // A file that is fetched in parts cannot be checked by us.
+      return (
+        ranges && (checksum === undefined || ("hex" in checksum && checksum.algorithm === "sha256"))
+      );
+    },
+    concurrency: undefined,
+    close: () => client.close(),
+  };
+}
+
+/** The probe of whatever is one URL: one conditional GET. */
+export async function probeUrl(
+  client: HttpClient,
+  url: URL,
+  signal: AbortSignal,
+  known: string | undefined,
+): Promise<{ token: string } | undefined> {
+  const resource = await inspect(client, url, "probe", signal, known);
+  const token = resource === undefined ? known : resource.pin;
+  return token === undefined ? undefined : { token };
+}
+
+async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

@@ -1,0 +1,70 @@
+/** Options in the URL's query, and what they are made of. */
+import { type OptionSpecs, UsageError } from "@pannier/core";
+import { type ChecksumOption, parseChecksum } from "./checksum.ts";
+
+export const httpOptions = {
+  unpack: {
+    type: "enum",
+    values: ["auto", "yes", "no"],
+    default: "auto",
+    description: "Whether the file is an archive to unpack; auto: by its name, else by its content",
+  },
+  strip: {
+    type: "integer",
+    default: 0,
+    max: 100,
+    description: "Leading directories to take off the names in an archive",
+  },
+  path: {
+    type: "string",
+    description: "Directory within the archive or listing that becomes the root",
+    placeholder: "DIR",
+  },
+  checksum: {
+    type: "string",
+    description:
+      "What the file, the archive or the manifest must hash to, or where that is written",
+    placeholder: "sha256:HEX|URL",
+  },
+  manifest: {
+    type: "string",
+    default: "auto",
+    description:
+      "Name of a directory's manifest; auto: SHA256SUMS, pannier-manifest.json or else the server's index; none: the index",
+    placeholder: "auto|none|NAME",
+  },
+} as const satisfies OptionSpecs;
+
+/** The options, checked and taken apart. */
+export interface HttpSettings {
+  readonly unpack: "auto" | "yes" | "no";
+  readonly strip: number;
+  /** Segments; empty for the root. */
+  readonly path: readonly string[];
+  readonly checksum: ChecksumOption | undefined;
+  readonly manifest: string;
+}
+
+/** @throws UsageError on a `path`, `checksum` or `manifest` that cannot be one */
+export function checkOptions(values: {
+  unpack: string;
+  strip: number;
+  path: string | undefined;
+  checksum: string | undefined;
+  manifest: string;
+}): HttpSettings {
+  const path = (values.path ?? "")
+    .split("/")
+    .filter((segment) => segment !== "" && segment !== ".");
+  if (path.includes("..")) throw new UsageError('option "path" must not hold ".."');
+  if (values.manifest === "" || values.manifest.includes("/") || values.manifest === "..") {
+    throw new UsageError('option "manifest" must be the name of a file in the directory');
+  }
+  return {
+    unpack: values.unpack as HttpSettings["unpack"],
+    strip: values.strip,
+    path,
+    checksum: values.checksum === undefined ? undefined : parseChecksum(values.checksum),
+    manifest: values.manifest,
+  };
+}

@@ -1,0 +1,181 @@
+/** One URL: asking whether it changed, and reading exactly the version that was listed. */
+import { type Body, type ByteRange, SourceError } from "@pannier/core";
+import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
+
+/** Bodies up to this size are handed over in one piece. */
+const SMALL = 64 * 1024;
+
+/**
+ * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages that know no more,
+ * `minute DATE`. It is kept in tokens and with entries.
+ */
+export type Pin = string;
+
+/** The version of an answer, `undefined` where the server gives neither an ETag nor a date. */
+export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined {
+  const { etag, "last-modified": modified } = response.headers;
+  if (etag !== undefined && etag !== "") return `etag ${etag}`;
+  return modified === undefined || modified === "" ? undefined : `modified ${modified}`;
+}
+
+/** What is known of a URL's content without reading it. */
+export interface Resource {
+  readonly pin: Pin | undefined;
+  readonly size: number | undefined;
+  readonly mtime: number | undefined;
+  /** True where the server answers to ranges. */
+  readonly ranges: boolean;
+  /** After redirects. */
+  readonly url: URL;
+}
+
+/** Describes the content that an answer announces. */
+export function resourceOf(response: HttpResponse): Resource {
+  const { headers, status, url } = response;
+  const size = status === 206 ? totalSize(headers["content-range"]) : headers["content-length"];
+  const mtime = Date.parse(headers["last-modified"] ?? "");
+  return {
+    pin: pinOf(response),
+    size: size === undefined ? undefined : Number(size),
+    mtime: Number.isNaN(mtime) ? undefined : mtime,
+    ranges: status === 206 || /\bbytes\b/i.test(headers["accept-ranges"] ?? ""),
+    url,
+  };
+}
+
+/**
+ * Asks for a URL's version, with a GET of one byte: signed URLs are often good for GET only. One request, except for an
+ * empty file.
+ *
+ * @param known the version that the caller has
+ * @returns `undefined` when the server says that it is still that one
+ */
+export async function inspect(
+  client: HttpClient,
+  url: URL,
+  operation: string,
+  signal: AbortSignal,
+  known?: Pin,
+): Promise<Resource | undefined> {
+  const ask = (headers: Record<string, string>) =>
+    client.request(url, { headers, operation, signal, expect: [200, 206, 304, 416] });
+  let response = await ask({ ...changedSince(known), range: "bytes=0-0" });
+  if (response.status === 416) {
+    await response.discard();
+    response = await ask(changedSince(known));
+  }
+  await response.discard();
+  return response.status === 304 ? undefined : resourceOf(response);
+}
+
+/** The condition "only if it is another version". */
+export function changedSince(pin: Pin | undefined): Record<string, string> {
+  const [kind, value] = split(pin);
+  if (kind === "etag") return { "if-none-match": value };
+  return kind === "modified" ? { "if-modified-since": value } : {};
+}
+
+/**
+ * Reads a version of a URL, or a part of it.
+ *
+ * @param pin the version; `undefined` where nothing is known and the caller checks the content itself
+ * @throws SourceError `changed` where the server has another version by now, or cannot say that it has not
+ */
+export async function readPinned(
+  client: HttpClient,
+  url: URL,
+  pin: Pin | undefined,
+  size: number | undefined,
+  range: ByteRange | undefined,
+  signal: AbortSignal,
+): Promise<Body> {
+  if (range?.length === 0) return new Uint8Array(0);
+  const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
+  const headers = { ...stillThat(pin), ...(partial ? { range: rangeHeader(range) } : {}) };
+  const response = await client.request(url, {
+    headers,
+    operation: "read",
+    signal,
+    expect: [200, 206, 412, 416],
+  });
+  const reason = whyChanged(response, pin, size, partial ? range : undefined);
+  if (reason !== undefined) {
+    await response.discard();
+    throw new SourceError("changed", reason);
+  }
+  const length = Number(response.headers["content-length"] ?? Infinity);
+  return length <= SMALL ? readBytes(response.body, SMALL) : response.body;
+}
+
+/** Why an answer is not the version asked for; `undefined` if it is. */
+function whyChanged(
+  response: HttpResponse,
+  pin: Pin | undefined,
+  size: number | undefined,
+  range: ByteRange | undefined,
+): string | undefined {
+  const { status, headers } = response;
+  if (status === 412) return "the file changed since it was listed";
+  if (status === 416) return "the file is shorter than when it was listed";
+  if (range !== undefined && status === 200) return "the server sent the whole file for a part";
+  if (range === undefined && status === 206) return "the server sent a part for the whole file";
+  if (!sameVersion(response, pin)) return "the file changed since it was listed";
+  if (range === undefined) {
+    const length = headers["content-length"];
+    if (size === undefined || length === undefined || Number(length) === size) return undefined;
+    return `the file has ${length} bytes; ${size} were listed`;
+  }
+  const [, start, , total] =
+    /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headers["content-range"] ?? "") ?? [];
+  if (Number(start) !== range.offset) return "the server sent another part than was asked for";
+  if (size !== undefined && total !== "*" && Number(total) !== size) {
+    return `the file has ${total} bytes; ${size} were listed`;
+  }
+  return undefined;
+}
+
+/** Compared here as well, because servers ignore conditions; weakly, because a weak ETag fails every If-Match. */
+export function sameVersion(
+  response: Pick<HttpResponse, "headers">,
+  pin: Pin | undefined,
+): boolean {
+  const [kind, value] = split(pin);
+  const modified = response.headers["last-modified"];
+  switch (kind) {
+    case "etag":
+      return weak(response.headers["etag"] ?? "") === weak(value);
+    case "modified":
+      return modified !== undefined && Date.parse(modified) === Date.parse(value);
+    case "minute": {
+      // In the server's time zone, which the page does not name; zones differ by quarters of an hour.
+      const apart = Math.floor(Date.parse(modified ?? "") / 60_000) - Date.parse(value) / 60_000;
+      return modified === undefined || (apart % 15 === 0 && Math.abs(apart) <= 14 * 60);
+    }
+    default:
+      return true;
+  }
+}
+
+/** The condition "only if it is still that version". */
+export function stillThat(pin: Pin | undefined): Record<string, string> {
+  const [kind, value] = split(pin);
+  if (kind === "etag" && !value.startsWith("W/")) return { "if-match": value };
+  return kind === "modified" ? { "if-unmodified-since": value } : {};
+}
+
+function split(pin: Pin | undefined): [kind: string, value: string] {
+  const [, kind = "", value = ""] = /^(\S+) (.*)$/s.exec(pin ?? "") ?? [];
+  return [kind, value];
+}
+
+function weak(etag: string): string {
+  return etag.replace(/^W\//, "");
+}
+
+function rangeHeader({ offset, length }: ByteRange): string {
+  return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
+}
+
+function totalSize(contentRange: string | undefined): string | undefined {
+  return /\/(\d+)$/.exec(contentRange ?? "")?.[1];
+}
