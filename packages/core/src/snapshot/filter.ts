@@ -24,12 +24,15 @@ export function ignoreFileFilter(text: string): Filter {
   return (path) => !matches(path);
 }
 
+/** @param patterns one each, or a whole file of them */
 function matcher(patterns: string | readonly string[]): Filter {
   let rules: Ignore | undefined;
   let asked = 0;
   return (path) => {
     if (rules === undefined || asked++ > MATCHER_LIFETIME) {
-      rules = ignore({ allowRelativePaths: true }).add(patterns as string | string[]);
+      rules = ignore({ allowRelativePaths: true, ignoreCase: false }).add(
+        patterns as string | string[],
+      );
       asked = 0;
     }
     return rules.ignores(path);

@@ -54,7 +54,13 @@ export function parentOf(path: string): string {
   return slash === -1 ? "" : path.slice(0, slash);
 }
 
+/** What JSON leaves as it is though a terminal obeys it: DEL, the C1 controls, and marks that turn the direction of text. */
+const OBEYED = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
 /** A path as a message may show it: control characters escaped, in quotes. */
 export function quotePath(path: string): string {
-  return JSON.stringify(path.length > 300 ? `${path.slice(0, 300)}…` : path);
+  return JSON.stringify(path.length > 300 ? `${path.slice(0, 300)}…` : path).replace(
+    OBEYED,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }

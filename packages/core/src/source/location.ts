@@ -21,8 +21,8 @@ export interface Location {
 }
 
 /**
- * Takes apart a source as a user writes it: a URL, or a plain path (absolute, or starting with `.` or `~`… or naming
- * something without a scheme), which becomes a `file` location resolved against `cwd`.
+ * Takes apart a source as a user writes it: a URL, or a plain path (anything that does not start with a scheme), which
+ * becomes a `file` location resolved against `cwd`.
  *
  * @throws UsageError when it is neither
  */
@@ -33,6 +33,7 @@ export function parseLocation(text: string, cwd?: string): Location {
       "give a URL such as git+https://host/repo.git, or a path",
     );
   if (/[\0\r\n]/.test(text)) throw new UsageError("the source holds a control character");
+  if (!text.isWellFormed()) throw new UsageError("the source is not valid Unicode");
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(text)?.[1]?.toLowerCase();
   if (scheme === undefined) return fileLocation(text, cwd);
   if (!text.slice(scheme.length).startsWith("://")) {
@@ -40,6 +41,10 @@ export function parseLocation(text: string, cwd?: string): Location {
       `"${scheme}:" is not followed by "//"`,
       "write a URL such as https://host/path; for a path with a colon, start it with ./",
     );
+  }
+  // It would end the URL unseen: `s3://bucket/a#b/` would stand for everything below `a`.
+  if (text.includes("#")) {
+    throw new UsageError('the source holds a "#"', "write a literal # as %23");
   }
   let url: URL;
   try {
@@ -53,17 +58,24 @@ export function parseLocation(text: string, cwd?: string): Location {
   }
   return {
     scheme,
-    host: decode(url.hostname),
+    host: decodeHost(url.hostname),
     port: url.port === "" ? undefined : Number(url.port),
     pathname: url.pathname === "" ? "/" : url.pathname,
-    username: url.username === "" ? undefined : decode(url.username),
-    password: url.password === "" ? undefined : decode(url.password),
+    username: decodeUserinfo(url.username),
+    password: decodeUserinfo(url.password),
     query: Object.fromEntries(url.searchParams),
     rawQuery: url.search.slice(1),
   };
 }
 
 function fileLocation(path: string, cwd: string | undefined): Location {
+  const scp = /^([^/@]+@[^/:]+):(.*)$/.exec(path);
+  if (scp !== null) {
+    throw new UsageError(
+      "the source has neither a scheme nor the form of a path",
+      `for ssh write git+ssh://${scp[1]}/… or sftp://${scp[1]}/…; for a path, start it with ./`,
+    );
+  }
   const absolute = path.startsWith("/")
     ? path
     : `${(cwd ?? process.cwd()).replace(/\/$/, "")}/${path}`;
@@ -77,6 +89,27 @@ function fileLocation(path: string, cwd: string | undefined): Location {
     query: {},
     rawQuery: "",
   };
+}
+
+/** A host goes into other URLs and into file names: what is encoded in it must not change their structure. */
+function decodeHost(text: string): string {
+  const host = decode(text);
+  // eslint-disable-next-line no-control-regex
+  if (!/^\[[0-9a-fA-F:.]+\]$/.test(host) && /[\0-\x20\x7f/\\@?#:%]/.test(host)) {
+    throw new UsageError("the source has a host that holds a special character");
+  }
+  return host;
+}
+
+/** Line breaks in a name or password would be commands in some protocols. */
+function decodeUserinfo(text: string): string | undefined {
+  if (text === "") return undefined;
+  const decoded = decode(text);
+  // eslint-disable-next-line no-control-regex
+  if (/[\0-\x1f\x7f]/.test(decoded)) {
+    throw new UsageError("the source has a control character in its user name or password");
+  }
+  return decoded;
 }
 
 function decode(text: string): string {
@@ -106,9 +139,13 @@ export function decodedPath(location: Location): string {
 export function redact(location: Location, options: readonly string[] = []): string {
   const port = location.port === undefined ? "" : `:${location.port}`;
   const shown = Array.from(new URLSearchParams(location.rawQuery), ([name, value]) => {
-    // An option's value may itself be a URL with a password in it.
-    const visible = options.includes(name) && !value.includes("@");
-    return `${encodeURIComponent(name)}=${visible ? encodeURIComponent(value) : "***"}`;
+    if (options.includes(name)) {
+      // An option's value may itself be a URL with a password or a signature in it.
+      const secret = value.includes("@") || /:\/\/.*\?/.test(value);
+      return `${name}=${secret ? "***" : encodeURIComponent(value)}`;
+    }
+    // A name alone may be a token: `?sv=…` has a value, `?eyJhbGciOi…` has none.
+    return value === "" ? "***" : `${encodeURIComponent(name)}=***`;
   });
   return `${location.scheme}://${location.host}${port}${location.pathname}${shown.length === 0 ? "" : `?${shown.join("&")}`}`;
 }

@@ -73,11 +73,10 @@ function makeSpec(
           ([name]) => names.includes(name) || nearest(name, names) !== undefined,
         )
       : Object.entries(location.query);
-  return {
-    adapter,
-    location,
-    options: parseOptions(adapter.options, { ...Object.fromEntries(own), ...extra }, adapter.name),
-  };
+  // An option that is passed as undefined is not passed: it must not hide the URL's.
+  const given = Object.entries(extra ?? {}).filter(([, value]) => value !== undefined);
+  const raw = Object.fromEntries([...own, ...given]);
+  return { adapter, location, options: parseOptions(adapter.options, raw, adapter.name) };
 }
 
 function chooseAdapter(
