@@ -1,1 +1,7 @@
-export {};
+import { sourceFactory } from "@pannier/core";
+import { gitAdapter } from "./adapter.ts";
+
+export { gitAdapter } from "./adapter.ts";
+
+/** A git repository as a source: `git("https://host/org/repo.git", { ref: "main" })`. */
+export const git = sourceFactory(gitAdapter);

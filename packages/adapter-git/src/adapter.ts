@@ -1,0 +1,205 @@
+import {
+  type Adapter,
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  type Location,
+  type Source,
+  type SourceContext,
+  SourceError,
+  UsageError,
+} from "@pannier/core";
+import { checkGit } from "./engine.ts";
+import { diffPlaces, findDirectory, listPlace, type Place, submodulesDiffer } from "./entries.ts";
+import { parsePointer } from "./lfs.ts";
+import { type Module, openModules, translate } from "./modules.ts";
+import { checkPath, checkRef, fullSha, type GitOptions, gitOptions } from "./options.ts";
+import { resolveRef } from "./refs.ts";
+import { transportOf } from "./remotes.ts";
+import { isTree } from "./store/store.ts";
+import { type Commit, findInTree } from "./tree.ts";
+
+/** Blobs of this size and more are streamed; smaller ones are handed over whole. */
+const STREAM_FROM = 1024 * 1024;
+
+/** Reads at once: enough to keep two git processes busy, few enough to hold little in memory. */
+const CONCURRENCY = 16;
+
+export const gitAdapter: Adapter<typeof gitOptions> = {
+  name: "git",
+  package: "@pannier/adapter-git",
+  schemes: ["git+https", "git+http", "git+ssh", "git+file"],
+  claims: ({ scheme, pathname }) => /^https?$/.test(scheme) && /\.git\/?$/.test(pathname),
+  options: gitOptions,
+  description: "git repositories over http, https and ssh, or on this machine",
+
+  async open(location, options, context) {
+    const sha = fullSha(options.ref);
+    if (options.ref !== undefined && sha === undefined) checkRef(options.ref);
+    const path = checkPath(options.path);
+    const engine = await chooseEngine(location, options);
+    if (options.lfs && engine === "js")
+      throw new UsageError("lfs=true needs the git program", "install git, or set engine=cli");
+    if (options.lfs && transportOf(location) !== "http")
+      throw new UsageError("lfs=true works over http and https", "use the repository's https URL");
+    return openSource({ location, context, options, path, sha, engine });
+  },
+};
+
+/** Which engine reads objects. */
+async function chooseEngine(location: Location, { engine }: GitOptions): Promise<"js" | "cli"> {
+  const transport = transportOf(location);
+  if (engine === "js" && transport === "ssh")
+    throw new UsageError("engine=js has no ssh", "use engine=cli, or the repository's https URL");
+  // Reaching a repository on this machine takes the git program, whoever reads the objects.
+  const problem = engine === "js" && transport === "http" ? undefined : await checkGit();
+  if (problem !== undefined && (engine === "cli" || transport !== "http"))
+    throw new UsageError(
+      `${problem}, which ${engine === "cli" ? "engine=cli" : `a git+${transport} source`} needs`,
+      engine === "cli" && transport === "http" ? "install git, or use engine=js" : "install git",
+    );
+  return engine === "js" || problem !== undefined ? "js" : "cli";
+}
+
+interface SourceInit {
+  readonly location: Location;
+  readonly context: SourceContext;
+  readonly options: GitOptions;
+  /** The subdirectory. */
+  readonly path: string;
+  /** The commit, where `ref` spells it out. */
+  readonly sha: string | undefined;
+  readonly engine: "js" | "cli";
+}
+
+function openSource({ location, context, options, path, sha, engine }: SourceInit): Source {
+  const modules = openModules(location, options, engine, context);
+  const levels = { off: 0, shallow: 1, recursive: Number.POSITIVE_INFINITY }[options.submodules];
+  let warned = false;
+
+  async function place(module: Module, commit: Commit): Promise<Place> {
+    const tree = await findDirectory(module, commit, path);
+    return { module, commit, directory: path, tree, prefix: "", levels };
+  }
+
+  return {
+    contentAddressed: true,
+    concurrency: CONCURRENCY,
+
+    async probe(signal) {
+      signal.throwIfAborted();
+      if (sha !== undefined) return { token: sha, revision: sha, immutable: true };
+      const { repository } = await modules.root();
+      const now = await resolveRef(repository.remote, options.ref, signal);
+      return { token: now, revision: now };
+    },
+
+    async list(signal) {
+      signal.throwIfAborted();
+      const module = await modules.root();
+      try {
+        const now = sha ?? (await resolveRef(module.repository.remote, options.ref, signal));
+        const commit = await module.repository.commit(now, signal);
+        const entries = listPlace(await place(module, commit), modules, signal);
+        return { entries, ordered: true, revision: now, token: () => now };
+      } catch (error) {
+        throw translate(module, error);
+      }
+    },
+
+    async changes(from, to, signal) {
+      signal.throwIfAborted();
+      const module = await modules.root();
+      const { repository } = module;
+      try {
+        if ((await repository.cached(from)) === undefined) return undefined;
+        repository.keep(from);
+        const after = await place(module, await repository.commit(to, signal));
+        // Fetching may have meant to start anew.
+        const old = await repository.cached(from);
+        if (old === undefined) return undefined;
+        const tree = await findInTree(repository.store, old.tree, path);
+        if (tree === undefined || !isTree(tree.mode)) return undefined;
+        const before = { ...after, commit: old, tree: tree.oid };
+        if (levels > 0 && (await submodulesDiffer(before, after))) return undefined;
+        return { changes: diffPlaces(before.tree, after, signal) };
+      } catch (error) {
+        throw translate(module, error);
+      }
+    },
+
+    async read(entry, range, signal) {
+      signal.throwIfAborted();
+      const module = await moduleOf(entry);
+      if (module === undefined) throw outOfReach();
+      const digest = /^sha256:(.+)$/.exec(entry.fingerprint)?.[1];
+      if (digest !== undefined) {
+        if (module.lfs === undefined) throw outOfReach();
+        const pointer = { oid: digest, size: entry.size ?? 0 };
+        return part(await module.lfs.read(pointer, signal), range);
+      }
+      const { store } = module.repository;
+      try {
+        await module.repository.ready();
+        if (entry.size !== undefined && entry.size >= STREAM_FROM)
+          return part(translated(module, store.stream(entry.fingerprint, signal)), range);
+        const blob = await store.read(entry.fingerprint);
+        signal.throwIfAborted();
+        if (blob === undefined) throw outOfReach();
+        if (!options.lfs && !warned && parsePointer(blob.data) !== undefined) {
+          warned = true;
+          context.warn("the repository keeps files in Git LFS; lfs=true fetches them");
+        }
+        if (blob.data.length < STREAM_FROM) return part(blob.data, range);
+        return part(store.stream(entry.fingerprint, signal), range);
+      } catch (error) {
+        throw translate(module, error);
+      }
+    },
+
+    close: () => modules.close(),
+  };
+
+  /** The repository that an entry came from; `undefined` where it was a submodule that was not listed since. */
+  function moduleOf(entry: FileEntry): Promise<Module> | undefined {
+    return entry.ref === undefined ? modules.root() : modules.byKey(entry.ref);
+  }
+}
+
+/** A blob that is not in the cache (any more) comes back with the next listing. */
+function outOfReach(): SourceError {
+  return new SourceError("changed", "this version of the file is not in the cache any more");
+}
+
+async function* translated(
+  module: Module,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    throw translate(module, error);
+  }
+}
+
+function part(body: Body, range: ByteRange | undefined): Body {
+  if (range === undefined) return body;
+  const end = range.offset + (range.length ?? Number.POSITIVE_INFINITY);
+  return body instanceof Uint8Array
+    ? body.subarray(range.offset, end)
+    : partOfStream(body, range.offset, end);
+}
+
+async function* partOfStream(
+  chunks: AsyncIterable<Uint8Array>,
+  offset: number,
+  end: number,
+): AsyncGenerator<Uint8Array> {
+  let at = 0;
+  for await (const chunk of chunks) {
+    const wanted = chunk.subarray(Math.max(0, offset - at), Math.max(0, end - at));
+    at += chunk.length;
+    if (wanted.length > 0) yield wanted;
+    if (at >= end) return;
+  }
+}

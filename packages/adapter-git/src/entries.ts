@@ -1,0 +1,223 @@
+/** From what trees hold to what a source lists. */
+import { type Change, comparePaths, type Entry, quotePath, SourceError } from "@pannier/core";
+import { parsePointer, POINTER_LIMIT } from "./lfs.ts";
+import { type Module, type Modules, translate } from "./modules.ts";
+import { CacheDamaged, isSubmodule, isSymlink, isTree, type TreeItem } from "./store/store.ts";
+import { parseGitmodules, submoduleUrl } from "./submodules.ts";
+import { type Commit, diffTrees, findInTree, type TreeChange } from "./tree.ts";
+
+/** Longer than any link can be (limits.h PATH_MAX). */
+const LINK_LIMIT = 4096;
+
+/** Changes that are looked into together. */
+const CHANGE_BATCH = 500;
+
+/** One commit's tree, or a part of it, as it is being listed. */
+export interface Place {
+  readonly module: Module;
+  readonly commit: Commit;
+  /** The directory of the repository that is listed, and its tree. */
+  readonly directory: string;
+  readonly tree: string;
+  /** What goes before the paths: empty, or a submodule's place with a `/`. */
+  readonly prefix: string;
+  /** Levels of submodules to go down from here. */
+  readonly levels: number;
+}
+
+/**
+ * A directory of a commit.
+ *
+ * @throws SourceError `not-found`
+ */
+export async function findDirectory(module: Module, commit: Commit, path: string): Promise<string> {
+  const found = await findInTree(module.repository.store, commit.tree, path);
+  if (found !== undefined && isTree(found.mode)) return found.oid;
+  const short = commit.oid.slice(0, 12);
+  throw new SourceError("not-found", `commit ${short} has no directory ${quotePath(path)}`, {
+    hint: "check path=",
+  });
+}
+
+/** Everything in a place in the order of paths, submodules' files where they belong. */
+export async function* listPlace(
+  place: Place,
+  modules: Modules,
+  signal: AbortSignal,
+): AsyncGenerator<Entry[]> {
+  const { module, tree, levels } = place;
+  let links: TreeItem[] = [];
+  let last = "";
+  try {
+    for await (const items of module.repository.store.walk(tree, signal)) {
+      let from = 0;
+      for (const [index, item] of items.entries()) {
+        // A tree that git would not have made: what it means is anybody's guess.
+        if (comparePaths(last, item.path) >= 0) throw disordered(item.path);
+        last = item.path;
+        if (levels === 0) continue;
+        // A submodule sorts like a file in its tree; its files come where those of a directory do.
+        const due = links.filter((link) => comparePaths(`${link.path}/`, item.path) < 0);
+        if (due.length > 0) {
+          yield await toEntries(place, items.slice(from, index));
+          from = index;
+          links = links.filter((link) => !due.includes(link));
+          yield* listSubmodules(place, due, modules, signal);
+        }
+        if (isSubmodule(item.mode)) links.push(item);
+      }
+      yield await toEntries(place, from === 0 ? items : items.slice(from));
+    }
+    yield* listSubmodules(place, links, modules, signal);
+  } catch (error) {
+    throw translate(module, error);
+  }
+}
+
+async function* listSubmodules(
+  place: Place,
+  links: readonly TreeItem[],
+  modules: Modules,
+  signal: AbortSignal,
+): AsyncGenerator<Entry[]> {
+  if (links.length === 0) return;
+  const urls = await readGitmodules(place);
+  for (const link of links.toSorted((a, b) => comparePaths(`${a.path}/`, `${b.path}/`))) {
+    const path = place.directory === "" ? link.path : `${place.directory}/${link.path}`;
+    const url = urls.get(path);
+    if (url === undefined)
+      throw new SourceError("invalid", `.gitmodules has no URL for ${quotePath(path)}`, {
+        hint: "set submodules=off, or repair .gitmodules",
+      });
+    const module = await modules.submodule(submoduleUrl(place.module.url, url, path));
+    const commit = await module.repository.commit(link.oid, signal);
+    const inner: Place = {
+      module,
+      commit,
+      directory: "",
+      tree: commit.tree,
+      prefix: `${place.prefix}${link.path}/`,
+      levels: place.levels - 1,
+    };
+    yield* listPlace(inner, modules, signal);
+  }
+}
+
+async function readGitmodules({ module, commit }: Place): Promise<Map<string, string>> {
+  const { store } = module.repository;
+  const item = await findInTree(store, commit.tree, ".gitmodules");
+  // A link there could lead anywhere; git refuses it as well.
+  const blob = item === undefined || isSymlink(item.mode) ? undefined : await store.read(item.oid);
+  return parseGitmodules(Buffer.from(blob?.data ?? []).toString("utf8"));
+}
+
+function disordered(path: string): SourceError {
+  return new SourceError(
+    "invalid",
+    `a tree of the repository is broken: ${quotePath(path)} is there twice, or out of order`,
+    { hint: "run git fsck on the repository" },
+  );
+}
+
+/** The files and symlinks among some items. */
+async function toEntries(
+  { module, commit, prefix }: Pick<Place, "module" | "commit" | "prefix">,
+  items: readonly TreeItem[],
+): Promise<Entry[]> {
+  const mtime = commit.time;
+  const entries = items
+    .filter((item) => !isSubmodule(item.mode))
+    .map(async (item): Promise<Entry> => {
+      const path = prefix + item.path;
+      if (isSymlink(item.mode)) {
+        return { kind: "symlink", path, target: await readLink(module, item), mtime };
+      }
+      const file = {
+        kind: "file" as const,
+        path,
+        mode: (item.mode & 0o111) === 0 ? 0o644 : 0o755,
+        mtime,
+        ...(module.key === "" ? {} : { ref: module.key }),
+      };
+      const pointer = await readPointer(module, item);
+      return pointer === undefined
+        ? { ...file, size: item.size, fingerprint: item.oid }
+        : {
+            ...file,
+            size: pointer.size,
+            fingerprint: `sha256:${pointer.oid}`,
+            sha256: pointer.oid,
+          };
+    });
+  return Promise.all(entries);
+}
+
+async function readLink({ repository }: Module, item: TreeItem): Promise<string> {
+  if ((item.size ?? 0) > LINK_LIMIT) throw tooLong(item);
+  const blob = await repository.store.read(item.oid);
+  if (blob === undefined) throw new CacheDamaged(`blob ${item.oid} is missing`);
+  if (blob.data.length > LINK_LIMIT) throw tooLong(item);
+  return Buffer.from(blob.data).toString("utf8");
+}
+
+function tooLong(item: TreeItem): SourceError {
+  return new SourceError("invalid", `the target of the link ${quotePath(item.path)} is too long`);
+}
+
+async function readPointer({ lfs, repository }: Module, item: TreeItem) {
+  if (lfs === undefined || item.size === undefined || item.size >= POINTER_LIMIT) return undefined;
+  const blob = await repository.store.read(item.oid);
+  if (blob === undefined) throw new CacheDamaged(`blob ${item.oid} is missing`);
+  return parsePointer(blob.data);
+}
+
+/** Whether two commits differ in a submodule, or in where one comes from. */
+export async function submodulesDiffer(before: Place, after: Place): Promise<boolean> {
+  const { store } = after.module.repository;
+  const [was, is] = await Promise.all(
+    [before, after].map(({ commit }) => findInTree(store, commit.tree, ".gitmodules")),
+  );
+  if (was?.oid !== is?.oid) return true;
+  for await (const change of diffTrees(store, before.tree, after.tree)) {
+    if ([change.before, change.after].some((item) => item !== undefined && isSubmodule(item.mode)))
+      return true;
+  }
+  return false;
+}
+
+/** What differs between two commits' directories. */
+export async function* diffPlaces(
+  before: string | undefined,
+  after: Place,
+  signal: AbortSignal,
+): AsyncGenerator<Change[]> {
+  const { store } = after.module.repository;
+  let batch: TreeChange[] = [];
+  try {
+    for await (const change of diffTrees(store, before, after.tree)) {
+      batch.push(change);
+      if (batch.length < CHANGE_BATCH) continue;
+      signal.throwIfAborted();
+      yield await toChanges(after, batch);
+      batch = [];
+    }
+    if (batch.length > 0) yield await toChanges(after, batch);
+  } catch (error) {
+    throw translate(after.module, error);
+  }
+}
+
+function isFile(item: TreeItem | undefined): item is TreeItem {
+  return item !== undefined && !isSubmodule(item.mode);
+}
+
+async function toChanges(place: Place, changes: readonly TreeChange[]): Promise<Change[]> {
+  const gone: Change[] = changes
+    .filter(({ before, after }) => isFile(before) && !isFile(after))
+    .map(({ path }) => ({ kind: "delete", path }));
+  const files = changes.map(({ after }) => after).filter(isFile);
+  const sizes = await place.module.repository.store.sizes(files.map(({ oid }) => oid));
+  const sized = files.map((item, index) => ({ ...item, size: sizes[index] }));
+  const put = await toEntries(place, sized);
+  return [...gone, ...put.map((entry): Change => ({ kind: "put", entry }))];
+}

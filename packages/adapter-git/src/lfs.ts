@@ -1,0 +1,126 @@
+/** Git LFS: files of which the repository only holds a pointer. https://github.com/git-lfs/git-lfs/tree/main/docs */
+import { SourceError } from "@pannier/core";
+import { type HttpClient, readText } from "@pannier/http-client";
+
+/** What stands in the repository for a file. */
+export interface LfsPointer {
+  /** SHA-256 of the content. */
+  readonly oid: string;
+  readonly size: number;
+}
+
+/** A pointer is shorter than this: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md */
+export const POINTER_LIMIT = 1024;
+
+/** Objects that one request of the batch API asks for. */
+const BATCH = 100;
+
+export function parsePointer(data: Uint8Array): LfsPointer | undefined {
+  if (data.length >= POINTER_LIMIT) return undefined;
+  const text = Buffer.from(data).toString("latin1");
+  if (!text.startsWith("version https://git-lfs.github.com/spec/v1\n")) return undefined;
+  const oid = /^oid sha256:([0-9a-f]{64})$/m.exec(text)?.[1];
+  const size = /^size (\d{1,15})$/m.exec(text)?.[1];
+  return oid === undefined || size === undefined ? undefined : { oid, size: Number(size) };
+}
+
+export interface LfsClient {
+  read(pointer: LfsPointer, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+}
+
+interface Action {
+  readonly href: string;
+  readonly header: Readonly<Record<string, string>>;
+}
+
+/**
+ * The server's place for LFS files, found as git-lfs finds it from the repository's URL. A `.lfsconfig` in the repository is
+ * not heeded: it could send credentials elsewhere.
+ *
+ * @param signedIn signs in at the repository's origin only
+ * @param anonymous for downloads that the server signed itself
+ */
+export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClient): LfsClient {
+  const base = url.replace(/\/+$/, "").replace(/(?:\.git)?$/, ".git/info/lfs");
+  const queue: { pointer: LfsPointer; found: PromiseWithResolvers<Action> }[] = [];
+
+  /** Asks for everything that was wished for in one turn of the event loop at once. */
+  async function ask(): Promise<void> {
+    const wishes = queue.splice(0, BATCH);
+    if (queue.length > 0) setImmediate(() => void ask());
+    try {
+      const actions = await batch(wishes.map(({ pointer }) => pointer));
+      for (const { pointer, found } of wishes) {
+        const action = actions.get(pointer.oid);
+        if (action instanceof Error) found.reject(action);
+        else if (action === undefined) found.reject(missing(pointer));
+        else found.resolve(action);
+      }
+    } catch (error) {
+      for (const { found } of wishes) found.reject(error);
+    }
+  }
+
+  async function batch(
+    pointers: readonly LfsPointer[],
+  ): Promise<Map<string, Action | SourceError>> {
+    const response = await signedIn.request(`${base}/objects/batch`, {
+      method: "POST",
+      operation: "lfs",
+      headers: {
+        accept: "application/vnd.git-lfs+json",
+        "content-type": "application/vnd.git-lfs+json",
+      },
+      body: JSON.stringify({ operation: "download", transfers: ["basic"], objects: pointers }),
+    });
+    const answer = parseAnswer(await readText(response.body, 4 * 1024 * 1024));
+    const actions = new Map<string, Action | SourceError>();
+    for (const { oid, error, actions: offered } of answer) {
+      if (error !== undefined) {
+        const code = error.code === 404 || error.code === 410 ? "not-found" : "unavailable";
+        actions.set(oid, new SourceError(code, `the LFS server refuses the object ${oid}`));
+      } else if (offered?.download !== undefined) {
+        const { href, header = {} } = offered.download;
+        actions.set(oid, { href, header });
+      }
+    }
+    return actions;
+  }
+
+  return {
+    async read(pointer, signal) {
+      const found = Promise.withResolvers<Action>();
+      if (queue.push({ pointer, found }) === 1) setImmediate(() => void ask());
+      const { href, header } = await found.promise;
+      const signed = Object.keys(header).some((name) => name.toLowerCase() === "authorization");
+      const response = await (signed ? anonymous : signedIn).request(new URL(href, base), {
+        headers: header,
+        operation: "lfs",
+        signal,
+      });
+      return response.body;
+    },
+  };
+}
+
+interface AnswerObject {
+  readonly oid: string;
+  readonly error?: { readonly code?: number };
+  readonly actions?: {
+    readonly download?: { readonly href: string; readonly header?: Record<string, string> };
+  };
+}
+
+function parseAnswer(text: string): readonly AnswerObject[] {
+  try {
+    const { objects } = JSON.parse(text) as { objects: AnswerObject[] };
+    if (Array.isArray(objects)) return objects;
+  } catch {
+    // Said below.
+  }
+  throw new SourceError("invalid", "the LFS server's answer cannot be read");
+}
+
+function missing(pointer: LfsPointer): SourceError {
+  return new SourceError("not-found", `the LFS server does not have the object ${pointer.oid}`);
+}

@@ -1,0 +1,199 @@
+/** Repositories over smart HTTP: https://git-scm.com/docs/http-protocol */
+import { SourceError } from "@pannier/core";
+import type { HttpClient, HttpResponse } from "@pannier/http-client";
+import { statusError } from "@pannier/http-client";
+import { notGit, PacketReader } from "./pkt-line.ts";
+import {
+  type Advertisement,
+  fetchRequest,
+  formatOf,
+  type ObjectFormat,
+  readAdvertisement,
+  readFetch,
+  readRefs,
+  refsRequest,
+} from "./protocol.ts";
+import type { Remote } from "./remote.ts";
+
+type Server = Pick<Advertisement, "version" | "capabilities"> & {
+  /** Where requests go: the repository's URL, or where it was redirected to. */
+  readonly root: string;
+  readonly format: ObjectFormat;
+};
+
+/**
+ * A repository at an HTTP URL.
+ *
+ * The first request already speaks protocol 2, which nearly every server knows, without asking first what the server can do.
+ * Where that fails the server is asked in the way that works with all of them, which is also the way to learn of a redirect.
+ *
+ * @param url the repository's URL, without user, password and query
+ */
+export function httpRemote(url: string, client: HttpClient): Remote {
+  const base = url.replace(/\/+$/, "");
+  const guess: Server = { root: base, version: 2, capabilities: new Set(), format: "sha1" };
+  let known: Server | undefined;
+
+  function post(server: Server, body: string, operation: string, signal: AbortSignal) {
+    return client.request(`${server.root}/git-upload-pack`, {
+      method: "POST",
+      redirect: "manual",
+      expect: "any",
+      operation,
+      signal,
+      headers: {
+        "content-type": "application/x-git-upload-pack-request",
+        accept: "application/x-git-upload-pack-result",
+        ...(server.version === 2 ? { "git-protocol": "version=2" } : {}),
+      },
+      body,
+    });
+  }
+
+  /** Asks a server of which it is not known what it can do; `undefined` where it does not understand. */
+  async function askUnknown<T>(
+    body: string,
+    operation: string,
+    signal: AbortSignal,
+    read: (response: HttpResponse) => Promise<T>,
+  ): Promise<T | undefined> {
+    const response = await post(guess, body, operation, signal);
+    if (!isAnswer(response)) {
+      await response.discard();
+      if (isFinal(response.status)) throw failure(response);
+      return undefined;
+    }
+    try {
+      const result = await read(response);
+      known = guess;
+      return result;
+    } catch (error) {
+      if (isMisunderstanding(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Asks a server that is known to understand. */
+  async function ask<T>(
+    server: Server,
+    body: string,
+    operation: string,
+    signal: AbortSignal,
+    read: (response: HttpResponse) => Promise<T>,
+  ): Promise<T> {
+    // Should it fail, it may have been replaced or moved: the next request starts from what the user wrote.
+    known = undefined;
+    const response = await post(server, body, operation, signal);
+    if (!isAnswer(response)) {
+      await response.discard();
+      throw failure(response);
+    }
+    const result = await read(response);
+    known = server;
+    return result;
+  }
+
+  /** Asks what the server can do, following redirects: one that leads elsewhere takes the repository's URL with it. */
+  async function discover(
+    signal: AbortSignal,
+  ): Promise<{ server: Server; refs: Advertisement["refs"] }> {
+    const tail = "/info/refs?service=git-upload-pack";
+    const response = await client.request(base + tail, {
+      operation: "refs",
+      signal,
+      expect: "any",
+      headers: { "git-protocol": "version=2", accept: "*/*" },
+    });
+    const { href } = response.url;
+    const type = response.headers["content-type"];
+    if (response.status !== 200 || type !== `${ANSWER}-advertisement` || !href.endsWith(tail)) {
+      await response.discard();
+      throw failure(response);
+    }
+    const advertisement = await reading(response, readAdvertisement);
+    const { version, capabilities, refs } = advertisement;
+    const format = capabilities.has("object-format=sha256") ? "sha256" : "sha1";
+    return { server: { root: href.slice(0, -tail.length), version, capabilities, format }, refs };
+  }
+
+  return {
+    async refs(prefixes, signal) {
+      const list = (server: Server) =>
+        ask(server, refsRequest(prefixes, server.format), "refs", signal, readRefList);
+      if (known?.version === 2) return list(known);
+      if (known === undefined) {
+        const body = refsRequest(prefixes, guess.format);
+        const refs = await askUnknown(body, "refs", signal, readRefList);
+        if (refs !== undefined) return refs;
+      }
+      const { server, refs } = await discover(signal);
+      if (server.version === 2) return list(server);
+      known = server;
+      return refs;
+    },
+
+    async fetch(request, signal) {
+      const format = formatOf(request.want);
+      const read = (version: 0 | 2) => async (response: HttpResponse) => {
+        const reader = new PacketReader(response.body);
+        try {
+          return await readFetch(reader, version, request.depth);
+        } catch (error) {
+          await reader.close();
+          throw error;
+        }
+      };
+      const fetch = (server: Server) =>
+        ask(server, fetchRequest(request, server), "fetch", signal, read(server.version));
+      if (known !== undefined) return fetch({ ...known, format });
+      const body = fetchRequest(request, guess);
+      const result = await askUnknown(body, "fetch", signal, read(2));
+      return result ?? fetch((await discover(signal)).server);
+    },
+
+    close: () => client.close(),
+  };
+}
+
+const readRefList = (response: HttpResponse) => reading(response, readRefs);
+
+const ANSWER = "application/x-git-upload-pack";
+
+function isAnswer({ status, headers }: HttpResponse): boolean {
+  return status === 200 && headers["content-type"] === `${ANSWER}-result`;
+}
+
+/** Whether a server would say the same to any request. */
+function isFinal(status: number): boolean {
+  return status >= 500 || [401, 403, 407, 408, 425, 429].includes(status);
+}
+
+/** Whether an answer failed for not being in protocol 2, rather than on its way. */
+function isMisunderstanding(error: unknown): boolean {
+  if (!(error instanceof SourceError) || error.cause !== undefined) return false;
+  return error.code === "invalid" || error.code === "unavailable";
+}
+
+function failure({ status, headers }: HttpResponse): SourceError {
+  if (status === 404 || status === 410)
+    return new SourceError("not-found", "the repository does not exist", {
+      hint: "check the URL; servers also say so of a private repository to those who may not see it",
+    });
+  return status < 400 ? notGit() : statusError(status, headers, "the git server");
+}
+
+async function reading<T>(
+  response: HttpResponse,
+  read: (reader: PacketReader) => Promise<T>,
+): Promise<T> {
+  const reader = new PacketReader(response.body);
+  try {
+    const result = await read(reader);
+    // To its end, so that the connection can be used again.
+    if ((await reader.next()) !== undefined) throw notGit();
+    return result;
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
+}

@@ -1,0 +1,107 @@
+/** Git's framing of its protocols: https://git-scm.com/docs/protocol-common#_pkt_line_format */
+import { SourceError } from "@pannier/core";
+
+/** A packet's payload, or one of the three packets without a payload. */
+export type Packet = Buffer | "flush" | "delimiter" | "end";
+
+export const FLUSH = "0000";
+export const DELIMITER = "0001";
+
+/** A payload as a packet. */
+export function packet(text: string): string {
+  return (Buffer.byteLength(text) + 4).toString(16).padStart(4, "0") + text;
+}
+
+/** Takes packets off a byte stream. */
+export class PacketReader {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(stream: AsyncIterable<Uint8Array>) {
+    this.#chunks = stream[Symbol.asyncIterator]();
+  }
+
+  /** The next packet; `undefined` at the end of the stream. A stream that ends inside a packet is `unavailable`. */
+  async next(): Promise<Packet | undefined> {
+    const head = await this.#take(4, true);
+    if (head === undefined) return undefined;
+    const text = head.toString("latin1");
+    if (!/^[0-9a-f]{4}$/i.test(text)) throw notGit();
+    const length = Number.parseInt(text, 16);
+    if (length === 0) return "flush";
+    if (length === 1) return "delimiter";
+    if (length === 2) return "end";
+    if (length < 4 || length > 65520) throw notGit();
+    return (await this.#take(length - 4, false)) as Buffer;
+  }
+
+  /** The next packet as a line of text without its line feed, or a packet without a payload. Throws what the server reports by `ERR`. */
+  async line(): Promise<string | Exclude<Packet, Buffer> | undefined> {
+    const next = await this.next();
+    if (!Buffer.isBuffer(next)) return next;
+    const text = next.toString("utf8").replace(/\n$/, "");
+    if (text.startsWith("ERR ")) throw remoteError(text.slice(4));
+    return text;
+  }
+
+  /** Gives up the stream, and with it the connection or process behind it. */
+  async close(): Promise<void> {
+    await this.#chunks.return?.();
+  }
+
+  async #take(size: number, mayEnd: boolean): Promise<Buffer | undefined> {
+    if (this.#rest.length < size) {
+      const parts = [this.#rest];
+      let have = this.#rest.length;
+      while (have < size) {
+        const { value, done } = await this.#chunks.next();
+        if (done === true) {
+          if (mayEnd && have === 0) return undefined;
+          throw cutShort();
+        }
+        parts.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+        have += value.byteLength;
+      }
+      this.#rest = Buffer.concat(parts, have);
+    }
+    const taken = this.#rest.subarray(0, size);
+    this.#rest = this.#rest.subarray(size);
+    return taken;
+  }
+}
+
+export function cutShort(): SourceError {
+  return new SourceError("unavailable", "the server's answer was cut short");
+}
+
+export function notGit(): SourceError {
+  return new SourceError("invalid", "the server's answer is not git's protocol", {
+    hint: "check that the URL is that of a git repository",
+  });
+}
+
+/** What a server says went wrong, as one of our errors. */
+export function remoteError(message: string): SourceError {
+  const text = `the server says: ${printable(message)}`;
+  if (/not our ref|unadvertised object|no such ref|couldn't find remote ref/i.test(message))
+    return new SourceError("not-found", text);
+  if (
+    /repository not found|not exported|does not appear to be a git repository|no such repository/i.test(
+      message,
+    )
+  )
+    return new SourceError("not-found", text, {
+      hint: "check the URL, and that what it is read with may see it",
+    });
+  if (/access denied|permission|not allowed|forbidden|unauthorized|authentication/i.test(message))
+    return new SourceError("auth", text);
+  return new SourceError("unavailable", text);
+}
+
+/** One line of text from outside, short and without control characters. */
+export function printable(text: string): string {
+  return text
+    .replace(/\p{Cc}+/gu, " ")
+    .trim()
+    .slice(0, 400);
+}

@@ -1,0 +1,155 @@
+/** One repository: what is at the other end, and the cache of its objects here. The source has one, and one for each submodule. */
+import { rm } from "node:fs/promises";
+import { SourceError } from "@pannier/core";
+import { formatOf } from "./remote/protocol.ts";
+import type { Remote } from "./remote/remote.ts";
+import {
+  cacheFormat,
+  type CacheRefs,
+  isOutgrown,
+  openCache,
+  recordRefs,
+  sweep,
+} from "./store/cache.ts";
+import { CacheDamaged, type ObjectStore } from "./store/store.ts";
+import { type Commit, readCommit } from "./tree.ts";
+
+export interface Repository {
+  readonly remote: Remote;
+  readonly store: ObjectStore;
+  /** Resolves once the cache may be read. */
+  ready(): Promise<void>;
+  /** A commit of the cache; `undefined` where it is not there. */
+  cached(oid: string): Promise<Commit | undefined>;
+  /** A commit with everything that it holds, fetched unless it is in the cache. */
+  commit(oid: string, signal: AbortSignal): Promise<Commit>;
+  /** Says which commit is published: the next fetches build on it, and it survives when the cache is made small. */
+  keep(oid: string): void;
+  /** Says that the cache turned out to be damaged: it is thrown away before the next fetch. */
+  distrust(): void;
+  close(): Promise<void>;
+}
+
+/**
+ * @param dir where the cache is; created when first needed
+ * @param depth how many commits of history to fetch; 0 for all
+ */
+export function openRepository(
+  remote: Remote,
+  makeStore: (dir: string) => ObjectStore,
+  dir: string,
+  depth: number,
+): Repository {
+  const store = makeStore(dir);
+  let state: { refs: CacheRefs; shallow: readonly string[] } | undefined;
+  let opening: Promise<void> | undefined;
+  let distrusted = false;
+  // Fetches of one repository come one after the other.
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** Cleans the folder before anything in it is used. */
+  const prepare = async () => {
+    opening ??= cacheFormat(dir)
+      .then((format) => openCache(dir, format))
+      .then((opened) => void (state = opened));
+    try {
+      await opening;
+    } catch (error) {
+      opening = undefined;
+      throw error;
+    }
+  };
+
+  const cached = async (oid: string) => {
+    if (distrusted) return undefined;
+    await prepare();
+    return readCommit(store, oid);
+  };
+
+  const discard = async () => {
+    await store.close();
+    await rm(dir, { recursive: true, force: true });
+    state = undefined;
+    opening = undefined;
+    distrusted = false;
+  };
+
+  async function fetch(oid: string, signal: AbortSignal): Promise<void> {
+    if (state === undefined || (state.refs.latest?.length ?? oid.length) !== oid.length) {
+      await discard();
+      state = await openCache(dir, formatOf(oid));
+      opening = Promise.resolve();
+    }
+    const { refs, shallow } = state;
+    if (await isOutgrown(dir)) await store.compact(signal);
+    const haves = [...new Set([refs.latest, refs.published])].filter((have) => have !== undefined);
+    // With a depth of 1 each known commit stands alone: what is recorded of others would only grow.
+    const boundary = depth === 1 ? shallow.filter((end) => haves.includes(end)) : shallow;
+    const request = { want: oid, haves, shallow: boundary, depth, thin: store.thin };
+    const result = await remote.fetch(request, signal);
+    try {
+      await store.addPack(result.pack, signal);
+    } catch (error) {
+      await sweep(dir);
+      throw error;
+    } finally {
+      await result.close();
+    }
+    const next = new Set([...boundary, ...result.shallow]);
+    for (const end of result.unshallow) next.delete(end);
+    state = { refs: { ...state.refs, latest: oid }, shallow: [...next] };
+    await recordRefs(dir, state.refs, state.shallow);
+  }
+
+  async function commit(oid: string, signal: AbortSignal): Promise<Commit> {
+    const known = await cached(oid);
+    if (known !== undefined) return known;
+    await fetch(oid, signal);
+    const fetched = await readCommit(store, oid);
+    if (fetched === undefined)
+      throw new SourceError("not-found", `${oid} is not a commit of the repository`);
+    return fetched;
+  }
+
+  return {
+    remote,
+    store,
+    ready: prepare,
+    cached,
+    commit(oid, signal) {
+      const next = last.then(async () => {
+        signal.throwIfAborted();
+        if (distrusted) await discard();
+        try {
+          return await commit(oid, signal);
+        } catch (error) {
+          if (!isDamage(error)) throw error;
+          await discard();
+          return commit(oid, signal);
+        }
+      });
+      last = next.catch(() => {});
+      return next;
+    },
+    keep(oid) {
+      // Of any other commit it is not recorded where its history ends.
+      if (state !== undefined && oid === state.refs.latest)
+        state = { ...state, refs: { ...state.refs, published: oid } };
+    },
+    distrust() {
+      distrusted = true;
+    },
+    async close() {
+      await last;
+      await store.close();
+      await remote.close();
+    },
+  };
+}
+
+/** Whether an error says that the cache is not what it was: unreadable, or removed behind our back. */
+export function isDamage(error: unknown): boolean {
+  if (error instanceof CacheDamaged) return true;
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ENOTDIR";
+}

@@ -1,0 +1,151 @@
+/**
+ * `engine=js`: isomorphic-git as the reader of packs, for machines without git. Our own protocol client fetches.
+ *
+ * It holds whole packs in memory, while indexing them several times over: 1.6 GB for a pack of 300 MB.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import fs from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { NoRoomError, SourceError } from "@pannier/core";
+import { walkTree } from "../tree.ts";
+import { CacheDamaged, type GitObject, type ObjectStore } from "./store.ts";
+
+/** Bytes of a large blob that are handed over at a time. */
+const PIECE = 256 * 1024;
+
+/** Packs are let go from memory when nothing was read for this long. */
+const IDLE_MS = 30_000;
+
+export function jsStore(gitDir: string): ObjectStore {
+  const packs = join(gitDir, "objects/pack");
+  let cache: object = {};
+  let idle: NodeJS.Timeout | undefined;
+
+  const rest = () => {
+    clearTimeout(idle);
+    idle = setTimeout(() => (cache = {}), IDLE_MS);
+    idle.unref();
+  };
+
+  const store: ObjectStore = {
+    thin: false,
+
+    async read(oid) {
+      const git = await import("isomorphic-git");
+      rest();
+      try {
+        const { type, object } = await git.readObject({
+          fs,
+          gitdir: gitDir,
+          oid,
+          format: "content",
+          cache,
+        });
+        return { type: type as GitObject["type"], data: object as Uint8Array };
+      } catch (error) {
+        if (error instanceof git.Errors.NotFoundError) return undefined;
+        throw new CacheDamaged(`object ${oid} cannot be read`, { cause: error });
+      }
+    },
+
+    async *stream(oid, signal) {
+      const object = await store.read(oid);
+      if (object === undefined) throw new CacheDamaged(`blob ${oid} is missing`);
+      for (let at = 0; at < object.data.length; at += PIECE) {
+        signal.throwIfAborted();
+        yield object.data.subarray(at, at + PIECE);
+      }
+    },
+
+    sizes: async (oids) => oids.map(() => undefined),
+
+    walk: (tree) => walkTree(store, tree),
+
+    async addPack(pack, signal) {
+      const git = await import("isomorphic-git");
+      const name = `tmp_${randomUUID()}`;
+      try {
+        const id = await writePack(pack, join(packs, `${name}.pack`), signal);
+        const { oids } = await git.indexPack({
+          fs,
+          dir: packs,
+          gitdir: gitDir,
+          filepath: `${name}.pack`,
+          cache: {},
+        });
+        signal.throwIfAborted();
+        // An object that could not be resolved is left out without a word.
+        const expected = await countObjects(join(packs, `${name}.pack`));
+        if (oids.length !== expected)
+          throw new CacheDamaged("the pack holds what cannot be resolved");
+        await rename(join(packs, `${name}.pack`), join(packs, `pack-${id}.pack`));
+        await rename(join(packs, `${name}.idx`), join(packs, `pack-${id}.idx`));
+        rest();
+      } catch (error) {
+        await rm(join(packs, `${name}.pack`), { force: true });
+        await rm(join(packs, `${name}.idx`), { force: true });
+        throw noRoom(error) ?? error;
+      }
+    },
+
+    async compact() {
+      // It has no repack: an outgrown cache is thrown away and fetched again.
+      throw new CacheDamaged("the cache has outgrown its content");
+    },
+
+    async close() {
+      clearTimeout(idle);
+      cache = {};
+    },
+  };
+  return store;
+}
+
+/** Writes a pack to a file and returns its id, the digest at its end: https://git-scm.com/docs/gitformat-pack */
+async function writePack(
+  pack: AsyncIterable<Uint8Array>,
+  path: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const digest = createHash("sha1");
+  let tail: Buffer = Buffer.alloc(0);
+  const file: FileHandle = await open(path, "wx");
+  try {
+    for await (const chunk of pack) {
+      signal.throwIfAborted();
+      const bytes = Buffer.concat([tail, chunk]);
+      const body = bytes.subarray(0, Math.max(0, bytes.length - 20));
+      digest.update(body);
+      tail = bytes.subarray(body.length);
+      await file.writeFile(chunk);
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  const id = digest.digest("hex");
+  if (id !== tail.toString("hex"))
+    throw new SourceError("unavailable", "the pack was damaged on its way");
+  return id;
+}
+
+async function countObjects(path: string): Promise<number> {
+  const file = await open(path);
+  try {
+    const head = Buffer.alloc(12);
+    await file.read(head, 0, 12, 0);
+    return head.readUInt32BE(8);
+  } finally {
+    await file.close();
+  }
+}
+
+function noRoom(error: unknown): NoRoomError | undefined {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== "ENOSPC" && code !== "EDQUOT") return undefined;
+  return new NoRoomError("no room for the git object cache", {
+    hint: "free space on the volume",
+    cause: error,
+  });
+}

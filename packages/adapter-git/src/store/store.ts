@@ -1,0 +1,45 @@
+/** Where the objects of a repository are kept, and who can read them: the git program, or isomorphic-git. */
+
+export interface GitObject {
+  readonly type: "commit" | "tree" | "blob" | "tag";
+  readonly data: Uint8Array;
+}
+
+/** One item of a tree object, or, in a recursive listing, one with its whole path. */
+export interface TreeItem {
+  readonly mode: number;
+  readonly oid: string;
+  readonly path: string;
+  /** Of a blob, where the store tells it without reading it. */
+  readonly size?: number | undefined;
+}
+
+/** Two implementations: `engine=cli` and `engine=js`. Failures to read what should be there are {@link CacheDamaged}. */
+export interface ObjectStore {
+  /** Whether packs may hold deltas against objects that are here already. */
+  readonly thin: boolean;
+  /** An object in memory; `undefined` where it is not here. */
+  read(oid: string): Promise<GitObject | undefined>;
+  /** A blob of which the size is known to be large. */
+  stream(oid: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Sizes of blobs without reading them; `undefined` where this store has to read them for it. */
+  sizes(oids: readonly string[]): Promise<readonly (number | undefined)[]>;
+  /** Everything below a tree that is not a tree, in the order of git's trees. */
+  walk(tree: string, signal: AbortSignal): AsyncIterable<readonly TreeItem[]>;
+  /** Takes in a pack, all or nothing. */
+  addPack(pack: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+  /** Makes the cache small again: what the refs reach stays. */
+  compact(signal: AbortSignal): Promise<void>;
+  /** Lets go of processes and memory; the store may be used again. */
+  close(): Promise<void>;
+}
+
+/** The cache cannot be used as it is: it is thrown away and fetched again. Never leaves the adapter. */
+export class CacheDamaged extends Error {
+  override readonly name = "CacheDamaged";
+}
+
+/** Modes of tree items: https://git-scm.com/docs/gitformat-index (object type bits). */
+export const isTree = (mode: number): boolean => (mode & 0o170000) === 0o040000;
+export const isSymlink = (mode: number): boolean => (mode & 0o170000) === 0o120000;
+export const isSubmodule = (mode: number): boolean => (mode & 0o170000) === 0o160000;

@@ -1,0 +1,145 @@
+/** Tree objects: taking them apart, walking them, comparing two. */
+import {
+  CacheDamaged,
+  isSubmodule,
+  isTree,
+  type ObjectStore,
+  type TreeItem,
+} from "./store/store.ts";
+import { decodeNames } from "./names.ts";
+
+/** One difference between two trees: what is at a path now (`undefined`: nothing), and what was. */
+export interface TreeChange {
+  readonly path: string;
+  readonly before: TreeItem | undefined;
+  readonly after: TreeItem | undefined;
+}
+
+/** A tree's items; their paths are names. `<mode> <name>\0<oid>`… */
+async function readTree(store: ObjectStore, oid: string): Promise<TreeItem[]> {
+  const object = await store.read(oid);
+  if (object?.type !== "tree") throw new CacheDamaged(`tree ${oid} is missing`);
+  const bytes = Buffer.from(object.data.buffer, object.data.byteOffset, object.data.byteLength);
+  const items: TreeItem[] = [];
+  const hash = oid.length / 2;
+  for (let at = 0; at < bytes.length;) {
+    const space = bytes.indexOf(0x20, at);
+    const nul = bytes.indexOf(0, space);
+    const end = nul + 1 + hash;
+    if (space === -1 || nul === -1 || end > bytes.length)
+      throw new CacheDamaged(`tree ${oid} cannot be read`);
+    items.push({
+      mode: Number.parseInt(bytes.toString("latin1", at, space), 8),
+      path: decodeNames(bytes.subarray(space + 1, nul)),
+      oid: bytes.toString("hex", nul + 1, end),
+    });
+    at = end;
+  }
+  return items;
+}
+
+/** Everything below a tree that is not a tree, in the tree's order: with `/` after the names of directories, that is the order of whole paths. */
+export async function* walkTree(
+  store: ObjectStore,
+  oid: string,
+  prefix = "",
+): AsyncGenerator<TreeItem[]> {
+  let batch: TreeItem[] = [];
+  for (const item of await readTree(store, oid)) {
+    const path = prefix + item.path;
+    if (!isTree(item.mode)) {
+      batch.push({ ...item, path });
+      continue;
+    }
+    if (batch.length > 0) yield batch;
+    batch = [];
+    yield* walkTree(store, item.oid, `${path}/`);
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** What differs between two trees; costs what differs, not what there is. */
+export async function* diffTrees(
+  store: ObjectStore,
+  before: string | undefined,
+  after: string | undefined,
+  prefix = "",
+): AsyncGenerator<TreeChange> {
+  if (before === after) return;
+  const old = new Map<string, TreeItem>();
+  if (before !== undefined)
+    for (const item of await readTree(store, before)) old.set(item.path, item);
+  for (const item of after === undefined ? [] : await readTree(store, after)) {
+    const was = old.get(item.path);
+    old.delete(item.path);
+    if (was?.oid === item.oid && was.mode === item.mode) continue;
+    yield* compare(was, item);
+  }
+  for (const was of old.values()) yield* compare(was, undefined);
+
+  async function* compare(
+    was: TreeItem | undefined,
+    is: TreeItem | undefined,
+  ): AsyncGenerator<TreeChange> {
+    const path = prefix + ((is ?? was) as TreeItem).path;
+    const wasTree = was !== undefined && isTree(was.mode);
+    const isNowTree = is !== undefined && isTree(is.mode);
+    if (wasTree || isNowTree) {
+      yield* diffTrees(
+        store,
+        wasTree ? was.oid : undefined,
+        isNowTree ? is.oid : undefined,
+        `${path}/`,
+      );
+    }
+    const oldItem = was === undefined || wasTree ? undefined : { ...was, path };
+    const newItem = is === undefined || isNowTree ? undefined : { ...is, path };
+    if (oldItem !== undefined || newItem !== undefined)
+      yield { path, before: oldItem, after: newItem };
+  }
+}
+
+/**
+ * What is at a path below a tree.
+ *
+ * @param path segments joined by `/`; empty for the tree itself
+ */
+export async function findInTree(
+  store: ObjectStore,
+  tree: string,
+  path: string,
+): Promise<Pick<TreeItem, "mode" | "oid"> | undefined> {
+  let found: Pick<TreeItem, "mode" | "oid"> = { mode: 0o040000, oid: tree };
+  for (const segment of path === "" ? [] : path.split("/")) {
+    if (!isTree(found.mode) || isSubmodule(found.mode)) return undefined;
+    const items = await readTree(store, found.oid);
+    const next = items.find((item) => item.path === segment);
+    if (next === undefined) return undefined;
+    found = next;
+  }
+  return found;
+}
+
+/** What a commit (or an annotated tag of one) says that matters here. */
+export interface Commit {
+  readonly oid: string;
+  readonly tree: string;
+  /** When it was committed, in milliseconds since the epoch. */
+  readonly time: number;
+}
+
+/** `undefined` where the object is not here, or is no commit. */
+export async function readCommit(store: ObjectStore, oid: string): Promise<Commit | undefined> {
+  const object = await store.read(oid);
+  if (object === undefined || (object.type !== "commit" && object.type !== "tag")) return undefined;
+  const head = Buffer.from(object.data).toString("utf8").split("\n\n", 1)[0] ?? "";
+  if (object.type === "tag") {
+    const target = /^object ([0-9a-f]+)$/m.exec(head)?.[1];
+    // Tags of tags exist; a chain of them cannot loop, as each holds the digest of the next.
+    return target === undefined ? undefined : readCommit(store, target);
+  }
+  const tree = /^tree ([0-9a-f]+)$/m.exec(head)?.[1];
+  const seconds = /^committer .* (-?\d+) [+-]\d{4}$/m.exec(head)?.[1];
+  if (tree === undefined) throw new CacheDamaged(`commit ${oid} cannot be read`);
+  return { oid, tree, time: Number(seconds ?? 0) * 1000 };
+}
