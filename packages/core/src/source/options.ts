@@ -91,8 +91,9 @@ function parseValue(name: string, spec: OptionSpec, value: unknown, of: string):
       const number = typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value;
       if (typeof number !== "number" || !Number.isSafeInteger(number))
         throw wrong("a whole number");
-      if (number < (spec.min ?? 0) || number > (spec.max ?? Number.MAX_SAFE_INTEGER))
-        throw wrong(`from ${spec.min ?? 0} to ${spec.max ?? "any"}`);
+      const { min = 0, max = Number.MAX_SAFE_INTEGER } = spec;
+      if (number < min || number > max)
+        throw wrong(spec.max === undefined ? `at least ${min}` : `from ${min} to ${max}`);
       return number;
     }
     case "enum":
