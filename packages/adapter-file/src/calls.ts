@@ -9,7 +9,7 @@
 import { SourceError } from "@pannier/core";
 
 /** Calls through the pool before one is tried in place, and again after a slow one. */
-const WARY = 64;
+const WARY = 16;
 /** Milliseconds above which an answer did not come from memory. */
 const SLOW = 0.25;
 

@@ -129,8 +129,7 @@ export async function* watchTree(
       yield;
     }
   } catch (error) {
-    signal.throwIfAborted();
-    throw impossible(error);
+    if (!signal.aborted) throw impossible(error);
   } finally {
     signal.removeEventListener("abort", wake);
     closeAll();
