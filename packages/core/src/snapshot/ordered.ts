@@ -7,7 +7,10 @@ import { comparePaths, quotePath } from "./path.ts";
 /** Longest listing that is sorted in memory; some 20 MB. A longer one goes through a table of the state. */
 const IN_MEMORY = 50_000;
 
-/** Entries in the order of their paths' UTF-8 bytes, without duplicates: of several with one path the last wins, as in a tar archive. */
+/**
+ * Entries in the order of their paths' UTF-8 bytes, without duplicates: of several with one path the last wins, as in a tar
+ * archive. To be called within a transaction: a long listing otherwise pays a commit for each of its entries.
+ */
 export async function* orderedEntries(
   batches: AsyncIterable<readonly Entry[]> | Iterable<readonly Entry[]>,
   ordered: boolean,
