@@ -1,4 +1,5 @@
 /** The loop around the pipeline: sync, wait, sync again. */
+import { buildAhead } from "./build-ahead.ts";
 import type { SyncEvent } from "./events.ts";
 import { type Layer, type Mount, openMount } from "./mount.ts";
 import type { SyncOptions } from "./settings.ts";
@@ -86,6 +87,7 @@ async function loop(
         delay = backoff(failures, times.period);
         emit({ type: "failed", error: error as Error, failures, delay });
       }
+      if (failures === 0) await bell.during((rung) => buildAhead(mount, rung), signal);
       emit({ type: "waiting", delay });
       await bell.wait(delay, signal);
     }
@@ -157,6 +159,8 @@ interface Bell {
   /** Ends the wait that is under way; during a sync, the next one. */
   ring(): void;
   wait(milliseconds: number, signal: AbortSignal): Promise<void>;
+  /** Does something useful that ends when the bell rings. */
+  during(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
 }
 
 /** Hints that come together are answered together. */
@@ -165,20 +169,31 @@ const SETTLE = 50;
 function makeBell(): Bell {
   let rung = false;
   let wake: (() => void) | undefined;
+  /** A signal that is aborted by the bell as well. Not AbortSignal.any, see run.ts. */
+  async function during(
+    work: (signal: AbortSignal) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const waking = new AbortController();
+    const onAbort = () => waking.abort(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    wake = onAbort;
+    if (rung || signal.aborted) waking.abort();
+    try {
+      await work(waking.signal);
+    } finally {
+      wake = undefined;
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
   return {
+    during,
     ring() {
       rung = true;
       wake?.();
     },
     async wait(milliseconds, signal) {
-      const waking = new AbortController();
-      const onAbort = () => waking.abort();
-      signal.addEventListener("abort", onAbort, { once: true });
-      wake = onAbort;
-      if (rung || signal.aborted) waking.abort();
-      await sleep(milliseconds, waking.signal).catch(() => {});
-      wake = undefined;
-      signal.removeEventListener("abort", onAbort);
+      await during((waking) => sleep(milliseconds, waking).catch(() => {}), signal);
       signal.throwIfAborted();
       if (rung) await sleep(SETTLE, signal);
       rung = false;

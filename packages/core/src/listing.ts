@@ -6,7 +6,7 @@ import { SourceError } from "./source/errors.ts";
 import { diffChanges, diffListing, type LayerDiff } from "./snapshot/diff.ts";
 import { ignoreFileFilter } from "./snapshot/filter.ts";
 import { orderedEntries } from "./snapshot/ordered.ts";
-import type { Generation, LayerRecord, State } from "./volume/state.ts";
+import type { Generation, LayerRecord } from "./volume/state.ts";
 
 /** What the probes of a mount's sources found, by position. */
 export interface Probes {
@@ -53,10 +53,6 @@ function isUnchanged(
 ): boolean {
   const same = sameView(layer, record);
   return same !== undefined && probe !== undefined && same.token === probe.token;
-}
-
-export function clearPlan(state: State): void {
-  state.db.exec("DELETE FROM plan");
 }
 
 /** Writes to the plan what each source changes against the published rows of its layer. @returns what to remember of each layer */

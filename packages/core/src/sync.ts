@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import type { SyncResult } from "./events.ts";
 import { openFetcher } from "./fetching.ts";
 import { askHook } from "./hook.ts";
-import { clearPlan, listLayers, type Probes, probeLayers } from "./listing.ts";
+import { listLayers, type Probes, probeLayers } from "./listing.ts";
 import { type Mount, openMount } from "./mount.ts";
 import { isChanged, type Run, startRun } from "./run.ts";
 import type { SyncOptions } from "./settings.ts";
@@ -25,6 +25,7 @@ import {
 import { collect } from "./volume/collect.ts";
 import { type Damage, findDamage, planDamage } from "./volume/damage.ts";
 import { hold, isHeldBack } from "./volume/hold.ts";
+import { clearPlan } from "./volume/entries.ts";
 import { layoutOf } from "./volume/layout.ts";
 import { publishMirror, stageMirror } from "./volume/mirror.ts";
 import { noteOwnership, ownershipChanged, planOwnership } from "./volume/ownership.ts";

@@ -597,6 +597,31 @@ describe("plan", () => {
 });
 
 describe("follow", () => {
+  it("builds a tree ahead, so that the first change links nothing", async () => {
+    const source = memorySource({ a: "1", "d/b": "1" });
+    source.token = "1";
+    const stop = new AbortController();
+    for await (const event of follow(
+      { sources: [source], target, period: "1h" },
+      { signal: stop.signal },
+    )) {
+      if (event.type === "waiting") stop.abort();
+    }
+    const ahead = readdirSync(join(target, ".pannier")).filter((name) =>
+      name.startsWith("candidate-"),
+    );
+    expect(ahead.map((name) => read(join(target, ".pannier", name)))).toEqual([
+      { a: "1", "d/b": "1" },
+    ]);
+    const { ino } = statSync(join(target, ".pannier", ahead[0] as string, "d"));
+    source.content = { a: "2", "d/b": "1" };
+    source.token = "2";
+    await run(source);
+    expect(current()).toEqual(source.content);
+    expect(statSync(join(target, "current/d")).ino).toBe(ino);
+    expect(litter()).toEqual([]);
+  });
+
   it("publishes each change until it is stopped, and lives through failures", async () => {
     const source = memorySource({ a: "1" });
     const stop = new AbortController();

@@ -40,7 +40,7 @@ export function writeCandidate(state: State, record: CandidateRecord | undefined
 }
 
 /** How many files of a recycled tree are looked at in each sync; the next sync goes on where this one ended, so smaller trees are checked whole each time. */
-const SAMPLE = 4000;
+const SAMPLE = 2000;
 
 /**
  * Makes the candidate ready to be worked on and marks it as unfinished. A recycled tree that was meddled with, or that a

@@ -52,3 +52,7 @@ export function futureEntry(state: State): EntryView {
 function shown<Row extends PublishedRow>(row: Row | undefined): Row | undefined {
   return row === undefined || row.kind === SKIPPED ? undefined : row;
 }
+
+export function clearPlan(state: State): void {
+  state.db.exec("DELETE FROM plan");
+}

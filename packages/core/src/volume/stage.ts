@@ -53,7 +53,7 @@ export async function stage(job: StageJob): Promise<void> {
         else if (
           before !== undefined &&
           isSameContent(before, row as PlannedRow, written.sha256) &&
-          linkPublished(job, before)
+          linkPublished(job, before, true)
         )
           journal.note(row, { ...before, change: "T" });
         else
@@ -212,7 +212,7 @@ function isThere(
 }
 
 /** Hardlinks the published file into the candidate; false when it is not what was published any more. */
-function linkPublished(job: StageJob, row: PublishedRow): boolean {
+function linkPublished(job: StageJob, row: PublishedRow, replace = false): boolean {
   const { published } = job;
   if (published === undefined || row.ino === null) return false;
   if (!isAsRecorded(published, row)) {
@@ -224,7 +224,7 @@ function linkPublished(job: StageJob, row: PublishedRow): boolean {
   }
   const from = published.at(row.path, false);
   try {
-    job.candidate.tree.remove(row.path);
+    if (replace) job.candidate.tree.remove(row.path);
     job.candidate.tree.link(from.path, row.path);
     return true;
   } finally {

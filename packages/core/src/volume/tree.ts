@@ -263,20 +263,18 @@ export function openTree(root: string, settings: TreeSettings): Tree {
   return tree;
 }
 
-/** Inode and time of a directory of a tree, by which meddling is noticed. */
+/**
+ * Inode and time of a directory of a tree, by which meddling is noticed. By its plain path, which is quick: where a link was put
+ * into that path, the directory it was put into has changed, and is looked at too.
+ */
 export function directoryFacts(
   tree: Tree,
   directory: string,
 ): { readonly ino: number; readonly ctime: number } | undefined {
-  const place = tree.at(directory === "" ? "." : `${directory}/.`, false);
-  try {
-    const stats = lstatSync(place.path, { throwIfNoEntry: false });
-    if (stats === undefined || !stats.isDirectory()) return undefined;
-    // Renaming a tree changes the root's own ctime, so for the root it is the time of its content.
-    return { ino: stats.ino, ctime: directory === "" ? stats.mtimeMs : stats.ctimeMs };
-  } finally {
-    place.release();
-  }
+  const stats = lstatSync(join(tree.root, directory), { throwIfNoEntry: false });
+  if (stats === undefined || !stats.isDirectory()) return undefined;
+  // Renaming a tree changes the root's own ctime, so for the root it is the time of its content.
+  return { ino: stats.ino, ctime: directory === "" ? stats.mtimeMs : stats.ctimeMs };
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,0 +1,57 @@
+/** Between syncs: building the tree that the next change goes into, so that even the first change costs only what it changes. */
+import type { Mount } from "./mount.ts";
+import {
+  discardCandidate,
+  prepareCandidate,
+  readCandidate,
+  settleCandidate,
+} from "./volume/candidate.ts";
+import { clearPlan } from "./volume/entries.ts";
+import { openPublishedTree } from "./volume/publish.ts";
+import { stage } from "./volume/stage.ts";
+import { latestGeneration } from "./volume/state.ts";
+
+const refuse = () => Promise.reject(new Error("the published tree lacks a file"));
+
+/**
+ * Links a second tree together where there is none to recycle yet. Gives up, with no harm done, when aborted, or when the published tree
+ * is not as it was left: the next sync sees to that.
+ */
+export async function buildAhead(mount: Mount, signal: AbortSignal): Promise<void> {
+  const { volume, settings } = mount;
+  const published = latestGeneration(volume.state);
+  if (
+    volume.publish !== "swap" ||
+    published === undefined ||
+    readCandidate(volume.state) !== undefined
+  )
+    return;
+  const tree = openPublishedTree(volume, published, settings.tree);
+  if (tree === undefined) return;
+  clearPlan(volume.state);
+  const candidate = prepareCandidate(volume, settings.tree);
+  try {
+    const fetcher = {
+      fetch: refuse,
+      async each(items: AsyncIterable<unknown> | Iterable<unknown>) {
+        for await (const _ of items) await refuse();
+      },
+    };
+    await stage({
+      volume,
+      candidate,
+      published: tree,
+      origins: [],
+      fetcher,
+      owner: settings.tree.owner,
+      signal,
+    });
+    settleCandidate(volume, candidate, published.id);
+  } catch {
+    // What an abort leaves half done, the next sync goes on with.
+    if (!signal.aborted) discardCandidate(volume);
+  } finally {
+    candidate.tree.close();
+    tree.close();
+  }
+}
