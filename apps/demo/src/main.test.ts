@@ -10,9 +10,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 let folder: string;
 let demo: ReturnType<typeof start> | undefined;
 
-beforeEach(async (context) => {
-  // TEMPORARY: until the file adapter is there.
-  if (!("fileAdapter" in (await import("@pannier/adapter-file")))) context.skip("no file adapter");
+beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "pannier-demo-test-"));
 });
 

@@ -1,6 +1,7 @@
 /** Opening a source on its own, without a mount, for the commands that look at one. */
-import { openSource, type Source, type SourceSpec } from "@pannier/core";
+import { openSource, type Source, SourceError, type SourceSpec } from "@pannier/core";
 import type { Invocation } from "./invocation.ts";
+import { formatDuration } from "./units.ts";
 
 /** Opens a source, hands it on, and closes it; what it keeps on the disk meanwhile goes with it. */
 export async function withSource<Result>(
@@ -20,9 +21,16 @@ export async function withSource<Result>(
   }
 }
 
-/** A signal that also ends after a time, if there is one. */
+/** A signal that also ends after a time, if there is one, with a reason that says so. */
 export function withTimeout(signal: AbortSignal, milliseconds: number | undefined): AbortSignal {
-  return milliseconds === undefined
-    ? signal
-    : AbortSignal.any([signal, AbortSignal.timeout(milliseconds)]);
+  if (milliseconds === undefined) return signal;
+  const clock = new AbortController();
+  const expire = () =>
+    clock.abort(
+      new SourceError("unavailable", `it took longer than ${formatDuration(milliseconds)}`, {
+        hint: "allow more with --timeout",
+      }),
+    );
+  setTimeout(expire, milliseconds).unref();
+  return AbortSignal.any([signal, clock.signal]);
 }

@@ -99,7 +99,15 @@ test("doctor names a credentials file that cannot be read, and a source without 
 test("doctor gives up in time", async () => {
   const { code, stdout } = await run(["doctor", "shelf://slow/", "--timeout", "50ms", ...SHELF]);
   expect(code).toBe(5);
-  expect(stdout).toContain("✗ list         it took too long. Allow more with --timeout");
+  expect(stdout).toContain("✗ list         it took longer than 0.1s. Allow more with --timeout");
+});
+
+test("ls gives up in time, with the source named", async () => {
+  const { code, stderr } = await run(["ls", "shelf://slow/", "--timeout", "50ms", ...SHELF]);
+  expect(stderr).toBe(
+    "pannier: cannot list shelf://slow/: it took longer than 0.1s. Allow more with --timeout\n",
+  );
+  expect(code).toBe(5);
 });
 
 test("a signal ends a command with the shell's number for it", async () => {

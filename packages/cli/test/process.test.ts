@@ -66,19 +66,22 @@ test("a reader that goes away ends it quietly", async () => {
   expect(said.stderr).toBe("");
 });
 
-/** Milliseconds; the best of some, as what else the machine does can only add. */
-function bestTime(...args: string[]): number {
-  return Math.min(...Array.from({ length: 5 }, () => timeOf(args)));
-}
-
+/** Milliseconds. */
 function timeOf(args: readonly string[]): number {
   const started = performance.now();
   expect(spawnSync(process.execPath, args).status).toBe(0);
   return performance.now() - started;
 }
 
-test("the version is there in no more than three times the time of an empty program", async () => {
-  expect(bestTime(LAUNCHER, "--version")).toBeLessThan(3 * bestTime("-e", "0"));
+test("the version is there in no more than three times the time of an empty program", () => {
+  // The best of each, by turns: what else the machine does can only add.
+  const best = { version: Infinity, nothing: Infinity };
+  for (let round = 0; round < 20; round++) {
+    best.version = Math.min(best.version, timeOf([LAUNCHER, "--version"]));
+    best.nothing = Math.min(best.nothing, timeOf(["-e", "0"]));
+    if (round >= 3 && best.version < 3 * best.nothing) break;
+  }
+  expect(best.version).toBeLessThan(3 * best.nothing);
 });
 
 test("a Node that is too old says so, where there is no newer one to hand over to", async () => {

@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly signals?: EventEmitter;
+  /** Whether standard error is a terminal. */
+  readonly terminal?: boolean;
   /** Told of each piece as it is written. */
   readonly onOutput?: (text: string) => void;
 }
@@ -20,6 +22,7 @@ export interface RunOptions {
 export async function run(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   const said = { stdout: "", stderr: "" };
   const output = (name: "stdout" | "stderr"): Output => ({
+    isTTY: name === "stderr" && options.terminal === true,
     write(text) {
       said[name] += text;
       options.onOutput?.(text);

@@ -4,7 +4,6 @@ import {
   type Credentials,
   describeSource,
   type FileEntry,
-  SourceError,
   type Source,
   type SourceSpec,
   UsageError,
@@ -55,7 +54,7 @@ export async function run(invocation: Invocation): Promise<number> {
       return result;
     } catch (error) {
       invocation.signal.throwIfAborted();
-      const failure = toFailure(signal.aborted ? tooLong() : error);
+      const failure = toFailure(signal.aborted ? signal.reason : error);
       if (failure.code === "bug") throw error;
       await tell(false, failureLine(failure, ""));
       throw new StepFailed(failure, error);
@@ -104,10 +103,6 @@ class StepFailed extends Error {
     super(failure.message, { cause });
     this.failure = failure;
   }
-}
-
-function tooLong(): SourceError {
-  return new SourceError("unavailable", "it took too long", { hint: "allow more with --timeout" });
 }
 
 function toLine({ step, ok, detail, milliseconds }: Step, paint: boolean): string {

@@ -29,8 +29,9 @@ export async function run(invocation: Invocation): Promise<number> {
     });
     return 0;
   } catch (error) {
-    signal.throwIfAborted();
-    throw new MountSourceError(0, describeSource(spec), error as Error);
+    invocation.signal.throwIfAborted();
+    const why = (signal.aborted ? signal.reason : error) as Error;
+    throw new MountSourceError(0, describeSource(spec), why);
   }
 }
 
