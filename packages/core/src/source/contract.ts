@@ -129,7 +129,7 @@ export interface Source {
   changes?(from: string, to: string, signal: AbortSignal): Promise<Delta | undefined>;
   /** Hints that something may have changed, e.g. from inotify. Never the only way of noticing: polling goes on. Ends when aborted; may throw when hints are impossible. */
   watch?(signal: AbortSignal): AsyncIterable<void>;
-  /** Where the entry's content is a file on this machine, for a reflink or a copy inside the kernel. */
+  /** Where the entry's content is a file on this machine, to be moved if disposable, or cloned where the file system shares blocks; otherwise it is read all the same. */
   localPath?(entry: FileEntry): LocalFile | undefined;
   /** True where {@link ByteRange}s are cheap, so that a large file is fetched in parallel parts and resumed after a cut. */
   readonly ranges?: boolean | undefined;

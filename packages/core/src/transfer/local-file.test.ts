@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -183,6 +184,7 @@ function mountReflinks(at: string): string | undefined {
       continue;
     }
   }
+  rmSync(image, { force: true });
   return undefined;
 }
 
