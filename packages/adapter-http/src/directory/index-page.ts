@@ -157,7 +157,7 @@ function decodeSegment(segment: string): string {
 /** Date and size as nginx (`01-Feb-2025 10:20  123`), Apache (`2025-02-01 10:20  1.2K`) and lighttpd (`2025-Feb-01 10:20:30  1.2K`) have them. */
 function columns(text: string): Pick<IndexItem, "size" | "stamp" | "modified"> {
   const [, date, clock = "", size = ""] =
-    /^\s*(\d{4}-\d\d-\d\d|\d\d-[A-Z][a-z]{2}-\d{4}|\d{4}-[A-Z][a-z]{2}-\d\d)\s+(\d\d:\d\d)(?::\d\d)?\s+(-|[\d.]+\s?[kKMGTP]?B?)(?:\s|$)/.exec(
+    /^\s*(\d{4}-\d\d-\d\d|\d\d-[A-Z][a-z]{2}-\d{4}|\d{4}-[A-Z][a-z]{2}-\d\d)\s+(\d\d:\d\d)(?::\d\d)?\s+(-|[\d.]+(?:\s?[kKMGTP]i?B?)?)(?:\s|$)/.exec(
       text,
     ) ?? [];
   if (date === undefined || size === "-") return {};
