@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { type FileEntry, type Source, SourceError } from "@pannier/core";
 import type { HttpClient } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
+import { createDigestReader } from "./digest.ts";
 import { inspect, readPinned } from "./resource.ts";
 
 export interface FileSourceInit {
@@ -15,6 +16,10 @@ export interface FileSourceInit {
 
 export function fileSource({ client, url, name, checksum }: FileSourceInit): Source {
   let ranges = false;
+  const readByDigest = createDigestReader(
+    client,
+    async () => new SourceError("changed", "the file changed since it was listed"),
+  );
   return {
     probe: (signal, known) => probeUrl(client, url, signal, known),
 
@@ -58,6 +63,9 @@ export function fileSource({ client, url, name, checksum }: FileSourceInit): Sou
     },
 
     async read(entry, range, signal) {
+      if (entry.ref === undefined && entry.sha256 !== undefined) {
+        return readByDigest(entry, url, range, signal);
+      }
       const [algorithm = "", hex = ""] = entry.fingerprint.split(":", 2);
       const body = await readPinned(client, url, entry.ref, entry.size, range, signal);
       // The engine itself checks SHA-256; of a part, nothing can be checked.
@@ -72,7 +80,6 @@ export function fileSource({ client, url, name, checksum }: FileSourceInit): Sou
         ranges && (checksum === undefined || ("hex" in checksum && checksum.algorithm === "sha256"))
       );
     },
-    concurrency: undefined,
     close: () => client.close(),
   };
 }

@@ -89,7 +89,7 @@ export async function readPinned(
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {
-  if (range?.length === 0) return new Uint8Array(0);
+  if (isNothing(range, size)) return new Uint8Array(0);
   const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
   const headers = { ...stillThat(pin), ...(partial ? { range: rangeHeader(range) } : {}) };
   const response = await client.request(url, {
@@ -98,6 +98,13 @@ export async function readPinned(
     signal,
     expect: [200, 206, 412, 416],
   });
+  if (response.status === 416 && size === undefined) {
+    await response.discard();
+    // The end of a file whose size was not known.
+    if (totalSize(response.headers["content-range"]) === String(range?.offset)) {
+      return new Uint8Array(0);
+    }
+  }
   const reason = whyChanged(response, pin, size, partial ? range : undefined);
   if (reason !== undefined) {
     await response.discard();
@@ -105,6 +112,11 @@ export async function readPinned(
   }
   const length = Number(response.headers["content-length"] ?? Infinity);
   return length <= SMALL ? readBytes(response.body, SMALL) : response.body;
+}
+
+/** Whether a range is empty, or begins where the file ends. */
+export function isNothing(range: ByteRange | undefined, size: number | undefined): boolean {
+  return range !== undefined && (range.length === 0 || range.offset >= (size ?? Infinity));
 }
 
 /** Why an answer is not the version asked for; `undefined` if it is. */

@@ -52,11 +52,19 @@ export async function openSite(pages: Record<string, Page | Handler> = {}): Prom
   };
 }
 
+const digests = new WeakMap<Page, string>();
+
+function digestOf(page: Page): string {
+  const digest = digests.get(page) ?? createHash("md5").update(page.body).digest("hex");
+  digests.set(page, digest);
+  return digest;
+}
+
 function answer(page: Page, request: IncomingMessage, response: ServerResponse): void {
-  const body = Buffer.from(page.body);
+  const body = typeof page.body === "string" ? Buffer.from(page.body) : page.body;
   const { validator = "etag", modified = new Date("2025-02-03T04:05:06Z") } = page;
   const { headers } = request;
-  const digest = createHash("md5").update(body).digest("hex");
+  const digest = digestOf(page);
   const etag = validator === "weak" ? `W/"${digest}"` : `"${digest}"`;
   const dated = modified.toUTCString();
   if (validator === "etag" || validator === "weak") response.setHeader("ETag", etag);

@@ -109,6 +109,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
 
       for (;;) {
         const what = `${method} ${url.pathname}`;
+        request.signal?.throwIfAborted();
         const signed = { ...headers, ...(await signIn?.(url)) };
         options.onRequest?.(request.operation ?? method.toLowerCase());
         const response = await send(url, method, signed, body, what, request.signal);
@@ -159,7 +160,6 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     what: string,
     signal: AbortSignal | undefined,
   ): Promise<HttpResponse> {
-    signal?.throwIfAborted();
     const dispatcher = await dispatchers.for(url);
     const sent = dispatcher.request({
       origin: url.origin,

@@ -1,6 +1,6 @@
 /** A source that is one archive: downloaded, checked and unpacked as a whole before any of it is listed. */
 import { randomUUID } from "node:crypto";
-import { createReadStream, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdtemp, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -27,7 +27,7 @@ import { readZip } from "./zip.ts";
 const PREFIX = "unpacked-";
 /** Archives may grow by this much whatever their size: the factor is for larger ones. */
 const FREE_EXPANSION = 10 * 1024 * 1024;
-const SMALL = 64 * 1024;
+const PIECE = 256 * 1024;
 
 export interface ArchiveSourceInit {
   readonly client: HttpClient;
@@ -133,11 +133,13 @@ export function archiveSource(init: ArchiveSourceInit): Source {
   return {
     probe: (signal, known) => probeUrl(client, url, signal, known),
     async list(signal) {
+      signal.throwIfAborted();
       await again?.catch(() => {});
       const { folder, pin } = await load(signal);
       return { entries: entriesIn(folder), ordered: false, token: () => pin };
     },
     async read(entry, range, signal) {
+      signal.throwIfAborted();
       let place = placed(entry);
       if (place === undefined) {
         await unlessAborted(unpackAgain(entry), signal);
@@ -222,15 +224,35 @@ async function readLocal(
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {
-  const handle = await open(place);
   const start = range?.offset ?? 0;
   const length = Math.min(range?.length ?? Infinity, Math.max(0, (entry.size ?? 0) - start));
-  if (length > SMALL) {
-    return createReadStream("", { fd: handle, start, end: start + length - 1, signal });
+  return length <= PIECE
+    ? readPiece(place, start, length)
+    : pieces(place, start, start + length, signal);
+}
+
+/** Opens the file for each piece: a body that nobody reads to its end holds nothing. */
+async function* pieces(
+  place: string,
+  start: number,
+  end: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  for (let offset = start; offset < end; offset += PIECE) {
+    signal.throwIfAborted();
+    yield await readPiece(place, offset, Math.min(PIECE, end - offset));
   }
+}
+
+async function readPiece(place: string, offset: number, length: number): Promise<Uint8Array> {
+  const handle = await open(place).catch((error: unknown) => {
+    throw new SourceError("changed", "the unpacked file is gone", { cause: error });
+  });
   try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, start);
-    return buffer.subarray(0, bytesRead);
+    const buffer = Buffer.alloc(length);
+    const { bytesRead } = await handle.read(buffer, 0, length, offset);
+    if (bytesRead === length) return buffer;
+    throw new SourceError("changed", "the unpacked file is shorter than it was");
   } finally {
     await handle.close();
   }

@@ -9,9 +9,16 @@ import {
 } from "@pannier/core";
 import type { HttpClient, HttpResponse } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
-import { changedSince, pinOf, readPinned, resourceOf } from "../resource.ts";
+import { createDigestReader } from "../digest.ts";
+import { changedSince, inspect, type Pin, pinOf, readPinned, resourceOf } from "../resource.ts";
 import { MANIFEST_NAMES, readManifest } from "./manifest.ts";
 import { type IndexItem, readIndex } from "./index-page.ts";
+
+interface Listed {
+  /** Name and version of the manifest; `undefined` for index pages. */
+  readonly manifest: { readonly name: string; readonly pin: Pin | undefined } | undefined;
+  readonly ranges: boolean;
+}
 
 /** Index pages asked for at once, and files whose index tells nothing. */
 const REQUESTS_AT_ONCE = 8;
@@ -37,7 +44,7 @@ export function directorySource(init: DirectorySourceInit): Source {
     init.manifest === "auto" ? MANIFEST_NAMES : init.manifest === "none" ? [] : [init.manifest];
   const prefix = path.map((segment) => `${segment}/`).join("");
   /** What the last listing was made from. */
-  let listed: { readonly manifest: string | undefined; readonly ranges: boolean } | undefined;
+  let listed: Listed | undefined;
 
   const urlOf = (file: string) => {
     const found = new URL(url);
@@ -48,7 +55,7 @@ export function directorySource(init: DirectorySourceInit): Source {
   async function listByManifest(name: string, response: HttpResponse, signal: AbortSignal) {
     const expected = await resolveChecksum(init.checksum, urlOf(name), client, signal);
     const pin = pinOf(response);
-    listed = { manifest: name, ranges: resourceOf(response).ranges };
+    listed = { manifest: { name, pin }, ranges: resourceOf(response).ranges };
     return {
       entries: below(prefix, readManifest(name, verified(response.body, expected))),
       ordered: false,
@@ -56,8 +63,20 @@ export function directorySource(init: DirectorySourceInit): Source {
     } satisfies Listing;
   }
 
+  /** A file that is not what the manifest says: either the manifest is old by now, or the content is wrong. */
+  const readByDigest = createDigestReader(client, async (signal) => {
+    const { name, pin } = listed?.manifest ?? {};
+    const same =
+      pin !== undefined &&
+      (await inspect(client, urlOf(name as string), "read", signal, pin)) === undefined;
+    return same
+      ? new SourceError("invalid", "the file is not what the manifest says")
+      : new SourceError("changed", "the file is no longer what the manifest said");
+  });
+
   return {
     async probe(signal, known) {
+      signal.throwIfAborted();
       const name = names.find((each) => known?.startsWith(`${each} `)) ?? names[0];
       // With `auto` and nothing known yet there may be no manifest at all: the listing will tell.
       if (name === undefined || (known === undefined && init.manifest === "auto")) return undefined;
@@ -76,6 +95,7 @@ export function directorySource(init: DirectorySourceInit): Source {
     },
 
     async list(signal) {
+      signal.throwIfAborted();
       for (const name of names) {
         const response = await client.request(urlOf(name), {
           operation: "list",
@@ -96,7 +116,11 @@ export function directorySource(init: DirectorySourceInit): Source {
     },
 
     async read(entry, range, signal) {
-      return readPinned(client, urlOf(prefix + entry.path), entry.ref, entry.size, range, signal);
+      const file = urlOf(prefix + entry.path);
+      if (entry.ref !== undefined || entry.sha256 === undefined) {
+        return readPinned(client, file, entry.ref, entry.size, range, signal);
+      }
+      return readByDigest(entry, file, range, signal);
     },
 
     get ranges() {
