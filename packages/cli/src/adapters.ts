@@ -2,7 +2,13 @@
 import { createRequire } from "node:module";
 import { isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Adapter, resolveSource, type SourceSpec, UsageError } from "@pannier/core";
+import {
+  type Adapter,
+  type OptionSpecs,
+  resolveSource,
+  type SourceSpec,
+  UsageError,
+} from "@pannier/core";
 
 interface Registered {
   readonly name: string;
@@ -12,32 +18,31 @@ interface Registered {
   readonly load: () => Promise<Adapter>;
 }
 
-/** The adapter among the exports of one of our packages. */
-const pick =
-  (name: string) =>
-  (exports: Readonly<Record<string, unknown>>): Adapter =>
-    exports[name] as Adapter;
-
 const BUILT_IN: readonly Registered[] = [
   {
     name: "file",
     package: "@pannier/adapter-file",
     schemes: ["file"],
-    load: () => import("@pannier/adapter-file").then(pick("fileAdapter")),
+    load: async () => asAdapter((await import("@pannier/adapter-file")).fileAdapter),
   },
   {
     name: "git",
     package: "@pannier/adapter-git",
     schemes: ["git+https", "git+http", "git+ssh", "git+file", "https", "http"],
-    load: () => import("@pannier/adapter-git").then(pick("gitAdapter")),
+    load: async () => asAdapter((await import("@pannier/adapter-git")).gitAdapter),
   },
   {
     name: "http",
     package: "@pannier/adapter-http",
     schemes: ["https", "http"],
-    load: () => import("@pannier/adapter-http").then(pick("httpAdapter")),
+    load: async () => asAdapter((await import("@pannier/adapter-http")).httpAdapter),
   },
 ];
+
+/** One whose own types of options are known, as one of whatever options. */
+function asAdapter<Specs extends OptionSpecs>(adapter: Adapter<Specs>): Adapter {
+  return adapter as unknown as Adapter;
+}
 
 export interface ChooseOptions {
   /** `--adapter`: the name of a built-in one, or the package or path of another. */

@@ -56,8 +56,9 @@ export function formatBytes(bytes: number): string {
 
 const two = (number: number) => String(number).padStart(2, "0");
 
-/** `0.4s`, `12s`, `3m05s`, `2h10m`, `3d04h`. */
+/** `40ms`, `1.4s`, `12s`, `3m05s`, `2h10m`, `3d04h`. */
 export function formatDuration(milliseconds: number): string {
+  if (milliseconds < 1000) return `${Math.round(milliseconds)}ms`;
   if (milliseconds < 9950) return `${(milliseconds / 1000).toFixed(1)}s`;
   const seconds = Math.round(milliseconds / 1000);
   if (seconds < 60) return `${seconds}s`;

@@ -38,7 +38,7 @@ test("sync publishes, and says so in a line or an object", async () => {
   expect(stderr).toBe("");
   expect(code).toBe(0);
   expect(stdout).toMatch(
-    /^published \S+ at \S+\/out\/current: 2 added, 0 changed, 0 deleted; 2 files, 6 B; .* in \d+ requests?, [\d.]+s\n$/,
+    /^published \S+ at \S+\/out\/current: 2 added, 0 changed, 0 deleted; 2 files, 6 B; .* in \d+ requests?, [\d.]+m?s\n$/,
   );
   expect(await published("docs/a.txt")).toBe("a");
   expect((await run(["sync", "site", "out"])).stdout).toMatch(/^unchanged \S+: 2 files, 6 B; /);

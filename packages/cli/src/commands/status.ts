@@ -33,7 +33,9 @@ export async function run({
   await row("how", publish === "swap" ? `swap, at ${link}` : "mirror");
   await row("tree", path ?? "gone");
   await row("content", `${count(files, "file")}, ${formatBytes(bytes)}`);
-  for (const { url, into, revision: own } of sources)
-    await row("source", `${url}${into === "" ? "" : ` into ${into}`} (${own})`);
+  for (const { url, into, revision: own } of sources) {
+    const place = into === "" ? "" : ` into ${into}`;
+    await row("source", own === "" ? `${url}${place}` : `${url}${place}, at ${own}`);
+  }
   return 0;
 }
