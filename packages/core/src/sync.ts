@@ -125,6 +125,8 @@ export async function syncMount(
 interface Next {
   readonly published: Generation | undefined;
   readonly damage: Damage | undefined;
+  /** True when the sources are as they were when somebody rolled back. */
+  readonly held: boolean;
   readonly layers: readonly LayerRecord[];
   /** Of the tree's entries. */
   readonly digest: string;
@@ -156,15 +158,13 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const next = await makePlan(run, published, damage, probes, extras);
   const { totals } = next;
   mount.emit({ type: "planned", ...totals });
+  if (published !== undefined && damage === undefined) {
+    if (next.held) return run.unchanged(published, probes.immutable);
+    if (isQuiet(totals)) return settle(run, published, next, probes.immutable);
+  }
   guardDeletes(totals, published?.files ?? 0, settings.maxDelete);
   guardSize(totals, settings.limits);
-  const quiet =
-    published !== undefined &&
-    damage === undefined &&
-    (isQuiet(totals) || isHeldBack(state, { digest: next.digest }));
-  if (settings.dryRun)
-    return quiet ? run.unchanged(published, probes.immutable) : run.planned(next, probes.immutable);
-  if (quiet) return settle(run, published, next, probes.immutable);
+  if (settings.dryRun) return run.planned(next, probes.immutable);
   checkRoom(volume.layout.target, totals.fetchBytes, totals.fetchFiles);
 
   run.step("fetch");
@@ -173,7 +173,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   if (outcome === undefined) return settle(run, published as Generation, next, probes.immutable);
 
   run.step("collect");
-  hold(state, undefined);
+  if (!next.held) hold(state, undefined);
   noteOwnership(state, settings.tree);
   collect(volume, settings.keep);
   return run.published(outcome.generation, published, probes.immutable, outcome.foreign);
@@ -201,21 +201,27 @@ async function makePlan(
       state,
       mount.layers.map(({ identity }) => identity),
     );
-    const layers = await listLayers(run, published, probes);
+    let layers: readonly LayerRecord[] = await listLayers(run, published, probes);
     run.step("plan");
-    planDamage(state, damage);
-    planOwnership(state, settings.tree);
-    layOver(state, Math.max(mount.layers.length, published?.layers.length ?? 0));
-    checkTree(run, published);
+    let digest = completePlan(run, published, damage);
+    // After a rollback it is what was gone back to that is mended, not what was rolled back from.
+    const held = published !== undefined && isHeldBack(state, { digest });
+    if (held && damage !== undefined) {
+      clearPlan(state);
+      ({ layers } = published);
+      digest = completePlan(run, published, damage);
+    }
+    state.db.exec("DELETE FROM seen");
     if (extras.onChange !== undefined)
       for (const change of plannedChanges(state)) extras.onChange(change);
-    const digest = digestAfterPlan(state, published);
+    const revision = nameRevision(layers, digest);
     const next: Next = {
       published,
       damage,
+      held,
       layers,
       digest,
-      revision: nameRevision(layers, digest),
+      revision,
       totals: planTotals(state, published),
     };
     state.db.exec(settings.dryRun ? "ROLLBACK" : "COMMIT");
@@ -224,6 +230,20 @@ async function makePlan(
     state.db.exec("ROLLBACK");
     throw error;
   }
+}
+
+/** What is to be done beside what the sources changed; then the checks. Returns the digest of the tree to come. */
+function completePlan(
+  run: Run,
+  published: Generation | undefined,
+  damage: Damage | undefined,
+): string {
+  const { settings, volume, layers } = run.mount;
+  planDamage(volume.state, damage);
+  planOwnership(volume.state, settings.tree);
+  layOver(volume.state, Math.max(layers.length, published?.layers.length ?? 0));
+  checkTree(run, published);
+  return digestAfterPlan(volume.state, published);
 }
 
 /** A complete tree beside the published one, then one rename. `undefined`: there was nothing new after all. */
@@ -283,6 +303,6 @@ async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
 
 /** Nothing visible changed: what was learnt is kept, so that it need not be asked again. */
 function settle(run: Run, published: Generation, next: Next, immutable: boolean): SyncResult {
-  refreshEntries(run.mount.volume.state, published, next);
+  if (!run.mount.settings.dryRun) refreshEntries(run.mount.volume.state, published, next);
   return run.unchanged(published, immutable);
 }

@@ -573,6 +573,26 @@ describe("rollback", () => {
   });
 });
 
+describe("rollback of a source that cannot be probed", () => {
+  it("is held, and mended as it is", async () => {
+    const source = memorySource({ a: "1", b: "1" });
+    await run(source);
+    source.content = { a: "2", b: "1" };
+    await run(source);
+    await rollback(target);
+    expect(await run(source)).toMatchObject({ result: "unchanged" });
+    expect(current()).toEqual({ a: "1", b: "1" });
+    expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
+    unlinkSync(join(target, "current/b"));
+    await repair({ sources: [source], target });
+    expect(current()).toEqual({ a: "1", b: "1" });
+    expect(await run(source)).toMatchObject({ result: "unchanged" });
+    source.content = { a: "3", b: "1" };
+    await run(source);
+    expect(current()).toEqual({ a: "3", b: "1" });
+  });
+});
+
 describe("plan", () => {
   it("tells what would change and leaves the target alone", async () => {
     const source = memorySource({ a: "1", b: "1" });

@@ -8,7 +8,6 @@ import { type OptionSpecs, type OptionValues, parseOptions } from "./options.ts"
 /** Adapters of ours that may be missing from a build, by scheme, for a message that says what to install. */
 const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
   file: "@pannier/adapter-file",
-  git: "@pannier/adapter-git",
   "git+https": "@pannier/adapter-git",
   "git+http": "@pannier/adapter-git",
   "git+ssh": "@pannier/adapter-git",

@@ -68,7 +68,6 @@ export function planDamage(state: State, damage: Damage | undefined): void {
     `INSERT OR IGNORE INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
      SELECT path, layer, 1, 1, 'M', ${FETCH_ANEW}, kind, size, mode, mtime, fingerprint, ref, sha256 FROM entries
      WHERE until IS NULL AND kind < 2 AND path IN (SELECT path FROM seen);
-     UPDATE plan SET same = ${FETCH_ANEW} WHERE same = 1 AND path IN (SELECT path FROM seen);
-     DELETE FROM seen`,
+     UPDATE plan SET same = ${FETCH_ANEW} WHERE same = 1 AND path IN (SELECT path FROM seen)`,
   );
 }
