@@ -1,25 +1,28 @@
 /** Looking at a target, and going back: what is published, what is kept, whether it is intact. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { RefusedError } from "./errors.ts";
+import { RefusedError, TargetError } from "./errors.ts";
 import type { SyncEvent, SyncResult } from "./events.ts";
 import { openMount } from "./mount.ts";
 import type { SyncOptions } from "./settings.ts";
-import { ALL_COLUMNS, type PublishedRow, SKIPPED } from "./snapshot/row.ts";
+import { ALL_COLUMNS, type PublishedRow } from "./snapshot/row.ts";
 import { UsageError } from "./source/errors.ts";
 import { syncMount } from "./sync.ts";
-import { hold } from "./volume/hold.ts";
-import { HOME, layoutOf } from "./volume/layout.ts";
+import { heldBack, hold } from "./volume/hold.ts";
+import { shown } from "./volume/entries.ts";
+import { HOME, type Layout, layoutOf } from "./volume/layout.ts";
 import { openVolume, type Volume } from "./volume/open.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "./volume/publish.ts";
 import {
   type Generation,
   generations,
   getMeta,
+  isBroken,
   openState,
   type State,
   transaction,
 } from "./volume/state.ts";
+import { isDirectory } from "./volume/remove.ts";
 import { openTree } from "./volume/tree.ts";
 import { type Fault, type TreeReport, verifyTree } from "./volume/verify.ts";
 
@@ -86,12 +89,30 @@ function readTarget<Result>(
 ): Result | undefined {
   const layout = layoutOf(resolve(target));
   if (!existsSync(layout.state)) return undefined;
-  const state = openState(layout.state, true);
+  const state = openForReading(layout);
   try {
-    return read(state, layout.target);
+    return hasTables(state) ? read(state, layout.target) : undefined;
   } finally {
     state.close();
   }
+}
+
+/** @throws TargetError when it is no state */
+function openForReading(layout: Layout): State {
+  try {
+    return openState(layout.state, true);
+  } catch (error) {
+    if (!isBroken(error)) throw error;
+    throw new TargetError(`the state ${layout.state} cannot be read`, {
+      cause: error,
+      hint: "sync again, which builds it anew",
+    });
+  }
+}
+
+/** False where a process was killed before it had made them. */
+function hasTables(state: State): boolean {
+  return state.sql("SELECT 1 FROM sqlite_schema WHERE name = 'generations'").get() !== undefined;
 }
 
 function publishMode(state: State): "swap" | "mirror" {
@@ -144,13 +165,13 @@ export async function verify(
 ): Promise<TreeReport> {
   const layout = layoutOf(resolve(target));
   if (!existsSync(layout.state)) throw nothingPublished(target);
-  const state = openState(layout.state, true);
+  const state = openForReading(layout);
   try {
-    const [latest] = generations(state);
+    const [latest] = hasTables(state) ? generations(state) : [];
     if (latest === undefined) throw nothingPublished(target);
     const root =
       publishMode(state) === "mirror" ? layout.target : join(layout.generations, latest.tree ?? "");
-    if (!existsSync(root))
+    if (!isDirectory(root))
       throw new RefusedError(`the published tree ${root} is gone`, {
         hint: "sync again, which makes it anew",
       });
@@ -223,14 +244,13 @@ export async function rollback(
     const tree = openPublishedTree(volume, wanted, READING);
     if (tree === undefined || latest === undefined)
       throw new UsageError(`the tree of revision ${wanted.revision} is gone`);
-    const report = await verifyTree(
-      state,
-      tree,
-      wanted.id,
-      init.signal ?? new AbortController().signal,
-      () => {},
-    );
-    tree.close();
+    let report: TreeReport;
+    try {
+      const signal = init.signal ?? new AbortController().signal;
+      report = await verifyTree(state, tree, wanted.id, signal, () => {});
+    } finally {
+      tree.close();
+    }
     if (report.changed + report.missing + report.extra > 0) {
       throw new RefusedError(
         `the tree of revision ${wanted.revision} is not as it was published: ${report.changed} files changed, ${report.missing} missing, ${report.extra} added`,
@@ -254,12 +274,13 @@ export async function rollback(
 
 function chooseKept(older: readonly Generation[], revision: string | undefined): Generation {
   const kept = older.filter(({ tree }) => tree !== null);
+  const named = kept.filter(({ tree }) => tree === revision);
   const matching =
-    revision === undefined
-      ? kept.slice(0, 1)
-      : kept.filter(
-          (generation) => generation.tree === revision || generation.revision.startsWith(revision),
-        );
+    named.length > 0
+      ? named
+      : revision === undefined
+        ? kept.slice(0, 1)
+        : kept.filter((generation) => generation.revision.startsWith(revision));
   const [wanted] = matching;
   const names = kept.map(({ tree }) => tree).join(", ") || "none";
   if (wanted === undefined)
@@ -288,13 +309,15 @@ function goBack(volume: Volume, latest: Generation, wanted: Generation): void {
     );
     const numbers = { A: 0, M: 0, D: 0 };
     for (const { path } of state
-      .sql("SELECT DISTINCT path FROM deltas WHERE generation > ?")
-      .all(wanted.id) as unknown as { path: string }[]) {
+      .sql(
+        "SELECT path FROM entries WHERE since > ? UNION SELECT path FROM entries WHERE until > ?",
+      )
+      .all(wanted.id, wanted.id) as unknown as { path: string }[]) {
       const then = rowsAt.all(path, wanted.id, wanted.id) as unknown as PublishedRow[];
       const now = rowsNow.all(path) as unknown as PublishedRow[];
-      const shownThen = then[0] !== undefined && then[0].kind !== SKIPPED;
-      const shownNow = now[0] !== undefined && now[0].kind !== SKIPPED;
-      const change = shownThen ? (shownNow ? "M" : "A") : shownNow ? "D" : null;
+      const [shownThen, shownNow] = [shown(then[0]), shown(now[0])];
+      const isSame = shownThen?.layer === shownNow?.layer && shownThen?.since === shownNow?.since;
+      const change = isSame ? null : shownThen ? (shownNow ? "M" : "A") : "D";
       if (change !== null) numbers[change]++;
       const gone = now.filter((row) => !then.some(({ layer }) => layer === row.layer));
       const winner = (then[0] ?? gone[0])?.layer;
@@ -339,7 +362,12 @@ function goBack(volume: Volume, latest: Generation, wanted: Generation): void {
       },
       { tree: wanted.tree, slot: wanted.slot },
     );
-    hold(state, { tokens: latest.layers.map(({ token }) => token), digest: latest.digest });
+    // A second step back still holds back what the first one did: no source has been looked at since.
+    const back = heldBack(state) ?? {
+      tokens: latest.layers.map(({ token }) => token),
+      digest: latest.digest,
+    };
+    hold(state, back.digest === wanted.digest ? undefined : back);
   });
   finishPublish(volume);
 }

@@ -1,5 +1,5 @@
 /** Asking a pre-publish hook. */
-import { rmSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HookError } from "./errors.ts";
 import type { Run } from "./run.ts";
@@ -18,10 +18,24 @@ export async function askHook(
   const { state, layout } = run.mount.volume;
   const changes = join(layout.home, randomName("changes"));
   const letters = { added: "A", changed: "M", deleted: "D" };
-  const lines = [...plannedChanges(state)].map(
-    (change) => `${letters[change.change]}\t${plainOrQuoted(change.path)}\n`,
-  );
-  writeFileSync(changes, lines.join(""), { flag: "wx" });
+  try {
+    const file = openSync(changes, "wx");
+    try {
+      let lines = "";
+      for (const change of plannedChanges(state)) {
+        lines += `${letters[change.change]}\t${plainOrQuoted(change.path)}\n`;
+        if (lines.length < 1 << 16) continue;
+        writeFileSync(file, lines);
+        lines = "";
+      }
+      writeFileSync(file, lines);
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    rmSync(changes, { force: true });
+    throw error;
+  }
   try {
     await hook(
       { path, revision: next.revision, previousRevision: next.published?.revision, changes },

@@ -17,6 +17,7 @@ import { decodedPath } from "./source/location.ts";
 import { describeSource } from "./source/registry.ts";
 import { HOME } from "./volume/layout.ts";
 import { openVolume, type Volume } from "./volume/open.ts";
+import { removeTree } from "./volume/remove.ts";
 import type { TreeSettings } from "./volume/tree.ts";
 
 /** {@link SyncOptions} with defaults filled in. */
@@ -83,8 +84,14 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
   const counters = { requests: 0, received: 0 };
   const layers: Layer[] = [];
   const close = async () => {
-    await Promise.all(layers.map(({ source }) => source.close()));
+    const closed = await Promise.allSettled(layers.map(({ source }) => source.close()));
     volume.close();
+    for (const [source, outcome] of closed.entries()) {
+      if (outcome.status === "fulfilled") continue;
+      // What was synced is synced, and what failed before must not be hidden by this.
+      const message = `cannot be closed: ${(outcome.reason as Error).message}`;
+      emit({ type: "warning", source, message });
+    }
   };
   try {
     for (const [position, spec] of specs.entries()) {
@@ -304,9 +311,7 @@ function sweepScratch(volume: Volume, specs: readonly LayerSpec[]): void {
   } catch {
     return;
   }
-  for (const name of names)
-    if (!used.has(name))
-      rmSync(join(volume.layout.scratch, name), { recursive: true, force: true });
+  for (const name of names) if (!used.has(name)) removeTree(join(volume.layout.scratch, name));
 }
 
 function scratchName(spec: SourceSpec): string {

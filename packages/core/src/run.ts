@@ -54,7 +54,7 @@ export function startRun(mount: Mount, signal: AbortSignal | undefined): Run {
     step: (step) => mount.emit({ type: "step", step }),
     async ask(layer, what, work) {
       try {
-        return await retry(work, {
+        return await retry(() => untilAborted(work(), run.signal), {
           attempts: settings.attempts,
           signal: run.signal,
           onRetry: (error, attempt, delay) =>
@@ -109,6 +109,18 @@ export function startRun(mount: Mount, signal: AbortSignal | undefined): Run {
     },
   };
   return run;
+}
+
+/** A source that does not heed the signal must not hold up the sync. What it still does then is of no interest. */
+async function untilAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476). */

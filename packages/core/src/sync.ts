@@ -23,17 +23,25 @@ import {
   settleCandidate,
 } from "./volume/candidate.ts";
 import { collect } from "./volume/collect.ts";
-import { type Damage, findDamage, planDamage } from "./volume/damage.ts";
+import {
+  type Damage,
+  distrustDamaged,
+  findDamage,
+  planDamage,
+  trustPublished,
+} from "./volume/damage.ts";
 import { hold, isHeldBack } from "./volume/hold.ts";
 import { clearPlan } from "./volume/entries.ts";
 import { layoutOf } from "./volume/layout.ts";
-import { publishMirror, stageMirror } from "./volume/mirror.ts";
+import { finishMirror, publishMirror, stageMirror } from "./volume/mirror.ts";
 import { noteOwnership, ownershipChanged, planOwnership } from "./volume/ownership.ts";
+import type { Volume } from "./volume/open.ts";
 import { openPublishedTree, publishCandidate } from "./volume/publish.ts";
+import { removeTree } from "./volume/remove.ts";
 import { refreshEntries } from "./volume/refresh.ts";
 import { asNoRoom, checkRoom } from "./volume/room.ts";
 import { stage } from "./volume/stage.ts";
-import { type Generation, type LayerRecord, latestGeneration } from "./volume/state.ts";
+import { type Generation, type LayerRecord, latestGeneration, rollBack } from "./volume/state.ts";
 import { openTree } from "./volume/tree.ts";
 
 /**
@@ -83,13 +91,6 @@ interface SyncExtras {
   readonly verify?: boolean;
 }
 
-/** What a caller inside the package may ask beside the settings. */
-interface SyncExtras {
-  readonly onChange?: (change: Change) => void;
-  /** Compare the published tree byte by byte first, and put right what is wrong. */
-  readonly verify?: boolean;
-}
-
 /** How often a source that changes under our hands is listed anew before that counts as a failure. */
 const CHANGED_LIMIT = 4;
 
@@ -113,11 +114,20 @@ export async function syncMount(
     }
   } catch (error) {
     const noRoom = asNoRoom(error);
-    if (noRoom !== undefined) discardCandidate(mount.volume);
+    if (noRoom !== undefined) giveBackRoom(mount.volume);
     // An aborted step fails in its own words; what counts is why it was aborted.
     throw run.signal.aborted ? run.signal.reason : (noRoom ?? error);
   } finally {
     run.end();
+  }
+}
+
+/** The fetched half of a tree that does not fit is in the way of everybody else. */
+function giveBackRoom(volume: Volume): void {
+  try {
+    discardCandidate(volume);
+  } catch {
+    // Then it is done when the target is opened next; what failed first is what counts.
   }
 }
 
@@ -143,6 +153,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const { mount } = run;
   const { settings, volume } = mount;
   const { state } = volume;
+  if (settings.publish === "mirror") finishMirror(volume);
   const published = latestGeneration(state);
   const damage = await findDamage(run, published, extras.verify === true);
 
@@ -159,7 +170,11 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const { totals } = next;
   mount.emit({ type: "planned", ...totals });
   if (published !== undefined && damage === undefined) {
-    if (next.held) return run.unchanged(published, probes.immutable);
+    if (next.held) {
+      // What the sources now tell of themselves saves the next listing.
+      if (!settings.dryRun) hold(state, { tokens: probes.tokens, digest: next.digest });
+      return run.unchanged(published, probes.immutable);
+    }
     if (isQuiet(totals)) return settle(run, published, next, probes.immutable);
   }
   guardDeletes(totals, published?.files ?? 0, settings.maxDelete);
@@ -174,6 +189,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
 
   run.step("collect");
   if (!next.held) hold(state, undefined);
+  trustPublished(state);
   noteOwnership(state, settings.tree);
   collect(volume, settings.keep);
   return run.published(outcome.generation, published, probes.immutable, outcome.foreign);
@@ -227,7 +243,7 @@ async function makePlan(
     state.db.exec(settings.dryRun ? "ROLLBACK" : "COMMIT");
     return next;
   } catch (error) {
-    state.db.exec("ROLLBACK");
+    rollBack(state);
     throw error;
   }
 }
@@ -242,6 +258,7 @@ function completePlan(
   planDamage(volume.state, damage);
   planOwnership(volume.state, settings.tree);
   layOver(volume.state, Math.max(layers.length, published?.layers.length ?? 0));
+  distrustDamaged(volume.state, damage);
   checkTree(run, published);
   return digestAfterPlan(volume.state, published);
 }
@@ -293,11 +310,12 @@ async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
     if (next.published !== undefined && isQuiet(totals)) return undefined;
     run.signal.throwIfAborted();
     run.step("publish");
-    return publishMirror(volume, staging, { ...next, ...totals }, settings.tree);
+    const decided = staging;
+    staging = undefined;
+    return publishMirror(volume, decided, { ...next, ...totals }, settings.tree);
   } finally {
     tree.close();
-    if (staging !== undefined)
-      rmSync(join(volume.layout.home, staging), { recursive: true, force: true });
+    if (staging !== undefined) removeTree(join(volume.layout.home, staging));
   }
 }
 

@@ -14,6 +14,7 @@ interface TextFile {
   readonly text: string;
   readonly mode?: number;
   readonly fingerprint?: string;
+  readonly mtime?: number;
 }
 
 export type Content = Record<string, string | { readonly link: string } | TextFile>;
@@ -111,6 +112,7 @@ function toEntry(path: string, value: Content[string]): Entry {
     path,
     size: Buffer.byteLength(text),
     mode: own.mode,
+    mtime: own.mtime,
     fingerprint: own.fingerprint ?? createHash("sha1").update(text).digest("hex"),
   };
 }

@@ -1,12 +1,12 @@
 /** What a tree may look like: judged on the plan, before anything is fetched or written. */
 import { RefusedError } from "../errors.ts";
 import type { SyncOptions } from "../settings.ts";
-import { futureEntry, type PlannedRow, plannedEntry, publishedEntry } from "../volume/entries.ts";
+import { futureEntry, plannedEntry } from "../volume/entries.ts";
 import type { Run } from "../run.ts";
 import { foldsNames } from "../volume/folding.ts";
 import type { Generation, State } from "../volume/state.ts";
 import { foldPath, parentOf, quotePath } from "./path.ts";
-import { ALL_COLUMNS, SKIPPED, SYMLINK } from "./row.ts";
+import { type PublishedRow, SKIPPED, SYMLINK } from "./row.ts";
 
 /** @throws RefusedError when the tree that the plan makes must not be */
 export function checkTree({ mount }: Run, published: Generation | undefined): void {
@@ -53,7 +53,6 @@ function checkPathConflicts(state: State): void {
     for (const other of below.iterate(`${path}/`, `${path}0`)) {
       const stays = planned(other["path"] as string);
       if (stays === undefined || stays.put === 1) throw conflict(path, other["path"] as string, 0);
-      break;
     }
   }
 }
@@ -100,7 +99,6 @@ function checkSymlinks(
   policy: NonNullable<SyncOptions["symlinks"]>,
   policyChanged: boolean,
 ): void {
-  if (policy === "all") return;
   const planned = state.sql("SELECT path FROM plan WHERE kind > 0 LIMIT 1").get() !== undefined;
   const replaced =
     planned ||
@@ -110,64 +108,74 @@ function checkSymlinks(
       )
       .get() !== undefined;
   if (!replaced && !policyChanged) return;
-  const future = futureEntry(state);
+  const linkAt = futureLink(state);
   const leaveOut: string[] = [];
-  for (const { path, kind, target } of futureSymlinks(state)) {
+  const bringBack: string[] = [];
+  for (const path of linkPaths(state)) {
+    const link = linkAt(path);
+    if (link === undefined) continue;
     if (policy === "reject")
       throw new RefusedError(`${quotePath(path)} is a symlink, and symlinks are rejected`, {
         hint: "exclude it, or choose another --symlinks policy",
       });
-    if (staysInside(path, target, (at) => linkTarget(future(at)))) continue;
-    if (policy === "inside") {
+    const stays =
+      policy === "all" || staysInside(path, link.fingerprint, (at) => linkAt(at)?.fingerprint);
+    if (!stays && policy === "inside") {
       throw new RefusedError(
-        `the symlink ${quotePath(path)} points to ${quotePath(target)}, outside the tree`,
+        `the symlink ${quotePath(path)} points to ${quotePath(link.fingerprint)}, outside the tree`,
         { hint: "exclude it, or leave such links out with --symlinks skip" },
       );
     }
-    if (kind === SYMLINK) leaveOut.push(path);
+    if (stays && link.kind === SKIPPED) bringBack.push(path);
+    else if (!stays && link.kind === SYMLINK) leaveOut.push(path);
   }
   // Known, but not in the tree: what was there before goes.
   const skip = state.sql(
     `UPDATE plan SET kind = ${SKIPPED}, change = CASE change WHEN 'M' THEN 'D' WHEN 'A' THEN NULL ELSE change END WHERE path = ? AND wins = 1`,
   );
-  const skipPublished = state.sql(
-    `INSERT OR IGNORE INTO plan (path, layer, put, change, kind, mtime, fingerprint) SELECT path, layer, 1, 'D', ${SKIPPED}, mtime, fingerprint FROM entries
-     WHERE path = ? AND until IS NULL AND kind = 1 ORDER BY layer DESC LIMIT 1`,
+  const show = state.sql(
+    `UPDATE plan SET kind = ${SYMLINK}, change = CASE change WHEN 'D' THEN 'M' ELSE 'A' END WHERE path = ? AND wins = 1`,
   );
+  const planPublished = (kind: number, change: string) =>
+    state.sql(
+      `INSERT OR IGNORE INTO plan (path, layer, put, change, kind, mtime, fingerprint) SELECT path, layer, 1, '${change}', ${kind}, mtime, fingerprint FROM entries
+       WHERE path = ? AND until IS NULL AND kind > 0 ORDER BY layer DESC LIMIT 1`,
+    );
+  const skipPublished = planPublished(SKIPPED, "D");
+  const showPublished = planPublished(SYMLINK, "A");
   for (const path of leaveOut) if (skip.run(path).changes === 0) skipPublished.run(path);
+  for (const path of bringBack) if (show.run(path).changes === 0) showPublished.run(path);
 }
 
-function linkTarget(
-  row: { readonly kind: number; readonly fingerprint: string } | undefined,
-): string | undefined {
-  return row?.kind === SYMLINK ? row.fingerprint : undefined;
+type Link = Pick<PublishedRow, "kind" | "fingerprint">;
+
+/** The symlink that decides about a path once the plan is carried out, be it in the tree or left out. */
+function futureLink(state: State): (path: string) => Link | undefined {
+  const planned = plannedEntry(state);
+  const published = state.sql(
+    "SELECT kind, fingerprint FROM entries WHERE path = ? AND until IS NULL ORDER BY layer DESC LIMIT 1",
+  );
+  return (path) => {
+    const inPlan = planned(path);
+    const row =
+      inPlan === undefined
+        ? (published.get(path) as unknown as Link | undefined)
+        : inPlan.put === 1
+          ? inPlan
+          : undefined;
+    return row !== undefined && row.kind >= SYMLINK ? row : undefined;
+  };
 }
 
-/** The links that the tree will have, by path; those that are few enough to be held are the links, not the entries. */
-function futureSymlinks(
-  state: State,
-): { readonly path: string; readonly kind: number; readonly target: string }[] {
-  const planned = state
+/** Paths at which there may be a symlink; they are few enough to be held. */
+function linkPaths(state: State): string[] {
+  const rows = state
     .sql(
-      `SELECT ${ALL_COLUMNS}, put, change, same, staged FROM plan WHERE wins = 1 AND put = 1 AND kind > 0`,
+      `SELECT path FROM plan WHERE wins = 1 AND put = 1 AND kind > 0
+       UNION SELECT path FROM entries WHERE kind > 0 AND until IS NULL ORDER BY path`,
     )
-    .all() as unknown as PlannedRow[];
-  const published = publishedEntry(state);
-  const inPlan = plannedEntry(state);
-  const stay = (
-    state
-      .sql("SELECT DISTINCT path FROM entries WHERE kind > 0 AND until IS NULL")
-      .all() as unknown as { path: string }[]
-  ).flatMap(({ path }) => {
-    if (inPlan(path) !== undefined) return [];
-    const row = published(path);
-    return row?.kind === SYMLINK ? [row] : [];
-  });
-  return [...planned, ...stay].map((row) => ({
-    path: row.path,
-    kind: row.kind,
-    target: row.fingerprint,
-  }));
+    .all();
+  return rows.map((row) => row["path"] as string);
 }
 
 /** Linux follows at most 40 links in one resolution (path_resolution(7)); what needs more resolves nowhere and so leads nowhere. */

@@ -25,8 +25,8 @@ export function planTotals(
       `SELECT
         count(*) FILTER (WHERE change = 'A') AS added, count(*) FILTER (WHERE change = 'M') AS changed, count(*) FILTER (WHERE change = 'D') AS deleted,
         coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0), 0) AS put,
-        count(*) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same = 0) AS fetchFiles,
-        coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same = 0), 0) AS fetchBytes
+        count(*) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same <> 1) AS fetchFiles,
+        coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same <> 1), 0) AS fetchBytes
       FROM plan WHERE wins = 1`,
     )
     .get() as unknown as {

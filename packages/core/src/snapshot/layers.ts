@@ -34,10 +34,11 @@ export function layOver(state: State, layers: number): void {
     } else if (kept === undefined) {
       decide.run(wasShown ? "D" : null, 0, path, (rows[0] as { layer: number }).layer);
     } else if (kept !== before) {
+      const willShow = kept.kind !== SKIPPED;
       uncover.run(
         path,
         kept.layer,
-        wasShown ? "M" : "A",
+        willShow ? (wasShown ? "M" : "A") : wasShown ? "D" : null,
         kept.kind,
         kept.size,
         kept.mode,

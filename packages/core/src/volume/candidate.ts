@@ -2,13 +2,14 @@
  * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
  * costs what changed; without one it is built anew, with hardlinks to the published tree.
  */
-import { mkdirSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { FILE, type PublishedRow } from "../snapshot/row.ts";
 import type { Volume } from "./open.ts";
 import { randomName } from "./layout.ts";
 import { entryAt, type EntryView } from "./entries.ts";
-import { getMeta, type State, setMeta, transaction } from "./state.ts";
+import { isDirectory, removeTree } from "./remove.ts";
+import { getMeta, latestGeneration, type State, setMeta, transaction } from "./state.ts";
 import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
 
 /** What the state remembers of the candidate. */
@@ -48,12 +49,7 @@ const SAMPLE = 2000;
  */
 export function prepareCandidate(volume: Volume, settings: TreeSettings): Candidate {
   const { state } = volume;
-  let record = readCandidate(state);
-  if (record === undefined) {
-    record = { name: randomName("candidate"), slot: newSlot(state), base: null, clean: true };
-    writeCandidate(state, record);
-    mkdirSync(join(volume.layout.home, record.name), { mode: 0o755 });
-  }
+  const record = findCandidate(volume) ?? makeCandidate(volume, settings);
   const path = join(volume.layout.home, record.name);
   const tree = openTree(path, settings);
   try {
@@ -74,12 +70,42 @@ export function prepareCandidate(volume: Volume, settings: TreeSettings): Candid
   }
 }
 
-/** Gives up a candidate that cannot be used. */
+/** The candidate, if there is one and its tree is in place; a retirement that was cut short is finished. */
+export function findCandidate(volume: Volume): CandidateRecord | undefined {
+  const { state, layout } = volume;
+  const record = readCandidate(state);
+  if (record === undefined) return undefined;
+  const { from, ...settled } = record;
+  const path = join(layout.home, record.name);
+  if (from !== undefined) {
+    const old = join(layout.generations, from);
+    if (!isDirectory(path) && isDirectory(old)) renameSync(old, path);
+    writeCandidate(state, settled);
+  }
+  if (isDirectory(path)) return settled;
+  discardCandidate(volume);
+  return undefined;
+}
+
+function makeCandidate(volume: Volume, settings: TreeSettings): CandidateRecord {
+  const { state, layout } = volume;
+  const name = randomName("candidate");
+  const record = { name, slot: newSlot(state), base: null, clean: true };
+  writeCandidate(state, record);
+  const path = join(layout.home, name);
+  mkdirSync(path);
+  // Whatever the umask: it is to be read by others.
+  chmodSync(path, settings.dirMode);
+  if (settings.owner !== undefined) chownSync(path, settings.owner.uid, settings.owner.gid);
+  return record;
+}
+
+/** Gives up a candidate that cannot be used, unless it is about to be the published tree. */
 export function discardCandidate(volume: Volume): void {
   const record = readCandidate(volume.state);
-  if (record === undefined) return;
+  if (record === undefined || record.slot === latestGeneration(volume.state)?.slot) return;
   // The files first: on a full volume that is what makes the state writable again.
-  rmSync(join(volume.layout.home, record.name), { recursive: true, force: true });
+  removeTree(join(volume.layout.home, record.name));
   transaction(volume.state, () => {
     volume.state.db.exec("DELETE FROM overlay");
     volume.state.sql("DELETE FROM directories WHERE slot = ?").run(record.slot);
@@ -157,8 +183,8 @@ function entryRange(
 ): PublishedRow[] {
   return state
     .sql(
-      `SELECT since, path, layer, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM entries
-       WHERE path > ? AND since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL ORDER BY path LIMIT ?`,
+      `SELECT since, path, max(layer) AS layer, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM entries
+       WHERE path > ? AND since <= ? AND (until IS NULL OR until > ?) GROUP BY path HAVING ino IS NOT NULL ORDER BY path LIMIT ?`,
     )
     .all(after, generation, generation, count) as unknown as PublishedRow[];
 }
@@ -193,7 +219,11 @@ function reconcile(state: State, tree: Tree, slot: number, base: number | null):
       "UPDATE overlay SET present = 1 WHERE path = ? AND present = 2 AND ino = ? AND (kind = 1 OR (size = ? AND disk_mtime = ?))",
     );
     const seen = state.sql("INSERT INTO seen (path) VALUES (?)");
-    for (const { path, stats } of tree.walk()) {
+    for (const { path, stats, stranger } of tree.walk()) {
+      if (stranger !== undefined) {
+        stranger.remove();
+        continue;
+      }
       if (stats.isDirectory()) {
         if (!tree.removeIfEmpty(path)) tree.touch(path);
         continue;

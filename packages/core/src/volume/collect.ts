@@ -1,9 +1,10 @@
 /** After a publish: the trees that are kept no longer, and the rows that only they needed. */
-import { existsSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { lstatSync, readdirSync, readlinkSync, renameSync } from "node:fs";
+import { basename, join } from "node:path";
 import { readCandidate, writeCandidate } from "./candidate.ts";
 import { randomName } from "./layout.ts";
 import type { Volume } from "./open.ts";
+import { isDirectory, removeTree } from "./remove.ts";
 import { generations, transaction } from "./state.ts";
 
 /** Generations whose numbers stay in the history after their trees are gone. */
@@ -20,7 +21,7 @@ export function collect(volume: Volume, keep: number): void {
     const recyclable =
       readCandidate(state) === undefined &&
       old.slot !== null &&
-      existsSync(join(layout.generations, from));
+      isDirectory(join(layout.generations, from));
     const name = randomName(recyclable ? "candidate" : "trash");
     transaction(state, () => {
       state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(old.id);
@@ -29,13 +30,29 @@ export function collect(volume: Volume, keep: number): void {
       else if (old.slot !== null) state.sql("DELETE FROM directories WHERE slot = ?").run(old.slot);
     });
     // A rename first: a reader in the old tree finds it gone, never half gone.
-    if (existsSync(join(layout.generations, from)))
+    if (lstatSync(join(layout.generations, from), { throwIfNoEntry: false }) !== undefined)
       renameSync(join(layout.generations, from), join(layout.home, name));
     if (recyclable)
       writeCandidate(state, { name, slot: old.slot as number, base: old.id, clean: true });
-    else rmSync(join(layout.home, name), { recursive: true, force: true });
+    else removeTree(join(layout.home, name));
   }
+  sweepTrees(volume);
   forget(volume);
+}
+
+/** Removes the trees that the state does not know, but never the visible one: it outlives a lost state. */
+export function sweepTrees({ state, layout, link }: Volume): void {
+  const known = new Set(generations(state).flatMap(({ tree }) => tree ?? []));
+  const visible = join(layout.target, link);
+  if (lstatSync(visible, { throwIfNoEntry: false })?.isSymbolicLink() === true)
+    known.add(basename(readlinkSync(visible)));
+  sweep(layout.generations, known);
+}
+
+export function sweep(directory: string, known: ReadonlySet<string>): void {
+  for (const name of readdirSync(directory, { encoding: "buffer" }))
+    if (!known.has(name.toString()))
+      removeTree(Buffer.concat([Buffer.from(`${directory}/`), name]));
 }
 
 /** Deletes rows that no kept tree, and not the candidate, refers to. */

@@ -1,8 +1,8 @@
 /** What is wrong with the published tree, and planning to put it right. */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Run } from "../run.ts";
 import { finishPublish, openPublishedTree } from "./publish.ts";
+import { isDirectory } from "./remove.ts";
 import { type Generation, getMeta, setMeta, type State } from "./state.ts";
 import { verifyTree } from "./verify.ts";
 
@@ -24,7 +24,7 @@ export async function findDamage(
   if (published === undefined) return undefined;
   state.db.exec("DELETE FROM seen");
   if (volume.publish === "swap") {
-    if (published.tree === null || !existsSync(join(layout.generations, published.tree)))
+    if (published.tree === null || !isDirectory(join(layout.generations, published.tree)))
       return healed(run, "the published tree was gone");
     if (finishPublish(volume))
       run.mount.emit({ type: "healed", message: `the link ${volume.link} was not as published` });
@@ -40,10 +40,12 @@ export async function findDamage(
       if (fault === "extra") extra++;
       else insert.run(path);
     });
-    setMeta(state, "unverified", undefined);
     // In a mirrored target other people's files are no fault.
     const strangers = volume.publish === "swap" ? extra : 0;
-    if (report.changed + report.missing + strangers === 0) return undefined;
+    const sound = report.changed + report.missing + strangers === 0;
+    // What is found is put right by this sync or, if it fails, by a later one.
+    setMeta(state, "unverified", sound ? undefined : "damaged");
+    if (sound) return undefined;
     return healed(
       run,
       `of the published tree ${report.changed} files were changed, ${report.missing} missing, ${strangers} added by somebody else`,
@@ -61,13 +63,25 @@ function healed(run: Run, message: string): Damage {
 /** How a planned row says that its content must come from the source, whatever the published tree seems to have. */
 export const FETCH_ANEW = 2;
 
+/** What was damaged has been put right. */
+export function trustPublished(state: State): void {
+  setMeta(state, "unverified", undefined);
+}
+
 /** Plans to fetch the damaged files again, at the version that was published. */
 export function planDamage(state: State, damage: Damage | undefined): void {
   if (damage === undefined) return;
   state.db.exec(
     `INSERT OR IGNORE INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
      SELECT path, layer, 1, 1, 'M', ${FETCH_ANEW}, kind, size, mode, mtime, fingerprint, ref, sha256 FROM entries
-     WHERE until IS NULL AND kind < 2 AND path IN (SELECT path FROM seen);
-     UPDATE plan SET same = ${FETCH_ANEW} WHERE same = 1 AND path IN (SELECT path FROM seen)`,
+     WHERE until IS NULL AND kind < 2 AND path IN (SELECT path FROM seen)`,
+  );
+}
+
+/** After layering: whatever is planned at a damaged path, the published file is not to be used for it. */
+export function distrustDamaged(state: State, damage: Damage | undefined): void {
+  if (damage === undefined) return;
+  state.db.exec(
+    `UPDATE plan SET same = ${FETCH_ANEW} WHERE path IN (SELECT path FROM seen)`,
   );
 }

@@ -49,7 +49,7 @@ export function futureEntry(state: State): EntryView {
   };
 }
 
-function shown<Row extends PublishedRow>(row: Row | undefined): Row | undefined {
+export function shown<Row extends PublishedRow>(row: Row | undefined): Row | undefined {
   return row === undefined || row.kind === SKIPPED ? undefined : row;
 }
 

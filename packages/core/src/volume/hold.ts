@@ -11,11 +11,15 @@ export function hold(state: State, held: Held | undefined): void {
   setMeta(state, "held", held === undefined ? undefined : JSON.stringify(held));
 }
 
+export function heldBack(state: State): Held | undefined {
+  const text = getMeta(state, "held");
+  return text === undefined ? undefined : (JSON.parse(text) as Held);
+}
+
 /** Whether the sources are still as they were when somebody rolled back. */
 export function isHeldBack(state: State, now: Partial<Held>): boolean {
-  const text = getMeta(state, "held");
-  if (text === undefined) return false;
-  const held = JSON.parse(text) as Held;
+  const held = heldBack(state);
+  if (held === undefined) return false;
   if (now.digest !== undefined) return now.digest === held.digest;
   return (
     now.tokens !== undefined &&

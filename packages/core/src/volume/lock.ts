@@ -1,6 +1,8 @@
 /** One process at a time on a target. */
+import { rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { TargetError } from "../errors.ts";
+import { isBroken } from "./state.ts";
 
 /**
  * Takes the target's lock: an exclusive lock that SQLite holds on a file of its own, which the kernel frees when the
@@ -10,11 +12,14 @@ import { TargetError } from "../errors.ts";
  * @throws TargetError when another process, or another mount of this one, holds it
  */
 export function takeLock(file: string, target: string): () => void {
-  const db = new DatabaseSync(file, { timeout: 0 });
   try {
-    db.exec("PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE");
+    return lock(file);
   } catch (error) {
-    db.close();
+    if (isBroken(error)) {
+      // Nobody holds what is not a database.
+      rmSync(file);
+      return lock(file);
+    }
     if (/locked|busy/i.test((error as Error).message)) {
       throw new TargetError(`another Pannier is at work on ${target}`, {
         hint: "stop it, wait for it, or choose another target",
@@ -23,5 +28,15 @@ export function takeLock(file: string, target: string): () => void {
     }
     throw error;
   }
-  return () => db.close();
+}
+
+function lock(file: string): () => void {
+  const db = new DatabaseSync(file, { timeout: 0 });
+  try {
+    db.exec("PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE");
+    return () => db.close();
+  } catch (error) {
+    db.close();
+    throw error;
+  }
 }

@@ -24,6 +24,7 @@ import { type Fetcher, openJournal } from "./fetcher.ts";
 import { HOME, randomName } from "./layout.ts";
 import type { Volume } from "./open.ts";
 import { type NewGeneration, recordGeneration } from "./publish.ts";
+import { removeTree } from "./remove.ts";
 import {
   type Generation,
   getMeta,
@@ -115,23 +116,31 @@ export async function stageMirror(
     journal.flush();
     return staging;
   } catch (error) {
-    rmSync(join(layout.home, staging), { recursive: true, force: true });
+    removeTree(join(layout.home, staging));
     throw error;
   }
 }
 
-/** Carries out the staged plan and records it. */
+/** The staging directory of a mirrored plan that is not wholly carried out yet. */
+export function mirrorStaging(state: State): string | undefined {
+  const text = getMeta(state, "mirroring");
+  return text === undefined ? undefined : (JSON.parse(text) as MirrorRecord).staging;
+}
+
+/** Carries out the staged plan and records it. What cannot be finished now is finished by {@link finishMirror} later. */
 export function publishMirror(
   volume: Volume,
   staging: string,
   generation: NewGeneration,
   settings: TreeSettings,
 ): { readonly generation: Generation; readonly foreign: string[] } {
-  setMeta(
-    volume.state,
-    "mirroring",
-    JSON.stringify({ staging, generation, settings } satisfies MirrorRecord),
-  );
+  const record: MirrorRecord = { staging, generation, settings };
+  try {
+    setMeta(volume.state, "mirroring", JSON.stringify(record));
+  } catch (error) {
+    removeTree(join(volume.layout.home, staging));
+    throw error;
+  }
   const foreign = finishMirror(volume);
   return { generation: latestGeneration(volume.state) as Generation, foreign };
 }
@@ -149,7 +158,7 @@ export function finishMirror(volume: Volume): string[] {
       recordGeneration(state, generation, { tree: null, slot: null });
       setMeta(state, "mirroring", undefined);
     });
-    rmSync(join(layout.home, staging), { recursive: true, force: true });
+    removeTree(join(layout.home, staging));
     return foreignFiles(state, tree);
   } finally {
     tree.close();
@@ -169,9 +178,13 @@ function carryOut(state: State, tree: Tree, staging: string): void {
     .iterate()) {
     const from = join(staging, row["staged"] as string);
     if (lstatSync(from, { throwIfNoEntry: false }) === undefined) continue; // Moved before the process was killed.
-    const place = tree.at(row["path"] as string, true);
+    const path = row["path"] as string;
+    const place = tree.at(path, true);
     try {
       renameSync(from, place.path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EISDIR") throw blocked(path, "a directory");
+      throw error;
     } finally {
       place.release();
     }
@@ -198,7 +211,9 @@ function makesWay(state: State, path: string): boolean {
 function refuseObstacles(state: State, tree: Tree): void {
   const planned = plannedEntry(state);
   for (const row of state
-    .prepare("SELECT path FROM plan WHERE wins = 1 AND put = 1 AND change = 'A' ORDER BY path")
+    .prepare(
+      "SELECT path FROM plan WHERE wins = 1 AND put = 1 AND change IN ('A', 'M') ORDER BY path",
+    )
     .iterate()) {
     const path = row["path"] as string;
     if (path === HOME || path.startsWith(`${HOME}/`))

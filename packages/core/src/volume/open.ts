@@ -1,25 +1,25 @@
 /** Opening a target: checks, lock, state, and the end of whatever a killed process had begun. */
 import {
+  chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   readlinkSync,
-  renameSync,
   rmSync,
   statSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
-import { discardCandidate, readCandidate, writeCandidate } from "./candidate.ts";
+import { discardCandidate, findCandidate, readCandidate } from "./candidate.ts";
+import { sweep, sweepTrees } from "./collect.ts";
 import { HOME, type Layout, layoutOf } from "./layout.ts";
 import { takeLock } from "./lock.ts";
-import { finishMirror } from "./mirror.ts";
+import { mirrorStaging } from "./mirror.ts";
 import { finishPublish } from "./publish.ts";
 import { asNoRoom } from "./room.ts";
-import { generations, getMeta, latestGeneration, openState, setMeta, type State } from "./state.ts";
+import { getMeta, isBroken, latestGeneration, openState, setMeta, type State } from "./state.ts";
 
 export interface Volume {
   readonly layout: Layout;
@@ -49,7 +49,7 @@ export function openVolume(settings: VolumeSettings): Volume {
   const free = takeLock(layout.lock, layout.target);
   let state: State | undefined;
   try {
-    state = openState(layout.state);
+    state = openOrReplaceState(layout, settings.emit);
     const volume: Volume = {
       layout,
       publish: settings.publish,
@@ -62,12 +62,47 @@ export function openVolume(settings: VolumeSettings): Volume {
       },
     };
     checkPublishMode(volume);
-    recover(volume, noteBoot(state));
+    recover(volume);
     return volume;
   } catch (error) {
     state?.close();
     free();
     throw error;
+  }
+}
+
+/** A state that cannot be read is given up: the visible tree stays, and the next sync publishes beside it. */
+function openOrReplaceState(layout: Layout, emit: Volume["emit"]): State {
+  try {
+    return openState(layout.state);
+  } catch (error) {
+    if (!isBroken(error)) throw error;
+    for (const suffix of STATE_SUFFIXES) rmSync(layout.state + suffix, { force: true });
+    emit({
+      type: "healed",
+      message: `the state ${layout.state} could not be read; it is built anew`,
+    });
+    return openState(layout.state);
+  }
+}
+
+/** Of the files that SQLite keeps beside a database (https://www.sqlite.org/tempfiles.html). */
+const STATE_SUFFIXES = ["", "-wal", "-shm", "-journal"];
+
+/** What is ours must be what we take it for: through a planted link we would write, and clean up, elsewhere. */
+function refuseLinks({ target, home, generations, scratch, state, lock }: Layout): void {
+  const directories = [home, generations, scratch];
+  const files = [lock, ...STATE_SUFFIXES.map((suffix) => state + suffix)];
+  for (const path of [...directories, ...files]) {
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) continue;
+    const isOurs = directories.includes(path)
+      ? stats.isDirectory()
+      : stats.isFile() && stats.nlink === 1;
+    if (!isOurs)
+      throw new TargetError(`${path} is not what Pannier put into the target ${target}`, {
+        hint: "somebody replaced it; move it away",
+      });
   }
 }
 
@@ -80,10 +115,13 @@ function makeHome(layout: Layout): void {
         hint: "choose a directory, or move the file away",
       });
     const existing = lstatSync(home, { throwIfNoEntry: false });
-    if (existing === undefined) mkdirSync(home, { mode: 0o755 });
-    else if (!existing.isDirectory())
-      throw new TargetError(`${home} is not a directory of Pannier's`, { hint: "move it away" });
-    else if (existing.uid !== process.geteuid?.() && process.geteuid?.() !== 0) {
+    if (existing === undefined) makeOpen(home);
+    refuseLinks(layout);
+    if (
+      existing !== undefined &&
+      existing.uid !== process.geteuid?.() &&
+      process.geteuid?.() !== 0
+    ) {
       throw new TargetError(`the target ${target} belongs to the Pannier of user ${existing.uid}`, {
         hint: "run as that user, or choose another target",
       });
@@ -94,10 +132,16 @@ function makeHome(layout: Layout): void {
         { hint: "unmount it, so that both are on one volume" },
       );
     }
-    mkdirSync(layout.generations, { recursive: true, mode: 0o755 });
+    if (!existsSync(layout.generations)) makeOpen(layout.generations);
   } catch (error) {
     throw asTargetError(error, target);
   }
+}
+
+/** Whatever the umask: readers pass through it. */
+function makeOpen(directory: string): void {
+  mkdirSync(directory);
+  chmodSync(directory, 0o755);
 }
 
 /** File system errors on the target, in words. */
@@ -147,51 +191,35 @@ function checkPublishMode(volume: Volume): void {
   }
 }
 
-/** @returns whether the machine was restarted since this was last asked: what is on the volume may then not be what was written */
-function noteBoot(state: State): boolean {
+/** Of this run of the machine; `undefined` where the system does not tell. */
+function bootId(): string | undefined {
   const file = "/proc/sys/kernel/random/boot_id";
-  const boot = existsSync(file) ? readFileSync(file, "utf8").trim() : undefined;
-  const before = getMeta(state, "boot");
-  if (before === boot) return false;
-  setMeta(state, "boot", boot);
-  if (before === undefined) return false;
-  // Kept until the published tree has been looked at, see damage.ts.
-  setMeta(state, "unverified", "since a restart");
-  return true;
+  return existsSync(file) ? readFileSync(file, "utf8").trim() : undefined;
 }
 
 /** Finishes or discards what was half done, and removes what nobody knows. */
-function recover(volume: Volume, rebooted: boolean): void {
+function recover(volume: Volume): void {
   const { state, layout } = volume;
+  const boot = bootId();
+  const before = getMeta(state, "boot");
+  // After a restart of the machine, what is on the volume may not be what was written. Kept until the published tree has
+  // been looked at, see damage.ts; what is not published yet is given up.
+  const restarted = before !== undefined && before !== boot;
+  if (restarted) setMeta(state, "unverified", "since a restart");
   finishPublish(volume);
-  finishMirror(volume);
-  const candidate = readCandidate(state);
-  if (candidate !== undefined) {
-    const path = join(layout.home, candidate.name);
-    const from =
-      candidate.from === undefined ? undefined : join(layout.generations, candidate.from);
-    if (!existsSync(path) && from !== undefined && existsSync(from)) renameSync(from, path);
-    if (!existsSync(path) || rebooted) discardCandidate(volume);
-    else if (candidate.from !== undefined) writeCandidate(state, { ...candidate, from: undefined });
-  }
+  if (restarted) discardCandidate(volume);
+  findCandidate(volume);
   sweep(
     layout.home,
     new Set([
       "generations",
       "scratch",
-      "state.db",
-      "state.db-wal",
-      "state.db-shm",
-      "state.db-journal",
       "lock",
+      ...STATE_SUFFIXES.map((suffix) => `state.db${suffix}`),
       readCandidate(state)?.name ?? "",
+      mirrorStaging(state) ?? "",
     ]),
   );
-  sweep(layout.generations, new Set(generations(state).flatMap(({ tree }) => tree ?? [])));
-}
-
-function sweep(directory: string, known: ReadonlySet<string>): void {
-  for (const name of readdirSync(directory)) {
-    if (!known.has(name)) rmSync(join(directory, name), { recursive: true, force: true });
-  }
+  sweepTrees(volume);
+  setMeta(state, "boot", boot);
 }

@@ -1,8 +1,8 @@
 /** Making a generation the visible one. What is decided is in the state first; the rest can be done again after a crash. */
 import {
-  existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readlinkSync,
   renameSync,
   rmSync,
@@ -13,6 +13,7 @@ import { revisionName } from "../snapshot/revision.ts";
 import { type Candidate, readCandidate, recordDirectories, writeCandidate } from "./candidate.ts";
 import { HOME, randomName } from "./layout.ts";
 import type { Volume } from "./open.ts";
+import { isDirectory, removeTree } from "./remove.ts";
 import {
   type Generation,
   generations,
@@ -37,11 +38,18 @@ export function publishCandidate(
 ): Generation {
   const { state } = volume;
   const tree = freeTreeName(volume, generation.revision);
-  transaction(state, () => {
-    recordGeneration(state, generation, { tree, slot: candidate.slot });
-    recordDirectories(state, candidate);
-  });
-  finishPublish(volume);
+  // Before the commit: on a full volume this is what fails.
+  const link = makeLink(volume, tree);
+  try {
+    transaction(state, () => {
+      recordGeneration(state, generation, { tree, slot: candidate.slot });
+      recordDirectories(state, candidate);
+    });
+  } catch (error) {
+    rmSync(link, { force: true });
+    throw error;
+  }
+  finishPublish(volume, link);
   return latestGeneration(state) as Generation;
 }
 
@@ -74,23 +82,27 @@ export function recordGeneration(
   if (before !== undefined) {
     state
       .sql(
-        "UPDATE entries SET until = ? FROM plan WHERE entries.path = plan.path AND entries.layer = plan.layer AND entries.until IS NULL",
-      )
-      .run(id);
-    state
-      .sql(
         "INSERT INTO deltas (generation, path) SELECT ?, path FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D')",
       )
       .run(id);
   }
+  takeOver(state, id);
+  return id;
+}
+
+/** Moves the plan's rows into the entries, valid from a generation on. Rows of earlier generations stay, for going back to. */
+export function takeOver(state: State, generation: number): void {
+  const replaced =
+    "FROM plan WHERE entries.path = plan.path AND entries.layer = plan.layer AND entries.until IS NULL";
+  state.sql(`UPDATE entries SET until = ? ${replaced}`).run(generation);
+  state.sql("DELETE FROM entries WHERE until = ? AND since = ?").run(generation, generation);
   state
     .sql(
       `INSERT INTO entries (path, layer, since, until, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
        SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE put = 1`,
     )
-    .run(id);
+    .run(generation);
   state.db.exec("DELETE FROM plan");
-  return id;
 }
 
 /** The published tree, for reading; `undefined` when there is none. */
@@ -106,7 +118,7 @@ export function openPublishedTree(
   if (
     published === undefined ||
     (volume.publish === "swap" && published.tree === null) ||
-    !existsSync(root)
+    !isDirectory(root)
   )
     return undefined;
   return openTree(root, settings);
@@ -116,14 +128,21 @@ export function openPublishedTree(
 function freeTreeName(volume: Volume, revision: string): string {
   const name = revisionName(revision);
   const taken = new Set(generations(volume.state).flatMap(({ tree }) => tree ?? []));
+  // A state that was lost does not know the tree that is visible.
+  for (const present of readdirSync(volume.layout.generations)) taken.add(present);
   for (let number = 1; ; number++) {
     const free = number === 1 ? name : `${name}~${number}`;
     if (!taken.has(free)) return free;
   }
 }
 
-/** Brings the volume to what the state says is published: the tree under its name, the link to it. @returns whether the link had to be made anew */
-export function finishPublish(volume: Volume): boolean {
+/**
+ * Brings the volume to what the state says is published: the tree under its name, the link to it.
+ *
+ * @param prepared a link to it, to be moved into place
+ * @returns whether the link had to be made anew
+ */
+export function finishPublish(volume: Volume, prepared?: string): boolean {
   if (volume.publish === "mirror") return false;
   const { state, layout } = volume;
   const latest = latestGeneration(state);
@@ -133,12 +152,12 @@ export function finishPublish(volume: Volume): boolean {
   if (candidate !== undefined && candidate.slot === latest.slot) {
     mkdirSync(layout.generations, { recursive: true });
     const from = join(layout.home, candidate.name);
-    if (existsSync(from)) {
-      rmSync(path, { recursive: true, force: true });
+    if (isDirectory(from)) {
+      removeTree(path);
       renameSync(from, path);
     }
   }
-  const pointed = existsSync(path) && pointLink(volume, latest.tree);
+  const pointed = isDirectory(path) && pointLink(volume, latest.tree, prepared);
   if (candidate !== undefined && candidate.slot === latest.slot) writeCandidate(state, undefined);
   dropOldLink(volume);
   return pointed;
@@ -149,7 +168,13 @@ function linkText(tree: string): string {
   return `${HOME}/generations/${tree}`;
 }
 
-function pointLink(volume: Volume, tree: string): boolean {
+function makeLink(volume: Volume, tree: string): string {
+  const path = join(volume.layout.home, randomName("link"));
+  symlinkSync(linkText(tree), path);
+  return path;
+}
+
+function pointLink(volume: Volume, tree: string, prepared: string | undefined): boolean {
   const link = join(volume.layout.target, volume.link);
   const text = linkText(tree);
   if (
@@ -157,9 +182,7 @@ function pointLink(volume: Volume, tree: string): boolean {
     readlinkSync(link) === text
   )
     return false;
-  const temporary = join(volume.layout.home, randomName("link"));
-  symlinkSync(text, temporary);
-  renameSync(temporary, link);
+  renameSync(prepared ?? makeLink(volume, tree), link);
   return true;
 }
 

@@ -55,7 +55,7 @@ export interface State {
  * @throws UsageError when it was written by a later version
  */
 export function openState(file: string, readOnly = false): State {
-  let db = new DatabaseSync(file, { readOnly, timeout: 10_000 });
+  const db = new DatabaseSync(file, { readOnly, timeout: 10_000 });
   try {
     const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
     if (version > SCHEMA_VERSION) {
@@ -103,9 +103,24 @@ export function transaction<Result>(state: State, work: () => Result): Result {
     state.db.exec("COMMIT");
     return result;
   } catch (error) {
-    state.db.exec("ROLLBACK");
+    rollBack(state);
     throw error;
   }
+}
+
+/** Ends a transaction that failed. A full disk may have ended it already; what failed first is what counts. */
+export function rollBack(state: State): void {
+  try {
+    state.db.exec("ROLLBACK");
+  } catch {
+    // There is none any more.
+  }
+}
+
+/** Whether SQLite says that the file is none of its own, or broken (SQLITE_NOTADB, SQLITE_CORRUPT; https://www.sqlite.org/rescode.html). */
+export function isBroken(error: unknown): boolean {
+  const { errcode } = error as { errcode?: number };
+  return errcode !== undefined && [11, 26].includes(errcode & 0xff);
 }
 
 export function getMeta(state: State, key: string): string | undefined {

@@ -7,8 +7,6 @@
  */
 import {
   closeSync,
-  constants,
-  existsSync,
   fchmodSync,
   fchownSync,
   linkSync,
@@ -18,7 +16,6 @@ import {
   openSync,
   readdirSync,
   rmdirSync,
-  rmSync,
   type Stats,
   symlinkSync,
   unlinkSync,
@@ -26,6 +23,7 @@ import {
 import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import { comparePaths, parentOf, quotePath } from "../snapshot/path.ts";
+import { DIRECTORY, PROC, removeTree } from "./remove.ts";
 
 export interface TreeSettings {
   readonly dirMode: number;
@@ -55,9 +53,18 @@ export interface Tree {
   touch(directory: string): void;
   /** Removes a directory if nothing is in it. */
   removeIfEmpty(directory: string): boolean;
-  /** Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. */
-  walk(): Generator<{ readonly path: string; readonly stats: Stats }>;
+  /**
+   * Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. `stranger`: a
+   * name that is not Unicode, so none of ours; `path` then only looks like it.
+   */
+  walk(): Generator<{ readonly path: string; readonly stats: Stats; readonly stranger?: Stranger }>;
   close(): void;
+}
+
+/** What only its bytes name. */
+interface Stranger {
+  /** Removes it, whole. */
+  remove(): void;
 }
 
 interface OpenDirectory {
@@ -69,11 +76,6 @@ interface OpenDirectory {
 
 /** Directories held open; enough for the depth of a tree and the breadth of what is in flight. */
 const HELD = 64;
-
-/** Without procfs (macOS) paths are checked segment by segment when a directory is opened, which leaves a moment to race for. */
-const PROC = existsSync("/proc/self/fd");
-
-const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 export function openTree(root: string, settings: TreeSettings): Tree {
   const held = new Map<string, OpenDirectory>();
@@ -179,7 +181,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
           // In a target that others write to, a directory is never ours alone.
           if (settings.obstacles === "refuse") return;
           forget(path);
-          rmSync(place, { recursive: true, force: true });
+          removeTree(place);
         });
       } catch (error) {
         if (!isMissing(error)) throw error;
@@ -231,9 +233,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
     return true;
   }
 
-  function* walkDirectory(
-    directory: string,
-  ): Generator<{ readonly path: string; readonly stats: Stats }> {
+  function* walkDirectory(directory: string): ReturnType<Tree["walk"]> {
     const open = use(directory, false);
     try {
       const names = readdirSync(open.path, { withFileTypes: true });
@@ -245,6 +245,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
         }))
         .toSorted((a, b) => comparePaths(a.key, b.key));
       for (const { name, key } of sorted) {
+        if (name.includes("\uFFFD") && !isPresent(`${open.path}/${name}`)) continue;
         const path = directory === "" ? name : `${directory}/${name}`;
         if (key !== name) {
           yield* walkDirectory(path);
@@ -255,12 +256,33 @@ export function openTree(root: string, settings: TreeSettings): Tree {
           if (stats !== undefined) yield { path, stats };
         }
       }
+      if (names.some(({ name }) => name.includes("\uFFFD"))) yield* strangers(directory, open.path);
     } finally {
       open.users--;
     }
   }
 
+  /** Entries whose names are not Unicode: Node shows them with U+FFFD in place of what it cannot read. */
+  function* strangers(directory: string, place: string): ReturnType<Tree["walk"]> {
+    for (const bytes of readdirSync(place, { encoding: "buffer" })) {
+      const name = bytes.toString();
+      if (Buffer.from(name).equals(bytes)) continue;
+      const raw = Buffer.concat([Buffer.from(`${place}/`), bytes]);
+      const stats = lstatSync(raw, { throwIfNoEntry: false });
+      if (stats === undefined) continue;
+      const remove = () => {
+        touched.add(directory);
+        removeTree(raw);
+      };
+      yield { path: directory === "" ? name : `${directory}/${name}`, stats, stranger: { remove } };
+    }
+  }
+
   return tree;
+}
+
+function isPresent(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 /**

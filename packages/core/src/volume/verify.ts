@@ -40,7 +40,11 @@ export async function verifyTree(
   };
   let row = rows.next();
   let started = performance.now();
-  for (const { path, stats } of tree.walk()) {
+  for (const { path, stats, stranger } of tree.walk()) {
+    if (stranger !== undefined) {
+      add("extra", path);
+      continue;
+    }
     if (stats.isDirectory() || path.startsWith(`${HOME}/`)) continue;
     while (row.done !== true && comparePaths(row.value.path, path) < 0) {
       add("missing", row.value.path);

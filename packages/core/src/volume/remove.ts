@@ -1,0 +1,79 @@
+/** Removing whole trees, in which others may be at work. */
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fchmodSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  rmdirSync,
+  unlinkSync,
+} from "node:fs";
+
+/** Without procfs (macOS) paths are checked segment by segment when a directory is opened, which leaves a moment to race for. */
+export const PROC = existsSync("/proc/self/fd");
+
+export const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+/**
+ * Removes whatever is at a path; nothing there is as good. Each directory is opened without following symlinks and emptied through
+ * the open directory: who replaces a directory by a symlink meanwhile does not lead us out of the tree, as they would
+ * lead `rm -r` by path (CVE-2022-21658). Names are bytes, since those of others need not be Unicode.
+ */
+export function removeTree(path: string | Buffer): void {
+  const place = Buffer.from(path);
+  for (let tries = 0; ; tries++) {
+    if (isGone(() => unlinkSync(place))) return;
+    try {
+      emptyDirectory(place);
+      rmdirSync(place);
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT") return;
+      // Somebody is at work in it, or has replaced it.
+      if (!["ENOTEMPTY", "ENOTDIR", "ELOOP"].includes(code ?? "") || tries === 10) throw error;
+    }
+  }
+}
+
+/** @returns false where it is a directory */
+function isGone(unlink: () => void): boolean {
+  try {
+    unlink();
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return true;
+    if (code === "EISDIR" || code === "EPERM") return false;
+    throw error;
+  }
+}
+
+function emptyDirectory(directory: Buffer): void {
+  const fd = openSync(directory, DIRECTORY);
+  try {
+    const inside = PROC ? Buffer.from(`/proc/self/fd/${fd}`) : directory;
+    const names = readdirSync(inside, { encoding: "buffer" });
+    if (names.length === 0) return;
+    const remove = () => {
+      for (const name of names) removeTree(Buffer.concat([inside, Buffer.from("/"), name]));
+    };
+    try {
+      remove();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EACCES") throw error;
+      // A directory that even its owner may not write to.
+      fchmodSync(fd, 0o700);
+      remove();
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Whether a path is a directory itself, not a link to one. */
+export function isDirectory(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}

@@ -1,0 +1,426 @@
+/** What is lost, half done, in the way or pulled from under the engine, and how it comes out of it. */
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  history,
+  plan,
+  repair,
+  rollback,
+  SourceError,
+  status,
+  sync,
+  type SyncOptions,
+  verify,
+} from "../src/index.ts";
+import { type MemorySource, memorySource } from "./memory-source.ts";
+import { litterOf, readTree } from "./trees.ts";
+
+let target: string;
+
+beforeEach(() => {
+  target = mkdtempSync(join(tmpdir(), "pannier-test-"));
+});
+
+afterEach(() => {
+  rmSync(target, { recursive: true, force: true });
+});
+
+const current = () => readTree(join(target, "current"));
+const run = (source: MemorySource, options: Partial<SyncOptions> = {}) =>
+  sync({ sources: [source], target, ...options });
+const layered = (sources: MemorySource[], options: Partial<SyncOptions> = {}) =>
+  sync({ sources, target, ...options });
+const mirror = (source: MemorySource) => run(source, { publish: "mirror" });
+const tell = (source: MemorySource, revision: string) => {
+  source.token = source.revision = revision;
+};
+const intact = { changed: 0, missing: 0, extra: 0 };
+const down = () => {
+  throw new SourceError("unavailable", "down", { transient: false });
+};
+/** As after a restart of the machine. */
+function pretendReboot(): void {
+  const db = new DatabaseSync(join(target, ".pannier/state.db"));
+  db.exec("UPDATE meta SET value = 'another' WHERE key = 'boot'");
+  db.close();
+}
+
+describe("a lost or broken state", () => {
+  it.each([
+    ["deleted", () => rmSync(join(target, ".pannier/state.db"))],
+    ["garbage", () => writeFileSync(join(target, ".pannier/state.db"), "garbage".repeat(1000))],
+    ["cut to nothing", () => writeFileSync(join(target, ".pannier/state.db"), "")],
+  ])("%s: what is published stays until there is something new", async (_, harm) => {
+    const source = memorySource({ a: "1", "d/b": "1" });
+    source.token = source.revision = "r1";
+    await run(source);
+    for (const file of ["state.db-wal", "state.db-shm"])
+      rmSync(join(target, ".pannier", file), { force: true });
+    harm();
+    source.beforeList = down;
+    await expect(run(source)).rejects.toThrow("down");
+    expect(current()).toEqual({ a: "1", "d/b": "1" });
+    source.beforeList = () => {};
+    expect(await run(source)).toMatchObject({ result: "published", revision: "r1" });
+    expect(current()).toEqual(source.content);
+    source.token = source.revision = "r2";
+    source.content = { a: "2" };
+    await run(source);
+    expect(current()).toEqual(source.content);
+    expect(
+      litterOf(
+        target,
+        history(target).flatMap(({ path }) => path?.split("/").at(-1) ?? []),
+      ),
+    ).toEqual([]);
+    expect(await verify(target)).toMatchObject(intact);
+  });
+
+  it("is said to be so by what only reads it", async () => {
+    await run(memorySource({ a: "1" }));
+    writeFileSync(join(target, ".pannier/state.db"), "garbage".repeat(1000));
+    expect(() => status(target)).toThrow("cannot be read");
+    writeFileSync(join(target, ".pannier/state.db"), "");
+    expect(status(target)).toBeUndefined();
+    await expect(verify(target)).rejects.toThrow("nothing was published");
+  });
+
+  it("survives a lock file that is no database", async () => {
+    const source = memorySource({ a: "1" });
+    await run(source);
+    writeFileSync(join(target, ".pannier/lock"), "garbage".repeat(1000));
+    source.content = { a: "2" };
+    await run(source);
+    expect(current()).toEqual({ a: "2" });
+  });
+});
+
+describe("damage", () => {
+  it("stays known until it is repaired", async () => {
+    const source = memorySource({ a: "1", b: "2" });
+    await run(source);
+    const { mtime } = statSync(join(target, "current/a"));
+    writeFileSync(join(target, "current/a"), "X");
+    utimesSync(join(target, "current/a"), mtime, mtime);
+    pretendReboot();
+    await plan({ sources: [source], target });
+    source.beforeRead = down;
+    await expect(run(source)).rejects.toThrow("down");
+    source.beforeRead = () => {};
+    await run(source);
+    expect(current()).toEqual({ a: "1", b: "2" });
+  });
+
+  it("is not linked into the next tree, though size and time of the file are right", async () => {
+    const file = { text: "1", mtime: 1.6e12 };
+    const source = memorySource({ a: { ...file, fingerprint: "1" }, b: "2" });
+    await run(source);
+    const { mtime } = statSync(join(target, "current/a"));
+    writeFileSync(join(target, "current/a"), "X");
+    utimesSync(join(target, "current/a"), mtime, mtime);
+    source.content = { a: { ...file, fingerprint: "2" }, b: "2" };
+    await repair({ sources: [source], target });
+    expect(current()).toEqual({ a: "1", b: "2" });
+    expect(await verify(target)).toMatchObject(intact);
+  });
+
+  it("is repaired where a layer covers another", async () => {
+    const below = memorySource({ a: "below", b: "below" }, "below");
+    const above = memorySource({ a: "above" }, "above");
+    await layered([below, above]);
+    appendFileSync(join(target, "current/a"), "X");
+    appendFileSync(join(target, "current/b"), "X");
+    await repair({ sources: [below, above], target });
+    expect(current()).toEqual({ a: "above", b: "below" });
+    expect(await verify(target)).toMatchObject(intact);
+  });
+
+  it.each(["file", "link"])("is seen where the published tree is a %s", async (kind) => {
+    const source = memorySource({ a: "1" });
+    await run(source);
+    const tree = history(target)[0]?.path as string;
+    rmSync(tree, { recursive: true });
+    if (kind === "file") writeFileSync(tree, "");
+    else (await import("node:fs")).symlinkSync("/usr", tree);
+    await repair({ sources: [source], target });
+    expect(current()).toEqual({ a: "1" });
+    source.content = { a: "2" };
+    await run(source);
+    expect(await verify(target)).toMatchObject(intact);
+    expect(existsSync("/usr")).toBe(true);
+  });
+
+  it("has files whose names are no Unicode", async () => {
+    const source = memorySource({ "d/a": "1" });
+    await run(source);
+    const raw = Buffer.concat([Buffer.from(join(target, "current/d/")), Buffer.from([0xff, 0xfe])]);
+    writeFileSync(raw, "planted");
+    expect(await verify(target)).toMatchObject({ extra: 1 });
+    await repair({ sources: [source], target });
+    expect(await verify(target)).toMatchObject(intact);
+    source.content = { x: "1" };
+    for (let i = 0; i < 4; i++) {
+      source.content = { [`x${i}`]: "1" };
+      await run(source);
+      if (i === 0) {
+        const candidate = readdirSync(join(target, ".pannier")).find((name) =>
+          name.startsWith("candidate-"),
+        ) as string;
+        writeFileSync(
+          Buffer.concat([
+            Buffer.from(join(target, ".pannier", candidate, "/")),
+            Buffer.from([0xff]),
+          ]),
+          "planted",
+        );
+      }
+      expect(await verify(target)).toMatchObject(intact);
+    }
+  });
+});
+
+describe("a rollback", () => {
+  it("is not undone in the records by a source that cannot tell whether it changed", async () => {
+    const source = memorySource({ a: "1", b: "1" });
+    await run(source, { keep: 3 });
+    source.content = { a: "2", c: "2" };
+    await run(source, { keep: 3 });
+    await rollback(target);
+    for (let i = 0; i < 2; i++) {
+      expect(await run(source, { keep: 3 })).toMatchObject({ result: "unchanged" });
+      expect(current()).toEqual({ a: "1", b: "1" });
+      expect(await verify(target)).toMatchObject(intact);
+    }
+    source.content = { a: "2", c: "3" };
+    await run(source, { keep: 3 });
+    expect(current()).toEqual(source.content);
+    expect(await verify(target)).toMatchObject(intact);
+  });
+
+  it("holds however many steps back it goes", async () => {
+    const source = memorySource();
+    for (const revision of ["r1", "r2", "r3"]) {
+      source.content = { a: revision };
+      source.token = source.revision = revision;
+      await run(source, { keep: 3 });
+    }
+    await rollback(target);
+    await rollback(target, "r1");
+    expect(await run(source, { keep: 3 })).toMatchObject({ result: "unchanged", revision: "r1" });
+    expect(await rollback(target, "r3")).toMatchObject({ revision: "r3" });
+    expect(status(target)).toMatchObject({ held: false });
+  });
+
+  it("is not refused for what the held back state would delete", async () => {
+    const source = memorySource(
+      Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`f${i}`, "x"])),
+    );
+    await run(source);
+    source.content = { f1: "x" };
+    await run(source, { maxDelete: "100%" });
+    await rollback(target);
+    expect(await run(source)).toMatchObject({ result: "unchanged", files: 30 });
+  });
+
+  it("brings back what lies under another layer", async () => {
+    const below = memorySource({ a: "b1", b: "b1" }, "below");
+    const above = memorySource({ c: "1" }, "above");
+    tell(below, "b1");
+    tell(above, "a1");
+    await layered([below, above], { keep: 5 });
+    above.content = { a: "above", c: "2" };
+    tell(above, "a2");
+    await layered([below, above], { keep: 5 });
+    below.content = { a: "b2", b: "b2" };
+    tell(below, "b2");
+    await layered([below, above], { keep: 5 });
+    await rollback(target, history(target)[1]?.revision);
+    expect(current()).toEqual({ a: "above", b: "b1", c: "2" });
+    // The source below is again as it was then; uncovering what it has must not ask for what it had in between.
+    below.content = { a: "b1", b: "b1" };
+    tell(below, "b1");
+    above.content = { c: "3" };
+    tell(above, "a3");
+    await layered([below, above], { keep: 5 });
+    expect(current()).toEqual({ a: "b1", b: "b1", c: "3" });
+    expect(await verify(target)).toMatchObject(intact);
+  });
+
+  it("works though a covered file has gone since", async () => {
+    const below = memorySource({ a: "below", b: "1" }, "below");
+    const above = memorySource({ c: "1" }, "above");
+    await layered([below, above], { keep: 5 });
+    above.content = { a: "above", c: "1" };
+    await layered([below, above], { keep: 5 });
+    below.content = { b: "1" };
+    expect(await layered([below, above], { keep: 5 })).toMatchObject({ result: "unchanged" });
+    await rollback(target);
+    expect(current()).toEqual({ a: "below", b: "1", c: "1" });
+    expect(await verify(target)).toMatchObject(intact);
+  });
+});
+
+describe("symlinks", () => {
+  it("are brought back when the policy no longer leaves them out", async () => {
+    const source = memorySource({ a: "1", out: { link: "/etc/hosts" } });
+    await run(source, { symlinks: "skip" });
+    expect(current()).toEqual({ a: "1" });
+    await expect(run(source, { symlinks: "inside" })).rejects.toThrow("outside the tree");
+    await run(source, { symlinks: "all" });
+    expect(current()).toEqual({ a: "1", out: "-> /etc/hosts" });
+    await run(source, { symlinks: "skip" });
+    expect(await run(source, { symlinks: "skip" })).toMatchObject({
+      result: "unchanged",
+      files: 1,
+    });
+  });
+
+  it("left out come back when another link makes them stay inside", async () => {
+    const source = memorySource({ "d/e/f": "1", x: { link: "d" }, l: { link: "x/../../d" } });
+    await run(source, { symlinks: "skip" });
+    expect(current()["l"]).toBeUndefined();
+    source.content = { "d/e/f": "1", x: { link: "d/e" }, l: { link: "x/../../d" } };
+    await run(source, { symlinks: "skip" });
+    expect(current()).toMatchObject({ l: "-> x/../../d" });
+  });
+
+  it("left out of an upper layer are counted right when they are uncovered", async () => {
+    const below = memorySource({ l: { link: "/etc" }, a: "1" }, "below");
+    const above = memorySource({ l: "file", b: "1" }, "above");
+    await layered([below, above], { symlinks: "skip" });
+    above.content = { b: "1" };
+    expect(await layered([below, above], { symlinks: "skip" })).toMatchObject({
+      deleted: 1,
+      files: 2,
+    });
+    expect(current()).toEqual({ a: "1", b: "1" });
+  });
+});
+
+describe("names", () => {
+  it("refuses a file where a directory stays that only lost its first file", async () => {
+    const source = memorySource({ "x/a": "1", "x/b": "1" });
+    await run(source);
+    source.content = { x: "file", "x/b": "1" };
+    await expect(run(source)).rejects.toThrow("cannot be both");
+    expect(current()).toEqual({ "x/a": "1", "x/b": "1" });
+  });
+});
+
+describe("a layer's rows", () => {
+  it("do not look like meddling when they are covered", async () => {
+    const below = memorySource({ a: "below", b: "below" }, "below");
+    const above = memorySource({ c: "0" }, "above");
+    await layered([below, above]);
+    const healed: string[] = [];
+    for (let i = 1; i < 6; i++) {
+      above.content = { a: "above", c: String(i) };
+      await layered([below, above], {
+        onEvent: (event) => event.type === "healed" && healed.push(event.message),
+      });
+    }
+    expect(healed).toEqual([]);
+  });
+});
+
+describe("a mirrored target", () => {
+  it("says what is in the way before it changes anything", async () => {
+    const source = memorySource({ a: "1", b: "1" });
+    await mirror(source);
+    unlinkSync(join(target, "b"));
+    mkdirSync(join(target, "b"));
+    writeFileSync(join(target, "b/theirs"), "");
+    source.content = { a: "2", b: "2" };
+    await expect(mirror(source)).rejects.toThrow(/in the way at "b"/);
+    expect(readTree(target)).toEqual({ a: "1", "b/theirs": "" });
+    rmSync(join(target, "b"), { recursive: true });
+    await mirror(source);
+    expect(readTree(target)).toEqual({ a: "2", b: "2" });
+  });
+
+  it("finishes what could not be carried out once that is possible", async () => {
+    const source = memorySource({ a: "1", b: "1" });
+    await mirror(source);
+    source.content = { a: "2", b: "2" };
+    // In the way only after everything was looked at.
+    const onEvent: SyncOptions["onEvent"] = (event) => {
+      if (event.type !== "step" || event.step !== "publish") return;
+      unlinkSync(join(target, "b"));
+      mkdirSync(join(target, "b"));
+      writeFileSync(join(target, "b/theirs"), "");
+    };
+    await expect(run(source, { publish: "mirror", onEvent })).rejects.toThrow(/"b"/);
+    await expect(mirror(source)).rejects.toThrow(/"b"/);
+    rmSync(join(target, "b"), { recursive: true });
+    source.content = { a: "3", b: "2" };
+    await mirror(source);
+    expect(readTree(target)).toEqual(source.content);
+    expect(await verify(target)).toMatchObject(intact);
+    expect(litterOf(target)).toEqual([]);
+  });
+});
+
+describe("a source that does not behave", () => {
+  it("does not keep the target locked when it cannot be closed", async () => {
+    const source = memorySource({ a: "1" });
+    const { open } = source.adapter;
+    const broken = {
+      ...source.adapter,
+      open: async (...args: Parameters<typeof open>) => ({
+        ...(await open(...args)),
+        close: () => Promise.reject(new Error("cannot close")),
+      }),
+    };
+    await sync({ sources: [{ ...source, adapter: broken }], target });
+    await run(source);
+    source.beforeList = down;
+    await expect(sync({ sources: [{ ...source, adapter: broken }], target })).rejects.toThrow(
+      "down",
+    );
+  });
+
+  it("cannot hold up a sync beyond its time by a listing that never comes", async () => {
+    const source = memorySource({ a: "1" });
+    source.beforeList = () => new Promise(() => {});
+    await expect(run(source, { timeout: 100 })).rejects.toThrow("took longer than");
+    source.beforeList = () => {};
+    await run(source);
+    expect(current()).toEqual({ a: "1" });
+  });
+});
+
+describe("what vanishes between two syncs of one mount", () => {
+  it.each(["candidate", "scratch"])("%s", async (what) => {
+    const { follow } = await import("../src/index.ts");
+    const source = memorySource({ a: "0", b: "same" });
+    const stop = new AbortController();
+    let published = 0;
+    for await (const event of follow(
+      { sources: [source], target, period: 5 },
+      { signal: stop.signal },
+    )) {
+      if (event.type === "failed") throw event.error;
+      if (event.type !== "published") continue;
+      for (const name of readdirSync(join(target, ".pannier")))
+        if (name.startsWith(what)) rmSync(join(target, ".pannier", name), { recursive: true });
+      expect(current()).toEqual(source.content);
+      source.content = { a: String(++published), b: "same" };
+      if (published === 6) stop.abort();
+    }
+    expect(published).toBe(6);
+  });
+});
