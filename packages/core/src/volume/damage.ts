@@ -81,7 +81,5 @@ export function planDamage(state: State, damage: Damage | undefined): void {
 /** After layering: whatever is planned at a damaged path, the published file is not to be used for it. */
 export function distrustDamaged(state: State, damage: Damage | undefined): void {
   if (damage === undefined) return;
-  state.db.exec(
-    `UPDATE plan SET same = ${FETCH_ANEW} WHERE path IN (SELECT path FROM seen)`,
-  );
+  state.db.exec(`UPDATE plan SET same = ${FETCH_ANEW} WHERE path IN (SELECT path FROM seen)`);
 }
