@@ -16,9 +16,12 @@ export interface FileSourceInit {
 
 export function fileSource({ client, url, name, checksum }: FileSourceInit): Source {
   let ranges = false;
-  const readByDigest = createDigestReader(
-    client,
-    async () => new SourceError("changed", "the file changed since it was listed"),
+  const readByDigest = createDigestReader(client, async () =>
+    checksum === undefined
+      ? new SourceError("changed", "the file changed since it was listed")
+      : new SourceError("invalid", "the file is not what its checksum says", {
+          hint: "it was damaged, or replaced without its checksum",
+        }),
   );
   return {
     probe: (signal, known) => probeUrl(client, url, signal, known),
