@@ -57,6 +57,7 @@ test("an edit is on the page within two seconds, and Ctrl-C leaves nothing behin
     .toBe("more");
 
   demo.child.kill("SIGINT");
+  demo.child.kill("SIGINT");
   expect(await once(demo.child, "close")).toEqual([0, null]);
   expect(existsSync(file)).toBe(false);
 });

@@ -9,7 +9,8 @@ import { listen, makeServer } from "./static-server.ts";
 
 const { env } = process;
 const stopping = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopping.abort());
+// Each may come twice: from the terminal, and from npm, which passes it on.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stopping.abort());
 
 try {
   await run(stopping.signal);

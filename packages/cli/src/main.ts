@@ -91,7 +91,10 @@ function eventSink(progress: Progress, log: Log): Invocation["onEvent"] {
 const CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 const SIGNALS = Object.keys(CODES) as (keyof typeof CODES)[];
 
-/** The first signal asks for a clean end; after it they have their usual effect, so that a second one ends the process at once. */
+/** npm passes a Ctrl-C on that the terminal has sent to us already: this soon, a second signal is the first one again. */
+const ECHO = 1000;
+
+/** The first signal asks for a clean end; after it they have their usual effect, so that another one ends the process at once. */
 function endOnSignal({ signals }: World) {
   const controller = new AbortController();
   let code: number | undefined;
@@ -99,8 +102,9 @@ function endOnSignal({ signals }: World) {
     for (const signal of SIGNALS) signals.off(signal, listener);
   };
   const listener = (signal: NodeJS.Signals) => {
+    if (code !== undefined) return;
     code = CODES[signal as keyof typeof CODES];
-    dispose();
+    setTimeout(dispose, ECHO).unref();
     controller.abort();
   };
   for (const signal of SIGNALS) signals.on(signal, listener);
