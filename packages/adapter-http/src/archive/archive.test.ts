@@ -124,6 +124,7 @@ test("unpacks zip with modes and symlinks", async () => {
     { name: "stored", content: "S", method: 0 },
     { name: "link", content: "bin/run", mode: 0o120777 },
     { name: "ünï", content: "U" },
+    { name: "no-flag-日本", content: "N", flags: 0 },
   ]);
   const { url, context, scratch } = await served(body, "x.zip");
   const opened = await open(url, {}, context);
@@ -132,6 +133,7 @@ test("unpacks zip with modes and symlinks", async () => {
     stored: "S",
     link: "-> bin/run",
     ünï: "U",
+    "no-flag-日本": "N",
   });
   const listed = await listAll(opened.source);
   expect(listed.file("bin/run")).toMatchObject({

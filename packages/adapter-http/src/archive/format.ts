@@ -58,7 +58,8 @@ function through(
   bytes: AsyncIterable<Uint8Array>,
   transform: Transform,
 ): AsyncIterable<Uint8Array> {
-  // The pipeline hands errors of the input on; whoever reads the output gets them.
+  // An error may come before anyone reads, when the pipeline no longer looks; the reader is told of it all the same.
+  transform.on("error", () => {});
   return pipeline(Readable.from(bytes, { objectMode: false }), transform, () => {});
 }
 

@@ -1,4 +1,5 @@
 /** Reads zip archives. Their directory comes last, so the whole file has to be there. */
+import { isUtf8 } from "node:buffer";
 import { buffer } from "node:stream/consumers";
 import { crc32 } from "node:zlib";
 import { SourceError } from "@pannier/core";
@@ -14,18 +15,31 @@ const FILE_TYPE = 0o170000;
 
 /** The members in the order of the archive's directory. */
 export async function* readZip(path: string, signal: AbortSignal): AsyncGenerator<Member> {
-  const { openPromise } = await import("yauzl");
-  const zip = await openPromise(path, { lazyEntries: true, autoClose: false });
+  const { getFileNameLowLevel, openPromise } = await import("yauzl");
+  // Names are decoded here, and checked as those of every other archive.
+  const zip = await openPromise(path, { autoClose: false, decodeStrings: false });
   try {
-    for await (const entry of zip.eachEntry()) yield await memberOf(zip, entry, signal);
+    for await (const entry of zip.eachEntry()) {
+      const { generalPurposeBitFlag: flags, fileNameRaw: raw, extraFields } = entry;
+      const name =
+        isUnix(entry) && isUtf8(raw)
+          ? raw.toString("utf8")
+          : getFileNameLowLevel(flags, raw, extraFields, false);
+      yield await memberOf(zip, entry, name, signal);
+    }
   } finally {
     zip.close();
   }
 }
 
-async function memberOf(zip: ZipFile, entry: Entry, signal: AbortSignal): Promise<Member> {
-  const { fileName: name, uncompressedSize: size } = entry;
-  const unix = UNIX.has(entry.versionMadeBy >>> 8) ? entry.externalFileAttributes >>> 16 : 0;
+async function memberOf(
+  zip: ZipFile,
+  entry: Entry,
+  name: string,
+  signal: AbortSignal,
+): Promise<Member> {
+  const { uncompressedSize: size } = entry;
+  const unix = isUnix(entry) ? entry.externalFileAttributes >>> 16 : 0;
   const mtime = entry.getLastModDate({ timezone: "UTC" }).getTime();
   if ((entry.generalPurposeBitFlag & 1) !== 0) {
     throw new SourceError("unsupported", `the archive's ${JSON.stringify(name)} is encrypted`);
@@ -50,6 +64,14 @@ async function memberOf(zip: ZipFile, entry: Entry, signal: AbortSignal): Promis
   }
 }
 
+/**
+ * Archives of Unix often have UTF-8 names without the flag that says so. Elsewhere a name without it is in code page 437,
+ * and a backslash in it stands for a slash.
+ */
+function isUnix(entry: Entry): boolean {
+  return UNIX.has(entry.versionMadeBy >>> 8);
+}
+
 async function* contentOf(zip: ZipFile, entry: Entry): AsyncGenerator<Uint8Array> {
   const stream = await zip.openReadStreamPromise(entry, {});
   let sum = 0;
@@ -59,6 +81,9 @@ async function* contentOf(zip: ZipFile, entry: Entry): AsyncGenerator<Uint8Array
   }
   // The library checks sizes only.
   if (sum !== entry.crc32) {
-    throw new SourceError("invalid", `the archive's ${JSON.stringify(entry.fileName)} is damaged`);
+    throw new SourceError(
+      "invalid",
+      `the archive's ${JSON.stringify(entry.fileNameRaw.toString())} is damaged`,
+    );
   }
 }
