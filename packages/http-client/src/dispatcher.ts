@@ -1,6 +1,6 @@
 /** Connections: undici pools, one set per proxy and per version of the certificate files. */
 import { readFile, stat } from "node:fs/promises";
-import { getCACertificates, rootCertificates } from "node:tls";
+import nodeTls from "node:tls";
 import { type Credentials, UsageError } from "@pannier/core";
 import type { Dispatcher, Pool as PoolType } from "undici";
 import { type Environment, proxyFor } from "./proxy.ts";
@@ -75,6 +75,8 @@ async function makeDispatcher(
     uri: proxy.href,
     requestTls: tls,
     proxyTls: tls,
+    // Plain http is forwarded, as proxies expect; https is tunnelled all the same.
+    proxyTunnel: false,
     // Without this the answer to CONNECT is waited for five minutes.
     clientFactory: (origin, init) =>
       new Pool(origin, { ...(init as PoolType.Options), headersTimeout: options.idleTimeout }),
@@ -103,7 +105,7 @@ async function readTls(credentials: Credentials): Promise<TlsFiles> {
 
 /** What Node trusts by default, with `NODE_EXTRA_CA_CERTS` and `--use-system-ca` taken into account (Node ≥ 22.15). */
 function systemAuthorities(): readonly string[] {
-  return typeof getCACertificates === "function" ? getCACertificates("default") : rootCertificates;
+  return nodeTls.getCACertificates?.("default") ?? nodeTls.rootCertificates;
 }
 
 async function readPem(path: string, what: string): Promise<string> {

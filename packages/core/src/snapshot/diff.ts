@@ -52,6 +52,19 @@ export async function diffListing(
       `SELECT since, ${ALL_COLUMNS} FROM entries WHERE layer = ? AND until IS NULL ORDER BY path`,
     )
     .iterate(diff.place.layer) as unknown as Iterator<PublishedRow>;
+  try {
+    await mergeListing(diff, batches, published, onIgnoreFile);
+  } finally {
+    published.return?.();
+  }
+}
+
+async function mergeListing(
+  diff: LayerDiff,
+  batches: AsyncIterable<readonly Entry[]>,
+  published: Iterator<PublishedRow>,
+  onIgnoreFile: (entry: Entry) => void,
+): Promise<void> {
   const insert = diff.state.sql(INSERT);
   let row = published.next();
   let count = 0;

@@ -1,5 +1,5 @@
 /** The state of a mount: one SQLite file below the target. Opening, meta values and generations; queries on entries live where they are used. */
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { UsageError } from "../source/errors.ts";
 import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
@@ -44,7 +44,7 @@ export interface State {
   /** A prepared statement, kept for the life of the state. Never used for two iterations at once: see {@link State.prepare}. */
   sql(text: string): StatementSync;
   /** A statement of the caller's own, for iterating while others run. */
-  prepare(text: string): StatementSync;
+  prepare(text: string): Pick<StatementSync, "all" | "iterate">;
   close(): void;
 }
 
@@ -77,6 +77,8 @@ export function openState(file: string, readOnly = false): State {
     throw error;
   }
   const statements = new Map<string, StatementSync>();
+  // An iterator does not hold its statement, which would be collected under it (Node 22).
+  const iterating = new Set<StatementSync>();
   return {
     db,
     sql(text) {
@@ -87,7 +89,20 @@ export function openState(file: string, readOnly = false): State {
       }
       return statement;
     },
-    prepare: (text) => db.prepare(text),
+    prepare(text) {
+      const statement = db.prepare(text);
+      return {
+        all: statement.all.bind(statement),
+        *iterate(...values: SQLInputValue[]) {
+          iterating.add(statement);
+          try {
+            yield* statement.iterate(...values);
+          } finally {
+            iterating.delete(statement);
+          }
+        },
+      } as Pick<StatementSync, "all" | "iterate">;
+    },
     close() {
       statements.clear();
       db.close();

@@ -33,6 +33,19 @@ export async function verifyTree(
       `SELECT since, ${ALL_COLUMNS}, max(layer) FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) GROUP BY path HAVING kind <> ${SKIPPED} ORDER BY path`,
     )
     .iterate(generation, generation) as unknown as Iterator<PublishedRow>;
+  try {
+    return await compare(tree, rows, signal, onFault);
+  } finally {
+    rows.return?.();
+  }
+}
+
+async function compare(
+  tree: Tree,
+  rows: Iterator<PublishedRow>,
+  signal: AbortSignal,
+  onFault: (fault: Fault, path: string) => void,
+): Promise<TreeReport> {
   const report = { checked: 0, changed: 0, missing: 0, extra: 0 };
   const add = (fault: Fault, path: string) => {
     report[fault]++;
