@@ -41,7 +41,7 @@ export type Content =
   | { readonly symlink: string }
   | { readonly submodule: string };
 
-interface TestRepository {
+export interface TestRepository {
   /** A bare repository. */
   readonly dir: string;
   /** Runs git on it, and returns what it prints without the last line feed. */
@@ -60,7 +60,7 @@ interface TestRepository {
 }
 
 /** Makes a bare repository by plumbing: no work tree, so every name that a tree can hold works. */
-async function makeRepository(dir: string): Promise<TestRepository> {
+export async function makeRepository(dir: string): Promise<TestRepository> {
   // What `git init --bare` makes, without starting it.
   await mkdir(join(dir, "objects"), { recursive: true });
   await mkdir(join(dir, "refs/heads"), { recursive: true });

@@ -85,7 +85,7 @@ export function openRepository(
     const haves = [...new Set([refs.latest, refs.published])].filter((have) => have !== undefined);
     // With a depth of 1 each known commit stands alone: what is recorded of others would only grow.
     const boundary = depth === 1 ? shallow.filter((end) => haves.includes(end)) : shallow;
-    const request = { want: oid, haves, shallow: boundary, depth, thin: store.thin };
+    const request = { want: oid, haves, shallow: boundary, depth };
     const result = await remote.fetch(request, signal);
     try {
       await store.addPack(result.pack, signal);
@@ -104,8 +104,11 @@ export function openRepository(
   async function commit(oid: string, signal: AbortSignal): Promise<Commit> {
     const known = await cached(oid);
     if (known !== undefined) return known;
+    const hadAny = state?.refs.latest !== undefined;
     await fetch(oid, signal);
     const fetched = await readCommit(store, oid);
+    // Nothing came because we said that it was here.
+    if (fetched === undefined && hadAny) throw new CacheDamaged(`commit ${oid} is missing`);
     if (fetched === undefined)
       throw new SourceError("not-found", `${oid} is not a commit of the repository`);
     return fetched;

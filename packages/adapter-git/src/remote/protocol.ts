@@ -40,8 +40,6 @@ export interface FetchRequest {
   readonly shallow: readonly string[];
   /** How many commits of history; 0 for all. */
   readonly depth: number;
-  /** True where the pack may hold deltas against objects of `haves`. */
-  readonly thin: boolean;
 }
 
 /** What came of a fetch: a pack to be consumed, and which commits have no parents here from now on. */
@@ -129,7 +127,7 @@ export async function readAdvertisement(reader: PacketReader): Promise<Advertise
 
 /** A whole fetch in one request: everything that is here is told at once, followed by `done`, so that the pack comes straight back. */
 export function fetchRequest(
-  { want, haves, shallow, depth, thin }: FetchRequest,
+  { want, haves, shallow, depth }: FetchRequest,
   { version, capabilities }: Pick<Advertisement, "version" | "capabilities">,
 ): string {
   const known = [
@@ -143,7 +141,8 @@ export function fetchRequest(
       packet(`${AGENT}\n`),
       formatOf(want) === "sha1" ? "" : packet("object-format=sha256\n"),
       DELIMITER,
-      ...(thin ? [packet("thin-pack\n")] : []),
+      // Deltas against what is here. Without it, a server sends a shallow history's whole tree each time.
+      packet("thin-pack\n"),
       packet("ofs-delta\n"),
       packet("no-progress\n"),
       ...known,
@@ -157,10 +156,8 @@ export function fetchRequest(
     throw new SourceError("unsupported", "the server cannot send a shallow history", {
       hint: "set depth=0",
     });
-  const wished = ["multi_ack_detailed", "side-band-64k", "ofs-delta", "no-progress"];
-  const asked = [...wished, ...(thin ? ["thin-pack"] : [])].filter((name) =>
-    capabilities.has(name),
-  );
+  const wished = ["multi_ack_detailed", "side-band-64k", "ofs-delta", "thin-pack", "no-progress"];
+  const asked = wished.filter((name) => capabilities.has(name));
   if (!asked.includes("side-band-64k"))
     throw new SourceError("unsupported", "the server is too old: it has no side-band-64k");
   const format = formatOf(want) === "sha1" ? "" : " object-format=sha256";

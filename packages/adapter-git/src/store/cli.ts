@@ -50,8 +50,6 @@ export function cliStore(gitDir: string): ObjectStore {
   };
 
   return {
-    thin: true,
-
     read(oid) {
       const least = readers.reduce((a, b) => (b.waiting() < a.waiting() ? b : a));
       return least.ask(oid).then((answer) => answer?.object);

@@ -29,8 +29,6 @@ export function jsStore(gitDir: string): ObjectStore {
   };
 
   const store: ObjectStore = {
-    thin: false,
-
     async read(oid) {
       const git = await import("isomorphic-git");
       rest();
@@ -72,7 +70,7 @@ export function jsStore(gitDir: string): ObjectStore {
           dir: packs,
           gitdir: gitDir,
           filepath: `${name}.pack`,
-          cache: {},
+          cache,
         });
         signal.throwIfAborted();
         // An object that could not be resolved is left out without a word.

@@ -16,8 +16,6 @@ export interface TreeItem {
 
 /** Two implementations: `engine=cli` and `engine=js`. Failures to read what should be there are {@link CacheDamaged}. */
 export interface ObjectStore {
-  /** Whether packs may hold deltas against objects that are here already. */
-  readonly thin: boolean;
   /** An object in memory; `undefined` where it is not here. */
   read(oid: string): Promise<GitObject | undefined>;
   /** A blob of which the size is known to be large. */
@@ -26,7 +24,7 @@ export interface ObjectStore {
   sizes(oids: readonly string[]): Promise<readonly (number | undefined)[]>;
   /** Everything below a tree that is not a tree, in the order of git's trees. */
   walk(tree: string, signal: AbortSignal): AsyncIterable<readonly TreeItem[]>;
-  /** Takes in a pack, all or nothing. */
+  /** Takes in a pack, all or nothing. It may hold deltas against objects that are here already. */
   addPack(pack: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
   /** Makes the cache small again: what the refs reach stays. */
   compact(signal: AbortSignal): Promise<void>;

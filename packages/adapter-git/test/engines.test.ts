@@ -1,0 +1,425 @@
+/** What both engines have to do alike. */
+import { appendFile, chmod, mkdir, readdir, stat, truncate, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { listAll, readAll } from "@pannier/adapter-kit";
+import type { FileEntry } from "@pannier/core";
+import { describe, expect, test } from "vitest";
+import {
+  changesOf,
+  contentOf,
+  errorOf,
+  open,
+  scratchDirectory,
+  setup,
+  signal,
+  skipped,
+  withoutGit,
+} from "./setup.ts";
+
+const shared = setup();
+
+describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, (engine) => {
+  test("follows a branch over additions, changes, modes and deletions", async () => {
+    const repository = await shared.repository();
+    const first = await repository.commit({
+      "a.txt": "one",
+      "bin/run": { executable: "#!/bin/sh\n" },
+      "bin/link": { symlink: "../a.txt" },
+      "deep/er/and/deeper": "x",
+      empty: "",
+    });
+    const { source } = await open(repository.url, { engine, ref: "main" });
+    expect(await source.probe(signal())).toEqual({ token: first, revision: first });
+    expect(await contentOf(source)).toEqual({
+      "a.txt": "one",
+      "bin/link": "-> ../a.txt",
+      "bin/run": "*#!/bin/sh\n",
+      "deep/er/and/deeper": "x",
+      empty: "",
+    });
+
+    const second = await repository.commit(
+      {
+        "a.txt": { executable: "one" },
+        bin: "now a file",
+        "deep/er/and/deeper": undefined,
+        empty: "no more",
+        new: { symlink: "a.txt" },
+      },
+      { time: 1_700_000_123 },
+    );
+    expect((await source.probe(signal()))?.revision).toBe(second);
+    expect(await changesOf(source, first, second)).toEqual({
+      "a.txt": "*one",
+      bin: "now a file",
+      "bin/link": "deleted",
+      "bin/run": "deleted",
+      "deep/er/and/deeper": "deleted",
+      empty: "no more",
+      new: "-> a.txt",
+    });
+    const { entries } = await listAll(source);
+    expect([...entries.values()].map(({ mtime }) => mtime)).toEqual(
+      Array.from(entries, () => 1_700_000_123_000),
+    );
+    // And back, from what is in the cache.
+    shared.server.requests.length = 0;
+    expect(Object.keys((await changesOf(source, second, first)) ?? {}).toSorted()).toEqual([
+      "a.txt",
+      "bin",
+      "bin/link",
+      "bin/run",
+      "deep/er/and/deeper",
+      "empty",
+      "new",
+    ]);
+    expect(shared.server.requests).toEqual([]);
+  });
+
+  test("follows a branch that was pushed by force", async () => {
+    const repository = await shared.repository();
+    const first = await repository.commit({ kept: "1", gone: "2" });
+    const { source } = await open(repository.url, { engine });
+    await contentOf(source);
+    const second = await repository.commit({ kept: "1", other: "3" }, { orphan: true });
+    await repository.git("reflog", "expire", "--expire=now", "--all");
+    await repository.git("gc", "-q", "--prune=now");
+    expect(await changesOf(source, first, second)).toEqual({ gone: "deleted", other: "3" });
+  });
+
+  test("does not know changes from a revision that is not in the cache", async () => {
+    const repository = await shared.repository();
+    const first = await repository.commit({ a: "1" });
+    const second = await repository.commit({ a: "2" });
+    const { source } = await open(repository.url, { engine });
+    expect(await source.changes?.(first, second, signal())).toBeUndefined();
+  });
+
+  test("peels annotated tags, follows moved ones, and prefers a branch of the same name", async () => {
+    const repository = await shared.repository();
+    const first = await repository.commit({ a: "1" });
+    const second = await repository.commit({ a: "2" });
+    await repository.git("tag", "-a", "-m", "x", "v1", first);
+    const { source } = await open(repository.url, { engine, ref: "v1" });
+    expect((await source.probe(signal()))?.revision).toBe(first);
+    expect(await contentOf(source)).toEqual({ a: "1" });
+    await repository.git("tag", "-f", "-a", "-m", "x", "v1", second);
+    expect((await source.probe(signal()))?.revision).toBe(second);
+    await repository.git("tag", "-f", "light", first);
+    await repository.git("branch", "light", second);
+    const light = await open(repository.url, { engine, ref: "light" });
+    expect((await light.source.probe(signal()))?.revision).toBe(second);
+    const exact = await open(repository.url, { engine, ref: "refs/tags/light" });
+    expect((await exact.source.probe(signal()))?.revision).toBe(first);
+  });
+
+  test("takes a full SHA without asking, and says that it never changes", async () => {
+    const repository = await shared.repository();
+    const first = await repository.commit({ a: "1" });
+    await repository.commit({ a: "2" });
+    const { source } = await open(repository.url, { engine, ref: first });
+    expect(await source.probe(signal())).toEqual({
+      token: first,
+      revision: first,
+      immutable: true,
+    });
+    expect(shared.server.requests).toEqual([]);
+    expect(await contentOf(source)).toEqual({ a: "1" });
+    const missing = await open(repository.url, { engine, ref: "1".repeat(40) });
+    expect(await errorOf(missing.source.list(signal()))).toMatchObject({ code: "not-found" });
+  });
+
+  test("takes the remote's HEAD without a ref", async () => {
+    const repository = await shared.repository();
+    await repository.commit({ a: "main" });
+    const other = await repository.commit({ a: "trunk" }, { branch: "trunk" });
+    await repository.git("symbolic-ref", "HEAD", "refs/heads/trunk");
+    const { source } = await open(repository.url, { engine });
+    expect((await source.probe(signal()))?.revision).toBe(other);
+  });
+
+  test("lists a subdirectory as the root, and nothing beside it", async () => {
+    const repository = await shared.repository();
+    const first = await repository.commit({
+      "site/a": "1",
+      "site/b/c": "2",
+      "site-old/x": "3",
+      y: "4",
+    });
+    const { source } = await open(repository.url, { engine, path: "/site/" });
+    expect(await contentOf(source)).toEqual({ a: "1", "b/c": "2" });
+    const second = await repository.commit({ "site/a": "one", y: "four" });
+    expect(await changesOf(source, first, second)).toEqual({ a: "one" });
+    const file = await open(repository.url, { engine, path: "y" });
+    const error = await errorOf(file.source.list(signal()));
+    expect(error).toMatchObject({ code: "not-found" });
+    expect(error.message).toContain('"y"');
+  });
+
+  test("says what is missing: the ref, the repository, a first commit", async () => {
+    const repository = await shared.repository();
+    const empty = await open(repository.url, { engine });
+    expect(await errorOf(empty.source.list(signal()))).toMatchObject({
+      code: "not-found",
+      message: "the repository has no commits yet",
+    });
+    await repository.commit({ a: "1" }, { branch: "release" });
+    const { source } = await open(repository.url, { engine, ref: "relaese" });
+    expect(await errorOf(source.probe(signal()))).toMatchObject({
+      code: "not-found",
+      message: 'there is no branch or tag "relaese"',
+      hint: 'did you mean "release"?',
+    });
+    const short = await open(repository.url, { engine, ref: "abcdef1" });
+    expect((await errorOf(short.source.probe(signal()))).hint).toMatch(/whole SHA/);
+    const gone = await open(`${shared.server.url}/gone.git`, { engine });
+    expect(await errorOf(gone.source.probe(signal()))).toMatchObject({
+      code: "not-found",
+      message: "the repository does not exist",
+    });
+  });
+
+  test("speaks the original protocol with a server that has no other", async () => {
+    shared.server.protocol2 = false;
+    const repository = await shared.repository();
+    const first = await repository.commit({ a: "1", b: "2" });
+    await repository.git("tag", "-a", "-m", "x", "v1", first);
+    const { source } = await open(repository.url, { engine });
+    expect(await contentOf(source)).toEqual({ a: "1", b: "2" });
+    const second = await repository.commit({ a: "one" });
+    expect(await changesOf(source, first, second)).toEqual({ a: "one" });
+    shared.server.requests.length = 0;
+    await source.probe(signal());
+    expect(shared.server.requests).toHaveLength(1);
+    const tag = await open(repository.url, { engine, ref: "v1" });
+    expect((await tag.source.probe(signal()))?.revision).toBe(first);
+  });
+
+  test("fetches only what is new", async () => {
+    const repository = await shared.repository();
+    const noise = Buffer.from(crypto.getRandomValues(new Uint8Array(60_000)));
+    const first = await repository.commit({ large: noise, small: "1" });
+    const scratch = await scratchDirectory();
+    const { source } = await open(repository.url, { engine }, { scratch: async () => scratch });
+    await contentOf(source);
+    const second = await repository.commit({ small: "2" });
+    await changesOf(source, first, second);
+    const packs = join(scratch, "repository/objects/pack");
+    const sizes = await Promise.all(
+      (await readdir(packs))
+        .filter((name) => name.endsWith(".pack"))
+        .map(async (name) => (await stat(join(packs, name))).size),
+    );
+    expect(sizes).toHaveLength(2);
+    expect(Math.min(...sizes)).toBeLessThan(1000);
+  });
+
+  test("works on with the cache of an earlier run", async () => {
+    const repository = await shared.repository();
+    const first = await repository.commit({ a: "1" });
+    const scratch = await scratchDirectory();
+    const context = { scratch: async () => scratch };
+    const before = await open(repository.url, { engine }, context);
+    const entry = (await listAll(before.source)).file("a");
+    await before.source.close();
+    const second = await repository.commit({ a: "2" });
+    const { source } = await open(repository.url, { engine }, context);
+    expect((await readAll(source, entry)).toString()).toBe("1");
+    expect(await changesOf(source, first, second)).toEqual({ a: "2" });
+  });
+
+  test.each([
+    [
+      "a pack that lost its end",
+      async (packs: string, pack: string) => truncate(join(packs, pack), 50),
+    ],
+    [
+      "a pack full of zeros",
+      async (packs: string, pack: string) => writeFile(join(packs, pack), Buffer.alloc(500)),
+    ],
+    [
+      "an index of noise",
+      async (packs: string, pack: string) =>
+        writeFile(join(packs, pack.replace(/pack$/, "idx")), "noise"),
+    ],
+  ])("heals a damaged cache: %s", async (_, damage) => {
+    const repository = await shared.repository();
+    await repository.commit({ a: "1".repeat(500), b: "2" });
+    const scratch = await scratchDirectory();
+    const context = { scratch: async () => scratch };
+    const before = await open(repository.url, { engine }, context);
+    await contentOf(before.source);
+    await before.source.close();
+    const packs = join(scratch, "repository/objects/pack");
+    for (const name of await readdir(packs)) {
+      await chmod(join(packs, name), 0o644);
+      if (name.endsWith(".pack")) await damage(packs, name);
+    }
+    const { source } = await open(repository.url, { engine }, context);
+    // The engine tries again what failed for a while.
+    let content: Record<string, string> | undefined;
+    for (let tries = 0; content === undefined && tries < 3; tries++)
+      content = await contentOf(source).catch((error: { code?: string }) => {
+        expect(["unavailable", "changed"]).toContain(error.code);
+        return undefined;
+      });
+    expect(content).toEqual({ a: "1".repeat(500), b: "2" });
+  });
+
+  test("removes what others put into its cache, and what an interrupted run left", async () => {
+    const repository = await shared.repository();
+    await repository.commit({ a: "1" });
+    const scratch = await scratchDirectory();
+    const context = { scratch: async () => scratch };
+    await contentOf((await open(repository.url, { engine }, context)).source);
+    const cache = join(scratch, "repository");
+    const proof = join(scratch, "proof");
+    await mkdir(join(cache, "hooks"));
+    await mkdir(join(cache, "objects/info"));
+    for (const hook of ["post-checkout", "reference-transaction", "post-index-change"])
+      await writeFile(join(cache, "hooks", hook), `#!/bin/sh\ntouch ${proof}\n`, { mode: 0o755 });
+    await appendFile(
+      join(cache, "config"),
+      `[core]\n\tfsmonitor = touch ${proof}\n\thooksPath = ${cache}/hooks\n\tpager = touch ${proof}\n`,
+    );
+    await writeFile(join(cache, "objects/info/alternates"), "/somewhere/else\n");
+    await writeFile(join(cache, "shallow.lock"), "");
+    await writeFile(join(cache, "objects/pack/tmp_pack_x"), "half");
+    const second = await repository.commit({ a: "2" });
+    const { source } = await open(repository.url, { engine }, context);
+    expect(await contentOf(source)).toEqual({ a: "2" });
+    expect(await readdir(scratch)).toEqual(["repository"]);
+    expect((await readdir(cache)).toSorted()).toEqual(
+      ["HEAD", "config", "objects", "refs"].concat(second ? ["shallow"] : []),
+    );
+    expect(await readdir(join(cache, "objects"))).toEqual(["pack"]);
+    expect(
+      (await readdir(join(cache, "objects/pack"))).filter((name) => name.startsWith("tmp")),
+    ).toEqual([]);
+  });
+
+  test("passes hostile names on, and refuses trees that git would not make", async () => {
+    const repository = await shared.repository();
+    const blob = await repository.object("blob", Buffer.from("x"));
+    const commitOf = async (items: readonly (readonly [mode: string, name: string])[]) => {
+      const raw = items.flatMap(([mode, name]) => [
+        Buffer.from(`${mode} ${name}\0`),
+        Buffer.from(blob, "hex"),
+      ]);
+      const tree = await repository.object("tree", Buffer.concat(raw));
+      const commit = `tree ${tree}\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nx\n`;
+      return repository.object("commit", Buffer.from(commit));
+    };
+    const listed = async (sha: string) => {
+      await repository.git("update-ref", "refs/heads/main", sha);
+      return listAll((await open(repository.url, { engine })).source);
+    };
+    expect(
+      (
+        await listed(
+          await commitOf([
+            ["100644", ".."],
+            ["100644", ".git"],
+          ]),
+        )
+      ).paths,
+    ).toEqual(["..", ".git"]);
+    for (const items of [
+      [
+        ["100644", "a"],
+        ["100644", "a"],
+      ],
+      [
+        ["100644", "b"],
+        ["100644", "a"],
+      ],
+    ] as const)
+      expect(await errorOf(listed(await commitOf(items)))).toMatchObject({ code: "invalid" });
+  });
+
+  test("a server that is down is unavailable, and may be up again", async () => {
+    const nobody = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => nobody.once("listening", resolve));
+    const { port } = nobody.address() as { port: number };
+    await new Promise((resolve) => nobody.close(resolve));
+    const { source } = await open(`git+http://127.0.0.1:${port}/x.git`, { engine });
+    expect(await errorOf(source.probe(signal()))).toMatchObject({
+      code: "unavailable",
+      transient: true,
+    });
+  });
+
+  test("a fetch that is cut in the middle leaves nothing, and the next one succeeds", async () => {
+    const repository = await shared.repository();
+    const noise = Buffer.from(crypto.getRandomValues(new Uint8Array(60_000)));
+    await repository.commit({ noise });
+    const scratch = await scratchDirectory();
+    const { source } = await open(repository.url, { engine }, { scratch: async () => scratch });
+    shared.server.intercept = (request, response) => {
+      if (request.method !== "POST") return false;
+      const write = response.write.bind(response) as (chunk: Uint8Array) => boolean;
+      let sent = 0;
+      response.write = ((chunk: Uint8Array) => {
+        sent += chunk.length;
+        if (sent > 20_000) response.destroy();
+        return write(chunk);
+      }) as typeof response.write;
+      return false;
+    };
+    expect(await errorOf(source.list(signal()))).toMatchObject({ code: "unavailable" });
+    expect(await readdir(join(scratch, "repository/objects/pack"))).toEqual([]);
+    shared.server.intercept = undefined;
+    expect((await listAll(source)).paths).toEqual(["noise"]);
+  });
+
+  test("an idle poll is one request, and many leave nothing behind", async () => {
+    const repository = await shared.repository();
+    await repository.commit({ a: "1" });
+    const scratch = await scratchDirectory();
+    const { source, requests } = await open(
+      repository.url,
+      { engine },
+      { scratch: async () => scratch },
+    );
+    await contentOf(source);
+    const before = await readdir(scratch, { recursive: true });
+    const asked = requests.length;
+    for (let i = 0; i < 50; i++) await source.probe(signal());
+    expect(shared.server.requests.length).toBe(asked + 50);
+    expect(await readdir(scratch, { recursive: true })).toEqual(before);
+  });
+
+  test("the cache stays small over many changes", async () => {
+    const repository = await shared.repository();
+    let from = await repository.commit({ a: "0", b: "kept" });
+    const scratch = await scratchDirectory();
+    const { source } = await open(repository.url, { engine }, { scratch: async () => scratch });
+    await contentOf(source);
+    let anew = 0;
+    for (let i = 1; i <= 45; i++) {
+      const to = await repository.commit({ a: String(i) });
+      const changes = await changesOf(source, from, to);
+      if (changes !== undefined) expect(changes).toEqual({ a: String(i) });
+      else anew++;
+      from = to;
+    }
+    // git repacks; JavaScript has to fetch everything again.
+    expect(anew).toBe(engine === "cli" ? 0 : 1);
+    const packs = (await readdir(join(scratch, "repository/objects/pack"))).filter((name) =>
+      name.endsWith(".pack"),
+    );
+    expect(packs.length).toBeLessThan(20);
+    expect(await contentOf(source)).toEqual({ a: "45", b: "kept" });
+  });
+
+  test("a file that is no longer in the cache has changed, and comes back with the next listing", async () => {
+    const repository = await shared.repository();
+    await repository.commit({ a: "1" });
+    const { source } = await open(repository.url, { engine });
+    const entry = (await listAll(source)).file("a");
+    const other: FileEntry = { ...entry, fingerprint: "2".repeat(40) };
+    expect(await errorOf(readAll(source, other))).toMatchObject({ code: "changed" });
+    expect((await readAll(source, (await listAll(source)).file("a"))).toString()).toBe("1");
+  });
+});
