@@ -23,7 +23,11 @@ const config: KnipConfig = {
     },
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": { ignoreBinaries: ["mount", "umount"] },
-    "packages/adapter-file": { ignoreBinaries: ["mkfifo", "mount", "umount"] },
+    "packages/adapter-file": {
+      // A thread is started by its URL.
+      entry: ["src/walk-worker.ts"],
+      ignoreBinaries: ["mkfifo", "mount", "umount"],
+    },
     // What the launcher starts from dist, and what a test loads by its path.
     "packages/cli": { entry: ["src/bin.ts", "test/shelf-adapter.ts"] },
     ...Object.fromEntries(placeholders.map((dir) => [dir, { ignoreDependencies: [/./] }])),

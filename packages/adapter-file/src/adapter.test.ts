@@ -160,21 +160,19 @@ describe("what is left out or refused", () => {
 });
 
 describe("changes", () => {
-  test("a file written within a tick of the clock is told to be read again", async () => {
+  test("a file that may change again without showing is told to be read again", async () => {
     await put({ page: "one" });
     const { source } = await open();
-    const settled = (await listAll(source)).file("page").fingerprint;
-    writeFileSync(join(dir, "page"), "two");
+    // As just written, by a clock that is a second ahead, which outlasts a busy machine.
+    const written = Date.now() + 1000;
+    utimesSync(join(dir, "page"), new Date(written), new Date(written));
     const fresh = (await listAll(source)).file("page");
-    expect((await readAll(source, fresh)).toString()).toBe("two");
-    // Same size, same modification time: only the mark tells that it may be another.
-    const { mtimeMs } = statSync(join(dir, "page"));
-    expect(fresh.fingerprint).toBe(`3-${mtimeMs}~`);
-    await sleep(60);
-    const later = (await listAll(source)).file("page").fingerprint;
-    expect(later).toBe(`3-${mtimeMs}`);
-    expect(new Set([settled, fresh.fingerprint, later]).size).toBe(3);
-    expect((await listAll(source)).file("page").fingerprint).toBe(later);
+    expect(fresh.fingerprint).toBe(`3-${written}~`);
+    expect((await readAll(source, fresh)).toString()).toBe("one");
+    await sleep(written + 60 - Date.now());
+    const later = (await listAll(source)).file("page");
+    expect(later.fingerprint).toBe(`3-${written}`);
+    expect((await listAll(source)).file("page").fingerprint).toBe(later.fingerprint);
   });
 
   test("fractions of a millisecond count", async () => {
@@ -217,21 +215,6 @@ describe("changes", () => {
     renameSync(join(dir, "v1"), join(dir, "away"));
     renameSync(join(dir, "v2"), join(dir, "v1"));
     expect(await code(drain(entries))).toBe("changed");
-  });
-
-  test("a file deleted while the tree is listed is left out", async () => {
-    for (let i = 0; i < 1200; i++) writeFileSync(join(dir, `file-${i}`), "");
-    const { source } = await open();
-    const { entries } = await source.list(signal);
-    let first = true;
-    const paths: string[] = [];
-    for await (const batch of entries) {
-      paths.push(...batch.map(({ path }) => path));
-      if (first) for (let i = 0; i < 1200; i++) rmSync(join(dir, `file-${i}`));
-      first = false;
-    }
-    expect(paths.length).toBeGreaterThan(0);
-    expect(paths.length).toBeLessThan(1200);
   });
 });
 

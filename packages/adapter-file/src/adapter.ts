@@ -58,7 +58,7 @@ export const fileAdapter: Adapter<typeof options> = {
       const specials: string[] = [];
       yield* walk({
         root: readingOf(top).root,
-        calls,
+        idleTimeout: context.idleTimeout,
         signal,
         onSpecial: (special) => specials.push(special),
       });

@@ -1,10 +1,9 @@
 /**
- * How the file system is asked: in place while it answers from memory, through the thread pool while it does not.
+ * How files are asked for their content: in place while they answer from memory, through the thread pool while not.
  *
- * 300,000 cached files are looked at in 0.9–1.4 s in place, in 4.2–5.1 s through the pool (`rsync -a` with nothing to do:
- * 3.4–4.6 s). But a call in place to a network mount holds up the whole process, for ever if the server is gone. So calls
- * start in the pool, where they have a timeout; after some quick ones they are made in place; and the first slow one there
- * sends the next ones back to the pool.
+ * Opening, checking and reading a small file takes some 20 µs in place and 100 µs through the pool. But a call in place to
+ * a network mount holds up the whole process, for ever if the server is gone. So calls start in the pool, where they have a
+ * timeout; after some answers they are made in place; and the first slow one there sends the next ones back to the pool.
  */
 import { SourceError } from "@pannier/core";
 
@@ -92,7 +91,8 @@ export function makeCalls(idleTimeout: number): Calls {
   };
 }
 
-function noAnswer(idleTimeout: number): SourceError {
+/** What a file system that hangs is called. */
+export function noAnswer(idleTimeout: number): SourceError {
   return new SourceError(
     "unavailable",
     `the file system has not answered for ${idleTimeout / 1000} s`,

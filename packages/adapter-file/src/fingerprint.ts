@@ -1,6 +1,8 @@
 /** What tells two versions of a file apart: size and modification time, with care for clocks that tick slowly. */
 import type { Stats } from "node:fs";
 
+type Version = Pick<Stats, "size" | "mtimeMs">;
+
 /**
  * A file that changes twice within one tick of the clock behind modification times looks the same after the second time
  * (git calls it racy). Local file systems tick every 1–10 ms, network ones as their servers do.
@@ -13,12 +15,12 @@ const TICK = 50;
  *
  * @param now milliseconds, no later than the moment the file was looked at
  */
-export function fingerprintOf({ size, mtimeMs }: Stats, now: number): string {
+export function fingerprintOf({ size, mtimeMs }: Version, now: number): string {
   return mtimeMs > now - TICK ? `${size}-${mtimeMs}~` : `${size}-${mtimeMs}`;
 }
 
 /** Whether a file still is the version that a fingerprint was made of, as far as can be told. */
-export function matches(fingerprint: string, { size, mtimeMs }: Stats): boolean {
+export function matches(fingerprint: string, { size, mtimeMs }: Version): boolean {
   const version = fingerprint.endsWith("~") ? fingerprint.slice(0, -1) : fingerprint;
   return version === `${size}-${mtimeMs}`;
 }

@@ -1,9 +1,10 @@
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as fc from "fast-check";
+import type { Entry } from "@pannier/core";
 import { expect, test } from "vitest";
-import { makeCalls } from "./calls.ts";
 import { walk } from "./walk.ts";
 
 const { signal } = new AbortController();
@@ -36,29 +37,55 @@ test("lists exactly what is there, in the order of bytes, whatever the names", a
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.array(segment, { minLength: 1, maxLength: 4 }), { maxLength: 30 }),
-      fc.boolean(),
-      async (paths, fast) => {
+      async (paths) => {
         const root = mkdtempSync(join(tmpdir(), "pannier-walk-"));
         try {
           for (const path of paths) putWherePossible(join(root, ...path));
           const expected = filesBelow(root, "").toSorted((a, b) =>
             Buffer.compare(Buffer.from(a), Buffer.from(b)),
           );
-          expect(await list(root, fast)).toEqual(expected);
+          expect(await list(root)).toEqual(expected);
         } finally {
           rmSync(root, { recursive: true });
         }
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 60 },
   );
 });
 
-async function list(root: string, fast: boolean): Promise<string[]> {
-  // Both ways of asking, whatever the machine's speed.
-  const calls = { ...makeCalls(5000), fast, now: <Result>(call: () => Result) => call() };
+test("a file system that does not answer in time is unavailable", async () => {
+  // No thread starts within a millisecond.
+  await expect(list(tmpdir(), 1)).rejects.toMatchObject({ code: "unavailable", transient: true });
+});
+
+test("a walk does not run ahead of who takes from it; what is deleted meanwhile is left out", async () => {
+  const root = mkdtempSync(join(tmpdir(), "pannier-walk-"));
+  const paths: string[] = [];
+  try {
+    for (let i = 10; i < 32; i++) {
+      mkdirSync(join(root, `dir-${i}`));
+      for (let j = 0; j < 300; j++) writeFileSync(join(root, `dir-${i}`, `${j}`), "");
+    }
+    const batches = walk({ root, idleTimeout: 5000, signal, onSpecial: () => {} });
+    const first = await batches.next();
+    await sleep(300);
+    rmSync(join(root, "dir-29"), { recursive: true });
+    rmSync(join(root, "dir-30/7"));
+    writeFileSync(join(root, "dir-31/later"), "");
+    for (const { path } of first.value as readonly Entry[]) paths.push(path);
+    for await (const batch of batches) paths.push(...batch.map(({ path }) => path));
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+  expect(paths).toContain("dir-31/later");
+  expect(paths).not.toContain("dir-30/7");
+  expect(paths.length).toBe(21 * 300);
+});
+
+async function list(root: string, idleTimeout = 5000): Promise<string[]> {
   const found: string[] = [];
-  for await (const batch of walk({ root, calls, signal, onSpecial: () => {} })) {
+  for await (const batch of walk({ root, idleTimeout, signal, onSpecial: () => {} })) {
     found.push(...batch.map(({ path }) => path));
   }
   return found;

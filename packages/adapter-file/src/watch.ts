@@ -41,10 +41,7 @@ export async function* watchTree(
   function add(directory: string, onEvent: (kind: string, name: string | null) => void): void {
     if (watchers.has(directory)) return;
     try {
-      const watcher = watch(directory, (kind, name) => {
-        onEvent(kind, name);
-        tell();
-      });
+      const watcher = watch(directory, onEvent);
       watcher.on("error", fail);
       watchers.set(directory, watcher);
     } catch (error) {
@@ -61,6 +58,7 @@ export async function* watchTree(
       const here = directory;
       if (!isDirectory(here)) continue;
       add(here, (kind, name) => {
+        tell();
         if (kind === "rename" && name !== null) renew(`${here}/${name}`);
       });
       for (const name of subdirectories(here)) todo.push(`${here}/${name}`);
@@ -104,7 +102,10 @@ export async function* watchTree(
     const deciding = [basename(path), basename(root.path), "..data"];
     for (const above of new Set([dirname(path), dirname(root.path)])) {
       add(above, (kind, name) => {
-        if (kind === "rename" && name !== null && deciding.includes(name)) moved = true;
+        // Its other names are none of ours.
+        if (name !== null && !deciding.includes(name)) return;
+        tell();
+        if (kind === "rename") moved = true;
       });
     }
     if (!root.isFile) await addTree(root.path);
