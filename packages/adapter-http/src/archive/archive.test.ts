@@ -3,13 +3,16 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync, zstdCompressSync } from "node:zlib";
+import * as zlib from "node:zlib";
 import { listAll, readAll } from "@pannier/adapter-kit";
-import type { FileEntry, Limits, SourceContext } from "@pannier/core";
+import type { FileEntry, Limits, SourceContext, SourceError } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { makeTar, makeZip, type TarMember } from "../../test/archives.ts";
 import { failure, never, open, site, tree } from "../../test/open.ts";
 
+const { gzipSync } = zlib;
+/** From Node 22.15 on. */
+const canZstd = typeof zlib.zstdCompressSync === "function";
 const UNLIMITED: Limits = {
   maxFiles: Infinity,
   maxBytes: Infinity,
@@ -53,7 +56,7 @@ async function openTar(members: readonly TarMember[], limits: Partial<Limits> = 
   return open(url, {}, context);
 }
 
-test("unpacks tar, tar.gz and tar.zst", async () => {
+test("unpacks tar and tar.gz", async () => {
   const tar = await makeTar(SOME);
   const expected = {
     "top/a.txt": "A",
@@ -66,7 +69,6 @@ test("unpacks tar, tar.gz and tar.zst", async () => {
     ["x.tar", tar],
     ["x.tgz", gzipSync(tar)],
     ["x.tar.gz", Buffer.concat([gzipSync(tar.subarray(0, 1000)), gzipSync(tar.subarray(1000))])],
-    ["x.tar.zst", zstdCompressSync(tar)],
     // The content decides, not the name.
     ["wrong.zip", gzipSync(tar)],
   ] as const) {
@@ -76,6 +78,17 @@ test("unpacks tar, tar.gz and tar.zst", async () => {
       tree: expected,
     });
   }
+});
+
+test("unpacks tar.zst where Node can, and says so where it cannot", async () => {
+  const tar = await makeTar(SOME);
+  const zst = canZstd ? zlib.zstdCompressSync(tar) : Buffer.from("28b52ffd", "hex");
+  const { url, context } = await served(zst, "x.tar.zst");
+  const outcome = await listAll((await open(url, {}, context)).source).then(
+    ({ entries }) => entries.size,
+    (error: SourceError) => error.code,
+  );
+  expect(outcome).toBe(canZstd ? 5 : "unsupported");
 });
 
 test("unpacks tar.xz, and finds out when it is damaged", async () => {
@@ -318,7 +331,6 @@ test("refuses what is cut short or damaged, and leaves nothing behind", async ()
   const gz = gzipSync(tar);
   const flipped = Buffer.from(gz);
   flipped[gz.length - 6] = ~(gz[gz.length - 6] as number);
-  const zst = zstdCompressSync(tar);
   const zip = makeZip([{ name: "a", content: "x".repeat(5000) }]);
   for (const [name, body] of [
     ["cut.tar", tar.subarray(0, 1500)],
@@ -327,7 +339,7 @@ test("refuses what is cut short or damaged, and leaves nothing behind", async ()
     ["cut.tgz", gz.subarray(0, gz.length - 20)],
     ["no-trailer.tgz", gz.subarray(0, gz.length - 4)],
     ["flipped.tgz", flipped],
-    ["cut.tar.zst", zst.subarray(0, zst.length - 5)],
+    ...(canZstd ? [["cut.tar.zst", zlib.zstdCompressSync(tar).subarray(0, -5)] as const] : []),
     ["cut.zip", zip.subarray(0, zip.length - 30)],
     ["text.tar.gz", gzipSync("just text, no archive")],
     ["page.tar.gz", Buffer.from("<html>sign in</html>")],
