@@ -1,18 +1,24 @@
 /** Runs the program in this process. */
-import { main } from "./main.ts";
+import { failUncaught, main } from "./main.ts";
+import type { World } from "./world.ts";
+
+const argv = process.argv.slice(2);
+const world: World = {
+  env: process.env,
+  cwd: process.cwd(),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  signals: process,
+};
 
 // A reader that went away (`pannier ls … | head`) is no failure of ours: end as other programs do.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(141);
   throw error;
 });
+// Node would print whatever secret the error holds.
+process.on("uncaughtException", (error) => process.exit(failUncaught(error, argv, world)));
 
-const code = await main(process.argv.slice(2), {
-  env: process.env,
-  cwd: process.cwd(),
-  stdout: process.stdout,
-  stderr: process.stderr,
-  signals: process,
-});
+const code = await main(argv, world);
 // What an adapter's SDK left open must not keep the process alive; what is written must be out.
 process.stdout.write("", () => process.exit(code));

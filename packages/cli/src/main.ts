@@ -17,10 +17,7 @@ import type { Output, World } from "./world.ts";
 
 /** @returns the exit code */
 export async function main(argv: readonly string[], world: World): Promise<number> {
-  const redact = makeRedact(
-    [...argv, ...environmentSources(world.env)],
-    secretsFromEnvironment(world.env),
-  );
+  const redact = redactFor(argv, world);
   let line: CommandLine | undefined;
   try {
     const { version } = JSON.parse(
@@ -31,6 +28,15 @@ export async function main(argv: readonly string[], world: World): Promise<numbe
   } catch (error) {
     return fail(error, world, redact, line, argv.includes("--json"));
   }
+}
+
+/** For what is thrown where nobody can catch it. @returns the exit code */
+export function failUncaught(error: unknown, argv: readonly string[], world: World): number {
+  return fail(error, world, redactFor(argv, world), undefined, argv.includes("--json"));
+}
+
+function redactFor(argv: readonly string[], { env }: World): Redact {
+  return makeRedact([...argv, ...environmentSources(env)], secretsFromEnvironment(env));
 }
 
 async function runCommand(line: CommandLine, world: World, redact: Redact): Promise<number> {

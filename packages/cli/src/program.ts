@@ -48,7 +48,7 @@ const MOUNT: readonly FlagName[] = [
 ];
 
 const PLACES =
-  "SOURCE is a URL or a path; several are layered, the later over the earlier. PANNIER_SOURCE (one a line)\nand PANNIER_TARGET stand for arguments that are not given.";
+  "SOURCE is a URL or a path; several are layered, the later over the earlier. PANNIER_SOURCE (one a line) and PANNIER_TARGET stand for arguments that are not given.";
 
 const COMMANDS: readonly CommandSpec[] = [
   {
@@ -112,7 +112,7 @@ const COMMANDS: readonly CommandSpec[] = [
     most: 1,
     summary: "compare what is published with what was recorded",
     details:
-      "Reads every file. Exit code 6 when something is wrong and was not repaired.\n--repair takes the flags of the sync, and its sources: those in PANNIER_SOURCE, or else the recorded ones,\nwhich are without user and password.",
+      "Reads every file. Exit code 6 when something is wrong and was not repaired.\n--repair takes the flags of the sync, and its sources: those in PANNIER_SOURCE, or else the recorded ones, which are without user and password.",
     flags: ["repair", ...MOUNT, ...OUTPUT],
     examples: ["pannier verify ./site", "pannier verify ./site --repair"],
     verb: "repair from",
@@ -144,7 +144,7 @@ const COMMANDS: readonly CommandSpec[] = [
     most: 2,
     summary: "publish an earlier revision that is still kept",
     details:
-      "Without REVISION: the one before the published one. The sources, as they are now, are held back:\na sync publishes again when they have changed.",
+      "Without REVISION: the one before the published one. The sources, as they are now, are held back: a sync publishes again when they have changed.",
     flags: OUTPUT,
     examples: ["pannier rollback ./site", "pannier rollback ./site 3f2a9c1"],
     verb: "roll back",
@@ -194,7 +194,7 @@ export function parseCommandLine(
   let parsed: CommandLine | undefined;
   const program = new Command("pannier")
     .description(
-      "Keeps a directory equal to a source (a git repository, a web server, a directory) and makes\neach new revision visible all at once.",
+      "Keeps a directory equal to a source (a git repository, a web server, a directory) and makes each new revision visible all at once.",
     )
     .usage("COMMAND [FLAGS] [ARGUMENTS]")
     .version(version)

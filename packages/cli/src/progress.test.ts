@@ -55,6 +55,12 @@ test("it fits the terminal, has colour only where wanted, and leaves nothing beh
   expect(writes).toHaveLength(3);
 });
 
+test("a terminal that does not know its width is taken for a usual one", () => {
+  const { writes, output } = screen(0);
+  makeProgress(output, false).onEvent({ type: "step", step: "probe" });
+  expect(writes).toEqual(["\r\u001b[Kasking for changes"]);
+});
+
 test("the end of a sync takes it off the screen", () => {
   const { writes, output } = screen();
   const progress = makeProgress(output, false, () => Date.now());

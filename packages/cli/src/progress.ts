@@ -60,8 +60,8 @@ export function makeProgress(
     timer = undefined;
     drawn = now();
     shown = true;
-    // One column stays free: a line that fills the last one wraps on some terminals.
-    const line = progressLine(state, drawn).slice(0, Math.max(10, (output.columns ?? 80) - 1));
+    // One column stays free: a line that fills the last one wraps on some terminals. A width of 0 is an unknown one.
+    const line = progressLine(state, drawn).slice(0, (output.columns || 80) - 1);
     output.write(`\r\u001b[K${color ? `\u001b[2m${line}\u001b[22m` : line}`);
   };
   const clear = () => {

@@ -1,7 +1,7 @@
 /** What only a process of its own can show: real signals, a reader that goes away, an old Node, the time to start. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdir, mkdtemp, readlink, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -25,9 +25,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-function start(...args: string[]) {
+function start(first: string | { readonly uid: number | undefined }, ...rest: string[]) {
+  const [uid, args] = typeof first === "string" ? [undefined, [first, ...rest]] : [first.uid, rest];
   const child = spawn(process.execPath, ["--conditions=pannier-source", PROGRAM, ...args], {
     cwd: folder,
+    ...(uid === undefined ? {} : { uid }),
     env: { PATH: process.env["PATH"], PANNIER_ADAPTER: SHELF },
   });
   children.push(child);
@@ -74,6 +76,25 @@ function timeOf(args: readonly string[]): number {
   expect(spawnSync(process.execPath, args).status).toBe(0);
   return performance.now() - started;
 }
+
+test("what an adapter throws where nobody can catch it is told without secrets", async () => {
+  const { said, ended } = start("ls", "shelf://ann:hunter22@fallen/");
+  expect(await ended).toEqual([1, null]);
+  expect(said.stderr).toMatch(/^pannier: fell on \*\*\*\n[^]*this is a bug in Pannier/);
+  expect(said.stderr).not.toContain("hunter22");
+});
+
+test("a target that may not be written: exit 3, one line", async () => {
+  await mkdir(join(folder, "site"));
+  await writeFile(join(folder, "site/a.txt"), "a");
+  await chmod(folder, 0o555);
+  // The superuser may write anywhere; so the program is run as somebody else.
+  const uid = process.getuid?.() === 0 ? 65_534 : undefined;
+  const { said, ended } = start({ uid }, "sync", "site", "out", "--adapter", "file");
+  expect(await ended).toEqual([3, null]);
+  expect(said.stderr).toMatch(/^pannier: [^\n]*\/out[^\n]*\n$/);
+  await chmod(folder, 0o755);
+});
 
 test("the version is there in no more than three times the time of an empty program", () => {
   // The best of each, by turns: what else the machine does can only add.

@@ -38,6 +38,12 @@ const shelf: Adapter<typeof OPTIONS> = {
         context.request("list");
         await context.scratch();
         if (host === "slow") await setTimeout(60_000, undefined, { signal });
+        if (host === "fallen") {
+          setImmediate(() => {
+            throw new Error(`fell on ${password}`);
+          });
+          await setTimeout(60_000);
+        }
         if (host === "broken") throw new TypeError("a mistake of the adapter");
         if (host === "endless") return { ordered: false, entries: endless() };
         return { ordered: true, entries: host === "empty" ? [] : [ENTRIES] };
