@@ -26,7 +26,7 @@ const config: KnipConfig = {
     "packages/adapter-file": {
       // A thread is started by its URL.
       entry: ["src/walk-worker.ts"],
-      ignoreBinaries: ["mkfifo", "mount", "umount"],
+      ignoreBinaries: ["mkfifo", "mount", "umount", "unshare"],
     },
     // What the launcher starts from dist, and what a test loads by its path.
     "packages/cli": { entry: ["src/bin.ts", "test/shelf-adapter.ts"] },

@@ -32,6 +32,9 @@ import { file } from "./index.ts";
 let dir: string;
 let opened: OpenedSource[];
 const { signal } = new AbortController();
+/** A namespace of users with a limit of its own: namespaces(7), `/proc/sys/user`. */
+const NAMESPACE = ["--user", "--map-root-user", "sh", "-c"];
+const LIMIT = "echo 5 > /proc/sys/user/max_inotify_watches";
 const root = process.getuid?.() === 0;
 
 beforeEach(() => {
@@ -388,6 +391,25 @@ describe("hints", () => {
   });
 });
 
+test.skipIf(!mayLimitWatches())(
+  "without watches to be had, hints end with what to do",
+  { meta: { skipReason: "no user namespaces" } },
+  () => {
+    for (let i = 0; i < 8; i++) mkdirSync(join(dir, `dir-${i}`));
+    const script = `
+      const { file } = await import("${new URL("index.ts", import.meta.url).href}");
+      const { openSource } = await import("@pannier/adapter-kit");
+      const { source } = await openSource(file(${JSON.stringify(dir)}));
+      const hints = source.watch(AbortSignal.timeout(5000))[Symbol.asyncIterator]();
+      await hints.next().catch(({ code, hint }) => console.log(code, hint));`;
+    const node = `${process.execPath} --conditions=pannier-source --input-type=module --eval "$0"`;
+    const said = execFileSync("unshare", [...NAMESPACE, `${LIMIT} && exec ${node}`, script], {
+      cwd: import.meta.dirname,
+    });
+    expect(said.toString()).toBe("unsupported raise fs.inotify.max_user_watches\n");
+  },
+);
+
 interface Hints {
   /** Whether a hint comes within two seconds. */
   next(): Promise<boolean>;
@@ -430,6 +452,15 @@ async function drain(
   entries: AsyncIterable<readonly Entry[]> | Iterable<readonly Entry[]>,
 ): Promise<void> {
   for await (const batch of entries) void batch;
+}
+
+function mayLimitWatches(): boolean {
+  try {
+    execFileSync("unshare", [...NAMESPACE, LIMIT], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Root may read everything: takes on another user's rights meanwhile. */

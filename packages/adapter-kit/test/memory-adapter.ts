@@ -19,9 +19,8 @@ export const memoryAdapter: Adapter = {
     const files = () => {
       context.request("list");
       const found = memory.get(location.host);
-      if (found === undefined)
-        throw new SourceError("not-found", `there is no store "${location.host}"`);
-      return found;
+      if (found !== undefined) return found;
+      throw new SourceError("not-found", `there is no store "${location.host}"`);
     };
 
     return {
@@ -54,7 +53,7 @@ export const memoryAdapter: Adapter = {
           throw new SourceError("changed", `${entry.path} is another version`);
         }
         const { offset = 0, length = Infinity } = range ?? {};
-        return pieces(file.content.subarray(offset, offset + (length ?? Infinity)), signal);
+        return pieces(file.content.subarray(offset, offset + length), signal);
       },
 
       async close() {},
