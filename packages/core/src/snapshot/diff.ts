@@ -5,7 +5,6 @@ import type { State } from "../volume/state.ts";
 import type { Filter } from "./filter.ts";
 import { comparePaths, quotePath, unsafePath } from "./path.ts";
 import {
-  ALL_COLUMNS,
   type EntryRow,
   FILE,
   type Placement,
@@ -34,8 +33,15 @@ export interface LayerDiff {
 /** Name of the file in a source's root that says what of it is not wanted. It is an instruction, not content: never published. */
 const IGNORE_FILE = ".pannierignore";
 
-const INSERT = `INSERT OR REPLACE INTO plan (path, layer, put, change, same, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+/** What telling a change takes of a published row; a listing is joined with every one of them, so it is little. */
+type KnownRow = Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint">;
+
+const INSERT_PUT = `INSERT OR REPLACE INTO plan (path, layer, put, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
+  VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+const INSERT_DELETE = `INSERT OR REPLACE INTO plan (path, layer, put, change, kind, size, mode, mtime, fingerprint, ref, sha256)
+  SELECT path, layer, 0, CASE kind WHEN ${SKIPPED} THEN NULL ELSE 'D' END, kind, size, mode, mtime, fingerprint, ref, sha256
+  FROM entries WHERE path = ? AND layer = ? AND until IS NULL`;
 
 /**
  * Joins a complete listing in path order with the layer's published rows.
@@ -49,9 +55,9 @@ export async function diffListing(
 ): Promise<void> {
   const published = diff.state
     .prepare(
-      `SELECT since, ${ALL_COLUMNS} FROM entries WHERE layer = ? AND until IS NULL ORDER BY path`,
+      "SELECT path, kind, mode, fingerprint FROM entries WHERE layer = ? AND until IS NULL ORDER BY path",
     )
-    .iterate(diff.place.layer) as unknown as Iterator<PublishedRow>;
+    .iterate(diff.place.layer) as unknown as Iterator<KnownRow>;
   try {
     await mergeListing(diff, batches, published, onIgnoreFile);
   } finally {
@@ -62,10 +68,9 @@ export async function diffListing(
 async function mergeListing(
   diff: LayerDiff,
   batches: AsyncIterable<readonly Entry[]>,
-  published: Iterator<PublishedRow>,
+  published: Iterator<KnownRow>,
   onIgnoreFile: (entry: Entry) => void,
 ): Promise<void> {
-  const insert = diff.state.sql(INSERT);
   let row = published.next();
   let count = 0;
   for await (const batch of batches) {
@@ -83,17 +88,17 @@ async function mergeListing(
         row.done !== true &&
         (order = row.value.path === wanted.path ? 0 : comparePaths(row.value.path, wanted.path)) < 0
       ) {
-        insertDelete(insert, row.value);
+        insertDelete(diff, row.value.path);
         row = published.next();
       }
       const before = row.done !== true && order === 0 ? row.value : undefined;
       if (before !== undefined) row = published.next();
-      insertPut(insert, diff, before, wanted);
+      insertPut(diff, before, wanted);
     }
     if (count > diff.maxFiles) throw tooManyFiles(diff.maxFiles);
     diff.onEntries(batch.length);
   }
-  for (; row.done !== true; row = published.next()) insertDelete(insert, row.value);
+  for (; row.done !== true; row = published.next()) insertDelete(diff, row.value.path);
 }
 
 /**
@@ -106,19 +111,18 @@ export async function diffChanges(
   batches: AsyncIterable<readonly SourceChange[]> | Iterable<readonly SourceChange[]>,
 ): Promise<boolean> {
   const select = diff.state.sql(
-    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND layer = ? AND until IS NULL`,
+    "SELECT path, kind, mode, fingerprint FROM entries WHERE path = ? AND layer = ? AND until IS NULL",
   );
-  const insert = diff.state.sql(INSERT);
   for await (const batch of batches) {
     diff.signal.throwIfAborted();
     for (const change of batch) {
       const sourcePath = change.kind === "put" ? change.entry.path : change.path;
       if (sourcePath === IGNORE_FILE) return false;
       const path = diff.place.into === "" ? sourcePath : `${diff.place.into}/${sourcePath}`;
-      const before = select.get(path, diff.place.layer) as unknown as PublishedRow | undefined;
+      const before = select.get(path, diff.place.layer) as unknown as KnownRow | undefined;
       const wanted = change.kind === "put" ? toWanted(diff, change.entry) : undefined;
-      if (wanted !== undefined) insertPut(insert, diff, before, wanted);
-      else if (before !== undefined) insertDelete(insert, before);
+      if (wanted !== undefined) insertPut(diff, before, wanted);
+      else if (before !== undefined) insertDelete(diff, path);
     }
     diff.onEntries(batch.length);
   }
@@ -143,59 +147,45 @@ function toWanted(diff: LayerDiff, entry: Entry): EntryRow | undefined {
   return wanted;
 }
 
-function insertPut(
-  insert: ReturnType<State["sql"]>,
-  diff: LayerDiff,
-  before: PublishedRow | undefined,
-  wanted: EntryRow,
-): void {
+function insertPut(diff: LayerDiff, before: KnownRow | undefined, wanted: EntryRow): void {
   const sameContent = before !== undefined && diff.comparable && sameVersion(before, wanted);
   if (sameContent && before.mode === wanted.mode) return;
   // A path that is published already was judged when it came.
   if (before === undefined) refuseUnsafe(wanted.path);
   const same = sameContent && before.kind === FILE;
-  insert.run(
-    wanted.path,
-    wanted.layer,
-    1,
-    before === undefined || before.kind === SKIPPED ? "A" : "M",
-    same ? 1 : 0,
-    wanted.kind,
-    wanted.size,
-    wanted.mode,
-    wanted.mtime,
-    wanted.fingerprint,
-    wanted.ref,
-    same ? before.sha256 : wanted.sha256,
-    null,
-    null,
-  );
+  diff.state
+    .sql(INSERT_PUT)
+    .run(
+      wanted.path,
+      wanted.layer,
+      before === undefined || before.kind === SKIPPED ? "A" : "M",
+      same ? 1 : 0,
+      wanted.kind,
+      wanted.size,
+      wanted.mode,
+      wanted.mtime,
+      wanted.fingerprint,
+      wanted.ref,
+      same ? publishedDigest(diff, wanted) : wanted.sha256,
+    );
 }
 
-function sameVersion(before: PublishedRow, wanted: EntryRow): boolean {
+function publishedDigest({ state }: LayerDiff, { path, layer }: EntryRow): string | null {
+  const row = state
+    .sql("SELECT sha256 FROM entries WHERE path = ? AND layer = ? AND until IS NULL")
+    .get(path, layer);
+  return row?.["sha256"] as string | null;
+}
+
+function sameVersion(before: KnownRow, wanted: EntryRow): boolean {
   return (
     before.fingerprint === wanted.fingerprint &&
     (before.kind === wanted.kind || (before.kind === SKIPPED && wanted.kind === SYMLINK))
   );
 }
 
-function insertDelete(insert: ReturnType<State["sql"]>, row: PublishedRow): void {
-  insert.run(
-    row.path,
-    row.layer,
-    0,
-    row.kind === SKIPPED ? null : "D",
-    0,
-    row.kind,
-    row.size,
-    row.mode,
-    row.mtime,
-    row.fingerprint,
-    row.ref,
-    row.sha256,
-    null,
-    null,
-  );
+function insertDelete({ state, place }: LayerDiff, path: string): void {
+  state.sql(INSERT_DELETE).run(path, place.layer);
 }
 
 function refuseUnsafe(path: string): void {

@@ -69,13 +69,18 @@ function makeSpec(
   const own =
     adapter.ownQuery === true
       ? Object.entries(location.query).filter(
-          ([name]) => names.includes(name) || nearest(name, names) !== undefined,
+          ([name]) => names.includes(name) || isMistyped(name, names),
         )
       : Object.entries(location.query);
   // An option that is passed as undefined is not passed: it must not hide the URL's.
   const given = Object.entries(extra ?? {}).filter(([, value]) => value !== undefined);
   const raw = Object.fromEntries([...own, ...given]);
   return { adapter, location, options: parseOptions(adapter.options, raw, adapter.name) };
+}
+
+/** Short names are near to each other by chance: `part` is a server's own parameter, no mistyped `path`. */
+function isMistyped(name: string, known: readonly string[]): boolean {
+  return name.length > 4 && nearest(name, known) !== undefined;
 }
 
 function chooseAdapter(
