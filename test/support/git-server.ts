@@ -68,7 +68,7 @@ export async function makeRepository(dir: string): Promise<TestRepository> {
   await writeFile(join(dir, "config"), "[core]\n\trepositoryformatversion = 0\n\tbare = true\n");
   const call = async (args: readonly string[], input?: string | Uint8Array): Promise<string> => {
     const child = run("git", ["-C", dir, ...args], { env: gitEnv, maxBuffer: 1 << 28 });
-    child.child.stdin?.end(input);
+    child.child.stdin?.on("error", () => {}).end(input); // What git says of it comes below.
     return (await child).stdout.replace(/\n$/, "");
   };
   return {

@@ -5,7 +5,7 @@ import { formatOf } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
 import {
   cacheFormat,
-  type CacheRefs,
+  type CacheState,
   isOutgrown,
   openCache,
   recordRefs,
@@ -41,7 +41,7 @@ export function openRepository(
   depth: number,
 ): Repository {
   const store = makeStore(dir);
-  let state: { refs: CacheRefs; shallow: readonly string[] } | undefined;
+  let state: CacheState | undefined;
   let opening: Promise<void> | undefined;
   let distrusted = false;
   // Fetches of one repository come one after the other.
@@ -75,7 +75,7 @@ export function openRepository(
   };
 
   async function fetch(oid: string, signal: AbortSignal): Promise<void> {
-    if (state === undefined || (state.refs.latest?.length ?? oid.length) !== oid.length) {
+    if (state?.format !== formatOf(oid)) {
       await discard();
       state = await openCache(dir, formatOf(oid));
       opening = Promise.resolve();
@@ -97,7 +97,7 @@ export function openRepository(
     }
     const next = new Set([...boundary, ...result.shallow]);
     for (const end of result.unshallow) next.delete(end);
-    state = { refs: { ...state.refs, latest: oid }, shallow: [...next] };
+    state = { ...state, refs: { ...refs, latest: oid }, shallow: [...next] };
     await recordRefs(dir, state.refs, state.shallow);
   }
 

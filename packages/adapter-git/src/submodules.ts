@@ -59,7 +59,7 @@ export function submoduleUrl(parent: string, url: string, path: string): string 
     return `${origin}/${segments.join("/")}`;
   }
   // user@host:path, the short form of ssh.
-  const short = /^([\w.-]+@)?([\w.-]+):(?!\/\/)(.+)$/.exec(url);
+  const short = /^([\w.-]+@)?([\w.-]+):(?!:|\/\/)(.+)$/.exec(url);
   if (short !== null)
     return `ssh://${short[1] ?? ""}${short[2]}/${(short[3] as string).replace(/^\/+/, "")}`;
   const scheme = /^(https?|ssh|file):\/\//.exec(url)?.[1];

@@ -258,12 +258,14 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     }
     const { source } = await open(repository.url, { engine }, context);
     // The engine tries again what failed for a while.
+    const codes: unknown[] = [];
     let content: Record<string, string> | undefined;
     for (let tries = 0; content === undefined && tries < 3; tries++)
       content = await contentOf(source).catch((error: { code?: string }) => {
-        expect(["unavailable", "changed"]).toContain(error.code);
+        codes.push(error.code);
         return undefined;
       });
+    expect(codes.filter((code) => code !== "unavailable" && code !== "changed")).toEqual([]);
     expect(content).toEqual({ a: "1".repeat(500), b: "2" });
   });
 
@@ -400,8 +402,8 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     for (let i = 1; i <= 45; i++) {
       const to = await repository.commit({ a: String(i) });
       const changes = await changesOf(source, from, to);
-      if (changes !== undefined) expect(changes).toEqual({ a: String(i) });
-      else anew++;
+      if (changes === undefined) anew++;
+      expect(changes ?? { a: String(i) }).toEqual({ a: String(i) });
       from = to;
     }
     // git repacks; JavaScript has to fetch everything again.

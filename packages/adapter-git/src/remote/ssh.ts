@@ -43,7 +43,8 @@ export async function sshCommand(
     settings.push(`UserKnownHostsFile=${quoted(sshKnownHostsFile)}`, "GlobalKnownHostsFile=none");
   }
   const key = sshKeyFile === undefined ? undefined : await privateKey(sshKeyFile);
-  if (key !== undefined) settings.push("IdentitiesOnly=yes", "IdentityAgent=none");
+  if (key !== undefined)
+    settings.push(`IdentityFile=${quoted(key.path)}`, "IdentitiesOnly=yes", "IdentityAgent=none");
   return {
     program: "ssh",
     args: [
@@ -51,7 +52,6 @@ export async function sshCommand(
       "/dev/null",
       "-T",
       ...settings.flatMap((setting) => ["-o", setting]),
-      ...(key === undefined ? [] : ["-i", key.path]),
       ...(target.port === undefined ? [] : ["-p", String(target.port)]),
       ...(target.username === undefined ? [] : ["-l", target.username]),
       "--",

@@ -9,11 +9,19 @@ import { join } from "node:path";
 import { isOid, type ObjectFormat } from "../remote/protocol.ts";
 
 /** Commits that the cache holds completely, so that a fetch may name them as known. */
-export interface CacheRefs {
+interface CacheRefs {
   /** Fetched last. */
   readonly latest?: string | undefined;
   /** What the engine last asked changes from: what is published. */
   readonly published?: string | undefined;
+}
+
+/** What the cache says it holds. */
+export interface CacheState {
+  readonly format: ObjectFormat;
+  readonly refs: CacheRefs;
+  /** Commits whose parents are not here. */
+  readonly shallow: readonly string[];
 }
 
 /** Beyond twice its largest pack (which is what a first fetch leaves) and this, the cache is made small again. */
@@ -23,10 +31,7 @@ const SLACK_BYTES = 64 * 1024 * 1024;
 const MAX_PACKS = 40;
 
 /** Makes the folder a repository that can be trusted not to run anything, and returns what it says it holds. */
-export async function openCache(
-  dir: string,
-  format: ObjectFormat,
-): Promise<{ refs: CacheRefs; shallow: string[] }> {
+export async function openCache(dir: string, format: ObjectFormat): Promise<CacheState> {
   await keepOnly(dir, (name, kind) =>
     kind === "file" ? /^(HEAD|config|shallow)$/.test(name) : /^(objects|refs)$/.test(name),
   );
@@ -58,6 +63,7 @@ export async function openCache(
   );
   const shallow = (await readLines(join(dir, "shallow"))).filter(isOid);
   return {
+    format,
     refs: {
       latest: (await readLines(join(dir, "refs/heads/latest"))).find(isOid),
       published: (await readLines(join(dir, "refs/heads/published"))).find(isOid),
