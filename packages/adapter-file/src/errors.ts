@@ -43,7 +43,12 @@ export function translate(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || error instanceof SourceError || code === undefined) return error;
   const what = path === "" ? "the source's path" : quotePath(path);
   const init = { cause: error };
-  if (isMissing(error)) return new SourceError("not-found", `${what} does not exist`, init);
+  if (isMissing(error)) {
+    return new SourceError("not-found", `${what} does not exist`, {
+      ...init,
+      hint: "check the path, and that what it lies on is mounted",
+    });
+  }
   if (code === "EACCES" || code === "EPERM") {
     return new SourceError("auth", `no permission to read ${what} (${code})`, {
       ...init,

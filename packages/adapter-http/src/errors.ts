@@ -1,5 +1,5 @@
 /** From what goes wrong inside an archive or a listing to {@link SourceError}. */
-import { SourceError } from "@pannier/core";
+import { NoRoomError, SourceError } from "@pannier/core";
 
 /**
  * Passes on what a reader of an archive gives, and translates how it fails. Errors that are ours already, and the
@@ -13,7 +13,7 @@ export async function* guarded<T>(
     yield* reader;
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    if (error instanceof SourceError) throw error;
+    if (error instanceof SourceError || error instanceof NoRoomError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new SourceError("invalid", `the archive cannot be unpacked: ${reason}`, { cause: error });
   }

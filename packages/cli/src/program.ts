@@ -1,5 +1,5 @@
 /** The commands and their help, and reading a command line by them. */
-import { UsageError } from "@pannier/core";
+import { nearest, UsageError } from "@pannier/core";
 import { Command, CommanderError, Option } from "commander";
 import type { Environment } from "./environment.ts";
 import { settingsFromEnvironment } from "./environment.ts";
@@ -257,12 +257,19 @@ function makeOption(name: FlagName): Option {
   });
 }
 
+/** Commander compares the whole of `--flag=value`; only the name can be a slip. */
+function nearestFlag(message: string): string | undefined {
+  const name = /unknown option '--([^=']+)='?/.exec(message)?.[1];
+  const flag = name === undefined ? undefined : nearest(name, Object.keys(FLAGS));
+  return flag === undefined ? undefined : `--${flag}`;
+}
+
 /** Commander's complaints, in our form. */
 function toUsageError(error: CommanderError): UsageError {
   if (error.code === "commander.help")
     return new UsageError("no command is given", "see pannier help");
   const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n");
-  const near = /\(Did you mean (.*)\?\)/.exec(rest.join(" "))?.[1];
+  const near = /\(Did you mean (.*)\?\)/.exec(rest.join(" "))?.[1] ?? nearestFlag(first);
   return new UsageError(
     first.replaceAll("'", '"').replace(/ <.*> argument missing/, " needs a value"),
     near === undefined ? "see pannier help" : `did you mean ${near}?`,

@@ -92,6 +92,9 @@ async function readSecret(path: string, what: string): Promise<string> {
     return (await readFile(path, "utf8")).replace(/[\r\n]+$/, "");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(`the ${what} ${path} cannot be read (${code ?? "unknown"})`);
+    throw new UsageError(
+      `the ${what} ${path} cannot be read (${code ?? "unknown"})`,
+      "check its path and its mode",
+    );
   }
 }

@@ -116,7 +116,10 @@ export function statusError(
   if (status === 412) return new SourceError("changed", message);
   if (status === 429) return new SourceError("throttled", message, { retryAfter });
   if (status >= 500 || status === 408 || status === 425) {
-    return new SourceError("unavailable", message, { retryAfter });
+    return new SourceError("unavailable", message, {
+      retryAfter,
+      hint: "the fault is the server's: try again later, or ask who runs it",
+    });
   }
   if (status >= 400) return new SourceError("unavailable", message, { transient: false });
   return new SourceError("invalid", message);

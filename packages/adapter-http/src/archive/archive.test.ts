@@ -5,7 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as zlib from "node:zlib";
 import { listAll, readAll } from "@pannier/adapter-kit";
-import type { FileEntry, Limits, SourceContext, SourceError } from "@pannier/core";
+import {
+  type FileEntry,
+  type Limits,
+  NoRoomError,
+  type SourceContext,
+  type SourceError,
+} from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { makeTar, makeZip, type TarMember } from "../../test/archives.ts";
 import { failure, never, open, site, tree } from "../../test/open.ts";
@@ -287,13 +293,14 @@ test("stops at the limits on files and bytes", async () => {
   const three = ["a", "b", "c"].map((name) => ({ name, content: "12345" }));
   for (const [limits, words] of [
     [{ maxFiles: 2 }, "more than 2 files"],
-    [{ maxBytes: 14 }, "more than 14 bytes"],
     [{ maxFileBytes: 4 }, "larger than 4 bytes"],
   ] as const) {
     const error = await failure((await openTar(three, limits)).source.list(never));
     expect(error).toMatchObject({ code: "invalid", transient: false });
     expect(error.message).toContain(words);
   }
+  const large = (await openTar(three, { maxBytes: 14 })).source.list(never);
+  await expect(large).rejects.toBeInstanceOf(NoRoomError);
   const exact = await openTar(three, { maxFiles: 3, maxBytes: 15, maxFileBytes: 5 });
   expect(Object.keys(await tree(exact))).toHaveLength(3);
 });

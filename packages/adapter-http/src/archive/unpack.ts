@@ -1,5 +1,5 @@
 /** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
-import { type Limits, SourceError } from "@pannier/core";
+import { type Limits, NoRoomError, SourceError } from "@pannier/core";
 import { limitError } from "../errors.ts";
 import { type Member, safeSegments } from "./member.ts";
 import { createScratch } from "./scratch.ts";
@@ -81,7 +81,11 @@ function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
         throw limitError(`${JSON.stringify(name)} is larger than ${maxFileBytes} bytes`);
       }
       bytes += size;
-      if (bytes > maxBytes) throw limitError(`the archive holds more than ${maxBytes} bytes`);
+      if (bytes > maxBytes) {
+        throw new NoRoomError(`the archive holds more than the ${maxBytes} bytes of --max-bytes`, {
+          hint: "raise --max-bytes, or take less of it with path=",
+        });
+      }
     },
   };
 }

@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { TargetError } from "../errors.ts";
+import { asNoRoom } from "./room.ts";
 import { isBroken } from "./state.ts";
 
 /**
@@ -26,7 +27,7 @@ export function takeLock(file: string, target: string): () => void {
         cause: error,
       });
     }
-    throw error;
+    throw asNoRoom(error) ?? error;
   }
 }
 

@@ -10,10 +10,11 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
 } from "node:fs";
 import { join } from "node:path";
-import { RefusedError } from "../errors.ts";
+import { RefusedError, TargetError } from "../errors.ts";
 import { parentOf, quotePath } from "../snapshot/path.ts";
 import { FILE, SKIPPED, SYMLINK } from "../snapshot/row.ts";
 import { isAsRecorded } from "./candidate.ts";
@@ -210,6 +211,7 @@ function makesWay(state: State, path: string): boolean {
 /** Found before anything is fetched: what somebody else put where the plan needs room. */
 function refuseObstacles(state: State, tree: Tree): void {
   const planned = plannedEntry(state);
+  const device = statSync(tree.root).dev;
   for (const row of state
     .prepare(
       "SELECT path FROM plan WHERE wins = 1 AND put = 1 AND change IN ('A', 'M') ORDER BY path",
@@ -224,7 +226,11 @@ function refuseObstacles(state: State, tree: Tree): void {
       throw blocked(path, "a directory");
     for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory)) {
       const stats = tree.stat(directory);
-      if (stats?.isDirectory() === true) break;
+      if (stats?.isDirectory() === true) {
+        // What was decided must be possible: a rename that fails half way would fail in every later run.
+        if (stats.dev !== device) throw otherDevice(directory);
+        break;
+      }
       if (stats !== undefined && planned(directory)?.change !== "D")
         throw blocked(directory, stats.isSymbolicLink() ? "a symlink" : "a file");
     }
@@ -243,6 +249,13 @@ function blocked(path: string, what: string): RefusedError {
   return new RefusedError(
     `${what} that Pannier did not put there is in the way at ${quotePath(path)} in the target`,
     { hint: "move it away" },
+  );
+}
+
+function otherDevice(directory: string): TargetError {
+  return new TargetError(
+    `${quotePath(directory)} in the target is on another device, so nothing can be moved into it at once`,
+    { hint: "unmount it, or exclude what lies in it" },
   );
 }
 

@@ -67,7 +67,7 @@ export function openVolume(settings: VolumeSettings): Volume {
   } catch (error) {
     state?.close();
     free();
-    throw error;
+    throw asNoRoom(error) ?? error;
   }
 }
 

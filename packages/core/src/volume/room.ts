@@ -29,11 +29,11 @@ export function checkRoom(directory: string, bytes: number, files: number): void
 export function asNoRoom(error: unknown): NoRoomError | undefined {
   if (error instanceof NoRoomError) return error;
   const { code, errcode } = error as { code?: string; errcode?: number };
-  // SQLITE_FULL, and the I/O error it becomes when a journal cannot grow (https://www.sqlite.org/rescode.html).
+  // SQLITE_FULL, and the I/O errors it becomes when a journal or its index cannot grow (https://www.sqlite.org/rescode.html).
   const full =
     code === "ENOSPC" ||
     code === "EDQUOT" ||
-    (code === "ERR_SQLITE_ERROR" && (errcode === 13 || errcode === 778));
+    (code === "ERR_SQLITE_ERROR" && (errcode === 13 || errcode === 778 || errcode === 4874));
   return full
     ? new NoRoomError("the volume is full", {
         cause: error,
