@@ -19,7 +19,7 @@ const config: KnipConfig = {
       // TEMPORARY: remove each one with its first use.
       ignoreDependencies: ["esbuild", "fast-check"],
       // Of the system, for the real servers; skipped by name where absent.
-      ignoreBinaries: ["openssl", "ssh-keygen"],
+      ignoreBinaries: ["mount", "openssl", "ssh-keygen", "umount"],
     },
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": { ignoreBinaries: ["mount", "umount"] },

@@ -30,6 +30,11 @@ export default defineConfig({
       {
         ...fromSources,
         extends: true,
+        test: { name: "program", include: ["test/program/**/*.test.ts"], testTimeout: 60_000 },
+      },
+      {
+        ...fromSources,
+        extends: true,
         test: {
           name: "real",
           include: ["test/real/**/*.test.ts"],

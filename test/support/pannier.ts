@@ -55,6 +55,17 @@ export function startPannier(args: readonly string[], options: RunOptions = {}):
   return { child, ended };
 }
 
+export function pannier(args: readonly string[], options?: RunOptions): Promise<Outcome> {
+  return startPannier(args, options).ended;
+}
+
+/** Runs the program and throws, with what it said, unless it ends with 0. */
+export async function pannierOk(args: readonly string[], options?: RunOptions): Promise<Outcome> {
+  const outcome = await pannier(args, options);
+  if (outcome.code !== 0) throw new Error(`pannier ${args.join(" ")}: ${describe(outcome)}`);
+  return outcome;
+}
+
 /** The JSON lines of a process, one at a time; throws when it ends before the one that is waited for. */
 export function jsonLines({ child, ended }: Running) {
   if (child.stdout === null) throw new Error("no standard output");

@@ -66,7 +66,7 @@ export interface Servers {
   readonly missing: Readonly<Record<string, string>>;
 }
 
-interface RunningServers {
+export interface RunningServers {
   readonly servers: Servers;
   stop(): Promise<void>;
 }

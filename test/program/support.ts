@@ -1,0 +1,31 @@
+/** What the tests of the whole program share. */
+import http, { type RequestListener } from "node:http";
+import { mkdtemp, rm } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+
+/** `PANNIER_SCALE=full`: the sizes that the project promises, for some minutes; otherwise a taste of them. */
+export const FULL = process.env["PANNIER_SCALE"] === "full";
+
+/** Another number tries other moments; a failing run names its own. */
+export const SEED = Number(process.env["PANNIER_SEED"] ?? 1);
+
+/** A directory that is gone after the test. */
+export async function workDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "pannier-test-"));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** An HTTP server that is gone after the test; its origin. */
+export async function serve(listener: RequestListener): Promise<string> {
+  const server = http.createServer(listener).listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  onTestFinished(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
