@@ -1,1 +1,53 @@
-console.log("There is nothing to measure yet.");
+/**
+ * `npm run bench [-- NAME...]`: measures Pannier beside its peers on this machine, prints the tables, and puts each in
+ * its place in README.md. Without names: all of them, which takes some minutes.
+ */
+import { execFileSync } from "node:child_process";
+import { readFile, writeFile } from "node:fs/promises";
+import { cpus, release, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
+
+const README = fileURLToPath(new URL("README.md", import.meta.url));
+
+/** Each measures and returns its table, in Markdown. */
+const BENCHES: Record<string, () => Promise<string>> = {
+  "git-update": async () => (await import("./git.ts")).update(),
+  "git-first": async () => (await import("./git.ts")).first(),
+  "git-scale": async () => (await import("./git.ts")).scale(),
+  poll: async () => (await import("./poll.ts")).poll(),
+  file: async () => (await import("./file.ts")).scan(),
+  start: async () => (await import("./start.ts")).start(),
+};
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
+if (unknown.length > 0) {
+  console.error(`no bench ${unknown.join(", ")}; there are ${Object.keys(BENCHES).join(", ")}`);
+  process.exit(2);
+}
+
+// What users run is what is measured.
+execFileSync("npm", ["run", "build"], { stdio: ["ignore", "ignore", "inherit"] });
+
+for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
+  console.error(`${name}:`);
+  const result = `${await BENCHES[name]?.()}\n\n${environment()}`;
+  console.log(`${result}\n`);
+  await record(name, result);
+}
+
+/** Puts a result between its marks. */
+async function record(name: string, result: string): Promise<void> {
+  const text = await readFile(README, "utf8");
+  const [start, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const [before, after] = [text.indexOf(start), text.indexOf(end)];
+  if (before < 0 || after < 0) throw new Error(`README.md has no place for ${name}`);
+  const updated = `${text.slice(0, before + start.length)}\n\n${result}\n\n${text.slice(after)}`;
+  await writeFile(README, updated);
+}
+
+function environment(): string {
+  const memory = `${Math.round(totalmem() / 2 ** 30)} GiB`;
+  const model = cpus()[0]?.model ?? "an unknown processor";
+  return `${cpus().length} × ${model}, ${memory}, Linux ${release()}, Node ${process.versions.node}.`;
+}

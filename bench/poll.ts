@@ -1,0 +1,118 @@
+/** What following a source that does not change costs: requests, writes, growth. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { type Servers, startServers } from "../test/real/servers/start.ts";
+import { markdown } from "./measure.ts";
+import { makeRepository } from "./repository.ts";
+import { pannier } from "./tools.ts";
+
+const POLLS = Number(process.env["PANNIER_BENCH_POLLS"] ?? 10_000);
+
+/** A process as /proc shows it; see proc(5). */
+interface Moment {
+  /** Requests the server answered. */
+  readonly requests: number;
+  /** Bytes given to storage. */
+  readonly written: number;
+  /** MiB. */
+  readonly resident: number;
+  /** Seconds, with those of ended children. */
+  readonly cpu: number;
+  readonly descriptors: number;
+}
+
+export async function poll(): Promise<string> {
+  const { servers, stop } = await startServers();
+  const work = await mkdtemp(join(tmpdir(), "pannier-bench-"));
+  try {
+    const { nginx, git } = servers;
+    if (nginx === undefined || git === undefined) throw new Error("nginx and fcgiwrap are needed");
+    await makeRepository(join(git.root, "bench.git"), 2_000);
+    await writeFile(join(nginx.root, "file.json"), "{}");
+    const rows: string[][] = [];
+    for (const [name, url] of [
+      ["git, engine=cli", `git+${git.url}/bench.git?ref=main&engine=cli`],
+      ["git, engine=js", `git+${git.url}/bench.git?ref=main&engine=js`],
+      ["http, one file", `${nginx.http}/files/file.json`],
+    ] as const) {
+      rows.push([name, ...(await follow(name, url, join(work, name), nginx))]);
+    }
+    const counts = ["", "polls", "requests a poll", "files written", "bytes to storage"];
+    const growth = ["MiB early → late", "descriptors early → late", "CPU ms a poll"];
+    return markdown([...counts, ...growth], rows);
+  } finally {
+    await stop();
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+async function follow(
+  name: string,
+  url: string,
+  target: string,
+  nginx: NonNullable<Servers["nginx"]>,
+): Promise<string[]> {
+  const command = pannier("watch", url, target, "--period=1ms", "--log-level=debug");
+  const child = spawn(command.program, command.args, { stdio: ["ignore", "ignore", "pipe"] });
+  const exit = once(child, "exit");
+  const lines = createInterface({ input: child.stderr });
+  const early = Math.ceil(POLLS / 10);
+  const moments: Moment[] = [];
+  let polls = 0;
+  let mark = 0;
+  try {
+    // The first polls warm up; what is measured is from the early to the late ones.
+    for await (const line of lines) {
+      if (!/\bprobe\b/.test(line)) continue;
+      polls++;
+      if (polls !== early && polls !== early + POLLS) continue;
+      moments.push(observe(child.pid as number, nginx.accessLog));
+      if (moments.length === 2) break;
+      mark = Date.now();
+      process.stderr.write(`  ${name}: ${polls} polls\n`);
+    }
+    const [from, to] = moments;
+    if (from === undefined || to === undefined) throw new Error(`pannier ended: ${await exit}`);
+    return [
+      POLLS.toLocaleString("en-US"),
+      ((to.requests - from.requests) / POLLS).toFixed(2),
+      String(changedSince(target, mark)),
+      String(to.written - from.written),
+      `${from.resident.toFixed(0)} → ${to.resident.toFixed(0)}`,
+      `${from.descriptors} → ${to.descriptors}`,
+      (((to.cpu - from.cpu) / POLLS) * 1000).toFixed(2),
+    ];
+  } finally {
+    child.kill("SIGTERM");
+    child.stderr.resume();
+    await exit;
+  }
+}
+
+function observe(pid: number, accessLog: string): Moment {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const io = readFileSync(`/proc/${pid}/io`, "utf8");
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  // After the name, which may hold anything: state is field 3; 14 to 17 are times in hundredths of a second.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
+  return {
+    requests: readFileSync(accessLog, "utf8").split("\n").length - 1,
+    written: Number(/^write_bytes: (\d+)/m.exec(io)?.[1]),
+    resident: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024,
+    cpu: ticks / 100,
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+  };
+}
+
+/** Files and directories below `root` that were written after a moment. */
+function changedSince(root: string, moment: number): number {
+  return readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
+    (path) => lstatSync(join(root, path)).mtimeMs > moment,
+  ).length;
+}

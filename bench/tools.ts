@@ -1,0 +1,48 @@
+/** The programs that are measured. */
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Command } from "./measure.ts";
+
+const PANNIER = fileURLToPath(new URL("../packages/cli/bin/pannier.js", import.meta.url));
+const CHECKOUT = fileURLToPath(new URL("checkout.sh", import.meta.url));
+
+/** The built program. */
+export function pannier(...args: string[]): Command {
+  return { program: process.execPath, args: [PANNIER, ...args] };
+}
+
+export interface GitPeer {
+  readonly name: string;
+  /** Brings the branch `main` of the repository at `url` below `root`, visible as `root/current`. */
+  command(url: string, root: string): Command;
+}
+
+/** git-sync where it is installed, or else what it does, as a script of git commands. */
+export function gitPeer(): GitPeer {
+  const gitSync = (process.env["PATH"] ?? "")
+    .split(delimiter)
+    .map((directory) => join(directory, "git-sync"))
+    .find((path) => existsSync(path));
+  if (gitSync === undefined) {
+    return {
+      name: "git fetch, worktree add, reset --hard, link",
+      command: (url, root) => ({ program: "bash", args: [CHECKOUT, url, root] }),
+    };
+  }
+  return {
+    name: "git-sync",
+    command: (url, root) => ({
+      program: gitSync,
+      args: [
+        `--repo=${url}`,
+        "--ref=main",
+        `--root=${root}`,
+        "--link=current",
+        "--depth=1",
+        "--one-time",
+      ],
+      env: { HOME: root },
+    }),
+  };
+}
