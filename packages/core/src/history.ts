@@ -11,7 +11,8 @@ import { syncMount } from "./sync.ts";
 import { heldBack, hold } from "./volume/hold.ts";
 import { shown } from "./volume/entries.ts";
 import { HOME, type Layout, layoutOf } from "./volume/layout.ts";
-import { openVolume, type Volume } from "./volume/open.ts";
+import { openVolume } from "./volume/open.ts";
+import type { Volume } from "./volume/volume.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "./volume/publish.ts";
 import {
   type Generation,

@@ -16,7 +16,8 @@ import { createLimiter, type Limiter } from "./transfer/limiter.ts";
 import { decodedPath } from "./source/location.ts";
 import { describeSource } from "./source/registry.ts";
 import { HOME } from "./volume/layout.ts";
-import { openVolume, type Volume } from "./volume/open.ts";
+import { openVolume } from "./volume/open.ts";
+import type { Volume } from "./volume/volume.ts";
 import { removeTree } from "./volume/remove.ts";
 import type { TreeSettings } from "./volume/tree.ts";
 

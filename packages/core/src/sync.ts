@@ -35,7 +35,7 @@ import { clearPlan } from "./volume/entries.ts";
 import { layoutOf } from "./volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "./volume/mirror.ts";
 import { noteOwnership, ownershipChanged, planOwnership } from "./volume/ownership.ts";
-import type { Volume } from "./volume/open.ts";
+import type { Volume } from "./volume/volume.ts";
 import { openPublishedTree, publishCandidate } from "./volume/publish.ts";
 import { removeTree } from "./volume/remove.ts";
 import { refreshEntries } from "./volume/refresh.ts";
@@ -155,7 +155,11 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const { state } = volume;
   if (settings.publish === "mirror") finishMirror(volume);
   const published = latestGeneration(state);
-  const damage = await findDamage(run, published, extras.verify === true);
+  const damage = await findDamage(volume, published, {
+    everyByte: extras.verify === true,
+    tree: settings.tree,
+    signal: run.signal,
+  });
 
   run.step("probe");
   const probes = await probeLayers(run, published);

@@ -5,7 +5,7 @@
 import { chmodSync, chownSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { FILE, type PublishedRow } from "../snapshot/row.ts";
-import type { Volume } from "./open.ts";
+import type { Volume } from "./volume.ts";
 import { randomName } from "./layout.ts";
 import { entryAt, type EntryView } from "./entries.ts";
 import { isDirectory, removeTree } from "./remove.ts";

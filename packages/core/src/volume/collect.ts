@@ -3,7 +3,7 @@ import { lstatSync, readdirSync, readlinkSync, renameSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readCandidate, writeCandidate } from "./candidate.ts";
 import { randomName } from "./layout.ts";
-import type { Volume } from "./open.ts";
+import type { Volume } from "./volume.ts";
 import { isDirectory, removeTree } from "./remove.ts";
 import { generations, transaction } from "./state.ts";
 

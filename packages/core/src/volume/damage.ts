@@ -1,10 +1,12 @@
 /** What is wrong with the published tree, and planning to put it right. */
 import { join } from "node:path";
-import type { Run } from "../run.ts";
+import { FETCH_ANEW } from "./entries.ts";
 import { finishPublish, openPublishedTree } from "./publish.ts";
 import { isDirectory } from "./remove.ts";
 import { type Generation, getMeta, setMeta, type State } from "./state.ts";
+import type { TreeSettings } from "./tree.ts";
 import { verifyTree } from "./verify.ts";
+import type { Volume } from "./volume.ts";
 
 /** Present when a new generation is needed though the sources may not have changed. The paths to fetch again are in the table `seen`. */
 export interface Damage {
@@ -15,28 +17,27 @@ export interface Damage {
  * Looks whether the published tree is in place, and after a restart of the machine, or when asked to, at every byte of it.
  */
 export async function findDamage(
-  run: Run,
+  volume: Volume,
   published: Generation | undefined,
-  everyByte: boolean,
+  init: { readonly everyByte: boolean; readonly tree: TreeSettings; readonly signal: AbortSignal },
 ): Promise<Damage | undefined> {
-  const { volume } = run.mount;
   const { state, layout } = volume;
   if (published === undefined) return undefined;
   state.db.exec("DELETE FROM seen");
   if (volume.publish === "swap") {
     if (published.tree === null || !isDirectory(join(layout.generations, published.tree)))
-      return healed(run, "the published tree was gone");
+      return healed(volume, "the published tree was gone");
     if (finishPublish(volume))
-      run.mount.emit({ type: "healed", message: `the link ${volume.link} was not as published` });
+      volume.emit({ type: "healed", message: `the link ${volume.link} was not as published` });
   }
-  const verify = everyByte || getMeta(state, "unverified") !== undefined;
+  const verify = init.everyByte || getMeta(state, "unverified") !== undefined;
   if (!verify) return undefined;
-  const tree = openPublishedTree(volume, published, run.mount.settings.tree);
-  if (tree === undefined) return healed(run, "the published tree cannot be opened");
+  const tree = openPublishedTree(volume, published, init.tree);
+  if (tree === undefined) return healed(volume, "the published tree cannot be opened");
   try {
     const insert = state.sql("INSERT OR IGNORE INTO seen (path) VALUES (?)");
     let extra = 0;
-    const report = await verifyTree(state, tree, published.id, run.signal, (fault, path) => {
+    const report = await verifyTree(state, tree, published.id, init.signal, (fault, path) => {
       if (fault === "extra") extra++;
       else insert.run(path);
     });
@@ -47,7 +48,7 @@ export async function findDamage(
     setMeta(state, "unverified", sound ? undefined : "damaged");
     if (sound) return undefined;
     return healed(
-      run,
+      volume,
       `of the published tree ${report.changed} files were changed, ${report.missing} missing, ${strangers} added by somebody else`,
     );
   } finally {
@@ -55,13 +56,10 @@ export async function findDamage(
   }
 }
 
-function healed(run: Run, message: string): Damage {
-  run.mount.emit({ type: "healed", message });
+function healed(volume: Volume, message: string): Damage {
+  volume.emit({ type: "healed", message });
   return { message };
 }
-
-/** How a planned row says that its content must come from the source, whatever the published tree seems to have. */
-export const FETCH_ANEW = 2;
 
 /** What was damaged has been put right. */
 export function trustPublished(state: State): void {

@@ -22,6 +22,9 @@ export function entryAt(state: State, generation: number): EntryView {
     shown(select.get(path, generation, generation) as unknown as PublishedRow | undefined);
 }
 
+/** How a planned row (its `same`) says that its content must come from the source, whatever the published tree seems to have. */
+export const FETCH_ANEW = 2;
+
 /** A row of the plan that decides what the tree will show at its path. */
 export type PlannedRow = PublishedRow & {
   readonly put: number;

@@ -2,7 +2,7 @@
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { randomName } from "./layout.ts";
-import type { Volume } from "./open.ts";
+import type { Volume } from "./volume.ts";
 import { getMeta, setMeta } from "./state.ts";
 
 /** Found out once, with a file. */

@@ -19,11 +19,10 @@ import { parentOf, quotePath } from "../snapshot/path.ts";
 import { FILE, SKIPPED, SYMLINK } from "../snapshot/row.ts";
 import { isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
-import { FETCH_ANEW } from "./damage.ts";
-import { plannedEntry, publishedEntry } from "./entries.ts";
+import { FETCH_ANEW, plannedEntry, publishedEntry } from "./entries.ts";
 import { type Fetcher, openJournal } from "./fetcher.ts";
 import { HOME, randomName } from "./layout.ts";
-import type { Volume } from "./open.ts";
+import type { Volume } from "./volume.ts";
 import { type NewGeneration, recordGeneration } from "./publish.ts";
 import { removeTree } from "./remove.ts";
 import {

@@ -19,17 +19,8 @@ import { takeLock } from "./lock.ts";
 import { mirrorStaging } from "./mirror.ts";
 import { finishPublish } from "./publish.ts";
 import { asNoRoom } from "./room.ts";
+import type { Volume } from "./volume.ts";
 import { getMeta, isBroken, latestGeneration, openState, setMeta, type State } from "./state.ts";
-
-export interface Volume {
-  readonly layout: Layout;
-  readonly publish: "swap" | "mirror";
-  /** Name of the link in the target. */
-  readonly link: string;
-  readonly state: State;
-  emit(event: SyncEvent): void;
-  close(): void;
-}
 
 export interface VolumeSettings {
   readonly target: string;

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { revisionName } from "../snapshot/revision.ts";
 import { type Candidate, readCandidate, recordDirectories, writeCandidate } from "./candidate.ts";
 import { HOME, randomName } from "./layout.ts";
-import type { Volume } from "./open.ts";
+import type { Volume } from "./volume.ts";
 import { isDirectory, removeTree } from "./remove.ts";
 import {
   type Generation,

@@ -3,10 +3,9 @@ import { setImmediate } from "node:timers/promises";
 import { FILE, type PublishedRow, SYMLINK } from "../snapshot/row.ts";
 import { type Candidate, isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
-import { FETCH_ANEW } from "./damage.ts";
-import { entryAt, type PlannedRow, plannedEntry, publishedEntry } from "./entries.ts";
+import { FETCH_ANEW, entryAt, type PlannedRow, plannedEntry, publishedEntry } from "./entries.ts";
 import { type Fetcher, openJournal } from "./fetcher.ts";
-import type { Volume } from "./open.ts";
+import type { Volume } from "./volume.ts";
 import type { State } from "./state.ts";
 import type { Tree, TreeSettings } from "./tree.ts";
 
