@@ -15,6 +15,7 @@ import { parsePointer } from "./lfs.ts";
 import { type Module, openModules, translate } from "./modules.ts";
 import { checkPath, checkRef, fullSha, type GitOptions, gitOptions } from "./options.ts";
 import { resolveRef } from "./refs.ts";
+import { isOid } from "./remote/protocol.ts";
 import { transportOf } from "./remotes.ts";
 import { isTree } from "./store/store.ts";
 import { type Commit, findInTree } from "./tree.ts";
@@ -109,6 +110,7 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
 
     async changes(from, to, signal) {
       signal.throwIfAborted();
+      if (!isOid(from) || !isOid(to)) return undefined;
       const module = await modules.root();
       const { repository } = module;
       try {
@@ -131,8 +133,10 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
     async read(entry, range, signal) {
       signal.throwIfAborted();
       const module = await moduleOf(entry);
-      if (module === undefined) throw outOfReach();
-      const digest = /^sha256:(.+)$/.exec(entry.fingerprint)?.[1];
+      const digest = /^sha256:([0-9a-f]{64})$/.exec(entry.fingerprint)?.[1];
+      // The entry comes out of a file on the volume; only an object id may get to a git process.
+      if (module === undefined || (digest === undefined && !isOid(entry.fingerprint)))
+        throw outOfReach();
       if (digest !== undefined) {
         if (module.lfs === undefined) throw outOfReach();
         const pointer = { oid: digest, size: entry.size ?? 0 };

@@ -43,7 +43,8 @@ export function gitAuthorize(
       : askpassUrl !== undefined
         ? () => askpass(askpassUrl, client)
         : undefined;
-  if (fetchSecret === undefined) return { authorize: plain, forget: () => false };
+  const ownSecret = location.password !== undefined;
+  if (fetchSecret === undefined || ownSecret) return { authorize: plain, forget: () => false };
 
   let secret: Promise<Secret> | undefined;
   return {
@@ -112,14 +113,21 @@ async function installationToken(
       },
     },
   );
-  const answer: unknown = JSON.parse(await readText(response.body, 64 * 1024));
-  const { token, expires_at: expires } = answer as { token?: unknown; expires_at?: unknown };
+  const { token, expires_at: expires } = parseJson(await readText(response.body, 64 * 1024));
   if (typeof token !== "string" || typeof expires !== "string" || Number.isNaN(Date.parse(expires)))
     throw new SourceError("auth", "GitHub's answer holds no installation token");
   return {
     authorization: basic("x-access-token", token),
     expires: Date.parse(expires) - CLOCK_SECONDS * 1000,
   };
+}
+
+function parseJson(text: string): { readonly token?: unknown; readonly expires_at?: unknown } {
+  try {
+    return (JSON.parse(text) ?? {}) as object;
+  } catch {
+    return {};
+  }
 }
 
 function base64Json(value: object): string {

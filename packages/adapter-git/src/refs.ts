@@ -1,5 +1,6 @@
 /** From the name that a user writes to the commit that it means at the remote. */
 import { nearest, SourceError } from "@pannier/core";
+import { printable } from "./remote/pkt-line.ts";
 import type { Ref } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
 
@@ -37,7 +38,7 @@ async function missing(
   const refs = await remote.refs(["refs/heads/"], signal).catch((): readonly Ref[] => []);
   const branches = refs
     .filter(({ name }) => name.startsWith("refs/heads/"))
-    .map(({ name }) => name.slice("refs/heads/".length));
+    .map(({ name }) => printable(name.slice("refs/heads/".length)));
   if (branches.length === 0)
     return new SourceError("not-found", "the repository has no commits yet", {
       hint: "push a first commit",

@@ -143,9 +143,10 @@ export function openRepository(
       distrusted = true;
     },
     async close() {
+      // A fetch under way fails by it.
+      await remote.close();
       await last;
       await store.close();
-      await remote.close();
     },
   };
 }

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { listAll, readAll } from "@pannier/adapter-kit";
 import type { FileEntry } from "@pannier/core";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   changesOf,
@@ -18,6 +19,10 @@ import {
 } from "./setup.ts";
 
 const shared = setup();
+
+function byBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
 
 describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, (engine) => {
   test("follows a branch over additions, changes, modes and deletions", async () => {
@@ -213,6 +218,49 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     );
     expect(sizes).toHaveLength(2);
     expect(Math.min(...sizes)).toBeLessThan(1000);
+  });
+
+  test("lists any names in the order of their bytes", async () => {
+    const name = fc.string({ unit: "binary", minLength: 1, maxLength: 3 });
+    const part = name.filter((text) => !/[\0/]/.test(text) && !/^\.{1,2}$|^\.git$/i.test(text));
+    const near = fc.constantFrom(
+      "a",
+      "a.",
+      "a-",
+      "a0",
+      "a!",
+      "b",
+      "\u{1f600}",
+      "\uffee",
+      "\u{e000}",
+    );
+    const path = fc.array(fc.oneof(part, near), { minLength: 1, maxLength: 4 });
+    const sample = fc.sample(path, { numRuns: 400, seed: 42 }).map((parts) => parts.join("/"));
+    const files = Object.fromEntries(sample.map((each) => [each, "x"]));
+    const repository = await shared.repository();
+    await repository.commit(files);
+    const { paths } = await listAll((await open(repository.url, { engine })).source);
+    expect(paths.length).toBeGreaterThan(200);
+    expect(paths).toEqual(paths.toSorted(byBytes));
+  });
+
+  test("lets nothing but an object id get to git", async () => {
+    const repository = await shared.repository();
+    const sha = await repository.commit({ a: "1" });
+    const { source } = await open(repository.url, { engine });
+    const entry = (await listAll(source)).file("a");
+    for (const fingerprint of [
+      "--batch-all-objects",
+      `${entry.fingerprint}\n${sha}`,
+      "HEAD:a",
+      sha.slice(0, 8),
+    ])
+      for (const size of [1, 9_000_000])
+        expect(await errorOf(readAll(source, { ...entry, fingerprint, size }))).toMatchObject({
+          code: "changed",
+        });
+    expect(await source.changes?.("--output=x", sha, signal())).toBeUndefined();
+    expect(await source.changes?.(sha, "HEAD", signal())).toBeUndefined();
   });
 
   test("works on with the cache of an earlier run", async () => {
