@@ -1,6 +1,13 @@
 /** Every flag of every command, as data: what the command line, the environment and the help text are made from. */
-import { parseDuration, parseSize, UsageError } from "@pannier/core";
-import { parseCount, parseMaxDelete, parseMode, parseOwner } from "./units.ts";
+import {
+  parseCount,
+  parseDuration,
+  parseMaxDelete,
+  parseMode,
+  parseOwner,
+  parseSize,
+  UsageError,
+} from "@pannier/core";
 
 /** The values of a command's flags; what the user did not set is not there. */
 export interface Settings {
@@ -86,7 +93,8 @@ export const FLAGS = {
   },
   "max-delete": {
     value: "N|PERCENT",
-    parse: parseMaxDelete,
+    // The text is what the engine takes.
+    parse: (text: string) => parseMaxDelete(text) && text,
     description:
       "refuse to delete more than this (default: everything, or over half of 20 or more files)",
   },

@@ -2,7 +2,7 @@
 import type { SyncEvent } from "@pannier/core";
 import { failureLine, oneLine, toFailure } from "./exit-code.ts";
 import type { Redact } from "./redact.ts";
-import { formatDuration } from "./units.ts";
+import { formatDuration } from "./format.ts";
 import type { Output } from "./world.ts";
 
 type Level = "debug" | "info" | "warn" | "error";

@@ -1,7 +1,7 @@
 /** Opening a source on its own, without a mount, for the commands that look at one. */
 import { openSource, type Source, SourceError, type SourceSpec } from "@pannier/core";
 import type { Invocation } from "./invocation.ts";
-import { formatDuration } from "./units.ts";
+import { formatDuration } from "./format.ts";
 
 /** Opens a source, hands it on, and closes it; what it keeps on the disk meanwhile goes with it. */
 export async function withSource<Result>(

@@ -153,6 +153,7 @@ test.each([
   [["ls", "a", "b"], '"ls" takes one argument, not 2. Its form is: pannier ls SOURCE'],
   [["ls"], "no source is given. Name it as SOURCE, or in PANNIER_SOURCE"],
   [["ls", "a", "--timeout", "5"], '--timeout: "5" is not a duration'],
+  [["sync", "a", "b", "--max-delete", "101%"], '--max-delete: "101%" is neither a number of files'],
   [["ls", "a", "--timeout"], 'option "--timeout <DURATION>" argument missing'],
   [[], "no command is given. See pannier help"],
   [["ls", "x", "--adapter", "no-such-adapter"], 'there is no adapter "no-such-adapter"'],

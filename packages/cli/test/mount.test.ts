@@ -155,7 +155,7 @@ test("status, history and rollback", async () => {
   expect(await published("index.html")).toBe("hello");
   const { stdout } = await run(["status"], { env: { PANNIER_TARGET: "out" } });
   expect(stdout).toMatch(
-    /^revision {3}\S+ \(rolled back to[^]*\ncontent {4}2 files, 6 B\nsource {5}file:\/\//,
+    /^revision {3}\S+ \(rolled back to[^]*\ncontent {4}2 files, 6 B\nsource {5}file:\/\/\S+\/site\n$/,
   );
   expect((await run(["history", "out"])).stdout).toMatch(/ published {2}\S+ {2}\+0 ~1 -0\n/);
   const unknown = await run(["rollback", "out", "zzz"]);

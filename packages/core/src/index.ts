@@ -5,6 +5,7 @@ export * from "./history.ts";
 export { openSource } from "./mount.ts";
 export type * from "./settings.ts";
 export { makeFilter } from "./snapshot/filter.ts";
+export { parseMaxDelete } from "./snapshot/guard.ts";
 export { comparePaths, quotePath, unsafePath } from "./snapshot/path.ts";
 export * from "./source/contract.ts";
 export * from "./source/errors.ts";

@@ -1,4 +1,4 @@
-/** Durations and sizes as people write them. */
+/** Durations, sizes and other numbers as people write them. */
 import { UsageError } from "./source/errors.ts";
 
 const DURATION_UNITS: Readonly<Record<string, number>> = {
@@ -38,7 +38,8 @@ const SIZE_UNITS = ["", "k", "m", "g", "t"];
  */
 export function parseSize(value: string | number): number {
   if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
-  const [, count, unit, binary] = /^(\d+(?:\.\d+)?)([kmgt]?)(i?)b?$/i.exec(String(value)) ?? [];
+  const text = typeof value === "string" ? value : "";
+  const [, count, unit, binary] = /^(\d+(?:\.\d+)?)([kmgt]?)(i?)b?$/i.exec(text) ?? [];
   if (count === undefined || (unit === "" && binary !== ""))
     throw new UsageError(
       `${JSON.stringify(value)} is not a size`,
@@ -48,4 +49,31 @@ export function parseSize(value: string | number): number {
     Number(count) *
       (binary === "" ? 1000 : 1024) ** SIZE_UNITS.indexOf((unit as string).toLowerCase()),
   );
+}
+
+/** A whole number, not below `min`. @throws UsageError */
+export function parseCount(text: string, min = 1): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number) || number < min)
+    throw new UsageError(`"${text}" is not a whole number from ${min}`);
+  return number;
+}
+
+/** Permission bits in octal. @throws UsageError */
+export function parseMode(text: string): number {
+  if (!/^(0o?)?[0-7]{3}$/.test(text))
+    throw new UsageError(`"${text}" is not a file mode`, "write three octal digits such as 644");
+  return Number.parseInt(text.replace(/^0o?/, ""), 8);
+}
+
+/** `UID` or `UID:GID`. @throws UsageError */
+export function parseOwner(text: string): { readonly uid: number; readonly gid: number } {
+  const parts = /^(\d{1,10})(?::(\d{1,10}))?$/.exec(text);
+  if (parts === null)
+    throw new UsageError(
+      `"${text}" is not an owner`,
+      "write numbers: UID or UID:GID (names differ from one container to the next)",
+    );
+  const uid = Number(parts[1]);
+  return { uid, gid: parts[2] === undefined ? uid : Number(parts[2]) };
 }

@@ -13,7 +13,7 @@ import { credentialVariables, oneSource, terminalFromEnvironment } from "../envi
 import { type Failure, failureLine, toFailure } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";
 import { withSource, withTimeout } from "../open.ts";
-import { count, formatBytes, formatDuration } from "../units.ts";
+import { count, formatBytes, formatDuration } from "../format.ts";
 
 /** Milliseconds for the whole; somebody is waiting for the answer. */
 const TIMEOUT = 60_000;

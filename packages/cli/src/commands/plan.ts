@@ -4,7 +4,7 @@ import { oneLine, ReportedError, toFailure } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";
 import { toJson } from "../log.ts";
 import { mountFromArguments } from "../mount.ts";
-import { count, formatBytes } from "../units.ts";
+import { count, formatBytes } from "../format.ts";
 
 const LETTERS = { added: "A", changed: "M", deleted: "D" } as const;
 

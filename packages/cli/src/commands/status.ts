@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { status, TargetError } from "@pannier/core";
 import { oneTarget } from "../environment.ts";
 import type { Invocation } from "../invocation.ts";
-import { count, formatBytes, formatDuration } from "../units.ts";
+import { count, formatBytes, formatDuration } from "../format.ts";
 
 export async function run({
   args,

@@ -2,7 +2,7 @@
 import { sync, type SyncResult } from "@pannier/core";
 import type { Invocation } from "../invocation.ts";
 import { mountFromArguments } from "../mount.ts";
-import { count, formatBytes, formatDuration } from "../units.ts";
+import { count, formatBytes, formatDuration } from "../format.ts";
 import { run as runPlan } from "./plan.ts";
 
 export async function run(invocation: Invocation): Promise<number> {

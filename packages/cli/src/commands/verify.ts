@@ -16,7 +16,7 @@ import { environmentSources, oneTarget } from "../environment.ts";
 import { oneLine } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";
 import { mountOptions } from "../mount.ts";
-import { count } from "../units.ts";
+import { count } from "../format.ts";
 import { describeResult } from "./sync.ts";
 
 /** Paths that `--json` names of each kind; a tree with more faults is told by their number. */

@@ -101,7 +101,8 @@ export function parseMaxDelete(value: string | number | undefined): {
     (percent === "%" && Number(number) > 100)
   ) {
     throw new UsageError(
-      `max-delete must be a number of files or a percentage such as 50%, not ${JSON.stringify(value)}`,
+      `${JSON.stringify(value)} is neither a number of files to delete nor a percentage`,
+      "write 1000 or 50%",
     );
   }
   return percent === "%"
