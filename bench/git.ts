@@ -9,6 +9,9 @@ import { gitPeer, pannier } from "./tools.ts";
 const FILES = Number(process.env["PANNIER_BENCH_FILES"] ?? 20_000);
 const ROUNDS = Number(process.env["PANNIER_BENCH_ROUNDS"] ?? 7);
 
+/** The first sync, and the two after it that still build trees to keep. */
+const WARM_UPS = 4;
+
 interface Place {
   readonly work: string;
   readonly repository: Repository;
@@ -48,6 +51,9 @@ async function followChanges(
   contestants: readonly (Contestant & { root: string })[],
 ) {
   let change = { path: filePath(0), content: "" };
+  const nextChange = async () => {
+    change = await place.repository.commitChange();
+  };
   const checked = contestants.map((contestant) => ({
     ...contestant,
     check: async () => {
@@ -56,9 +62,7 @@ async function followChanges(
         throw new Error(`${contestant.name} published something else`);
     },
   }));
-  return compete(checked, ROUNDS, async () => {
-    change = await place.repository.commitChange();
-  });
+  return compete(checked, ROUNDS, nextChange, WARM_UPS);
 }
 
 export async function update(): Promise<string> {

@@ -65,20 +65,21 @@ export interface Result {
 }
 
 /**
- * Runs each contestant so many times, alternating, after one round that does not count.
+ * Runs each contestant so many times, alternating, after rounds that do not count.
  *
  * @param before what each round begins with (a change to be followed)
  */
 export async function compete(
   contestants: readonly Contestant[],
   rounds: number,
-  before: (round: number) => Promise<void> = async () => {},
+  before: () => Promise<void> = async () => {},
+  warmUps = 1,
 ): Promise<Result[]> {
   const costs = contestants.map((): Cost[] => []);
-  for (let round = 0; round <= rounds; round++) {
-    await before(round);
+  for (let round = 1 - warmUps; round <= rounds; round++) {
+    await before();
     // Who goes first changes from round to round.
-    const order = contestants.map((_, index) => (index + round) % contestants.length);
+    const order = contestants.map((_, index) => (index + round + warmUps) % contestants.length);
     for (const index of order) {
       const { name, prepare, command, check } = contestants[index] as Contestant;
       await prepare?.();
@@ -87,7 +88,7 @@ export async function compete(
       if (round > 0) costs[index]?.push(cost);
       const { wall, cpu, memory } = cost;
       process.stderr.write(
-        `  ${round === 0 ? "warm-up" : `${round}/${rounds}`} ${name}: ${wall.toFixed(3)} s, ${cpu.toFixed(2)} s of processor, ${memory.toFixed(0)} MiB\n`,
+        `  ${round < 1 ? "warm-up" : `${round}/${rounds}`} ${name}: ${wall.toFixed(3)} s, ${cpu.toFixed(2)} s of processor, ${memory.toFixed(0)} MiB\n`,
       );
     }
   }
