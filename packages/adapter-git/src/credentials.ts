@@ -80,7 +80,10 @@ function basic(username: string, password: string): string {
 
 /** A URL that answers lines `username=…` and `password=…`. Asked again when the server no longer takes the answer. */
 async function askpass(url: string, client: HttpClient): Promise<Secret> {
-  const response = await client.request(url, { operation: "askpass" });
+  const response = await client.request(url, {
+    operation: "askpass",
+    subject: "the askpass URL",
+  });
   const text = await readText(response.body, 64 * 1024);
   const value = (name: string) => new RegExp(`^${name}=(.*?)\\r?$`, "m").exec(text)?.[1];
   const username = value("username");
@@ -106,6 +109,7 @@ async function installationToken(
     {
       method: "POST",
       operation: "token",
+      subject: "the GitHub App",
       headers: {
         authorization: `Bearer ${await appJwt(app)}`,
         accept: "application/vnd.github+json",

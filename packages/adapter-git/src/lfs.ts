@@ -67,6 +67,7 @@ export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClie
     const response = await signedIn.request(`${base}/objects/batch`, {
       method: "POST",
       operation: "lfs",
+      subject: "Git LFS",
       headers: {
         accept: "application/vnd.git-lfs+json",
         "content-type": "application/vnd.git-lfs+json",
@@ -96,6 +97,7 @@ export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClie
       const response = await (signed ? anonymous : signedIn).request(new URL(href, base), {
         headers: header,
         operation: "lfs",
+        subject: `Git LFS object ${pointer.oid}`,
         signal,
       });
       return response.body;

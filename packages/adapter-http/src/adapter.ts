@@ -1,6 +1,6 @@
 /** The adapter: decides by the URL and its options whether a source is one file, an archive or a directory. */
 import { type Adapter, type Location, type Source, UsageError } from "@pannier/core";
-import { createHttpClient, makeAuthorize } from "@pannier/http-client";
+import { createHttpClient, type HttpClient, makeAuthorize } from "@pannier/http-client";
 import { archiveSource } from "./archive/archive.ts";
 import { formatOf, looksLikeArchive, MAGIC_LENGTH } from "./archive/format.ts";
 import { directorySource } from "./directory/directory.ts";
@@ -23,13 +23,18 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
     const { credentials, idleTimeout } = context;
     const { username, password } = location;
     const signIn = { origin: url.origin, username, password, credentials, env: process.env };
-    const client = createHttpClient({
+    const http = createHttpClient({
       credentials,
       authorize: makeAuthorize(signIn),
       env: process.env,
       idleTimeout,
       onRequest: (operation) => context.request(operation),
     });
+    const client: HttpClient = {
+      ...http,
+      request: (asked, request) =>
+        http.request(asked, { subject: subjectOf(asked, url), ...request }),
+    };
     const { strip, path, checksum, manifest } = settings;
     const file = () => fileSource({ client, url, name, checksum });
     const archive = () => archiveSource({ client, url, strip, path, checksum, context });
@@ -69,6 +74,15 @@ function urlOf(location: Location): URL {
     .join("&");
   const search = query === "" ? "" : `?${query}`;
   return new URL(`${location.scheme}://${location.host}${port}${location.pathname}${search}`);
+}
+
+/** How messages name what is not the source itself: a file below it, or a checksum file wherever it is. */
+function subjectOf(asked: URL | string, source: URL): string | undefined {
+  const { origin, host, pathname } = new URL(asked);
+  if (origin !== source.origin) return host + pathname;
+  if (pathname === source.pathname) return undefined;
+  const folder = source.pathname.slice(0, source.pathname.lastIndexOf("/") + 1);
+  return pathname.startsWith(folder) ? pathname.slice(folder.length) : pathname;
 }
 
 /** The last segment of the path, empty for a directory. */

@@ -91,6 +91,14 @@ test("the right password, from the URL or from variables, is told to nobody", as
   expect(said).not.toContain(GOOD.slice("Basic ".length));
 });
 
+test.each(["http://127.0.0.1:1/x.tgz", "http://127.0.0.1:1/dir/", "git+http://127.0.0.1:1/x.git"])(
+  "nobody listens at %s: said in plain words",
+  async (source) => {
+    const { stdout } = await run(["doctor", source]);
+    expect(stdout).toMatch(/✗ \w+ +the connection was refused\. Check the host and the port/);
+  },
+);
+
 test("doctor says which credentials were tried, and what the server thinks of them", async () => {
   const env = { PANNIER_USERNAME: "ann", PANNIER_PASSWORD: "HUNTED-wrong" };
   const { code, stdout } = await run(["doctor", `http://${address}/private/a.json`], { env });

@@ -26,7 +26,7 @@ export function checkedBody(
             } else if (length !== undefined && received !== length) {
               throw new SourceError(
                 "unavailable",
-                `${what}: the answer ended after ${received} of ${length} bytes`,
+                `${what}the answer ended after ${received} of ${length} bytes`,
               );
             }
             return result;

@@ -1,4 +1,5 @@
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { STATUS_CODES } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -85,7 +86,7 @@ test.each([
   const origin = await serve((_, response) => response.writeHead(status).end("secret words"));
   const error = await failure(client().request(`${origin}/x?token=hush`));
   expect(error).toMatchObject({ code, transient });
-  expect(error.message).toContain(`GET /x: answered ${status}`);
+  expect(error.message).toBe(`the server answered ${status} ${STATUS_CODES[status]}`);
   expect(inspect(error, { depth: 9 })).not.toMatch(/hush|secret words/);
 });
 
@@ -162,13 +163,27 @@ test("does not take a slow reader for a stalled server", async () => {
 
 test("reports a refused connection and an unknown host", async () => {
   const http = client();
-  expect(await failure(http.request("http://127.0.0.1:9/"))).toMatchObject({
+  expect(await failure(http.request("http://127.0.0.1:9/x"))).toMatchObject({
     code: "unavailable",
     transient: true,
+    message: "the connection was refused",
   });
   const error = await failure(http.request("http://no-such-host.invalid/"));
   expect(error.code).toBe("unavailable");
   expect(error.message).toMatch(/host name/);
+});
+
+test("names what was asked for only where it was told to, and the host that a redirect led to", async () => {
+  const origin = await serve((_, response) =>
+    response.writeHead(302, { location: "http://127.0.0.1:9/y?token=hush" }).end(),
+  );
+  const subject = "img/a.png";
+  const direct = await failure(client().request("http://127.0.0.1:9/", { subject }));
+  expect(direct.message).toBe("img/a.png: the connection was refused");
+  const redirected = await failure(client().request(origin, { subject }));
+  expect(redirected.message).toBe(
+    "img/a.png: redirected to 127.0.0.1:9: the connection was refused",
+  );
 });
 
 test("stops with the signal's reason: before, while waiting, within a body", async () => {
@@ -340,7 +355,6 @@ test("tells a server that wants a client certificate from one that broke", () =>
     Object.assign(new Error("error:0A00045C:SSL routines::tlsv13 alert certificate required"), {
       code: "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
     }),
-    "GET /",
   );
   expect(error).toMatchObject({ code: "auth", transient: false });
   expect(error.hint).toContain("PANNIER_CLIENT_CERT_FILE");

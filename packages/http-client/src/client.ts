@@ -55,6 +55,8 @@ export interface HttpRequest {
   readonly redirect?: "follow" | "manual" | undefined;
   /** Statuses that are answers; others throw. Default: 200 to 299. */
   readonly expect?: readonly number[] | "any" | undefined;
+  /** What is asked for, as messages name it, without secrets: `img/logo.png`. Default: nothing, for what the user named himself. */
+  readonly subject?: string | undefined;
   /** For {@link HttpClientOptions.onRequest}. Default: the method in lower case. */
   readonly operation?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -106,9 +108,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       let { method = "GET", body } = request;
       let signIn = options.authorize;
       const seen = new Set([url.href]);
+      const { host } = url;
 
       for (;;) {
-        const what = `${method} ${url.pathname}`;
+        const what = prefixOf(request.subject, url.host === host ? undefined : url.host);
         request.signal?.throwIfAborted();
         const signed = { ...headers, ...(await signIn?.(url)) };
         options.onRequest?.(request.operation ?? method.toLowerCase());
@@ -126,9 +129,11 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
 
         await response.discard();
         const next = redirectTarget(response.headers["location"] as string, url, what);
-        if (seen.has(next.href)) throw new SourceError("invalid", `${what}: redirects in a loop`);
+        if (seen.has(next.href))
+          throw new SourceError("invalid", `${what}the server redirects in a loop`);
         if (seen.size > MAX_REDIRECTS) {
-          throw new SourceError("invalid", `${what}: more than ${MAX_REDIRECTS} redirects`);
+          const message = `${what}the server redirects more than ${MAX_REDIRECTS} times`;
+          throw new SourceError("invalid", message);
         }
         seen.add(next.href);
         if (method !== "HEAD" && (status === 303 || (status <= 302 && method === "POST"))) {
@@ -138,13 +143,19 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         }
         if (next.origin !== url.origin) {
           if (body !== undefined) {
-            throw new SourceError("invalid", `${what}: redirects a ${method} to another host`);
+            throw new SourceError(
+              "invalid",
+              `${what}the server redirects a ${method} to another host`,
+            );
           }
           headers = without(headers, (name) => !HARMLESS_HEADERS.has(name));
           signIn = undefined;
         }
         if (body !== undefined && typeof body !== "string" && !(body instanceof Uint8Array)) {
-          throw new SourceError("unsupported", `${what}: redirects a body that is a stream`);
+          throw new SourceError(
+            "unsupported",
+            `${what}the server redirects a body that is a stream`,
+          );
         }
         url = next;
       }
@@ -234,15 +245,27 @@ function isRedirect(status: number, headers: HttpResponse["headers"]): boolean {
 function redirectTarget(location: string, from: URL, what: string): URL {
   const next = URL.parse(location, from);
   if (next === null || (next.protocol !== "http:" && next.protocol !== "https:")) {
-    throw new SourceError("invalid", `${what}: redirects to something that is not an HTTP URL`);
+    throw new SourceError(
+      "invalid",
+      `${what}the server redirects to something that is not an HTTP URL`,
+    );
   }
   if (from.protocol === "https:" && next.protocol === "http:") {
-    throw new SourceError("invalid", `${what}: redirects from https to http, which is refused`);
+    throw new SourceError(
+      "invalid",
+      `${what}the server redirects from https to http, which is refused`,
+    );
   }
   next.username = "";
   next.password = "";
   next.hash = "";
   return next;
+}
+
+/** What a message begins with. @param elsewhere the host that a redirect led to */
+function prefixOf(subject: string | undefined, elsewhere: string | undefined): string {
+  const named = subject === undefined ? "" : `${subject}: `;
+  return elsewhere === undefined ? named : `${named}redirected to ${elsewhere}: `;
 }
 
 function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {

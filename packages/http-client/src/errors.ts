@@ -12,13 +12,13 @@ const CLIENT_CERTIFICATE =
 /**
  * Translates a failure to connect, to send or to receive.
  *
- * @param what what was being done, for the message, without secrets: `GET /site.tar.gz`
+ * @param what what the message begins with, without secrets: `img/logo.png: `; empty for what the user named himself
  */
-export function connectionError(error: unknown, what: string): SourceError {
+export function connectionError(error: unknown, what = ""): SourceError {
   if (error instanceof SourceError) return error;
   const { code, message } = rootOf(error);
   const make = (text: string, hint?: string, transient = true) =>
-    new SourceError("unavailable", `${what}: ${text}`, { hint, transient, cause: error });
+    new SourceError("unavailable", `${what}${text}`, { hint, transient, cause: error });
 
   if (code === "ENOTFOUND") return make("the host name is not known", "check the host in the URL");
   if (code === "EAI_AGAIN") return make("the host name cannot be resolved at the moment");
@@ -42,7 +42,7 @@ export function connectionError(error: unknown, what: string): SourceError {
     );
   }
   if (CLIENT_CERTIFICATE.test(message)) {
-    return new SourceError("auth", `${what}: the server refused the TLS handshake`, {
+    return new SourceError("auth", `${what}the server refused the TLS handshake`, {
       hint: "it may want a client certificate: PANNIER_CLIENT_CERT_FILE and PANNIER_CLIENT_KEY_FILE",
       cause: error,
     });
@@ -51,7 +51,7 @@ export function connectionError(error: unknown, what: string): SourceError {
     return make("TLS failed", "check that this port speaks TLS", false);
   }
   if (/\(407\)/.test(message)) {
-    return new SourceError("auth", `${what}: the proxy asks for a user and a password`, {
+    return new SourceError("auth", `${what}the proxy asks for a user and a password`, {
       hint: "write them into the proxy's URL: http://user:password@host:port",
       cause: error,
     });
@@ -60,7 +60,7 @@ export function connectionError(error: unknown, what: string): SourceError {
     return make("the proxy refused to connect", "check the proxy, or name the host in NO_PROXY");
   }
   if (code === "UND_ERR_HEADERS_OVERFLOW" || code === "HPE_HEADER_OVERFLOW") {
-    return new SourceError("invalid", `${what}: the headers of the answer are too large`, {
+    return new SourceError("invalid", `${what}the headers of the answer are too large`, {
       cause: error,
     });
   }
@@ -86,14 +86,15 @@ function rootOf(error: unknown): { code: string; message: string } {
  * Translates an HTTP status that is no answer to what was asked.
  *
  * @param headers lower-case names; of them only `retry-after` is looked at
+ * @param what as for {@link connectionError}
  */
 export function statusError(
   status: number,
   headers: Readonly<Record<string, string | undefined>>,
-  what: string,
+  what = "",
 ): SourceError {
   // The server's own words are not repeated: they may be anything.
-  const message = `${what}: answered ${status} ${STATUS_CODES[status] ?? ""}`.trimEnd();
+  const message = `${what}the server answered ${status} ${STATUS_CODES[status] ?? ""}`.trimEnd();
   const retryAfter = parseRetryAfter(headers["retry-after"]);
   if (status === 401) {
     return new SourceError("auth", message, {

@@ -179,7 +179,7 @@ function failure({ status, headers }: HttpResponse): SourceError {
     return new SourceError("not-found", "the repository does not exist", {
       hint: "check the URL; servers also say so of a private repository to those who may not see it",
     });
-  return status < 400 ? notGit() : statusError(status, headers, "the git server");
+  return status < 400 ? notGit() : statusError(status, headers);
 }
 
 async function reading<T>(

@@ -414,3 +414,18 @@ test("a directory that is not there is not found", async () => {
   const opened = await open(`${(await site()).origin}/none/`);
   expect((await failure(listAll(opened.source))).code).toBe("not-found");
 });
+
+test("names the file that fails, and not the directory itself", async () => {
+  const server = await site({
+    "/d/": html("Index of /d/", `<pre><a href="s/">s/</a> -\n<a href="a">a</a></pre>`),
+  });
+  const opened = await open(`${server.origin}/d/`);
+  const error = await failure(listAll(opened.source));
+  expect(error.message).toMatch(/^(a|s\/): the server answered 404 Not Found$/);
+  server.pages.clear();
+  expect((await failure(listAll(opened.source))).message).toBe("the server answered 404 Not Found");
+  const signed = await open(`${server.origin}/d/x.tgz?checksum=../SUMS`);
+  expect((await failure(listAll(signed.source))).message).toBe(
+    "/SUMS: the server answered 404 Not Found",
+  );
+});

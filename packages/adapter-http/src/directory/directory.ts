@@ -100,8 +100,8 @@ export function directorySource(init: DirectorySourceInit): Source {
         const response = await client.request(urlOf(name), {
           operation: "list",
           signal,
-          // Some stores answer 403 for what is not there.
-          ...(init.manifest === "auto" ? { expect: [200, 403, 404, 410] } : {}),
+          // Some stores answer 403 for what is not there. A name that is only tried would puzzle in a message.
+          ...(init.manifest === "auto" ? { expect: [200, 403, 404, 410], subject: undefined } : {}),
         });
         if (init.manifest !== "auto" || isManifest(response)) {
           return listByManifest(name, response, signal);
