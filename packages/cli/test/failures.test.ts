@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { makeTar } from "../../adapter-http/test/archives.ts";
 import { run } from "./run.ts";
 
 const SECRET = "hunter22-very-secret";
@@ -16,6 +17,10 @@ let address: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "pannier-test-"));
+  const tar = await makeTar([
+    { name: "a", content: "12345" },
+    { name: "b", content: "12345" },
+  ]);
   server = createServer(({ url, headers }, response) => {
     const path = url?.split("?")[0] ?? "";
     if (path.startsWith("/private") && headers.authorization !== GOOD)
@@ -23,6 +28,7 @@ beforeAll(async () => {
         .writeHead(401, { "www-authenticate": "Basic" })
         .end(`not you: ${headers.authorization}`);
     else if (path.endsWith(".json")) response.writeHead(200).end("{}");
+    else if (path === "/x.tar") response.writeHead(200).end(tar);
     else if (path.startsWith("/stalled"))
       response.writeHead(200, { "content-length": 9 }).flushHeaders();
     else response.writeHead(404).end();
@@ -46,6 +52,9 @@ test.each([
   ["a server that stalls", "http://HOST/stalled.tar", ["--timeout", "300ms"], 5],
   ["nobody at the port", "http://127.0.0.1:1/a.json", ["--timeout", "300ms"], 5],
   ["a wrong checksum", `http://HOST/a.json?checksum=sha256:${"0".repeat(64)}`, [], 6],
+  ["an archive of more bytes than allowed", "http://HOST/x.tar", ["--max-bytes", "9"], 7],
+  ["an archive of more files than allowed", "http://HOST/x.tar", ["--max-files", "1"], 6],
+  ["a larger file in an archive than allowed", "http://HOST/x.tar", ["--max-file-bytes", "4"], 6],
   ["a mistyped option", "http://HOST/a.json?unpak=no", [], 2],
   ["a mistyped scheme", "htps://HOST/a.json", [], 2],
   ["a scheme without an adapter", "s3://bucket/", [], 2],

@@ -105,7 +105,7 @@ export interface LocalFile {
   check(): Promise<void>;
 }
 
-/** An opened source. Methods may be called concurrently, `read` many times at once. Errors thrown are {@link SourceError}s. */
+/** An opened source. Methods may be called concurrently, `read` many times at once. Errors thrown are {@link SourceError}s; a NoRoomError where content exceeds {@link Limits.maxBytes}. */
 export interface Source {
   /**
    * The cheapest question that tells whether anything changed (an ls-remote, a HEAD, a conditional GET). `undefined`
