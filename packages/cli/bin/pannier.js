@@ -16,11 +16,21 @@ async function start() {
   // Compiled code is kept between runs (below the system's directory for temporary files): halves the start-up.
   const { enableCompileCache } = await import("node:module");
   enableCompileCache();
+  silenceSqliteWarning();
   const program = new URL("../dist/bin.js", import.meta.url);
   const { existsSync } = await import("node:fs");
   if (existsSync(program)) return import(program.href);
   process.stderr.write("pannier: the program is not built. Run npm run build first\n");
   process.exitCode = 2;
+}
+
+/** Node 22 and 24 warn whenever node:sqlite is loaded: nothing that a user of this program can act on. */
+function silenceSqliteWarning() {
+  const { emitWarning } = process;
+  process.emitWarning = (warning, ...rest) => {
+    if (!String(warning).startsWith("SQLite is an experimental feature"))
+      emitWarning.call(process, warning, ...rest);
+  };
 }
 
 /** A checkout has its own Node beside the dependencies, whatever the system's is. */
@@ -41,9 +51,10 @@ async function runOnNewerNode() {
 
 async function handOver(node, script) {
   const { spawn } = await import("node:child_process");
-  const child = spawn(node, [script, ...process.argv.slice(2)], { stdio: "inherit" });
   const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"];
+  // Before it is started: a signal that came in between would end this process and leave that one behind.
   for (const signal of signals) process.on(signal, () => child.kill(signal));
+  const child = spawn(node, [script, ...process.argv.slice(2)], { stdio: "inherit" });
   child.on("exit", (code, signal) => {
     for (const name of signals) process.removeAllListeners(name);
     if (signal === null) process.exitCode = code;

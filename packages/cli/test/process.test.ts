@@ -70,6 +70,20 @@ test("a reader that goes away ends it quietly", async () => {
   expect(said.stderr).toBe("");
 });
 
+test("Node's warning that SQLite is an experiment is kept from users, and no other", async () => {
+  for (const path of ["bin", "dist"]) await mkdir(join(folder, path));
+  await copyFile(LAUNCHER, join(folder, "bin/pannier.mjs"));
+  // What Node up to 24 says when node:sqlite is loaded, and another one like it.
+  const program = `for (const what of ["SQLite", "Something"])
+    process.emitWarning(what + " is an experimental feature and might change at any time", "ExperimentalWarning");`;
+  await writeFile(join(folder, "dist/bin.js"), program);
+  const { stderr } = spawnSync(process.execPath, [join(folder, "bin/pannier.mjs"), "ls"], {
+    encoding: "utf8",
+  });
+  expect(stderr).toContain("ExperimentalWarning: Something is");
+  expect(stderr).not.toContain("SQLite");
+});
+
 /** Milliseconds. */
 function timeOf(args: readonly string[]): number {
   const started = performance.now();
