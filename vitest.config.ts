@@ -24,6 +24,7 @@ export default defineConfig({
             "packages/*/test/**/*.test.ts",
             "apps/*/{src,test}/**/*.test.ts",
             "test/support/**/*.test.ts",
+            "test/docs/**/*.test.ts",
           ],
         },
       },
