@@ -178,10 +178,8 @@ export async function verify(
       });
     const tree = openTree(root, READING);
     try {
-      const report = await verifyTree(state, tree, latest.id, signal, (fault, path) => {
-        if (fault !== "extra" || publishMode(state) === "swap") onFault(fault, path);
-      });
-      return publishMode(state) === "swap" ? report : { ...report, extra: 0 };
+      const alone = publishMode(state) === "swap";
+      return await verifyTree(state, tree, latest.id, alone, signal, onFault);
     } finally {
       tree.close();
     }
@@ -248,7 +246,7 @@ export async function rollback(
     let report: TreeReport;
     try {
       const signal = init.signal ?? new AbortController().signal;
-      report = await verifyTree(state, tree, wanted.id, signal, () => {});
+      report = await verifyTree(state, tree, wanted.id, true, signal, () => {});
     } finally {
       tree.close();
     }

@@ -239,6 +239,12 @@ function checkSettings(options: SyncOptions): MountSettings {
       "choose a plain file name",
     );
   parseMaxDelete(options.maxDelete);
+  const dirMode = options.dirMode ?? 0o755;
+  if ((dirMode & 0o500) !== 0o500)
+    throw new UsageError(
+      `the directory mode 0${dirMode.toString(8)} keeps Pannier itself out`,
+      "let the owner read and enter directories, as 0555 and 0755 do",
+    );
   const publish = options.publish ?? "swap";
   if (publish === "mirror" && options.prePublish !== undefined) {
     throw new UsageError(
@@ -261,7 +267,7 @@ function checkSettings(options: SyncOptions): MountSettings {
     symlinks: options.symlinks ?? "inside",
     mode: options.mode,
     tree: {
-      dirMode: options.dirMode ?? 0o755,
+      dirMode,
       owner: options.owner,
       obstacles: publish === "mirror" ? "refuse" : "replace",
     },

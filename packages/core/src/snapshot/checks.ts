@@ -11,12 +11,13 @@ import { type PublishedRow, SKIPPED, SYMLINK } from "./row.ts";
 /** @throws RefusedError when the tree that the plan makes must not be */
 export function checkTree({ mount }: Run, published: Generation | undefined): void {
   const { state } = mount.volume;
-  checkPathConflicts(state);
   checkSymlinks(
     state,
     mount.settings.symlinks,
     mount.layers.some(({ view, position }) => published?.layers[position]?.view !== view),
   );
+  // Of what is left once symlinks are left out.
+  checkPathConflicts(state);
   if (
     state.sql("SELECT 1 FROM plan WHERE change = 'A' LIMIT 1").get() !== undefined &&
     foldsNames(mount.volume)
@@ -27,14 +28,13 @@ export function checkTree({ mount }: Run, published: Generation | undefined): vo
 /** @throws RefusedError when a path runs through a file or symlink, i.e. a name is both a file and a directory */
 function checkPathConflicts(state: State): void {
   const future = futureEntry(state);
-  const planned = plannedEntry(state);
   const below = state.sql(
     "SELECT path FROM entries WHERE path > ? AND path < ? AND until IS NULL AND kind < 2 ORDER BY path",
   );
   let checkedParent: string | undefined;
   for (const row of state
     .prepare(
-      `SELECT path, change FROM plan WHERE put = 1 AND wins = 1 AND change IS NOT NULL ORDER BY path`,
+      `SELECT path, change FROM plan WHERE put = 1 AND wins = 1 AND kind < ${SKIPPED} AND change IS NOT NULL ORDER BY path`,
     )
     .iterate()) {
     const path = row["path"] as string;
@@ -51,8 +51,8 @@ function checkPathConflicts(state: State): void {
     if (row["change"] !== "A") continue;
     // '0' is the character behind '/': the range holds just what lies below the path.
     for (const other of below.iterate(`${path}/`, `${path}0`)) {
-      const stays = planned(other["path"] as string);
-      if (stays === undefined || stays.put === 1) throw conflict(path, other["path"] as string, 0);
+      if (future(other["path"] as string) !== undefined)
+        throw conflict(path, other["path"] as string, 0);
     }
   }
 }

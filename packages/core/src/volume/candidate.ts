@@ -2,13 +2,13 @@
  * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
  * costs what changed; without one it is built anew, with hardlinks to the published tree.
  */
-import { chmodSync, chownSync, mkdirSync, renameSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { FILE, type PublishedRow } from "../snapshot/row.ts";
 import type { Volume } from "./volume.ts";
 import { randomName } from "./layout.ts";
 import { entryAt, type EntryView } from "./entries.ts";
-import { isDirectory, removeTree } from "./remove.ts";
+import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import { getMeta, latestGeneration, type State, setMeta, transaction } from "./state.ts";
 import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
 
@@ -24,6 +24,8 @@ export interface CandidateRecord {
   readonly clean: boolean;
   /** While a tree is being retired: its name below `.pannier/generations`. */
   readonly from?: string | undefined;
+  /** While it is being published: the mode that its root is to have once it is in place. */
+  readonly rootMode?: number | undefined;
 }
 
 export interface Candidate extends CandidateRecord {
@@ -79,7 +81,7 @@ export function findCandidate(volume: Volume): CandidateRecord | undefined {
   const path = join(layout.home, record.name);
   if (from !== undefined) {
     const old = join(layout.generations, from);
-    if (!isDirectory(path) && isDirectory(old)) renameSync(old, path);
+    if (!isDirectory(path) && isDirectory(old)) moveTree(old, path);
     writeCandidate(state, settled);
   }
   if (isDirectory(path)) return settled;
@@ -132,6 +134,7 @@ export function recordDirectories(state: State, { tree, slot }: Candidate): void
     "INSERT OR REPLACE INTO directories (slot, path, ino, ctime) VALUES (?, ?, ?, ?)",
   );
   const gone = state.sql("DELETE FROM directories WHERE slot = ? AND path = ?");
+  tree.seal();
   for (const path of tree.touched) {
     const facts = directoryFacts(tree, path);
     if (facts === undefined) gone.run(slot, path);

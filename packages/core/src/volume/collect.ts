@@ -1,10 +1,10 @@
 /** After a publish: the trees that are kept no longer, and the rows that only they needed. */
-import { lstatSync, readdirSync, readlinkSync, renameSync } from "node:fs";
+import { lstatSync, readdirSync, readlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readCandidate, writeCandidate } from "./candidate.ts";
 import { randomName } from "./layout.ts";
+import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import type { Volume } from "./volume.ts";
-import { isDirectory, removeTree } from "./remove.ts";
 import { generations, transaction } from "./state.ts";
 
 /** Generations whose numbers stay in the history after their trees are gone. */
@@ -30,8 +30,8 @@ export function collect(volume: Volume, keep: number): void {
       else if (old.slot !== null) state.sql("DELETE FROM directories WHERE slot = ?").run(old.slot);
     });
     // A rename first: a reader in the old tree finds it gone, never half gone.
-    if (lstatSync(join(layout.generations, from), { throwIfNoEntry: false }) !== undefined)
-      renameSync(join(layout.generations, from), join(layout.home, name));
+    const retired = join(layout.generations, from);
+    if (isDirectory(retired)) moveTree(retired, join(layout.home, name));
     if (recyclable)
       writeCandidate(state, { name, slot: old.slot as number, base: old.id, clean: true });
     else removeTree(join(layout.home, name));

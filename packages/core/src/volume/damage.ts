@@ -36,20 +36,18 @@ export async function findDamage(
   if (tree === undefined) return healed(volume, "the published tree cannot be opened");
   try {
     const insert = state.sql("INSERT OR IGNORE INTO seen (path) VALUES (?)");
-    let extra = 0;
-    const report = await verifyTree(state, tree, published.id, init.signal, (fault, path) => {
-      if (fault === "extra") extra++;
-      else insert.run(path);
+    const alone = volume.publish === "swap";
+    const report = await verifyTree(state, tree, published.id, alone, init.signal, (fault, path) => {
+      if (fault !== "extra") insert.run(path);
     });
-    // In a mirrored target other people's files are no fault.
-    const strangers = volume.publish === "swap" ? extra : 0;
-    const sound = report.changed + report.missing + strangers === 0;
+    const { changed, missing, extra } = report;
+    const sound = changed + missing + extra === 0;
     // What is found is put right by this sync or, if it fails, by a later one.
     setMeta(state, "unverified", sound ? undefined : "damaged");
     if (sound) return undefined;
     return healed(
       volume,
-      `of the published tree ${report.changed} files were changed, ${report.missing} missing, ${strangers} added by somebody else`,
+      `of the published tree ${changed} files were changed, ${missing} missing, ${extra} added by somebody else`,
     );
   } finally {
     tree.close();

@@ -154,6 +154,7 @@ export function finishMirror(volume: Volume): string[] {
   const tree = openTree(layout.target, settings);
   try {
     carryOut(state, tree, join(layout.home, staging));
+    tree.seal();
     transaction(state, () => {
       recordGeneration(state, generation, { tree: null, slot: null });
       setMeta(state, "mirroring", undefined);

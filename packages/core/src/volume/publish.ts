@@ -12,8 +12,8 @@ import { join } from "node:path";
 import { revisionName } from "../snapshot/revision.ts";
 import { type Candidate, readCandidate, recordDirectories, writeCandidate } from "./candidate.ts";
 import { HOME, randomName } from "./layout.ts";
+import { changeMode, isDirectory, moveTree, removeTree } from "./remove.ts";
 import type { Volume } from "./volume.ts";
-import { isDirectory, removeTree } from "./remove.ts";
 import {
   type Generation,
   generations,
@@ -44,6 +44,8 @@ export function publishCandidate(
     transaction(state, () => {
       recordGeneration(state, generation, { tree, slot: candidate.slot });
       recordDirectories(state, candidate);
+      const { path: _, tree: written, ...record } = candidate;
+      writeCandidate(state, { ...record, rootMode: written.dirMode });
     });
   } catch (error) {
     rmSync(link, { force: true });
@@ -154,8 +156,10 @@ export function finishPublish(volume: Volume, prepared?: string): boolean {
     const from = join(layout.home, candidate.name);
     if (isDirectory(from)) {
       removeTree(path);
-      renameSync(from, path);
+      moveTree(from, path);
     }
+    const { rootMode } = candidate;
+    if (rootMode !== undefined && isDirectory(path)) changeMode(path, () => rootMode);
   }
   const pointed = isDirectory(path) && pointLink(volume, latest.tree, prepared);
   if (candidate !== undefined && candidate.slot === latest.slot) writeCandidate(state, undefined);

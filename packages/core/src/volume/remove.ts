@@ -4,9 +4,11 @@ import {
   constants,
   existsSync,
   fchmodSync,
+  fstatSync,
   lstatSync,
   openSync,
   readdirSync,
+  renameSync,
   rmdirSync,
   unlinkSync,
 } from "node:fs";
@@ -68,6 +70,31 @@ function emptyDirectory(directory: Buffer): void {
       fchmodSync(fd, 0o700);
       remove();
     }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** What an owner needs to change what is in a directory. */
+export const WRITABLE = 0o300;
+
+/** Whether even the owner of a directory of this mode may change nothing in it. */
+export function isReadOnly(mode: number): boolean {
+  return (mode & WRITABLE) !== WRITABLE;
+}
+
+/** Moves a tree to another directory, which takes a root that its owner may write to (rename(2)). */
+export function moveTree(from: string, to: string): void {
+  changeMode(from, (mode) => mode | WRITABLE);
+  renameSync(from, to);
+}
+
+/** Sets the mode of a directory, never of what a link leads to. */
+export function changeMode(directory: string, change: (mode: number) => number): void {
+  const fd = openSync(directory, DIRECTORY);
+  try {
+    const mode = fstatSync(fd).mode & 0o777;
+    if (change(mode) !== mode) fchmodSync(fd, change(mode));
   } finally {
     closeSync(fd);
   }

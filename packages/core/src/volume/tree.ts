@@ -9,6 +9,7 @@ import {
   closeSync,
   fchmodSync,
   fchownSync,
+  fstatSync,
   linkSync,
   lstatSync,
   lchownSync,
@@ -23,7 +24,7 @@ import {
 import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import { comparePaths, parentOf, quotePath } from "../snapshot/path.ts";
-import { DIRECTORY, PROC, removeTree } from "./remove.ts";
+import { DIRECTORY, isReadOnly, PROC, removeTree, WRITABLE } from "./remove.ts";
 
 export interface TreeSettings {
   readonly dirMode: number;
@@ -34,6 +35,7 @@ export interface TreeSettings {
 
 export interface Tree {
   readonly root: string;
+  readonly dirMode: number;
   /** Directories written to since the tree was opened; the root is the empty string. */
   readonly touched: ReadonlySet<string>;
   /**
@@ -58,6 +60,8 @@ export interface Tree {
    * name that is not Unicode, so none of ours; `path` then only looks like it.
    */
   walk(): Generator<{ readonly path: string; readonly stats: Stats; readonly stranger?: Stranger }>;
+  /** Gives directories that had to be made writable their mode back. Not the root: who may not write to a directory may not move it. */
+  seal(): void;
   close(): void;
 }
 
@@ -81,6 +85,9 @@ export function openTree(root: string, settings: TreeSettings): Tree {
   const held = new Map<string, OpenDirectory>();
   const touched = new Set<string>();
   const emptied = new Set<string>();
+  /** Directories that even their owner may not write to are writable while we are at work; their modes before. */
+  const loosened = new Map<string, number>();
+  const isLocked = isReadOnly(settings.dirMode);
 
   /** Opens a directory of the tree; the caller is counted as a user of it. */
   function use(directory: string, create: boolean): OpenDirectory {
@@ -119,11 +126,13 @@ export function openTree(root: string, settings: TreeSettings): Tree {
         }
         unlinkSync(path);
       } else if (code !== "ENOENT") throw error;
+      loosen(parentOf(directory), parent.fd);
       mkdirSync(path, settings.dirMode);
       touched.add(parentOf(directory));
       touched.add(directory);
       const fd = openSync(path, DIRECTORY);
       fchmodSync(fd, settings.dirMode);
+      loosen(directory, fd);
       if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
       return fd;
     } finally {
@@ -141,6 +150,22 @@ export function openTree(root: string, settings: TreeSettings): Tree {
     }
   }
 
+  function loosen(directory: string, fd: number): void {
+    if (!isLocked || loosened.has(directory)) return;
+    const mode = fstatSync(fd).mode & 0o777;
+    if (!isReadOnly(mode)) return;
+    fchmodSync(fd, mode | WRITABLE);
+    loosened.set(directory, mode);
+    touched.add(directory);
+  }
+
+  function loosenAt(directory: string): void {
+    if (!isLocked) return;
+    const opened = use(directory, false);
+    loosen(directory, opened.fd);
+    opened.users--;
+  }
+
   function inside<Result>(path: string, create: boolean, work: (place: string) => Result): Result {
     const place = tree.at(path, create);
     try {
@@ -152,11 +177,15 @@ export function openTree(root: string, settings: TreeSettings): Tree {
 
   const tree: Tree = {
     root,
+    dirMode: settings.dirMode,
     touched,
     at(path, create) {
       const parent = parentOf(path);
       const directory = use(parent, create);
-      if (create) touched.add(parent);
+      if (create) {
+        loosen(parent, directory.fd);
+        touched.add(parent);
+      }
       return {
         path: `${directory.path}/${path.slice(path.lastIndexOf("/") + 1)}`,
         release: () => directory.users--,
@@ -171,12 +200,14 @@ export function openTree(root: string, settings: TreeSettings): Tree {
       }
     },
     remove(path) {
+      // Even where nothing is: a process that was killed may have come no further than this.
+      emptied.add(parentOf(path));
       try {
         inside(path, false, (place) => {
           const stats = lstatSync(place, { throwIfNoEntry: false });
           if (stats === undefined) return;
           touched.add(parentOf(path));
-          emptied.add(parentOf(path));
+          loosenAt(parentOf(path));
           if (!stats.isDirectory()) return unlinkSync(place);
           // In a target that others write to, a directory is never ours alone.
           if (settings.obstacles === "refuse") return;
@@ -206,6 +237,19 @@ export function openTree(root: string, settings: TreeSettings): Tree {
     *walk() {
       yield* walkDirectory("");
     },
+    seal() {
+      for (const [directory, mode] of loosened) {
+        if (directory === "") continue;
+        try {
+          const opened = use(directory, false);
+          fchmodSync(opened.fd, mode);
+          opened.users--;
+        } catch (error) {
+          if (!isMissing(error)) throw error;
+        }
+      }
+      loosened.clear();
+    },
     close() {
       for (const directory of held.values()) closeSync(directory.fd);
       held.clear();
@@ -224,7 +268,10 @@ export function openTree(root: string, settings: TreeSettings): Tree {
   function removeIfEmpty(directory: string): boolean {
     forget(directory);
     try {
-      inside(directory, false, (place) => rmdirSync(place));
+      inside(directory, false, (place) => {
+        loosenAt(parentOf(directory));
+        rmdirSync(place);
+      });
     } catch (error) {
       if (!isMissing(error)) return false;
     }
@@ -234,7 +281,14 @@ export function openTree(root: string, settings: TreeSettings): Tree {
   }
 
   function* walkDirectory(directory: string): ReturnType<Tree["walk"]> {
-    const open = use(directory, false);
+    let open: OpenDirectory;
+    try {
+      open = use(directory, false);
+    } catch (error) {
+      // Somebody else has just replaced it.
+      if (directory !== "" && isMissing(error)) return;
+      throw error;
+    }
     try {
       const names = readdirSync(open.path, { withFileTypes: true });
       // A directory sorts as if its name ended in a slash: then whole paths are in order.
@@ -272,6 +326,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
       if (stats === undefined) continue;
       const remove = () => {
         touched.add(directory);
+        loosenAt(directory);
         removeTree(raw);
       };
       yield { path: directory === "" ? name : `${directory}/${name}`, stats, stranger: { remove } };

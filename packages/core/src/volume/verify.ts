@@ -5,7 +5,6 @@ import { setImmediate } from "node:timers/promises";
 import { comparePaths } from "../snapshot/path.ts";
 import { ALL_COLUMNS, FILE, type PublishedRow, SKIPPED } from "../snapshot/row.ts";
 import type { State } from "./state.ts";
-import { HOME } from "./layout.ts";
 import type { Tree } from "./tree.ts";
 
 export interface TreeReport {
@@ -14,17 +13,22 @@ export interface TreeReport {
   /** How many of them have not the content, type or permissions that were published. */
   readonly changed: number;
   readonly missing: number;
-  /** How many were never published. With `mirror` these are other people's and no fault. */
+  /** How many were never published. With `mirror` these are other people's, and not looked for. */
   readonly extra: number;
 }
 
 export type Fault = "changed" | "missing" | "extra";
 
-/** Walks the tree beside the rows of a generation; memory follows neither. */
+/**
+ * Compares a tree with the rows of a generation; memory follows neither.
+ *
+ * @param alone true where everything in the tree is ours: it is walked, and what is too much in it is a fault
+ */
 export async function verifyTree(
   state: State,
   tree: Tree,
   generation: number,
+  alone: boolean,
   signal: AbortSignal,
   onFault: (fault: Fault, path: string) => void,
 ): Promise<TreeReport> {
@@ -53,12 +57,13 @@ async function compare(
   };
   let row = rows.next();
   let started = performance.now();
-  for (const { path, stats, stranger } of tree.walk()) {
+  const found = alone ? tree.walk() : present(tree, state, generation);
+  for (const { path, stats, stranger } of found) {
     if (stranger !== undefined) {
       add("extra", path);
       continue;
     }
-    if (stats.isDirectory() || path.startsWith(`${HOME}/`)) continue;
+    if (stats.isDirectory() && alone) continue;
     while (row.done !== true && comparePaths(row.value.path, path) < 0) {
       add("missing", row.value.path);
       row = rows.next();
@@ -76,6 +81,18 @@ async function compare(
   }
   for (; row.done !== true; row = rows.next()) add("missing", row.value.path);
   return report;
+}
+
+/** What is at the paths of a generation, among other people's files. */
+function* present(tree: Tree, state: State, generation: number): ReturnType<Tree["walk"]> {
+  const paths = state.prepare(
+    "SELECT DISTINCT path FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY path",
+  );
+  for (const row of paths.iterate(generation, generation)) {
+    const path = row["path"] as string;
+    const stats = tree.stat(path);
+    if (stats !== undefined) yield { path, stats };
+  }
 }
 
 function isIntact(
