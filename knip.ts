@@ -22,7 +22,11 @@ const config: KnipConfig = {
       ignoreBinaries: ["mount", "openssl", "ssh-keygen", "umount"],
     },
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
-    "packages/core": { ignoreBinaries: ["mount", "umount"] },
+    "packages/core": {
+      // Processes that tests start by path.
+      entry: ["test/*-child.ts"],
+      ignoreBinaries: ["mkfifo", "mknod", "mount", "umount"],
+    },
     "packages/adapter-file": {
       // A thread is started by its URL.
       entry: ["src/walk-worker.ts"],

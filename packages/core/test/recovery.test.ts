@@ -90,6 +90,17 @@ describe("a lost or broken state", () => {
     expect(await verify(target)).toMatchObject(intact);
   });
 
+  it("does not go on counting trees that are gone", async () => {
+    const source = memorySource({ a: "1" });
+    await run(source);
+    source.content = { a: "2" };
+    await run(source);
+    rmSync(join(target, ".pannier/generations"), { recursive: true });
+    await run(source);
+    expect(history(target).filter(({ path }) => path !== undefined)).toHaveLength(1);
+    expect(current()).toEqual({ a: "2" });
+  });
+
   it("is said to be so by what only reads it", async () => {
     await run(memorySource({ a: "1" }));
     writeFileSync(join(target, ".pannier/state.db"), "garbage".repeat(1000));

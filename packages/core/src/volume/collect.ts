@@ -40,8 +40,15 @@ export function collect(volume: Volume, keep: number): void {
   forget(volume);
 }
 
-/** Removes the trees that the state does not know, but never the visible one: it outlives a lost state. */
+/**
+ * Brings trees and state in line: forgets older trees that somebody removed, and removes trees that the state does not know, but
+ * never the visible one: it outlives a lost state.
+ */
 export function sweepTrees({ state, layout, link }: Volume): void {
+  const [, ...older] = generations(state).filter(({ tree }) => tree !== null);
+  for (const { id, tree } of older)
+    if (!isDirectory(join(layout.generations, tree as string)))
+      state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(id);
   const known = new Set(generations(state).flatMap(({ tree }) => tree ?? []));
   const visible = join(layout.target, link);
   if (lstatSync(visible, { throwIfNoEntry: false })?.isSymbolicLink() === true)

@@ -37,9 +37,16 @@ export async function findDamage(
   try {
     const insert = state.sql("INSERT OR IGNORE INTO seen (path) VALUES (?)");
     const alone = volume.publish === "swap";
-    const report = await verifyTree(state, tree, published.id, alone, init.signal, (fault, path) => {
-      if (fault !== "extra") insert.run(path);
-    });
+    const report = await verifyTree(
+      state,
+      tree,
+      published.id,
+      alone,
+      init.signal,
+      (fault, path) => {
+        if (fault !== "extra") insert.run(path);
+      },
+    );
     const { changed, missing, extra } = report;
     const sound = changed + missing + extra === 0;
     // What is found is put right by this sync or, if it fails, by a later one.

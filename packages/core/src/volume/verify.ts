@@ -32,21 +32,40 @@ export async function verifyTree(
   signal: AbortSignal,
   onFault: (fault: Fault, path: string) => void,
 ): Promise<TreeReport> {
-  const rows = state
+  const rows = shownRows(state, generation);
+  const found = alone ? filesIn(tree) : presentFiles(tree, shownRows(state, generation));
+  try {
+    return await compare(tree, rows, found, signal, onFault);
+  } finally {
+    rows.return();
+  }
+}
+
+function* shownRows(state: State, generation: number): Generator<PublishedRow, void, undefined> {
+  yield* state
     .prepare(
       `SELECT since, ${ALL_COLUMNS}, max(layer) FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) GROUP BY path HAVING kind <> ${SKIPPED} ORDER BY path`,
     )
-    .iterate(generation, generation) as unknown as Iterator<PublishedRow>;
-  try {
-    return await compare(tree, rows, signal, onFault);
-  } finally {
-    rows.return?.();
+    .iterate(generation, generation) as unknown as Iterable<PublishedRow>;
+}
+
+function* filesIn(tree: Tree): ReturnType<Tree["walk"]> {
+  for (const found of tree.walk())
+    if (found.stranger !== undefined || !found.stats.isDirectory()) yield found;
+}
+
+/** What is where we put something, among other people's files. */
+function* presentFiles(tree: Tree, rows: Iterable<PublishedRow>): ReturnType<Tree["walk"]> {
+  for (const { path } of rows) {
+    const stats = tree.stat(path);
+    if (stats !== undefined) yield { path, stats };
   }
 }
 
 async function compare(
   tree: Tree,
   rows: Iterator<PublishedRow>,
+  found: ReturnType<Tree["walk"]>,
   signal: AbortSignal,
   onFault: (fault: Fault, path: string) => void,
 ): Promise<TreeReport> {
@@ -57,13 +76,11 @@ async function compare(
   };
   let row = rows.next();
   let started = performance.now();
-  const found = alone ? tree.walk() : present(tree, state, generation);
   for (const { path, stats, stranger } of found) {
     if (stranger !== undefined) {
       add("extra", path);
       continue;
     }
-    if (stats.isDirectory() && alone) continue;
     while (row.done !== true && comparePaths(row.value.path, path) < 0) {
       add("missing", row.value.path);
       row = rows.next();
@@ -81,18 +98,6 @@ async function compare(
   }
   for (; row.done !== true; row = rows.next()) add("missing", row.value.path);
   return report;
-}
-
-/** What is at the paths of a generation, among other people's files. */
-function* present(tree: Tree, state: State, generation: number): ReturnType<Tree["walk"]> {
-  const paths = state.prepare(
-    "SELECT DISTINCT path FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY path",
-  );
-  for (const row of paths.iterate(generation, generation)) {
-    const path = row["path"] as string;
-    const stats = tree.stat(path);
-    if (stats !== undefined) yield { path, stats };
-  }
 }
 
 function isIntact(
