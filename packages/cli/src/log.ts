@@ -54,6 +54,16 @@ export function makeLog(init: LogInit): Log {
   };
 }
 
+export function logRetry(
+  log: Log,
+  what: string,
+  told: { readonly error: Error; readonly attempt: number; readonly delay: number },
+): void {
+  const { error, attempt, delay } = told;
+  const message = `${what} failed and is tried again in ${formatDuration(delay)}: ${error.message}`;
+  log("warn", message, { attempt });
+}
+
 /** What of the engine's events belongs in a log. */
 export function logEvent(log: Log, event: SyncEvent): void {
   switch (event.type) {
@@ -64,13 +74,7 @@ export function logEvent(log: Log, event: SyncEvent): void {
       return log("debug", "planned", { added, changed, deleted, fetchFiles, fetchBytes });
     }
     case "retry":
-      return log(
-        "warn",
-        `${event.what} failed and is tried again in ${formatDuration(event.delay)}: ${event.error.message}`,
-        {
-          attempt: event.attempt,
-        },
-      );
+      return logRetry(log, event.what, event);
     case "warning":
       return log("warn", event.message);
     case "healed":

@@ -1,23 +1,25 @@
 /** Opening a source on its own, without a mount, for the commands that look at one. */
-import { openSource, type Source, SourceError, type SourceSpec } from "@pannier/core";
+import { type OpenedSource, openSource, SourceError, type SourceSpec } from "@pannier/core";
 import type { Invocation } from "./invocation.ts";
+import { logRetry } from "./log.ts";
 import { formatDuration } from "./format.ts";
 
 /** Opens a source, hands it on, and closes it; what it keeps on the disk meanwhile goes with it. */
 export async function withSource<Result>(
   spec: SourceSpec,
   { credentials, log }: Pick<Invocation, "credentials" | "log">,
-  work: (source: Source) => Promise<Result>,
+  work: (opened: OpenedSource) => Promise<Result>,
 ): Promise<Result> {
-  const { source, close } = await openSource(spec, {
+  const opened = await openSource(spec, {
     credentials,
     warn: (message) => log("warn", message),
     request: (operation) => log("debug", `request ${operation}`),
+    onRetry: (error, attempt, delay) => logRetry(log, "list", { error, attempt, delay }),
   });
   try {
-    return await work(source);
+    return await work(opened);
   } finally {
-    await close();
+    await opened.close();
   }
 }
 

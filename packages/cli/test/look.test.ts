@@ -35,6 +35,28 @@ test("ls --json prints an object a line, filtered", async () => {
   ]);
 });
 
+test("ls tries again where that can help, until it has printed something", async () => {
+  const { code, stdout, stderr } = await run(["ls", "shelf://shaky/", ...SHELF]);
+  expect(code).toBe(0);
+  expect(lines(stdout)).toHaveLength(3);
+  expect(stderr).toMatch(
+    /^(pannier: warn: list failed and is tried again in .*: the shelf shook.*\n){2}$/,
+  );
+
+  const torn = await run(["ls", "shelf://torn/", ...SHELF]);
+  expect(torn.code).toBe(5);
+  expect(lines(torn.stdout)).toHaveLength(3);
+  expect(torn.stderr).toContain("pannier: cannot list shelf://torn/: the shelf broke\n");
+});
+
+test("doctor tries once, and says so where a sync would try again", async () => {
+  const { code, stdout } = await run(["doctor", "shelf://shaky/", ...SHELF]);
+  expect(code).toBe(5);
+  expect(untimed(stdout).at(-1)).toBe(
+    "✗ list         the shelf shook. Tried once; a sync tries again",
+  );
+});
+
 test("ls leaves nothing in the directory for temporary files", async () => {
   const folder = await mkdtemp(join(tmpdir(), "pannier-test-"));
   vi.stubEnv("TMPDIR", folder);

@@ -13,6 +13,12 @@ function* endless(): Generator<readonly Entry[]> {
   for (;;) yield ENTRIES;
 }
 
+function* torn(tries: number): Generator<readonly Entry[]> {
+  if (tries < 2) throw new SourceError("unavailable", "the shelf shook");
+  yield ENTRIES;
+  throw new SourceError("unavailable", "the shelf broke");
+}
+
 const OPTIONS = {
   color: { type: "enum", values: ["red", "green"], default: "red", description: "of the shelf" },
   depth: { type: "integer", description: "how deep it is" },
@@ -25,6 +31,7 @@ const shelf: Adapter<typeof OPTIONS> = {
   options: OPTIONS,
   description: "Things on a shelf.",
   async open({ host, password }, _options, context) {
+    let tries = 0;
     return {
       async probe() {
         context.request("probe");
@@ -38,6 +45,10 @@ const shelf: Adapter<typeof OPTIONS> = {
         context.request("list");
         await context.scratch();
         if (host === "slow") await setTimeout(60_000, undefined, { signal });
+        // It comes back at the third try, and goes again after some entries where it is "torn".
+        if (host === "shaky" && ++tries < 3)
+          throw new SourceError("unavailable", "the shelf shook");
+        if (host === "torn") return { ordered: false, entries: torn(++tries) };
         if (host === "fallen") {
           setImmediate(() => {
             throw new Error(`fell on ${password}`);

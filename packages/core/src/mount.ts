@@ -13,6 +13,7 @@ import type { Credentials, Limits, Source, SourceContext, SourceSpec } from "./s
 import { UsageError } from "./source/errors.ts";
 import { type Bandwidth, createBandwidth } from "./transfer/bandwidth.ts";
 import { createLimiter, type Limiter } from "./transfer/limiter.ts";
+import { retry, type RetryOptions } from "./transfer/retry.ts";
 import { decodedPath } from "./source/location.ts";
 import { describeSource } from "./source/registry.ts";
 import { HOME } from "./volume/layout.ts";
@@ -181,11 +182,16 @@ function sourceContext(
   };
 }
 
-/**
- * Opens a source without a target, to look at it (`ls`, `doctor`). Its scratch directory is temporary.
- *
- * @returns the source, and what closes it and removes the scratch directory
- */
+/** A source opened without a target. */
+export interface OpenedSource {
+  readonly source: Source;
+  /** Runs work on the source as the engine does: what fails for a while is tried again, up to five times in all. */
+  retry<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
+  /** Closes the source and removes its scratch directory. */
+  close(): Promise<void>;
+}
+
+/** Opens a source without a target, to look at it (`ls`, `doctor`). Its scratch directory is temporary. */
 export async function openSource(
   spec: SourceSpec,
   init: {
@@ -193,8 +199,9 @@ export async function openSource(
     readonly idleTimeout?: number;
     readonly warn?: (message: string) => void;
     readonly request?: (operation: string) => void;
+    readonly onRetry?: RetryOptions["onRetry"];
   } = {},
-): Promise<{ readonly source: Source; close(): Promise<void> }> {
+): Promise<OpenedSource> {
   let scratch: string | undefined;
   const context = sourceContext({
     credentials: init.credentials ?? {},
@@ -207,6 +214,7 @@ export async function openSource(
   const source = await spec.adapter.open(spec.location, spec.options as never, context);
   return {
     source,
+    retry: (work, signal) => retry(work, { attempts: ATTEMPTS, signal, onRetry: init.onRetry }),
     async close() {
       await source.close();
       if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
@@ -221,6 +229,7 @@ const UNLIMITED: Limits = {
   maxExpansion: 200,
 };
 const IDLE_TIMEOUT = 30_000;
+const ATTEMPTS = 5;
 
 /** @throws UsageError when a setting is below what makes sense */
 function count(name: string, value: number | undefined, standard: number, least = 1): number {
@@ -275,7 +284,7 @@ function checkSettings(options: SyncOptions): MountSettings {
     bandwidth: options.bandwidth,
     timeout: options.timeout,
     idleTimeout: count("idle-timeout", options.idleTimeout, IDLE_TIMEOUT),
-    attempts: count("attempts", options.attempts, 5),
+    attempts: count("attempts", options.attempts, ATTEMPTS),
     dryRun: options.dryRun ?? false,
     prePublish: options.prePublish,
   };

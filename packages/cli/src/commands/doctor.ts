@@ -5,6 +5,7 @@ import {
   describeSource,
   type FileEntry,
   type Source,
+  type SourceError,
   type SourceSpec,
   UsageError,
 } from "@pannier/core";
@@ -56,7 +57,12 @@ export async function run(invocation: Invocation): Promise<number> {
       invocation.signal.throwIfAborted();
       const failure = toFailure(signal.aborted ? signal.reason : error);
       if (failure.code === "bug") throw error;
-      await tell(false, failureLine(failure, ""));
+      // Whoever asks what is wrong should see each failure, and at once.
+      const once = !signal.aborted && (error as Partial<SourceError>).transient === true;
+      await tell(
+        false,
+        failureLine(failure, "") + (once ? ". Tried once; a sync tries again" : ""),
+      );
       throw new StepFailed(failure, error);
     }
   };
@@ -73,7 +79,7 @@ export async function run(invocation: Invocation): Promise<number> {
       undefined,
       await credentialsUsed(chosen, invocation),
     ]);
-    await withSource(chosen, invocation, async (source) => {
+    await withSource(chosen, invocation, async ({ source }) => {
       await attempt("connect", () => connect(source, signal));
       const file = await attempt("list", () => listSome(source, signal));
       if (file !== undefined) await attempt("read", () => readSome(source, file, signal));

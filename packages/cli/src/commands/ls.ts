@@ -1,5 +1,11 @@
 /** `pannier ls`: the entries of a source, as they come. */
-import { describeSource, type Entry, makeFilter, MountSourceError } from "@pannier/core";
+import {
+  describeSource,
+  type Entry,
+  type Listing,
+  makeFilter,
+  MountSourceError,
+} from "@pannier/core";
 import { resolveSources } from "../adapters.ts";
 import { oneSource } from "../environment.ts";
 import { oneLine } from "../exit-code.ts";
@@ -16,9 +22,9 @@ export async function run(invocation: Invocation): Promise<number> {
   const signal = withTimeout(invocation.signal, settings.timeout);
   const wanted = makeFilter(settings.include ?? [], settings.exclude ?? []);
   try {
-    await withSource(spec, invocation, async (source) => {
-      const listing = await source.list(signal);
-      for await (const batch of listing.entries) {
+    await withSource(spec, invocation, async ({ source, retry }) => {
+      const batches = await retry(async () => begin((await source.list(signal)).entries), signal);
+      for await (const batch of batches) {
         signal.throwIfAborted();
         for (const entry of batch) {
           if (wanted?.(entry.path) === false) continue;
@@ -33,6 +39,25 @@ export async function run(invocation: Invocation): Promise<number> {
     const why = (signal.aborted ? signal.reason : error) as Error;
     throw new MountSourceError(0, describeSource(spec), why);
   }
+}
+
+/**
+ * A listing of which the first entries are there already: up to here it can be tried again, after them nothing can be
+ * taken back.
+ */
+async function begin(
+  entries: Listing["entries"],
+): Promise<AsyncIterable<readonly Entry[]> | Iterable<readonly Entry[]>> {
+  async function* all() {
+    yield* entries;
+  }
+  const batches = all();
+  const first = await batches.next();
+  if (first.done === true) return [];
+  return (async function* () {
+    yield first.value;
+    yield* batches;
+  })();
 }
 
 /** Names only what a user can use: no fingerprints or references, which mean nothing outside. */
