@@ -25,7 +25,7 @@ const config: KnipConfig = {
     "packages/core": {
       // Processes that tests start by path.
       entry: ["test/*-child.ts"],
-      ignoreBinaries: ["mkfifo", "mknod", "mount", "umount"],
+      ignoreBinaries: ["mkfifo", "mount", "umount"],
     },
     "packages/adapter-file": {
       // A thread is started by its URL.

@@ -73,14 +73,18 @@ export async function listLayers(
           (await listWhole(run, layer, record, probe)),
       );
   }
-  // Layers that the mount has no more.
-  mount.volume.state
+  if ((published?.layers.length ?? 0) > mount.layers.length) planOldLayers(mount);
+  return records;
+}
+
+/** Plans away what came from layers that the mount has no more. */
+function planOldLayers({ layers, volume }: Mount): void {
+  volume.state
     .sql(
       `INSERT INTO plan (path, layer, put, change, kind, size, mode, mtime, fingerprint, ref, sha256)
        SELECT path, layer, 0, 'D', kind, size, mode, mtime, fingerprint, ref, sha256 FROM entries WHERE layer >= ? AND until IS NULL`,
     )
-    .run(mount.layers.length);
-  return records;
+    .run(layers.length);
 }
 
 /** The source's own delta, where it has one from the published revision to this one. */

@@ -94,9 +94,12 @@ export function recordGeneration(
 
 /** Moves the plan's rows into the entries, valid from a generation on. Rows of earlier generations stay, for going back to. */
 export function takeOver(state: State, generation: number): void {
-  const replaced =
-    "FROM plan WHERE entries.path = plan.path AND entries.layer = plan.layer AND entries.until IS NULL";
-  state.sql(`UPDATE entries SET until = ? ${replaced}`).run(generation);
+  // IN, where a join would go through all entries.
+  state
+    .sql(
+      "UPDATE entries SET until = ? WHERE until IS NULL AND (path, layer) IN (SELECT path, layer FROM plan)",
+    )
+    .run(generation);
   state.sql("DELETE FROM entries WHERE until = ? AND since = ?").run(generation, generation);
   state
     .sql(

@@ -1,0 +1,108 @@
+/** What a small change may cost: what changed, not what there is. */
+import fs, { mkdtempSync, rmSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import { DatabaseSync } from "node:sqlite";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { sync } from "../src/index.ts";
+import { type MemorySource, memorySource } from "./memory-source.ts";
+
+let target: string;
+const restore: (() => void)[] = [];
+
+beforeEach(() => {
+  target = mkdtempSync(join(tmpdir(), "pannier-cost-"));
+});
+
+afterEach(() => {
+  for (const undo of restore.splice(0)) undo();
+  syncBuiltinESMExports();
+  rmSync(target, { recursive: true, force: true });
+});
+
+/** Calls `seen` with the arguments of each call. */
+function spyOn<Key extends string>(
+  owner: Record<Key, unknown>,
+  name: Key,
+  seen: (...args: unknown[]) => void,
+): void {
+  const original = owner[name] as (...args: unknown[]) => unknown;
+  owner[name] = function (this: unknown, ...args: unknown[]) {
+    seen(...args);
+    return original.apply(this, args);
+  };
+  restore.push(() => (owner[name] = original));
+}
+
+/** A source that knows what changed between its revisions. */
+function withChanges(source: MemorySource, changed: () => string): MemorySource {
+  const { open } = source.adapter;
+  const adapter = {
+    ...source.adapter,
+    async open(...args: Parameters<typeof open>) {
+      const opened = await open(...args);
+      return {
+        ...opened,
+        async changes() {
+          const listing = await opened.list(new AbortController().signal);
+          const entries = [...(listing.entries as Iterable<never[]>)].flat() as { path: string }[];
+          const entry = entries.find(({ path }) => path === changed()) as never;
+          return { changes: [[{ kind: "put" as const, entry }]] };
+        },
+      };
+    },
+  };
+  return Object.assign(source, { adapter });
+}
+
+const COUNT = 5000;
+
+it.each(["swap", "mirror"] as const)(
+  "%s: no query goes through all entries, and few files are touched",
+  { timeout: 60_000 },
+  async (publish) => {
+    const files = Object.fromEntries(
+      Array.from({ length: COUNT }, (_, i) => [`d${i % 20}/f${i}`, "x"]),
+    );
+    const source = withChanges(memorySource(files), () => "d7/f7");
+    const other = memorySource({ other: "1" }, "other");
+    other.token = "t";
+    const update = (revision: number) => {
+      source.content = { ...files, "d7/f7": `revision ${revision}` };
+      source.token = source.revision = `r${revision}`;
+      return sync({ sources: [source, other], target, publish });
+    };
+    for (let revision = 0; revision < 5; revision++) await update(revision);
+
+    const statements = new Set<string>();
+    let calls = 0;
+    spyOn(DatabaseSync.prototype, "prepare", (sql) => statements.add(sql as string));
+    spyOn(DatabaseSync.prototype, "exec", (sql) =>
+      (sql as string).split(";").forEach((part) => statements.add(part.trim())),
+    );
+    for (const name of ["lstatSync", "linkSync", "unlinkSync", "renameSync", "openSync"] as const)
+      spyOn(fs, name, () => calls++);
+    syncBuiltinESMExports();
+    expect(await update(5)).toMatchObject({ result: "published", changed: 1 });
+    for (const undo of restore.splice(0)) undo();
+
+    const db = new DatabaseSync(join(target, ".pannier/state.db"));
+    const scans = [...statements]
+      .filter(
+        (sql) =>
+          /^(SELECT|INSERT|UPDATE|DELETE)/.test(sql) && !sql.endsWith("FROM entries LIMIT 1"),
+      )
+      .filter((sql) =>
+        db
+          .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+          .all()
+          .some(({ detail }) => /SCAN (entries|deltas)/.test(detail as string)),
+      );
+    db.close();
+    expect(statements.size).toBeGreaterThan(20);
+    expect(scans).toEqual([]);
+    // The sample of a recycled tree, two looks at each of 20 directories, and little more.
+    expect(calls).toBeLessThan(COUNT / 2);
+  },
+);
