@@ -20,6 +20,7 @@ import {
   keepFetched,
   noteOrigins,
   prepareCandidate,
+  readCandidate,
   settleCandidate,
 } from "./volume/candidate.ts";
 import { collect } from "./volume/collect.ts";
@@ -39,7 +40,7 @@ import type { Volume } from "./volume/volume.ts";
 import { openPublishedTree, publishCandidate } from "./volume/publish.ts";
 import { removeTree } from "./volume/remove.ts";
 import { refreshEntries } from "./volume/refresh.ts";
-import { asNoRoom, checkRoom } from "./volume/room.ts";
+import { asNoRoom, checkRoom, checkStateRoom } from "./volume/room.ts";
 import { stage } from "./volume/stage.ts";
 import { type Generation, type LayerRecord, latestGeneration, rollBack } from "./volume/state.ts";
 import { openTree } from "./volume/tree.ts";
@@ -122,10 +123,23 @@ export async function syncMount(
   }
 }
 
+/** The tree that is to be recycled may hold what takes the room: without it the next one costs more work, and no more room. */
+function makeRoom(volume: Volume, totals: PlanTotals): void {
+  const check = () => checkRoom(volume.layout.target, totals.fetchBytes, totals.fetchFiles);
+  try {
+    check();
+  } catch (error) {
+    if (readCandidate(volume.state) === undefined) throw error;
+    discardCandidate(volume);
+    check();
+  }
+}
+
 /** The fetched half of a tree that does not fit is in the way of everybody else. */
 function giveBackRoom(volume: Volume): void {
   try {
     discardCandidate(volume);
+    volume.state.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   } catch {
     // Then it is done when the target is opened next; what failed first is what counts.
   }
@@ -184,7 +198,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   guardDeletes(totals, published?.files ?? 0, settings.maxDelete);
   guardSize(totals, settings.limits);
   if (settings.dryRun) return run.planned(next, probes.immutable);
-  checkRoom(volume.layout.target, totals.fetchBytes, totals.fetchFiles);
+  makeRoom(volume, totals);
 
   run.step("fetch");
   const outcome = settings.publish === "swap" ? await swap(run, next) : await mirror(run, next);
@@ -244,6 +258,7 @@ async function makePlan(
       revision,
       totals: planTotals(state, published),
     };
+    if (!settings.dryRun) checkStateRoom(state, volume.layout.target);
     state.db.exec(settings.dryRun ? "ROLLBACK" : "COMMIT");
     return next;
   } catch (error) {

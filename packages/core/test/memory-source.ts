@@ -25,6 +25,8 @@ export interface MemorySource extends SourceSpec {
   token: string | undefined;
   revision: string | undefined;
   ordered: boolean;
+  /** False: a source that does not tell sizes. */
+  sizes: boolean;
   lists: number;
   reads: string[];
   /** Called before each read; what it throws is what the read throws. */
@@ -50,6 +52,7 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     token: undefined,
     revision: undefined,
     ordered: true,
+    sizes: true,
     lists: 0,
     reads: [],
     beforeRead() {},
@@ -63,7 +66,9 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     async list() {
       spec.lists++;
       await spec.beforeList();
-      const entries = Object.entries(spec.content).map(([path, value]) => toEntry(path, value));
+      const entries = Object.entries(spec.content).map(([path, value]) =>
+        toEntry(path, value, spec.sizes),
+      );
       if (spec.ordered) entries.sort((a, b) => comparePaths(a.path, b.path));
       return {
         entries: [entries.slice(0, 2), entries.slice(2)],
@@ -102,7 +107,7 @@ function textOf(value: Content[string]): string {
   return typeof value === "string" ? value : "text" in value ? value.text : "";
 }
 
-function toEntry(path: string, value: Content[string]): Entry {
+function toEntry(path: string, value: Content[string], sizes = true): Entry {
   if (typeof value === "object" && "link" in value)
     return { kind: "symlink", path, target: value.link };
   const text = textOf(value);
@@ -110,7 +115,7 @@ function toEntry(path: string, value: Content[string]): Entry {
   return {
     kind: "file",
     path,
-    size: Buffer.byteLength(text),
+    size: sizes ? Buffer.byteLength(text) : undefined,
     mode: own.mode,
     mtime: own.mtime,
     fingerprint: own.fingerprint ?? createHash("sha1").update(text).digest("hex"),

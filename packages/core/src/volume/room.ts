@@ -1,6 +1,7 @@
 /** Room on the volume: looked at before it is needed, and given back when it runs out all the same. */
 import { statfsSync } from "node:fs";
 import { NoRoomError } from "../errors.ts";
+import type { State } from "./state.ts";
 
 /** Left alone on every volume: what the state and directories need beside the content. */
 const RESERVE = 1 << 20;
@@ -23,6 +24,26 @@ export function checkRoom(directory: string, bytes: number, files: number): void
       { hint: "make the volume larger, or exclude files" },
     );
   }
+}
+
+/**
+ * What a row of a plan takes on the volume at worst, beside its path: as a row of the plan and as an entry, each of them in the journal
+ * and in the state itself.
+ */
+const ROW = 600;
+
+/** @throws NoRoomError before a plan is kept whose state the volume cannot hold: once there, it could not be removed from a full volume */
+export function checkStateRoom(state: State, directory: string): void {
+  const { rows, bytes } = state
+    .sql("SELECT count(*) AS rows, coalesce(sum(length(path)), 0) * 4 AS bytes FROM plan")
+    .get() as { rows: number; bytes: number };
+  const needed = rows * ROW + bytes;
+  const { bavail, bsize } = statfsSync(directory);
+  if (needed < RESERVE || needed < bavail * bsize) return;
+  throw new NoRoomError(
+    `keeping the state of ${rows} changes takes up to ${needed} bytes and the volume has ${bavail * bsize} free`,
+    { hint: "make the volume larger, or exclude files" },
+  );
 }
 
 /** Recognises a full volume in what the file system or SQLite threw. */
