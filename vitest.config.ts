@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { FROM_SOURCES } from "./test/support/from-sources.ts";
 
 // Workspace packages resolve to their sources, so that tests need no build.
 const fromSources = {
@@ -10,6 +11,8 @@ export default defineConfig({
     reporters: ["default", "./test/support/summary-reporter.ts"],
     pool: "forks",
     maxWorkers: 2,
+    // For the threads that the sources start.
+    execArgv: [...FROM_SOURCES],
     testTimeout: 20_000,
     hookTimeout: 20_000,
     passWithNoTests: true,

@@ -16,6 +16,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { gitVersion } from "../support/git-server.ts";
 import { blocks, page, ROOT } from "./pages.ts";
+import { FROM_SOURCES } from "../support/from-sources.ts";
 
 const run = promisify(execFile);
 const readme = page("README.md").text;
@@ -24,7 +25,7 @@ let folder: string;
 /** A directory as the tour makes one, with the program on the path and the packages to import. */
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "pannier-tour-"));
-  const node = `"${process.execPath}" --conditions=pannier-source --disable-warning=ExperimentalWarning`;
+  const node = `"${process.execPath}" ${FROM_SOURCES.join(" ")}`;
   for (const [name, command] of [
     ["pannier", `${node} "${join(ROOT, "packages/cli/src/bin.ts")}"`],
     ["node", node],

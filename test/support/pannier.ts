@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { FROM_SOURCES } from "./from-sources.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../packages/cli/src/bin.ts", import.meta.url));
 
@@ -27,21 +28,17 @@ export interface Running {
 }
 
 export function startPannier(args: readonly string[], options: RunOptions = {}): Running {
-  const child = spawn(
-    process.execPath,
-    ["--conditions=pannier-source", "--disable-warning=ExperimentalWarning", PROGRAM, ...args],
-    {
-      cwd: options.cwd,
-      env: {
-        PATH: process.env["PATH"],
-        HOME: options.home ?? "/nonexistent",
-        LANG: "C.UTF-8",
-        NO_PROXY: "127.0.0.1",
-        ...options.env,
-      },
-      stdio: ["ignore", "pipe", "pipe"],
+  const child = spawn(process.execPath, [...FROM_SOURCES, PROGRAM, ...args], {
+    cwd: options.cwd,
+    env: {
+      PATH: process.env["PATH"],
+      HOME: options.home ?? "/nonexistent",
+      LANG: "C.UTF-8",
+      NO_PROXY: "127.0.0.1",
+      ...options.env,
     },
-  );
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));

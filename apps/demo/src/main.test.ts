@@ -6,6 +6,7 @@ import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 let folder: string;
 let demo: ReturnType<typeof start> | undefined;
@@ -20,11 +21,9 @@ afterEach(async () => {
 });
 
 function start(env: Readonly<Record<string, string>>) {
-  const child = spawn(
-    process.execPath,
-    ["--conditions=pannier-source", join(import.meta.dirname, "main.ts")],
-    { env: { PATH: process.env["PATH"], PORT: "0", TMPDIR: folder, ...env } },
-  );
+  const child = spawn(process.execPath, [...FROM_SOURCES, join(import.meta.dirname, "main.ts")], {
+    env: { PATH: process.env["PATH"], PORT: "0", TMPDIR: folder, ...env },
+  });
   let said = "";
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (text: string) => (said += text));

@@ -28,6 +28,7 @@ import {
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { file } from "./index.ts";
+import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 let dir: string;
 let opened: OpenedSource[];
@@ -402,7 +403,7 @@ test.skipIf(!mayLimitWatches())(
       const { source } = await openSource(file(${JSON.stringify(dir)}));
       const hints = source.watch(AbortSignal.timeout(5000))[Symbol.asyncIterator]();
       await hints.next().catch(({ code, hint }) => console.log(code, hint));`;
-    const node = `${process.execPath} --conditions=pannier-source --input-type=module --eval "$0"`;
+    const node = `${process.execPath} ${FROM_SOURCES.join(" ")} --input-type=module --eval "$0"`;
     const said = execFileSync("unshare", [...NAMESPACE, `${LIMIT} && exec ${node}`, script], {
       cwd: import.meta.dirname,
     });

@@ -43,7 +43,8 @@ export async function* walk({
   const script = new URL(`./walk-worker${extname(import.meta.url)}`, import.meta.url);
   const worker = new Worker(script, {
     workerData: { root, taken } satisfies WalkInit,
-    execArgv: [],
+    // None of the process's own, of which some are not for threads, except for what makes Node before 22.18 take sources.
+    execArgv: process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
   });
   const batches = receive(worker, idleTimeout, signal);
   try {

@@ -5,6 +5,7 @@ import { chmod, copyFile, mkdir, mkdtemp, readlink, rm, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 /** A busy machine may take its time. */
 const PATIENCE = { timeout: 10_000 };
@@ -27,7 +28,7 @@ afterEach(async () => {
 
 function start(first: string | { readonly uid: number | undefined }, ...rest: string[]) {
   const [uid, args] = typeof first === "string" ? [undefined, [first, ...rest]] : [first.uid, rest];
-  const child = spawn(process.execPath, ["--conditions=pannier-source", PROGRAM, ...args], {
+  const child = spawn(process.execPath, [...FROM_SOURCES, PROGRAM, ...args], {
     cwd: folder,
     ...(uid === undefined ? {} : { uid }),
     env: { PATH: process.env["PATH"], PANNIER_ADAPTER: SHELF },

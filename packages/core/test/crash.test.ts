@@ -9,6 +9,7 @@ import { history, sync, verify } from "../src/index.ts";
 import { asTree, chance, type CrashOrder, keepOf, revisionContent } from "./crash-content.ts";
 import { memorySource } from "./memory-source.ts";
 import { litterOf, readTree } from "./trees.ts";
+import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 /** Kills per mode; `PANNIER_TEST_KILLS=400` for a long run. */
 const KILLS = Number(process.env["PANNIER_TEST_KILLS"] ?? 30);
@@ -42,11 +43,7 @@ function crash(publish: CrashOrder["publish"], kill: number, from: number): numb
   };
   const child = spawnSync(
     process.execPath,
-    [
-      "--conditions=pannier-source",
-      join(import.meta.dirname, "crash-child.ts"),
-      JSON.stringify(order),
-    ],
+    [...FROM_SOURCES, join(import.meta.dirname, "crash-child.ts"), JSON.stringify(order)],
     { encoding: "utf8" },
   );
   assert.equal(child.stderr, "", JSON.stringify(order));

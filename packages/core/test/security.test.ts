@@ -28,6 +28,7 @@ import { history, repair, sync, type SyncOptions, verify } from "../src/index.ts
 import { removeTree } from "../src/volume/remove.ts";
 import { type MemorySource, memorySource } from "./memory-source.ts";
 import { readTree } from "./trees.ts";
+import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 let target: string;
 let outside: string;
@@ -318,7 +319,7 @@ describe("a process without privileges", () => {
     chmodSync(target, 0o777);
     const { status, stderr } = spawnSync(
       process.execPath,
-      ["--conditions=pannier-source", child, target, dirMode, umask],
+      [...FROM_SOURCES, child, target, dirMode, umask],
       { encoding: "utf8" },
     );
     expect(stderr).toBe("");
