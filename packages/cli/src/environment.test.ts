@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import {
   credentialsFromEnvironment,
   credentialVariables,
+  mistypedVariables,
   oneSource,
   oneTarget,
   settingsFromEnvironment,
@@ -115,4 +116,40 @@ test("credentials that contradict each other or are incomplete are refused", () 
   expect(() => credentialsFromEnvironment({ PANNIER_GITHUB_APP_ID: "1" }, "/")).toThrow(
     "PANNIER_GITHUB_APP_INSTALLATION_ID and PANNIER_GITHUB_APP_PRIVATE_KEY_FILE",
   );
+});
+
+test("a variable that is nearly one of ours is told, and none of somebody else's", () => {
+  const mistyped = (...names: string[]) =>
+    mistypedVariables(Object.fromEntries(names.map((name) => [name, "x"])));
+  expect(mistyped("PANNIER_SORCE", "PANNIER_MAX_BYTE", "PANNIER_PASWORD_FILE")).toEqual([
+    ["PANNIER_SORCE", "PANNIER_SOURCE"],
+    ["PANNIER_MAX_BYTE", "PANNIER_MAX_BYTES"],
+    ["PANNIER_PASWORD_FILE", "PANNIER_PASSWORD_FILE"],
+  ]);
+  expect(
+    mistyped(
+      // What Kubernetes sets for services named "pannier", "pannier-path" and "pannier-source".
+      "PANNIER_SERVICE_HOST",
+      "PANNIER_SERVICE_PORT",
+      "PANNIER_SERVICE_PORT_HTTP",
+      "PANNIER_PORT",
+      "PANNIER_PORT_8080_TCP",
+      "PANNIER_PORT_8080_TCP_PROTO",
+      "PANNIER_PORT_8080_TCP_PORT",
+      "PANNIER_PORT_8080_TCP_ADDR",
+      "PANNIER_PATH_PORT",
+      "PANNIER_SOURCE_SERVICE_HOST",
+      // Ours, in and outside of hooks.
+      "PANNIER_SOURCE",
+      "PANNIER_LOG_LEVEL",
+      "PANNIER_CONFIG",
+      "PANNIER_PATH",
+      "PANNIER_CHANGES",
+      "PANNIER_GITHUB_APP_API_URL",
+      // Like none.
+      "PANNIER_IMAGE_TAG",
+      "PANIER_SOURCE",
+    ),
+  ).toEqual([]);
+  expect(mistypedVariables({ PANNIER_SORCE: "" })).toEqual([]);
 });

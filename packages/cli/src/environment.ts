@@ -1,6 +1,6 @@
 /** All that is read from environment variables. */
 import { resolve } from "node:path";
-import { type Credentials, UsageError } from "@pannier/core";
+import { type Credentials, nearest, UsageError } from "@pannier/core";
 import {
   type Flag,
   FLAGS,
@@ -121,15 +121,51 @@ const GITHUB_APP = {
   privateKeyFile: "PANNIER_GITHUB_APP_PRIVATE_KEY_FILE",
 } as const;
 
+const GITHUB_API = "PANNIER_GITHUB_APP_API_URL";
+const OWN_CREDENTIALS: readonly string[] = [
+  "PANNIER_USERNAME",
+  "PANNIER_PASSWORD",
+  ...Object.values(PATHS),
+  "PANNIER_ASKPASS_URL",
+  ...Object.values(GITHUB_APP),
+];
+
+const PREFIX = "PANNIER_";
+/** Every variable with a meaning, those included that only the sidecar reads and that Pannier itself sets for hooks. */
+const KNOWN: ReadonlySet<string> = new Set([
+  ...(Object.keys(FLAGS) as FlagName[]).map(variableName),
+  ...OWN_CREDENTIALS,
+  GITHUB_API,
+  ...["SOURCE", "TARGET", "CONFIG", "HTTP", "TRIGGER_TOKEN_FILE", "WEBHOOK_SECRET_FILE"].map(
+    (name) => PREFIX + name,
+  ),
+  ...["MOUNT", "REVISION", "PREVIOUS_REVISION", "PATH", "CHANGES"].map((name) => PREFIX + name),
+]);
+
+/**
+ * What Kubernetes sets in every container for a service that is called "pannier" or "pannier-something":
+ * https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ */
+const OF_SERVICES =
+  /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
+
+/** Variables that are none of ours but nearly so, each with the one that was meant. */
+export function mistypedVariables(
+  env: Environment,
+): readonly (readonly [name: string, meant: string])[] {
+  const names = [...KNOWN].map((name) => name.slice(PREFIX.length));
+  return Object.keys(env)
+    .filter((name) => name.startsWith(PREFIX) && read(env, name) !== undefined)
+    .filter((name) => !KNOWN.has(name) && !OF_SERVICES.test(name))
+    .flatMap((name) => {
+      const meant = nearest(name.slice(PREFIX.length), names);
+      return meant === undefined ? [] : [[name, PREFIX + meant] as const];
+    });
+}
+
 /** Which variables {@link credentialsFromEnvironment} would use: names only. */
 export function credentialVariables(env: Environment): string[] {
-  return [
-    "PANNIER_USERNAME",
-    "PANNIER_PASSWORD",
-    ...Object.values(PATHS),
-    "PANNIER_ASKPASS_URL",
-    ...Object.values(GITHUB_APP),
-  ].filter((name) => read(env, name) !== undefined);
+  return OWN_CREDENTIALS.filter((name) => read(env, name) !== undefined);
 }
 
 /** The secrets that stand in variables themselves. */
@@ -170,7 +206,7 @@ function githubApp(env: Environment, cwd: string): Credentials["githubApp"] {
     appId,
     installationId,
     privateKeyFile: resolve(cwd, privateKeyFile),
-    apiUrl: read(env, "PANNIER_GITHUB_APP_API_URL"),
+    apiUrl: read(env, GITHUB_API),
   };
 }
 

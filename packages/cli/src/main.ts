@@ -4,6 +4,7 @@ import type { SyncEvent } from "@pannier/core";
 import {
   credentialsFromEnvironment,
   environmentSources,
+  mistypedVariables,
   secretsFromEnvironment,
   terminalFromEnvironment,
 } from "./environment.ts";
@@ -50,6 +51,8 @@ async function runCommand(line: CommandLine, world: World, redact: Redact): Prom
     before: progress.clear,
     timestamps: spec.name === "watch",
   });
+  for (const [name, meant] of mistypedVariables(world.env))
+    log("warn", `the variable ${name} is not known and has no effect. Did you mean ${meant}?`);
   const ending = endOnSignal(world);
   try {
     return await (

@@ -49,6 +49,15 @@ test("ls tries again where that can help, until it has printed something", async
   expect(torn.stderr).toContain("pannier: cannot list shelf://torn/: the shelf broke\n");
 });
 
+test("a mistyped variable is not ignored without a word", async () => {
+  const env = { PANNIER_EXCLUD: "*", PANNIER_SERVICE_HOST: "10.0.0.1" };
+  const { code, stderr } = await run(["ls", "shelf://top/", ...SHELF], { env });
+  expect(stderr).toBe(
+    "pannier: warn: the variable PANNIER_EXCLUD is not known and has no effect. Did you mean PANNIER_EXCLUDE?\n",
+  );
+  expect(code).toBe(0);
+});
+
 test("doctor tries once, and says so where a sync would try again", async () => {
   const { code, stdout } = await run(["doctor", "shelf://shaky/", ...SHELF]);
   expect(code).toBe(5);
