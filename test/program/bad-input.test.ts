@@ -7,9 +7,9 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { generate } from "selfsigned";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { jsonLines, pannier, pannierOk, startPannier } from "../support/pannier.ts";
+import { jsonLines, startPannier } from "../support/pannier.ts";
 import { serveArchive } from "./archive.ts";
-import { serve, workDirectory } from "./support.ts";
+import { pannier, pannierOk, serve, workDirectory } from "./support.ts";
 
 interface Place {
   /** A source of one file, that is fine. */

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { pannierOk, startPannier } from "../support/pannier.ts";
+import { runPannierOk, startPannier } from "../support/pannier.ts";
 import { seededRandom } from "../support/random.ts";
 import { differences, readTree, type Tree } from "../support/tree.ts";
 import { ChangingSource } from "./changing-source.ts";
@@ -50,7 +50,7 @@ for (const publish of ["swap", "mirror"] as const) {
       /** Trees that may be seen: the one of the last sync that ended, and what came after it. */
       let possible: Tree[] = [NOTHING, source.tree()];
       const finish = async () => {
-        await pannierOk(args);
+        await runPannierOk(args);
         expect(differences(await read(), source.tree())).toEqual([]);
         possible = [source.tree()];
         expect(await litter(target)).toEqual([]);
@@ -78,7 +78,7 @@ for (const publish of ["swap", "mirror"] as const) {
         if (random() < 0.3) await finish();
       }
       await finish();
-      await pannierOk(["verify", target]);
+      await runPannierOk(["verify", target]);
     },
   );
 }

@@ -5,11 +5,10 @@ import { mkdirSync, statfsSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { pannier, pannierOk } from "../support/pannier.ts";
 import { seededRandom } from "../support/random.ts";
 import { differences, readTree } from "../support/tree.ts";
 import { type Files, serveArchive } from "./archive.ts";
-import { FULL, serve, workDirectory } from "./support.ts";
+import { FULL, pannier, pannierOk, serve, workDirectory } from "./support.ts";
 
 const KIB = 1024;
 

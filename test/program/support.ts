@@ -5,6 +5,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { run } from "../../packages/cli/test/run.ts";
+import { describeOutcome, type Outcome, runPannier, type RunOptions } from "../support/pannier.ts";
 
 /** `PANNIER_SCALE=full`: the sizes that the project promises, for some minutes; otherwise a taste of them. */
 export const FULL = process.env["PANNIER_SCALE"] === "full";
@@ -14,7 +16,7 @@ export const SEED = Number(process.env["PANNIER_SEED"] ?? 1);
 
 /** A directory that is gone after the test. */
 export async function workDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "pannier-test-"));
+  const directory = await mkdtemp(join(tmpdir(), "pannier-program-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   return directory;
 }
@@ -28,4 +30,19 @@ export async function serve(listener: RequestListener): Promise<string> {
     await new Promise((resolve) => server.close(resolve));
   });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** The program to its end: at full size as a process of its own, else in this one, which is ten times as quick. */
+export function pannier(
+  args: readonly string[],
+  options: Pick<RunOptions, "env"> = {},
+): Promise<Outcome> {
+  return FULL ? runPannier(args, options) : run(args, options);
+}
+
+/** The same, where nothing but success will do. */
+export async function pannierOk(args: readonly string[]): Promise<Outcome> {
+  const outcome = await pannier(args);
+  if (outcome.code !== 0) throw new Error(`pannier ${args.join(" ")}: ${describeOutcome(outcome)}`);
+  return outcome;
 }

@@ -18,9 +18,8 @@ import { join } from "node:path";
 import { file } from "@pannier/adapter-file";
 import { sync } from "@pannier/core";
 import { expect, test } from "vitest";
-import { pannier, pannierOk } from "../support/pannier.ts";
 import { differences, readTree, type Tree } from "../support/tree.ts";
-import { workDirectory } from "./support.ts";
+import { pannier, pannierOk, workDirectory } from "./support.ts";
 
 /** What can be done to a tree that has `a`, `dir/b`, `dir/c` and `link`. */
 const DEEDS: Record<string, (tree: string) => Promise<void>> = {

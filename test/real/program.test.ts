@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { jsonLines, pannierOk, startPannier } from "../support/pannier.ts";
+import { jsonLines, runPannierOk, startPannier } from "../support/pannier.ts";
 import { differences, readTree } from "../support/tree.ts";
 import { describeWith } from "./support.ts";
 
@@ -49,8 +49,8 @@ describeWith("nginx", "the program and nginx", (nginx) => {
     await run("tar", ["-czf", "tree.tar.gz", "tree"], { cwd: folder });
     for (const name of ["tree.tar.gz", "tree/a"]) {
       const args = ["sync", `${nginx.http}/files/poll/${name}`, join(work, name)];
-      await pannierOk(args);
-      const requests = await requestsOf(`/poll/${name}`, () => pannierOk(args));
+      await runPannierOk(args);
+      const requests = await requestsOf(`/poll/${name}`, () => runPannierOk(args));
       expect(requests.map(({ status }) => status)).toEqual([304]);
     }
   });
@@ -71,7 +71,7 @@ describeWith("nginx", "the program and nginx", (nginx) => {
       child.kill("SIGTERM");
       expect((await ended).code).toBe(143);
       expect(await readdir(target)).toEqual([".pannier"]);
-      await pannierOk(["sync", source("files"), target]);
+      await runPannierOk(["sync", source("files"), target]);
       expect(await readFile(join(target, "current/large.bin"))).toEqual(content);
     },
   );
@@ -92,8 +92,8 @@ describeWith("git", "the program and git http-backend", (git) => {
       await run("git", ["-C", clone, ...identity, "commit", "-qm", "first"]);
       await run("git", ["-C", clone, "push", "-q", "origin", "HEAD:main"]);
       const args = ["sync", `git+${git.url}/${name}?ref=main&engine=${engine}`, join(work, "t")];
-      await pannierOk([...args, "--json"]);
-      const { stdout } = await pannierOk([...args, "--json"]);
+      await runPannierOk([...args, "--json"]);
+      const { stdout } = await runPannierOk([...args, "--json"]);
       expect(JSON.parse(stdout)).toMatchObject({ result: "unchanged", requests: 1 });
     },
   );

@@ -14,9 +14,9 @@ export interface RunOptions {
   readonly home?: string;
 }
 
-interface Outcome {
+export interface Outcome {
   readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
+  readonly signal?: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -52,14 +52,17 @@ export function startPannier(args: readonly string[], options: RunOptions = {}):
   return { child, ended };
 }
 
-export function pannier(args: readonly string[], options?: RunOptions): Promise<Outcome> {
+export function runPannier(args: readonly string[], options?: RunOptions): Promise<Outcome> {
   return startPannier(args, options).ended;
 }
 
 /** Runs the program and throws, with what it said, unless it ends with 0. */
-export async function pannierOk(args: readonly string[], options?: RunOptions): Promise<Outcome> {
-  const outcome = await pannier(args, options);
-  if (outcome.code !== 0) throw new Error(`pannier ${args.join(" ")}: ${describe(outcome)}`);
+export async function runPannierOk(
+  args: readonly string[],
+  options?: RunOptions,
+): Promise<Outcome> {
+  const outcome = await runPannier(args, options);
+  if (outcome.code !== 0) throw new Error(`pannier ${args.join(" ")}: ${describeOutcome(outcome)}`);
   return outcome;
 }
 
@@ -71,7 +74,7 @@ export function jsonLines({ child, ended }: Running) {
     async until(wanted: (event: Record<string, unknown>) => boolean) {
       for (;;) {
         const { value, done } = await lines.next();
-        if (done === true) throw new Error(`pannier ended: ${describe(await ended)}`);
+        if (done === true) throw new Error(`pannier ended: ${describeOutcome(await ended)}`);
         const event = JSON.parse(value) as Record<string, unknown>;
         if (wanted(event)) return event;
       }
@@ -79,6 +82,6 @@ export function jsonLines({ child, ended }: Running) {
   };
 }
 
-function describe({ code, signal, stdout, stderr }: Outcome): string {
+export function describeOutcome({ code, signal, stdout, stderr }: Outcome): string {
   return `exit ${code ?? signal}\n${stderr.slice(-2000)}${stdout.slice(-500)}`;
 }
