@@ -42,7 +42,13 @@ import { removeTree } from "./volume/remove.ts";
 import { refreshEntries } from "./volume/refresh.ts";
 import { asNoRoom, checkRoom, checkStateRoom } from "./volume/room.ts";
 import { stage } from "./volume/stage.ts";
-import { type Generation, type LayerRecord, latestGeneration, rollBack } from "./volume/state.ts";
+import {
+  empty,
+  type Generation,
+  type LayerRecord,
+  latestGeneration,
+  rollBack,
+} from "./volume/state.ts";
 import { openTree } from "./volume/tree.ts";
 
 /**
@@ -245,7 +251,7 @@ async function makePlan(
       ({ layers } = published);
       digest = completePlan(run, published, damage);
     }
-    state.db.exec("DELETE FROM seen");
+    empty(state, "seen");
     if (extras.onChange !== undefined)
       for (const change of plannedChanges(state)) extras.onChange(change);
     const revision = nameRevision(layers, digest);

@@ -9,7 +9,7 @@ import type { Volume } from "./volume.ts";
 import { randomName } from "./layout.ts";
 import { entryAt, type EntryView } from "./entries.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
-import { getMeta, latestGeneration, type State, setMeta, transaction } from "./state.ts";
+import { empty, getMeta, latestGeneration, type State, setMeta, transaction } from "./state.ts";
 import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
 
 /** What the state remembers of the candidate. */
@@ -140,7 +140,7 @@ export function recordDirectories(state: State, { tree, slot }: Candidate): void
     if (facts === undefined) gone.run(slot, path);
     else put.run(slot, path, facts.ino, facts.ctime);
   }
-  state.db.exec("DELETE FROM overlay");
+  empty(state, "overlay");
 }
 
 /** What a plan that was not published had already fetched stays usable: it is taken over before the plan is made anew. */

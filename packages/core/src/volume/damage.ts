@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { FETCH_ANEW } from "./entries.ts";
 import { finishPublish, openPublishedTree } from "./publish.ts";
 import { isDirectory } from "./remove.ts";
-import { type Generation, getMeta, setMeta, type State } from "./state.ts";
+import { empty, type Generation, getMeta, setMeta, type State } from "./state.ts";
 import type { TreeSettings } from "./tree.ts";
 import { verifyTree } from "./verify.ts";
 import type { Volume } from "./volume.ts";
@@ -23,7 +23,7 @@ export async function findDamage(
 ): Promise<Damage | undefined> {
   const { state, layout } = volume;
   if (published === undefined) return undefined;
-  state.db.exec("DELETE FROM seen");
+  empty(state, "seen");
   if (volume.publish === "swap") {
     if (published.tree === null || !isDirectory(join(layout.generations, published.tree)))
       return healed(volume, "the published tree was gone");

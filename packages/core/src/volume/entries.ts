@@ -1,6 +1,6 @@
 /** Looking up what the tree shows, or showed, at a path. */
 import { ALL_COLUMNS, type PublishedRow, SKIPPED } from "../snapshot/row.ts";
-import type { State } from "./state.ts";
+import { empty, type State } from "./state.ts";
 
 /** What a tree has at a path: the row of the highest layer; nothing where that is a link left out. */
 export type EntryView = (path: string) => PublishedRow | undefined;
@@ -57,5 +57,5 @@ export function shown<Row extends PublishedRow>(row: Row | undefined): Row | und
 }
 
 export function clearPlan(state: State): void {
-  state.db.exec("DELETE FROM plan");
+  empty(state, "plan");
 }
