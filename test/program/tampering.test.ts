@@ -19,7 +19,7 @@ import { file } from "@pannier/adapter-file";
 import { sync } from "@pannier/core";
 import { expect, test } from "vitest";
 import { differences, readTree, type Tree } from "../support/tree.ts";
-import { pannier, pannierOk, workDirectory } from "./support.ts";
+import { FULL, pannier, pannierOk, workDirectory } from "./support.ts";
 
 /** What can be done to a tree that has `a`, `dir/b`, `dir/c` and `link`. */
 const DEEDS: Record<string, (tree: string) => Promise<void>> = {
