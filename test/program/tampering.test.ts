@@ -100,19 +100,18 @@ test.each(Object.keys(DEEDS))("%s in the published tree", { timeout: 60_000 }, a
   await pannierOk(["verify", target]);
 });
 
-test.each(Object.keys(DEEDS))(
-  "%s in every tree, then updates",
-  { timeout: 60_000 },
-  async (deed) => {
-    const { source, target, follow } = await makeSource();
-    await follow(4);
-    // Where the bytes of a file were changed in place, all trees share them; else it is the recycled tree that counts.
-    for (const tree of await trees(target)) await DEEDS[deed]?.(tree).catch(() => {});
-    await follow(5);
-    await pannierOk(["verify", target, "--repair"]);
-    expect(differences(await published(target), await readTree(source))).toEqual([]);
-  },
-);
+/** The bytes of a file changed in place are shared by all trees: the hardest, and at small size the only one tried. */
+const OF_ALL = FULL ? Object.keys(DEEDS) : Object.keys(DEEDS).slice(0, 2);
+
+test.each(OF_ALL)("%s in every tree, then updates", { timeout: 60_000 }, async (deed) => {
+  const { source, target, follow } = await makeSource();
+  await follow(4);
+  // Where the bytes of a file were changed in place, all trees share them; else it is the recycled tree that counts.
+  for (const tree of await trees(target)) await DEEDS[deed]?.(tree).catch(() => {});
+  await follow(5);
+  await pannierOk(["verify", target, "--repair"]);
+  expect(differences(await published(target), await readTree(source))).toEqual([]);
+});
 
 /** What reaches the published tree as well, through its hard links, and what only a look at every byte finds. */
 const BEYOND_RECYCLED = /in place|mode changed/;
