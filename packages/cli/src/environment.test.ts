@@ -118,9 +118,10 @@ test("credentials that contradict each other or are incomplete are refused", () 
   );
 });
 
+const mistyped = (...names: string[]) =>
+  mistypedVariables(Object.fromEntries(names.map((name) => [name, "x"])));
+
 test("a variable that is nearly one of ours is told, and none of somebody else's", () => {
-  const mistyped = (...names: string[]) =>
-    mistypedVariables(Object.fromEntries(names.map((name) => [name, "x"])));
   expect(mistyped("PANNIER_SORCE", "PANNIER_MAX_BYTE", "PANNIER_PASWORD_FILE")).toEqual([
     ["PANNIER_SORCE", "PANNIER_SOURCE"],
     ["PANNIER_MAX_BYTE", "PANNIER_MAX_BYTES"],
