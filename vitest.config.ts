@@ -26,6 +26,7 @@ export default defineConfig({
             "packages/*/src/**/*.test.ts",
             "packages/*/test/**/*.test.ts",
             "apps/*/{src,test}/**/*.test.ts",
+            "examples/*/src/**/*.test.ts",
             "test/support/**/*.test.ts",
             "test/docs/**/*.test.ts",
           ],
