@@ -1,23 +1,8 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { KnipConfig } from "knip";
-
-/** An index or main that holds nothing but a shebang, `export {}` or one placeholder line. */
-function isPlaceholder(dir: string): boolean {
-  const file = ["index.ts", "main.ts"].map((name) => `${dir}/src/${name}`).find(existsSync);
-  return file !== undefined && !/^import |^export .*\bfrom\b/m.test(readFileSync(file, "utf8"));
-}
-
-// TEMPORARY: a package declares its dependencies before its source uses them. They are
-// checked as soon as its index imports something; remove this once every package does.
-const placeholders = ["packages", "apps"]
-  .flatMap((room) => readdirSync(room).map((name) => `${room}/${name}`))
-  .filter(isPlaceholder);
 
 const config: KnipConfig = {
   workspaces: {
     ".": {
-      // TEMPORARY: remove each one with its first use.
-      ignoreDependencies: ["esbuild", "fast-check"],
       // Of the system, for the real servers; skipped by name where absent.
       ignoreBinaries: ["mount", "openssl", "ssh-keygen", "umount"],
     },
@@ -34,7 +19,6 @@ const config: KnipConfig = {
     },
     // What the launcher starts from dist, and what a test loads by its path.
     "packages/cli": { entry: ["src/bin.ts", "test/shelf-adapter.ts"] },
-    ...Object.fromEntries(placeholders.map((dir) => [dir, { ignoreDependencies: [/./] }])),
   },
 };
 

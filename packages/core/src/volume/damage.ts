@@ -54,7 +54,7 @@ export async function findDamage(
     if (sound) return undefined;
     return healed(
       volume,
-      `of the published tree ${changed} files were changed, ${missing} missing, ${extra} added by somebody else`,
+      `the published tree was not as published: ${changed} changed, ${missing} missing, ${extra} added by somebody else`,
     );
   } finally {
     tree.close();
