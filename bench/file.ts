@@ -32,10 +32,7 @@ export async function scan(): Promise<string> {
       1,
     );
     const scans = await compete(contestants, ROUNDS);
-    return table([
-      ...firsts.map((result) => ({ ...result, name: `${result.name}, first` })),
-      ...scans.map((result) => ({ ...result, name: `${result.name}, nothing to do` })),
-    ]);
+    return `First sync:\n\n${table(firsts)}\n\nNothing to do:\n\n${table(scans)}`;
   } finally {
     await rm(work, { recursive: true, force: true });
   }
