@@ -307,11 +307,11 @@ function goBack(volume: Volume, latest: Generation, wanted: Generation): void {
       `INSERT INTO plan (path, layer, put, wins, change, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     const numbers = { A: 0, M: 0, D: 0 };
-    for (const { path } of state
-      .sql(
-        "SELECT path FROM entries WHERE since > ? UNION SELECT path FROM entries WHERE until > ?",
-      )
-      .all(wanted.id, wanted.id) as unknown as { path: string }[]) {
+    const changed = state.prepare(
+      "SELECT path FROM entries WHERE since > ? UNION SELECT path FROM entries WHERE until > ?",
+    );
+    for (const { path: at } of changed.iterate(wanted.id, wanted.id)) {
+      const path = at as string;
       const then = rowsAt.all(path, wanted.id, wanted.id) as unknown as PublishedRow[];
       const now = rowsNow.all(path) as unknown as PublishedRow[];
       const [shownThen, shownNow] = [shown(then[0]), shown(now[0])];

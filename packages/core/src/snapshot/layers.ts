@@ -1,5 +1,6 @@
 /** Layering: which of a path's rows decides what the tree shows, once several sources have a say. */
 import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
+import { plannedPaths } from "../volume/entries.ts";
 import type { State } from "../volume/state.ts";
 
 /**
@@ -19,8 +20,7 @@ export function layOver(state: State, layers: number): void {
     `INSERT INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256) VALUES (?, ?, 1, 1, ?, 0, ?, ?, ?, ?, ?, ?, ?)`,
   );
   state.db.exec("UPDATE plan SET wins = 0");
-  const paths = state.prepare("SELECT DISTINCT path FROM plan ORDER BY path").all();
-  for (const { path } of paths as unknown as { path: string }[]) {
+  for (const path of plannedPaths(state, "TRUE")) {
     const rows = planned.all(path) as unknown as (Pick<EntryRow, "layer" | "kind"> & {
       put: number;
     })[];

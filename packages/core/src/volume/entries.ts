@@ -56,6 +56,19 @@ export function shown<Row extends PublishedRow>(row: Row | undefined): Row | und
   return row === undefined || row.kind === SKIPPED ? undefined : row;
 }
 
+/** Paths of the plan, in order, a page at a time: the plan may be changed meanwhile, and may be long. */
+export function* plannedPaths(state: State, condition: string): Generator<string> {
+  const select = state.sql(
+    `SELECT DISTINCT path FROM plan WHERE path > ? AND ${condition} ORDER BY path LIMIT 1000`,
+  );
+  let last = "";
+  for (let more = true; more;) {
+    const page = select.all(last);
+    for (const row of page) yield (last = row["path"] as string);
+    more = page.length === 1000;
+  }
+}
+
 export function clearPlan(state: State): void {
   empty(state, "plan");
 }

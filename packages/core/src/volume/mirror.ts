@@ -19,7 +19,7 @@ import { parentOf, quotePath } from "../snapshot/path.ts";
 import { FILE, SKIPPED, SYMLINK } from "../snapshot/row.ts";
 import { isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
-import { FETCH_ANEW, plannedEntry, publishedEntry } from "./entries.ts";
+import { FETCH_ANEW, plannedEntry, plannedPaths, publishedEntry } from "./entries.ts";
 import { type Fetcher, openJournal } from "./fetcher.ts";
 import { HOME, randomName } from "./layout.ts";
 import type { Volume } from "./volume.ts";
@@ -57,13 +57,9 @@ export async function stageMirror(
   const published = publishedEntry(state);
   let number = 0;
   try {
-    const rows = state
-      .prepare(
-        "SELECT path FROM plan WHERE wins = 1 AND put = 1 AND change IN ('A', 'M') ORDER BY path",
-      )
-      .all() as unknown as { path: string }[];
+    const paths = plannedPaths(state, "wins = 1 AND put = 1 AND change IN ('A', 'M')");
     const planned = plannedEntry(state);
-    await fetcher.each(rows, async ({ path }, signal) => {
+    await fetcher.each(paths, async (path, signal) => {
       const row = planned(path);
       if (row === undefined || row.kind === SKIPPED) return;
       const staged = String(++number);
@@ -168,11 +164,8 @@ export function finishMirror(volume: Volume): string[] {
 
 /** Additions and replacements first, then deletions, so that no reader misses a file that only moved; but a deletion that makes way for an addition goes before it. */
 function carryOut(state: State, tree: Tree, staging: string): void {
-  const gone = state
-    .prepare("SELECT path FROM plan WHERE wins = 1 AND change = 'D' ORDER BY path")
-    .all() as unknown as { path: string }[];
-  const inTheWay = gone.filter(({ path }) => makesWay(state, path));
-  for (const { path } of inTheWay) tree.remove(path);
+  const gone = "wins = 1 AND change = 'D'";
+  for (const path of plannedPaths(state, gone)) if (makesWay(state, path)) tree.remove(path);
   tree.prune();
   for (const row of state
     .prepare("SELECT path, staged FROM plan WHERE staged IS NOT NULL ORDER BY path")
@@ -190,7 +183,7 @@ function carryOut(state: State, tree: Tree, staging: string): void {
       place.release();
     }
   }
-  for (const { path } of gone) tree.remove(path);
+  for (const path of plannedPaths(state, gone)) tree.remove(path);
   tree.prune();
 }
 
