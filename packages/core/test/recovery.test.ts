@@ -175,6 +175,17 @@ describe("damage", () => {
     expect(existsSync("/usr")).toBe(true);
   });
 
+  it("does not come back with a tree that was published empty", async () => {
+    const source = memorySource();
+    await run(source);
+    writeFileSync(join(target, "current/added"), "x");
+    for (let i = 0; i < 4; i++) {
+      source.content = { a: String(i) };
+      await run(source, { keep: 1 });
+      expect(current()).toEqual({ a: String(i) });
+    }
+  });
+
   it("has files whose names are no Unicode", async () => {
     const source = memorySource({ "d/a": "1" });
     await run(source);

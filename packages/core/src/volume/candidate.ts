@@ -55,6 +55,8 @@ export function prepareCandidate(volume: Volume, settings: TreeSettings): Candid
   const path = join(volume.layout.home, record.name);
   const tree = openTree(path, settings);
   try {
+    // A tree with nothing in it is to be known as such.
+    if (record.base === null) tree.touch("");
     if (!record.clean) reconcile(state, tree, record.slot, record.base);
     else if (record.base !== null && wasMeddledWith(state, tree, record.slot, record.base)) {
       volume.emit({
