@@ -12,10 +12,10 @@ import {
   SourceError,
 } from "@pannier/core";
 import type { HttpClient } from "@pannier/http-client";
-import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
+import { type Checksum, type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
 import { guarded, limitError } from "../errors.ts";
 import { probeUrl } from "../file.ts";
-import { pinOf, sameVersion, stillThat } from "../resource.ts";
+import { type Download, download } from "./download.ts";
 import { decompress, formatOf, MAGIC_LENGTH } from "./format.ts";
 import type { Member } from "./member.ts";
 import { entriesIn, placeOf, writeStream } from "./scratch.ts";
@@ -61,39 +61,42 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     }
     const expected = await resolveChecksum(init.checksum, url, client, signal);
     const operation = wanted === undefined ? "list" : "read";
-    const giveUp = new AbortController();
-    const response = await client.request(url, {
-      headers: stillThat(wanted),
-      operation,
-      signal: AbortSignal.any([signal, giveUp.signal]),
-    });
-    let folder: string | undefined;
-    try {
-      if (!sameVersion(response, wanted)) {
-        throw new SourceError("changed", "the archive changed since it was listed");
+    const attempt = async (keep: boolean) => {
+      const coming = await download({ client, url, wanted, operation, scratch, keep, signal });
+      let folder: string | undefined;
+      try {
+        folder = await mkdtemp(join(scratch, PREFIX));
+        const { pin } = coming;
+        const ref = wanted ?? pin ?? `local ${randomUUID()}`;
+        await unpackDownload(coming, expected, folder, ref, signal);
+        return { folder, ref, pin };
+      } catch (error) {
+        if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+        throw isFull(error) && coming.kept ? new CrampedError(error) : error;
+      } finally {
+        await coming.end();
       }
-      folder = await mkdtemp(join(scratch, PREFIX));
-      const pin = pinOf(response);
-      const ref = wanted ?? pin ?? `local ${randomUUID()}`;
-      await unpackBody(verified(response.body, expected), folder, ref, signal);
-      current = { folder, ref, pin };
-      return current;
+    };
+    try {
+      current = await attempt(true);
     } catch (error) {
-      giveUp.abort();
-      if (folder !== undefined) await rm(folder, { recursive: true, force: true });
-      throw error;
+      if (!(error instanceof CrampedError)) throw error;
+      // What was kept for a later attempt took the room that this one needs.
+      current = await attempt(false);
     }
+    return current;
   }
 
-  async function unpackBody(
-    body: AsyncIterable<Uint8Array>,
+  async function unpackDownload(
+    coming: Download,
+    expected: Checksum | undefined,
     folder: string,
     ref: string,
     signal: AbortSignal,
   ): Promise<void> {
     const { strip, path } = init;
     const guard = createExpansionGuard(context.limits.maxExpansion);
-    const { head, bytes } = await peek(guard.archived(body));
+    const { head, bytes } = await peek(guard.archived(verified(coming.bytes, expected)));
     const format = formatOf(head);
     const target = { folder, strip, path, limits: context.limits, ref, grew: guard.grew };
     if (format === undefined) {
@@ -103,9 +106,12 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     }
     if (format === "zip") {
       const file = join(folder, "archive.zip");
-      await writeStream(file, bytes);
-      await unpack(grown(guarded(readZip(file, signal), signal), guard.grew), target);
-      await rm(file);
+      if (coming.kept) for await (const _ of bytes);
+      else await writeStream(file, bytes);
+      const zip = coming.kept ? coming.file() : file;
+      if (zip === undefined) throw new CrampedError("the archive");
+      await unpack(grown(guarded(readZip(zip, signal), signal), guard.grew), target);
+      await rm(file, { force: true });
     } else {
       const tar = guard.unpacked(await decompress(format, bytes));
       await unpack(guarded(readTar(tar, signal), signal), target);
@@ -165,6 +171,17 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       }
     },
   };
+}
+
+/** There was no room beside what is kept of the download. */
+class CrampedError extends Error {
+  constructor(cause: unknown) {
+    super("no room beside the download", { cause });
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
 }
 
 /** Compares what comes out of an archive with what went in so far: claims of the server do not count. */

@@ -152,8 +152,14 @@ export async function writeStream(
   return { size, sha256: digest.digest("hex") };
 }
 
-async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
+/** @param position where in the file; default: after what was written last */
+export async function writeAll(
+  handle: FileHandle,
+  chunk: Uint8Array,
+  position?: number,
+): Promise<void> {
   for (let offset = 0; offset < chunk.byteLength;) {
-    offset += (await handle.write(chunk, offset)).bytesWritten;
+    const at = position === undefined ? null : position + offset;
+    offset += (await handle.write(chunk, offset, chunk.byteLength - offset, at)).bytesWritten;
   }
 }
