@@ -36,6 +36,7 @@ import { clearPlan } from "./volume/entries.ts";
 import { layoutOf } from "./volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "./volume/mirror.ts";
 import { noteOwnership, ownershipChanged, planOwnership } from "./volume/ownership.ts";
+import { inWords } from "./volume/open.ts";
 import type { Volume } from "./volume/volume.ts";
 import { openPublishedTree, publishCandidate } from "./volume/publish.ts";
 import { removeTree } from "./volume/remove.ts";
@@ -123,7 +124,9 @@ export async function syncMount(
     const noRoom = asNoRoom(error);
     if (noRoom !== undefined) giveBackRoom(mount.volume);
     // An aborted step fails in its own words; what counts is why it was aborted.
-    throw run.signal.aborted ? run.signal.reason : (noRoom ?? error);
+    throw run.signal.aborted
+      ? run.signal.reason
+      : (noRoom ?? inWords(error, mount.volume.layout.target));
   } finally {
     run.end();
   }

@@ -12,7 +12,7 @@ import { litterOf, readTree } from "./trees.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 /** Kills per mode; `PANNIER_TEST_KILLS=400` for a long run. */
-const KILLS = Number(process.env["PANNIER_TEST_KILLS"] ?? 30);
+const KILLS = Number(process.env["PANNIER_TEST_KILLS"] ?? 20);
 const SEED = Number(process.env["PANNIER_TEST_SEED"] ?? 1);
 
 /** About as many calls of each kind as two syncs make. */

@@ -32,7 +32,7 @@ import { staysInside } from "../src/snapshot/checks.ts";
 import { type Content, type MemorySource, memorySource } from "./memory-source.ts";
 import { litterOf, readTree } from "./trees.ts";
 
-const RUNS = Number(process.env["PANNIER_TEST_MODEL_RUNS"] ?? 12);
+const RUNS = Number(process.env["PANNIER_TEST_MODEL_RUNS"] ?? 8);
 
 /** Files here are directories there. */
 const PATHS = ["a", "b", "d", "d/a", "d/b", "d/e/c", "x", "x/y", "x/y/z", "x-", "x0"];

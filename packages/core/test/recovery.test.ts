@@ -1,5 +1,5 @@
 /** What is lost, half done, in the way or pulled from under the engine, and how it comes out of it. */
-import {
+import fs, {
   appendFileSync,
   existsSync,
   mkdirSync,
@@ -11,6 +11,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -444,5 +445,25 @@ describe("what vanishes between two syncs of one mount", () => {
       if (published === 6) stop.abort();
     }
     expect(published).toBe(6);
+  });
+});
+
+describe("a file system without hard links", () => {
+  afterEach(() => syncBuiltinESMExports());
+
+  it("gets whole files instead", async () => {
+    const { linkSync } = fs;
+    fs.linkSync = () => {
+      throw Object.assign(new Error("not permitted"), { code: "EPERM", syscall: "link" });
+    };
+    syncBuiltinESMExports();
+    fs.linkSync = linkSync;
+    const source = memorySource();
+    for (let i = 0; i < 5; i++) {
+      source.content = { a: String(i), b: { text: "same", fingerprint: String(i) }, c: "same" };
+      await run(source);
+      expect(current()).toEqual({ a: String(i), b: "same", c: "same" });
+      expect(await verify(target)).toMatchObject(intact);
+    }
   });
 });

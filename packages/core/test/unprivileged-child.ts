@@ -38,3 +38,16 @@ await sync({ ...options, keep: 3 });
 await rollback(target);
 assert.deepEqual(readTree(join(target, "current")), { z: "1" });
 assert.deepEqual(await verify(target), { checked: 1, changed: 0, missing: 0, extra: 0 });
+
+// A directory that somebody has locked is named as what stands in the way, not as a fault of ours.
+source.content = { z: "3", "d/x": "1" };
+const onEvent = (event: { readonly type: string; readonly step?: string }) => {
+  if (event.step === "fetch") chmodSync(join(target, ".pannier"), 0o555);
+};
+await assert.rejects(sync({ ...options, onEvent, keep: 1 }), {
+  name: "TargetError",
+  permission: true,
+});
+chmodSync(join(target, ".pannier"), 0o755);
+await sync({ ...options, keep: 1 });
+assert.deepEqual(readTree(join(target, "current")), source.content);

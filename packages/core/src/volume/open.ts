@@ -135,6 +135,27 @@ function makeOpen(directory: string): void {
   chmodSync(directory, 0o755);
 }
 
+/** Not those of sockets, which have system calls as well. */
+const FILE_SYSTEM_CODES = new Set(
+  "EACCES EPERM EROFS EIO ESTALE ENOENT ENOTDIR EISDIR ELOOP ENOTEMPTY EEXIST EXDEV EMLINK EBUSY EMFILE ENFILE".split(
+    " ",
+  ),
+);
+
+/** What the file system said while we were at work on the target, in words. Everything else is passed on. */
+export function inWords(error: unknown, target: string): unknown {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (code === undefined || syscall === undefined || !FILE_SYSTEM_CODES.has(code)) return error;
+  const permission = ["EACCES", "EPERM", "EROFS"].includes(code);
+  return new TargetError(`the target ${target} cannot be worked on: ${syscall} failed (${code})`, {
+    cause: error,
+    permission,
+    hint: permission
+      ? "let Pannier's user write to it and to all that is in it"
+      : "somebody else may be at work in it; what was published before stays, and the next sync tries again",
+  });
+}
+
 /** File system errors on the target, in words. */
 function asTargetError(error: unknown, target: string): Error {
   const { code } = error as NodeJS.ErrnoException;

@@ -68,9 +68,15 @@ export async function stage(job: StageJob): Promise<void> {
       }
     });
     job.candidate.tree.prune();
-  } finally {
-    journal.flush();
+  } catch (error) {
+    try {
+      journal.flush();
+    } catch {
+      // What was fetched will be fetched again; what failed first is what counts.
+    }
+    throw error;
   }
+  journal.flush();
 }
 
 interface Views {
@@ -223,9 +229,14 @@ function linkPublished(job: StageJob, row: PublishedRow, replace = false): boole
   }
   const from = published.at(row.path, false);
   try {
-    if (replace) job.candidate.tree.remove(row.path);
-    job.candidate.tree.link(from.path, row.path);
+    if (replace) job.candidate.tree.replaceByLink(from.path, row.path);
+    else job.candidate.tree.link(from.path, row.path);
     return true;
+  } catch (error) {
+    // A file system without hard links, too many of them, or a file of another owner's (protected_hardlinks, proc(5)).
+    const { code } = error as NodeJS.ErrnoException;
+    if (["EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(code ?? "")) return false;
+    throw error;
   } finally {
     from.release();
   }

@@ -16,6 +16,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  renameSync,
   rmdirSync,
   type Stats,
   symlinkSync,
@@ -24,6 +25,7 @@ import {
 import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import { comparePaths, parentOf, quotePath } from "../snapshot/path.ts";
+import { randomName } from "./layout.ts";
 import { DIRECTORY, isReadOnly, PROC, removeTree, WRITABLE } from "./remove.ts";
 
 export interface TreeSettings {
@@ -48,6 +50,8 @@ export interface Tree {
   /** Removes a file or link; in a candidate, a directory in its place is removed whole. Nothing there: nothing done. */
   remove(path: string): void;
   link(existing: string, path: string): void;
+  /** The same where there is a file already, which stays if that fails. */
+  replaceByLink(existing: string, path: string): void;
   symlink(text: string, path: string): void;
   /** Removes directories that became empty, from those that {@link Tree.remove} emptied upwards. */
   prune(): void;
@@ -219,6 +223,12 @@ export function openTree(root: string, settings: TreeSettings): Tree {
       }
     },
     link: (existing, path) => inside(path, true, (place) => linkSync(existing, place)),
+    replaceByLink: (existing, path) =>
+      inside(path, true, (place) => {
+        const aside = `${parentOf(place)}/${randomName("link")}`;
+        linkSync(existing, aside);
+        renameSync(aside, place);
+      }),
     symlink: (text, path) =>
       inside(path, true, (place) => {
         symlinkSync(text, place);
