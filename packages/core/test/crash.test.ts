@@ -68,7 +68,7 @@ async function finish(publish: CrashOrder["publish"], revision: number): Promise
 }
 
 describe("killed at any call", () => {
-  it(`swap: shows one revision, whole (${KILLS} kills)`, { timeout: 2000 * KILLS }, async () => {
+  it(`swap: shows one revision, whole (${KILLS} kills)`, { timeout: 15_000 * KILLS }, async () => {
     let shown = -1;
     let begun = 0;
     for (let kill = 0; kill < KILLS; kill++) {
@@ -85,7 +85,7 @@ describe("killed at any call", () => {
     await expect(finish("swap", begun)).resolves.toBeUndefined();
   });
 
-  it(`mirror: has each file whole (${KILLS} kills)`, { timeout: 2000 * KILLS }, async () => {
+  it(`mirror: has each file whole (${KILLS} kills)`, { timeout: 15_000 * KILLS }, async () => {
     let done = -1;
     let begun = 0;
     for (let kill = 0; kill < KILLS; kill++) {

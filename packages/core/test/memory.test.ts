@@ -8,7 +8,6 @@ import { expect, it } from "vitest";
 const ENTRIES = Number(process.env["PANNIER_TEST_ENTRIES"] ?? 100_000);
 
 it.runIf(existsSync("/proc/self/status")).each([
-  { ordered: true, layers: 1 },
   { ordered: false, layers: 1 },
   { ordered: true, layers: 2 },
 ])(
