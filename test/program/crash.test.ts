@@ -30,8 +30,8 @@ for (const publish of ["swap", "mirror"] as const) {
   test.concurrent(
     `${KILLS} kills with --publish ${publish} leave nothing half done (seed ${SEED})`,
     { timeout: 900_000 },
-    async () => {
-      const work = await workDirectory();
+    async (context) => {
+      const work = await workDirectory(context.onTestFinished);
       const random = seededRandom(SEED + (publish === "swap" ? 0 : 1000));
       const source = new ChangingSource(join(work, "source"), random);
       const target = join(work, "target");

@@ -14,10 +14,14 @@ export const FULL = process.env["PANNIER_SCALE"] === "full";
 /** Another number tries other moments; a failing run names its own. */
 export const SEED = Number(process.env["PANNIER_SEED"] ?? 1);
 
-/** A directory that is gone after the test. */
-export async function workDirectory(): Promise<string> {
+/**
+ * A directory that is gone after the test.
+ *
+ * @param after a concurrent test's own `onTestFinished`: the global one may take it for another's
+ */
+export async function workDirectory(after = onTestFinished): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "pannier-program-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  after(() => rm(directory, { recursive: true, force: true }));
   return directory;
 }
 
