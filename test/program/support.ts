@@ -19,7 +19,9 @@ export const SEED = Number(process.env["PANNIER_SEED"] ?? 1);
  *
  * @param after a concurrent test's own `onTestFinished`: the global one may take it for another's
  */
-export async function workDirectory(after = onTestFinished): Promise<string> {
+export async function workDirectory(
+  after: (cleanup: () => Promise<void>) => void = onTestFinished,
+): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "pannier-program-"));
   after(() => rm(directory, { recursive: true, force: true }));
   return directory;
