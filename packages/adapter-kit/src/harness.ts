@@ -87,7 +87,7 @@ export interface Harness {
 }
 
 export interface SuiteOptions {
-  /** Bytes of the large file. Default 64 MiB. */
+  /** Bytes of the largest file. It should be more than buffers on the way hold, so that a read can be disturbed. Default 64 MiB. */
   readonly largeFile?: number | undefined;
   /** Files of the long listing. Default 2,500: three pages of an object store. */
   readonly manyFiles?: number | undefined;

@@ -85,7 +85,7 @@ export function contentChecks(check: Check): void {
   });
 
   check("may be left in the middle of a file", async (t) => {
-    const content = noise(8 << 20, 8);
+    const content = noise(Math.min(8 << 20, t.settings.largeFile), 8);
     const { source } = await t.opened({ file: content });
     const entry = (await listAll(source)).file("file");
     const signal = new AbortController().signal;

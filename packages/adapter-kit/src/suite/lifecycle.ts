@@ -37,7 +37,7 @@ export function lifecycleChecks(check: Check, traits: AllTraits): void {
   });
 
   check("stops reading when aborted", async (t) => {
-    const content = noise(16 << 20, 16);
+    const content = noise(Math.min(16 << 20, t.settings.largeFile), 16);
     const { source } = await t.opened({ file: content });
     const entry = (await listAll(source)).file("file");
     const abort = new AbortController();
