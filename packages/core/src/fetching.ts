@@ -5,6 +5,7 @@ import { PROGRESS_INTERVAL } from "./listing.ts";
 import type { PlanTotals } from "./snapshot/guard.ts";
 import { toEntry } from "./snapshot/row.ts";
 import { fetchFile } from "./transfer/fetch-file.ts";
+import { createPace } from "./transfer/pace.ts";
 import { forEachConcurrent } from "./transfer/limiter.ts";
 import type { Layer } from "./mount.ts";
 import type { Fetcher } from "./volume/fetcher.ts";
@@ -12,6 +13,7 @@ import type { Fetcher } from "./volume/fetcher.ts";
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;
   const { settings, counters } = mount;
+  const pace = createPace();
   let files = 0;
   let bytes = 0;
   let told = performance.now();
@@ -41,6 +43,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           idleTimeout: settings.idleTimeout,
           attempts: settings.attempts,
           limiter: layer.limiter,
+          pace,
           bandwidth: mount.bandwidth,
           onBytes(count) {
             counters.received += count;

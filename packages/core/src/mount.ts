@@ -330,8 +330,9 @@ function sweepScratch(volume: Volume, specs: readonly LayerSpec[]): void {
   for (const name of names) if (!used.has(name)) removeTree(join(volume.layout.scratch, name));
 }
 
+/** One for each URL with its options: two archives may differ by their query alone. */
 function scratchName(spec: SourceSpec): string {
-  return `${spec.adapter.name}-${digest(spec.adapter.name, spec.location.scheme, spec.location.host, spec.location.port ?? null, spec.location.pathname).slice(0, 16)}`;
+  return `${spec.adapter.name}-${digest(describeSource(spec), spec.options).slice(0, 16)}`;
 }
 
 function digest(...parts: unknown[]): string {

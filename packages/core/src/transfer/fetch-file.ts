@@ -13,11 +13,12 @@ import { adoptFile, cloneFile } from "./local-file.ts";
 import {
   asNoRoom,
   closeFile,
+  closeOutput,
   createFile,
   discardFile,
   finishFile,
   truncateFile,
-  writeAll,
+  writeChunk,
 } from "./output.ts";
 import { fetchParts } from "./parts.ts";
 import { cutShort, receive, retryRead } from "./receive.ts";
@@ -72,10 +73,10 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
     }
     options.signal.throwIfAborted();
     const fd = await opened(options, output);
-    const facts = await finishFile(fd, options);
+    const facts = await finishFile(fd, options, options.pace);
     output.fd = undefined;
     // NFS tells only here that there was no room.
-    await closeFile(fd);
+    await closeOutput(fd, options.pace);
     return { size: output.size, sha256, ...facts };
   } catch (error) {
     if (output.fd !== undefined) await closeFile(output.fd).catch(() => {});
@@ -106,7 +107,7 @@ async function startOver(output: Output): Promise<void> {
 
 async function opened(options: FetchOptions, output: Output): Promise<number> {
   if (output.fd === undefined) {
-    output.fd = await createFile(options.destination, options.mode);
+    output.fd = await createFile(options.destination, options.mode, options.pace);
     output.created = true;
   }
   return output.fd;
@@ -131,7 +132,7 @@ async function fetchStream(options: FetchOptions, output: Output): Promise<strin
         );
       }
       // An adapter may reuse the chunk's memory, so nothing is asked for before this one is written.
-      const writing = writeAll(await opened(options, output), chunk, output.size);
+      const writing = writeChunk(await opened(options, output), chunk, output.size, options.pace);
       output.hash.update(chunk);
       await writing;
       output.size = size;

@@ -4,6 +4,7 @@ import type { FileEntry, Limits, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import type { Bandwidth } from "./bandwidth.ts";
 import type { Limiter } from "./limiter.ts";
+import type { Pace } from "./pace.ts";
 import type { Attributes, DiskFacts } from "./output.ts";
 
 export interface FetchOptions extends Attributes {
@@ -18,6 +19,8 @@ export interface FetchOptions extends Attributes {
   readonly attempts: number;
   /** Gives each request its turn; the caller must not hold one. */
   readonly limiter: Limiter;
+  /** Shared by all files of one volume. */
+  readonly pace: Pace;
   readonly bandwidth?: Bandwidth | undefined;
   /** Told of bytes as they come, those of repeated tries included. */
   readonly onBytes?: ((count: number) => void) | undefined;

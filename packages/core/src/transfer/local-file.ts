@@ -148,7 +148,7 @@ async function settle(
     }
     if (!isExpected(entry, sha256)) throw wrongChecksum(entry, sha256);
     signal.throwIfAborted();
-    const facts = await finishFile(fd, attributes);
+    const facts = await finishFile(fd, attributes, options.pace);
     open = false;
     await closeFile(fd);
     options.onBytes?.(size);

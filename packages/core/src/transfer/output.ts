@@ -7,20 +7,26 @@
 import type { Hash } from "node:crypto";
 import {
   close,
+  closeSync,
   constants,
   fchmod,
   fchown,
   fstat,
+  fstatSync,
   ftruncate,
   futimes,
+  futimesSync,
   open,
+  openSync,
   read,
   type Stats,
   unlink,
   write,
+  writeSync,
 } from "node:fs";
 import { promisify } from "node:util";
 import { NoRoomError } from "../errors.ts";
+import type { Pace } from "./pace.ts";
 import { quotePath } from "../snapshot/path.ts";
 
 /** How a finished file is to look. */
@@ -49,10 +55,43 @@ const changeOwner = promisify(fchown);
 const changeTimes = promisify(futimes);
 const removeFile = promisify(unlink);
 
+const { O_CREAT, O_EXCL, O_RDWR, O_NOFOLLOW } = constants;
+const CREATE = O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW;
+
 /** Creates the file, never following or replacing what is there. @throws EEXIST */
-export function createFile(path: string, mode: number): Promise<number> {
-  const { O_CREAT, O_EXCL, O_RDWR, O_NOFOLLOW } = constants;
-  return openFile(path, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, mode & 0o777);
+export async function createFile(path: string, mode: number, pace: Pace): Promise<number> {
+  return pace.run(
+    () => openSync(path, CREATE, mode & 0o777),
+    () => openFile(path, CREATE, mode & 0o777),
+  );
+}
+
+export async function closeOutput(fd: number, pace: Pace): Promise<void> {
+  await pace.run(
+    () => closeSync(fd),
+    () => closeFile(fd),
+  );
+}
+
+/** Bytes that are written here at most: a millisecond's work. */
+const SMALL_WRITE = 256 * 1024;
+
+/** Writes a chunk of a file that is fetched in one piece. */
+export async function writeChunk(
+  fd: number,
+  bytes: Uint8Array,
+  position: number,
+  pace: Pace,
+): Promise<void> {
+  if (bytes.length > SMALL_WRITE) return writeAll(fd, bytes, position);
+  await pace.run(
+    () => {
+      for (let done = 0; done < bytes.length;) {
+        done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+      }
+    },
+    () => writeAll(fd, bytes, position),
+  );
 }
 
 /** Writes all of `bytes` at `position`. */
@@ -102,14 +141,24 @@ function readInto(fd: number, buffer: Buffer, length: number, position: number):
 }
 
 /** Gives a file that is written its owner, time and mode. */
-export async function finishFile(fd: number, attributes: Attributes): Promise<DiskFacts> {
+export async function finishFile(
+  fd: number,
+  attributes: Attributes,
+  pace: Pace,
+): Promise<DiskFacts> {
   const { mode, mtime, owner } = attributes;
   if (owner !== undefined) await changeOwner(fd, owner.uid, owner.gid);
   if (mtime !== undefined) {
     const time = toNodeTime(mtime);
-    await changeTimes(fd, time, time);
+    await pace.run(
+      () => futimesSync(fd, time, time),
+      () => changeTimes(fd, time, time),
+    );
   }
-  const stats = await statFile(fd);
+  const stats = await pace.run(
+    () => fstatSync(fd),
+    () => statFile(fd),
+  );
   // After a creation only where the umask took something away.
   if ((stats.mode & 0o7777) !== (mode & 0o777)) await changeModeOf(fd, mode & 0o777);
   return { ino: stats.ino, mtime: stats.mtimeMs };
