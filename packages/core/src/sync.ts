@@ -44,6 +44,7 @@ import { refreshEntries } from "./volume/refresh.ts";
 import { asNoRoom, checkRoom, checkStateRoom } from "./volume/room.ts";
 import { stage } from "./volume/stage.ts";
 import {
+  countTrees,
   empty,
   type Generation,
   type LayerRecord,
@@ -177,6 +178,8 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const { settings, volume } = mount;
   const { state } = volume;
   if (settings.publish === "mirror") finishMirror(volume);
+  // Left over where a process was killed after it had published, or where fewer are to be kept now.
+  if (!settings.dryRun && countTrees(state) > settings.keep) collect(volume, settings.keep);
   const published = latestGeneration(state);
   const damage = await findDamage(volume, published, {
     everyByte: extras.verify === true,

@@ -152,6 +152,19 @@ describe("swap", () => {
     expect(kept.map((path) => existsSync(path))).toEqual([true, true, true, true]);
   });
 
+  it("gives up trees that are to be kept no longer even when nothing changed", async () => {
+    const source = memorySource({});
+    for (const content of ["1", "2", "3"]) {
+      source.content = { a: content };
+      await run(source, { keep: 3 });
+    }
+    expect(readdirSync(join(target, ".pannier/generations"))).toHaveLength(3);
+    expect(await run(source, { keep: 1 })).toMatchObject({ result: "unchanged" });
+    expect(readdirSync(join(target, ".pannier/generations"))).toHaveLength(1);
+    expect(litter()).toEqual([]);
+    expect(current()).toEqual({ a: "3" });
+  });
+
   it("sorts listings that come in no order", async () => {
     const source = memorySource({ b: "1", "a/c": "2", "a-b": "3", a0: "4" });
     source.ordered = false;

@@ -168,6 +168,12 @@ export function latestGeneration(state: State): Generation | undefined {
   return row === undefined ? undefined : toGeneration(row);
 }
 
+/** Generations whose trees are on the volume. */
+export function countTrees(state: State): number {
+  const row = state.sql("SELECT count(*) AS trees FROM generations WHERE tree IS NOT NULL").get();
+  return row?.["trees"] as number;
+}
+
 function toGeneration(row: Record<string, unknown>): Generation {
   return {
     ...(row as unknown as Generation),
