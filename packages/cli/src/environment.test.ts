@@ -91,13 +91,13 @@ test("credentials name files, which are not read here", () => {
     PANNIER_GITHUB_APP_INSTALLATION_ID: "2",
     PANNIER_GITHUB_APP_PRIVATE_KEY_FILE: "key.pem",
   };
-  expect(credentialsFromEnvironment(env, "/work")).toMatchObject({
+  expect(credentialsFromEnvironment(env, "/srv")).toMatchObject({
     username: "ann",
     password: undefined,
-    passwordFile: "/work/secrets/password",
+    passwordFile: "/srv/secrets/password",
     caFile: "/etc/ca.pem",
     tokenFile: undefined,
-    githubApp: { appId: "1", installationId: "2", privateKeyFile: "/work/key.pem" },
+    githubApp: { appId: "1", installationId: "2", privateKeyFile: "/srv/key.pem" },
   });
   expect(credentialVariables(env)).toEqual([
     "PANNIER_USERNAME",

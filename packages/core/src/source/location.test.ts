@@ -44,12 +44,12 @@ describe("parseLocation", () => {
 
   test.each([
     ["/srv/a b#c?d", "/srv/a b#c?d"],
-    ["site", "/work/site"],
-    ["./a:b", "/work/./a:b"],
-    ["../up", "/work/../up"],
-    ["100%", "/work/100%"],
+    ["site", "/srv/site"],
+    ["./a:b", "/srv/./a:b"],
+    ["../up", "/srv/../up"],
+    ["100%", "/srv/100%"],
   ])("a plain path %s is a file source at %s", (text, path) => {
-    const location = parseLocation(text, "/work");
+    const location = parseLocation(text, "/srv");
     expect(location).toMatchObject({ scheme: "file", host: "", query: {}, rawQuery: "" });
     expect(decodedPath(location)).toBe(path);
   });
