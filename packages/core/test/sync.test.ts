@@ -30,6 +30,7 @@ import {
   verify,
 } from "../src/index.ts";
 import { memorySource } from "./memory-source.ts";
+import { litterOf, readTree } from "./trees.ts";
 
 let target: string;
 
@@ -41,32 +42,11 @@ afterEach(() => {
   rmSync(target, { recursive: true, force: true });
 });
 
-/** Every path of a tree with its content; links as `-> text`. */
-function read(root: string, directory = ""): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const entry of readdirSync(join(root, directory), { withFileTypes: true })) {
-    const path = directory === "" ? entry.name : `${directory}/${entry.name}`;
-    if (path === ".pannier") continue;
-    if (entry.isDirectory()) {
-      const below = read(root, path);
-      Object.assign(found, Object.keys(below).length === 0 ? { [`${path}/`]: "" } : below);
-    } else
-      found[path] = entry.isSymbolicLink()
-        ? `-> ${readlinkSync(join(root, path))}`
-        : readFileSync(join(root, path), "utf8");
-  }
-  return found;
-}
-
-const current = () => read(join(target, "current"));
+const current = () => readTree(join(target, "current"));
 const run = (source: ReturnType<typeof memorySource>, options: Partial<SyncOptions> = {}) =>
   sync({ sources: [source], target, ...options });
 
-/** Nothing in Pannier's directory but what belongs there. */
-function litter(): string[] {
-  const known = /^(generations|scratch|state\.db(-wal|-shm)?|lock|candidate-[0-9a-f]+)$/;
-  return readdirSync(join(target, ".pannier")).filter((name) => !known.test(name));
-}
+const litter = () => litterOf(target);
 
 describe("swap", () => {
   it("publishes a tree and says what it did", async () => {
@@ -302,7 +282,7 @@ describe("swap", () => {
     source.content = { a: "2", c: "1" };
     const seen: unknown[] = [];
     const prePublish: SyncOptions["prePublish"] = (candidate) => {
-      seen.push(read(candidate.path), readFileSync(candidate.changes, "utf8"));
+      seen.push(readTree(candidate.path), readFileSync(candidate.changes, "utf8"));
       return Promise.reject(new Error("not good enough"));
     };
     await expect(run(source, { prePublish })).rejects.toMatchObject({ name: "HookError" });
@@ -470,15 +450,15 @@ describe("mirror", () => {
       foreign: ["mine"],
       path: target,
     });
-    expect(read(target)).toEqual({ a: "1", "d/b": "1", l: "-> a", mine: "keep" });
+    expect(readTree(target)).toEqual({ a: "1", "d/b": "1", l: "-> a", mine: "keep" });
     source.content = { a: "2", "d/c/e": "1" };
     await run(source, { publish: "mirror" });
-    expect(read(target)).toEqual({ a: "2", "d/c/e": "1", mine: "keep" });
+    expect(readTree(target)).toEqual({ a: "2", "d/c/e": "1", mine: "keep" });
     source.content = { a: "2", d: "file" };
     await run(source, { publish: "mirror" });
     source.content = { "a/x": "2", d: "file" };
     await run(source, { publish: "mirror" });
-    expect(read(target)).toEqual({ "a/x": "2", d: "file", mine: "keep" });
+    expect(readTree(target)).toEqual({ "a/x": "2", d: "file", mine: "keep" });
     expect(litter()).toEqual([]);
     await expect(run(source)).rejects.toThrow("was filled with --publish mirror");
   });
@@ -643,7 +623,7 @@ describe("follow", () => {
     const ahead = readdirSync(join(target, ".pannier")).filter((name) =>
       name.startsWith("candidate-"),
     );
-    expect(ahead.map((name) => read(join(target, ".pannier", name)))).toEqual([
+    expect(ahead.map((name) => readTree(join(target, ".pannier", name)))).toEqual([
       { a: "1", "d/b": "1" },
     ]);
     const { ino } = statSync(join(target, ".pannier", ahead[0] as string, "d"));
