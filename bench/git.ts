@@ -27,9 +27,9 @@ async function withRepository<Value>(
   const work = await mkdtemp(join(tmpdir(), "pannier-bench-"));
   let servers: RunningServers | undefined;
   try {
-    servers = await startServers();
+    servers = await startServers(["git"]);
     const { git, missing } = servers.servers;
-    if (git === undefined) throw new Error(missing["git"] ?? missing["nginx"]);
+    if (git === undefined) throw new Error(missing["git"]);
     const repository = await makeRepository(join(git.root, "bench.git"), files);
     return await use({ work, repository, url: `${git.url}/bench.git` });
   } finally {

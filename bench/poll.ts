@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { type Servers, startServers } from "../test/real/servers/start.ts";
+import { startServers } from "../test/real/servers/start.ts";
 import { markdown } from "./measure.ts";
 import { makeRepository } from "./repository.ts";
 import { pannier } from "./tools.ts";
@@ -27,7 +27,7 @@ interface Moment {
 }
 
 export async function poll(): Promise<string> {
-  const { servers, stop } = await startServers();
+  const { servers, stop } = await startServers(["nginx", "git"]);
   const work = await mkdtemp(join(tmpdir(), "pannier-bench-"));
   try {
     const { nginx, git } = servers;
@@ -35,12 +35,12 @@ export async function poll(): Promise<string> {
     await makeRepository(join(git.root, "bench.git"), 2_000);
     await writeFile(join(nginx.root, "file.json"), "{}");
     const rows: string[][] = [];
-    for (const [name, url] of [
-      ["git, engine=cli", `git+${git.url}/bench.git?ref=main&engine=cli`],
-      ["git, engine=js", `git+${git.url}/bench.git?ref=main&engine=js`],
-      ["http, one file", `${nginx.http}/files/file.json`],
+    for (const [name, url, { accessLog }] of [
+      ["git, engine=cli", `git+${git.url}/bench.git?ref=main&engine=cli`, git],
+      ["git, engine=js", `git+${git.url}/bench.git?ref=main&engine=js`, git],
+      ["http, one file", `${nginx.http}/files/file.json`, nginx],
     ] as const) {
-      rows.push([name, ...(await follow(name, url, join(work, name), nginx))]);
+      rows.push([name, ...(await follow(name, url, join(work, name), accessLog))]);
     }
     const counts = ["", "polls", "requests a poll", "files written", "bytes to storage"];
     const growth = ["MiB early → late", "descriptors early → late", "CPU ms a poll"];
@@ -55,7 +55,7 @@ async function follow(
   name: string,
   url: string,
   target: string,
-  nginx: NonNullable<Servers["nginx"]>,
+  accessLog: string,
 ): Promise<string[]> {
   const command = pannier("watch", url, target, "--period=1ms", "--log-level=debug");
   const child = spawn(command.program, command.args, { stdio: ["ignore", "ignore", "pipe"] });
@@ -71,7 +71,7 @@ async function follow(
       if (!/\bprobe\b/.test(line)) continue;
       polls++;
       if (polls !== early && polls !== early + POLLS) continue;
-      moments.push(observe(child.pid as number, nginx.accessLog));
+      moments.push(observe(child.pid as number, accessLog));
       if (moments.length === 2) break;
       mark = Date.now();
       process.stderr.write(`  ${name}: ${polls} polls\n`);

@@ -1,5 +1,5 @@
 import { describe, inject, test } from "vitest";
-import type { Servers } from "./servers/start.ts";
+import type { ServerName, Servers } from "./servers/start.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -10,7 +10,7 @@ declare module "vitest" {
 const servers: Servers = inject("servers");
 
 /** A suite that needs a server; skipped by name where that is not installed. */
-export function describeWith<Name extends Exclude<keyof Servers, "missing">>(
+export function describeWith<Name extends ServerName>(
   name: Name,
   title: string,
   suite: (server: NonNullable<Servers[Name]>) => void,

@@ -1,0 +1,42 @@
+import { execFileSync } from "node:child_process";
+
+/** An authority of our own, a certificate for 127.0.0.1 and one for a client, below `dir`. */
+export function makeCertificates(dir: string): void {
+  const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: dir, stdio: "pipe" });
+  const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+  openssl(
+    "req",
+    "-x509",
+    ...newKey,
+    "-keyout",
+    "ca.key",
+    "-out",
+    "ca.pem",
+    "-subj",
+    "/CN=pannier test authority",
+  );
+  for (const [name, subject, extension] of [
+    ["server", "/CN=127.0.0.1", "subjectAltName=IP:127.0.0.1"],
+    ["client", "/CN=pannier test client", "extendedKeyUsage=clientAuth"],
+  ] as const) {
+    openssl(
+      "req",
+      "-x509",
+      "-CA",
+      "ca.pem",
+      "-CAkey",
+      "ca.key",
+      ...newKey,
+      "-keyout",
+      `${name}.key`,
+      "-out",
+      `${name}.pem`,
+      "-subj",
+      subject,
+      "-addext",
+      extension,
+      "-addext",
+      "basicConstraints=critical,CA:FALSE",
+    );
+  }
+}

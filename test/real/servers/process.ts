@@ -1,0 +1,91 @@
+/** Starting and ending server programs, on 127.0.0.1 and free ports. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { delimiter, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Where the servers keep what they need, and which processes are to be ended in the end. */
+export interface Ground {
+  /** A temporary directory that all servers share: each makes its own below it. */
+  readonly base: string;
+  readonly children: ChildProcess[];
+}
+
+/** Where `../run` installs what is no Debian package. */
+const TOOLS = join(import.meta.dirname, "../../../.tools");
+
+export function findProgram(name: string): string | undefined {
+  const directories = [
+    join(TOOLS, "bin"),
+    join(TOOLS, "node_modules/.bin"),
+    ...(process.env["PATH"] ?? "").split(delimiter),
+    // Servers live in sbin, which is not in every user's path.
+    "/usr/sbin",
+    "/sbin",
+  ];
+  return directories.map((directory) => join(directory, name)).find((path) => existsSync(path));
+}
+
+/** In a process group of its own: fcgiwrap does not end its workers, so {@link end} signals the group. */
+export function run(program: string, args: readonly string[]): ChildProcess {
+  return spawn(program, args, { stdio: ["ignore", "ignore", "inherit"], detached: true });
+}
+
+/** Starts a server on free ports until all of them answer; a port may be taken in between, so not only once. */
+export async function listening(
+  name: string,
+  count: number,
+  start: (ports: readonly number[]) => Promise<ChildProcess>,
+): Promise<{ child: ChildProcess; ports: number[] }> {
+  for (let attempt = 1; ; attempt++) {
+    const ports = await Promise.all(Array.from({ length: count }, freePort));
+    const child = await start(ports);
+    try {
+      await until(name, async () => {
+        if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
+        return (await Promise.all(ports.map(answers))).every(Boolean);
+      });
+      return { child, ports };
+    } catch (error) {
+      await end(child);
+      if (attempt === 3) throw error;
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+export async function until(name: string, done: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 15_000;
+  while (!(await done())) {
+    if (Date.now() > deadline) throw new Error(`${name} does not answer`);
+    await delay(25);
+  }
+}
+
+export async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const group = -(child.pid as number);
+  const exit = once(child, "exit");
+  process.kill(group, "SIGTERM");
+  const stubborn = setTimeout(() => process.kill(group, "SIGKILL"), 5_000);
+  await exit;
+  clearTimeout(stubborn);
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("connect", () => resolve(true)).on("error", () => resolve(false));
+    socket.on("connect", () => socket.destroy());
+  });
+}
