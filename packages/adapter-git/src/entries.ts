@@ -146,7 +146,7 @@ async function toEntries(
             ...file,
             size: pointer.size,
             fingerprint: `sha256:${pointer.oid}`,
-            sha256: pointer.oid,
+            digest: { algorithm: "sha256" as const, value: pointer.oid },
           };
     });
   return Promise.all(entries);

@@ -8,6 +8,7 @@ const shared = setup();
 
 const CONTENT = "a large picture\n".repeat(1000);
 const OID = createHash("sha256").update(CONTENT).digest("hex");
+const DIGEST = { algorithm: "sha256", value: OID };
 const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${OID}\nsize ${CONTENT.length}\n`;
 
 describe.skipIf(withoutGit)(`lfs${skipped}`, () => {
@@ -49,7 +50,7 @@ describe.skipIf(withoutGit)(`lfs${skipped}`, () => {
     const credentials = { username: "ada", password: "swordfish" };
     const { source } = await open(repository.url, { engine: "cli", lfs: true }, { credentials });
     const listed = await listAll(source);
-    expect(listed.file("a.png")).toMatchObject({ size: CONTENT.length, sha256: OID });
+    expect(listed.file("a.png")).toMatchObject({ size: CONTENT.length, digest: DIGEST });
     expect(await contentOf(source)).toEqual({
       "a.png": CONTENT,
       "b/c.png": CONTENT,
@@ -63,7 +64,7 @@ describe.skipIf(withoutGit)(`lfs${skipped}`, () => {
     const delta = await source.changes?.(first, second, signal());
     const changes = [];
     for await (const batch of delta?.changes ?? []) changes.push(...batch);
-    expect(changes).toMatchObject([{ kind: "put", entry: { path: "d.txt", sha256: OID } }]);
+    expect(changes).toMatchObject([{ kind: "put", entry: { path: "d.txt", digest: DIGEST } }]);
   });
 
   test("without the option the pointer is the content, and a warning says so once", async () => {

@@ -80,7 +80,7 @@ async function* checked(
     hash.update(chunk);
     yield chunk;
   }
-  if (hash.digest("hex") !== entry.sha256) throw await mismatch(signal);
+  if (hash.digest("hex") !== entry.digest?.value) throw await mismatch(signal);
 }
 
 /** Cuts, but reads on to the end: only there it shows whether all was right. */

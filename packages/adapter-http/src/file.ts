@@ -1,6 +1,6 @@
 /** A source of one file. */
 import { createHash } from "node:crypto";
-import { type FileEntry, type Source, SourceError } from "@pannier/core";
+import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core";
 import type { HttpClient } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
 import { createDigestReader } from "./digest.ts";
@@ -37,14 +37,16 @@ export function fileSource({ client, url, name, checksum }: FileSourceInit): Sou
       }
       const { pin, size, mtime } = resource;
       ranges = resource.ranges;
-      const entry = (fingerprint: string, sha256?: string): FileEntry => {
-        return { kind: "file", path: name, size, mtime, fingerprint, sha256, ref: pin };
+      const entry = (fingerprint: string, digest?: Digest): FileEntry => {
+        return { kind: "file", path: name, size, mtime, fingerprint, digest, ref: pin };
       };
       const found =
         expected !== undefined
           ? entry(
               `${expected.algorithm}:${expected.hex}`,
-              expected.algorithm === "sha256" ? expected.hex : undefined,
+              expected.algorithm === "sha256"
+                ? { algorithm: "sha256", value: expected.hex }
+                : undefined,
             )
           : pin !== undefined
             ? entry(pin)
@@ -61,12 +63,13 @@ export function fileSource({ client, url, name, checksum }: FileSourceInit): Sou
           received += chunk.byteLength;
         }
         const sha256 = hash.digest("hex");
-        return { ...entry(`sha256:${sha256}`, sha256), size: received };
+        const digest: Digest = { algorithm: "sha256", value: sha256 };
+        return { ...entry(`sha256:${sha256}`, digest), size: received };
       }
     },
 
     async read(entry, range, signal) {
-      if (entry.ref === undefined && entry.sha256 !== undefined) {
+      if (entry.ref === undefined && entry.digest !== undefined) {
         return readByDigest(entry, url, range, signal);
       }
       const [algorithm = "", hex = ""] = entry.fingerprint.split(":", 2);

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import {
   type Adapter,
   comparePaths,
+  type Digest,
   type Entry,
   type FileEntry,
   type Source,
@@ -15,6 +16,7 @@ interface TextFile {
   readonly mode?: number;
   readonly fingerprint?: string;
   readonly mtime?: number;
+  readonly digest?: Digest;
 }
 
 export type Content = Record<string, string | { readonly link: string } | TextFile>;
@@ -118,6 +120,7 @@ function toEntry(path: string, value: Content[string], sizes = true): Entry {
     size: sizes ? Buffer.byteLength(text) : undefined,
     mode: own.mode,
     mtime: own.mtime,
+    digest: own.digest,
     fingerprint: own.fingerprint ?? createHash("sha1").update(text).digest("hex"),
   };
 }

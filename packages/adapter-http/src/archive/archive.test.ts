@@ -117,7 +117,7 @@ test("lists modes without setuid, times, sizes and digests", async () => {
     size: 1,
     mode: 0o755,
     mtime: 1_700_000_000_000,
-    sha256: createHash("sha256").update("A").digest("hex"),
+    digest: { algorithm: "sha256", value: createHash("sha256").update("A").digest("hex") },
   });
   expect(listed.file("top/same").fingerprint).toBe(listed.file("top/a.txt").fingerprint);
   expect(listed.file("pax").mtime).toBe(1_700_000_000_250);

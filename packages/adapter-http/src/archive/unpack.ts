@@ -1,5 +1,5 @@
 /** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
-import { type Limits, NoRoomError, SourceError } from "@pannier/core";
+import { type Digest, type Limits, NoRoomError, SourceError } from "@pannier/core";
 import { limitError } from "../errors.ts";
 import { type Member, safeSegments } from "./member.ts";
 import { createScratch } from "./scratch.ts";
@@ -51,7 +51,8 @@ export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): 
       const mode = member.mode === undefined ? undefined : member.mode & 0o777;
       const { size, sha256 } = content;
       const fingerprint = `sha256:${sha256}`;
-      const entry = { path, size, mode, mtime, fingerprint, sha256, ref: init.ref };
+      const digest: Digest = { algorithm: "sha256", value: sha256 };
+      const entry = { path, size, mode, mtime, fingerprint, digest, ref: init.ref };
       await scratch.list({ kind: "file", ...entry });
     }
     await scratch.finish();

@@ -295,7 +295,7 @@ test("reads SHA256SUMS in all its forms", async () => {
   });
   const listed = await listAll(opened.source);
   expect(listed.file("plain")).toMatchObject({
-    sha256: sha("1"),
+    digest: { algorithm: "sha256", value: sha("1") },
     fingerprint: `sha256:${sha("1")}`,
   });
   expect(opened.source.contentAddressed).toBe(true);

@@ -117,7 +117,7 @@ export function directorySource(init: DirectorySourceInit): Source {
 
     async read(entry, range, signal) {
       const file = urlOf(prefix + entry.path);
-      if (entry.ref !== undefined || entry.sha256 === undefined) {
+      if (entry.ref !== undefined || entry.digest === undefined) {
         return readPinned(client, file, entry.ref, entry.size, range, signal);
       }
       return readByDigest(entry, file, range, signal);

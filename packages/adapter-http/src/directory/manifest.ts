@@ -80,5 +80,10 @@ function makeEntry(name: string, sha256: string): FileEntry {
       { hint: "nothing of it is used" },
     );
   }
-  return { kind: "file", path, fingerprint: `sha256:${sha256}`, sha256 };
+  return {
+    kind: "file",
+    path,
+    fingerprint: `sha256:${sha256}`,
+    digest: { algorithm: "sha256", value: sha256 },
+  };
 }

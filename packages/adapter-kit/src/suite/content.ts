@@ -12,7 +12,7 @@ export function contentChecks(check: Check): void {
     for (const [path, content] of files) {
       const entry = listed.file(path);
       t.expect(digest(await readAll(source, entry)), path).toBe(digest(content));
-      if (entry.sha256 !== undefined) t.expect(entry.sha256).toBe(digest(content));
+      if (entry.digest?.algorithm === "sha256") t.expect(entry.digest.value).toBe(digest(content));
     }
   });
 

@@ -66,7 +66,8 @@ function toRecord(entry: Entry): unknown {
   const time = mtime === undefined ? undefined : new Date(mtime).toISOString();
   if (entry.kind === "symlink") return { kind, path, target: entry.target, mtime: time };
   const mode = entry.mode === undefined ? undefined : `0${(entry.mode & 0o777).toString(8)}`;
-  return { kind, path, size: entry.size, mode, mtime: time, sha256: entry.sha256 };
+  const sha256 = entry.digest?.algorithm === "sha256" ? entry.digest.value : undefined;
+  return { kind, path, size: entry.size, mode, mtime: time, sha256 };
 }
 
 function toLine(entry: Entry): string {

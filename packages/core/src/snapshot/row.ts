@@ -1,5 +1,5 @@
 /** Entries as the state keeps them. */
-import type { Entry, FileEntry } from "../source/contract.ts";
+import type { Digest, DigestAlgorithm, Entry, FileEntry } from "../source/contract.ts";
 
 export const FILE = 0;
 export const SYMLINK = 1;
@@ -18,7 +18,7 @@ export interface EntryRow {
   /** For a symlink: its target. */
   readonly fingerprint: string;
   readonly ref: string | null;
-  /** Of the content: vouched for by the source, or found while it was written. */
+  /** Of the content, found while it was written. Before that what the source vouches for, as {@link toText} writes it. */
   readonly sha256: string | null;
 }
 
@@ -70,7 +70,7 @@ export function toRow(entry: Entry, place: Placement): EntryRow {
     mtime: entry.mtime ?? null,
     fingerprint: entry.fingerprint,
     ref: entry.ref ?? null,
-    sha256: entry.sha256 ?? null,
+    sha256: entry.digest === undefined ? null : toText(entry.digest),
   };
 }
 
@@ -83,7 +83,28 @@ export function toEntry(row: EntryRow, into: string): FileEntry {
     mode: row.mode ?? undefined,
     mtime: row.mtime ?? undefined,
     fingerprint: row.fingerprint,
-    sha256: row.sha256 ?? undefined,
+    digest: row.sha256 === null ? undefined : fromText(row.sha256),
     ref: row.ref ?? undefined,
   };
+}
+
+/** A SHA-256 as it is found by the engine too, others as `md5:HEX`, of parts as `md5/8388608:HEX`. */
+function toText({ algorithm, value, partSize }: Digest): string {
+  if (partSize !== undefined) return `${algorithm}/${partSize}:${value}`;
+  return algorithm === "sha256" ? value : `${algorithm}:${value}`;
+}
+
+function fromText(text: string): Digest {
+  const [, algorithm = "sha256", partSize, value = text] =
+    /^(\w+)(?:\/(\d+))?:(.*)$/.exec(text) ?? [];
+  return {
+    algorithm: algorithm as DigestAlgorithm,
+    value,
+    partSize: partSize === undefined ? undefined : Number(partSize),
+  };
+}
+
+/** False where two rows are known to have different contents: digests of different kinds tell nothing. */
+export function mayEqual(a: string | null, b: string | null): boolean {
+  return a === null || b === null || a === b || a.includes(":") !== b.includes(":");
 }

@@ -23,10 +23,21 @@ export interface FileEntry {
   readonly mtime?: number | undefined;
   /** What tells two contents at this path apart: a blob id, an ETag, a digest, or size and mtime. Never empty. */
   readonly fingerprint: string;
-  /** The SHA-256 of the content in hex where the source vouches for one: the engine checks what it read against it. */
-  readonly sha256?: string | undefined;
+  /** What the content hashes to, where the listing vouches for it: the engine checks what it read against it. SHA-256 costs nothing, since the engine takes it anyway. */
+  readonly digest?: Digest | undefined;
   /** Whatever the adapter needs to read exactly this version again (a version id, a scratch file's name). Kept with the entry, so keep it short; no secrets. */
   readonly ref?: string | undefined;
+}
+
+export type DigestAlgorithm = "sha256" | "sha1" | "md5" | "crc32" | "crc32c" | "crc64nvme";
+
+/** A digest of a whole file. */
+export interface Digest {
+  readonly algorithm: DigestAlgorithm;
+  /** In hex. */
+  readonly value: string;
+  /** Present where `value` is the digest of the (binary) digests of parts of this many bytes, of which the last may be shorter: a multipart upload to S3. */
+  readonly partSize?: number | undefined;
 }
 
 /** A symbolic link of a source. */
@@ -53,8 +64,13 @@ export interface ByteRange {
  * The bytes of a file: all at once where the adapter has them in memory anyway (cheaper for small files), or a stream.
  * A stream must fail, not end, when the connection is cut short. The engine may stop reading a stream early; the
  * adapter then frees what the stream holds (`return()` of the iterator).
+ *
+ * `digest` is for what only the answer tells, not the listing: of the whole file, also in the answer to a range. It is
+ * checked as {@link FileEntry.digest} is.
  */
-export type Body = Uint8Array | AsyncIterable<Uint8Array>;
+export type Body = (Uint8Array | AsyncIterable<Uint8Array>) & {
+  readonly digest?: Digest | undefined;
+};
 
 /** One difference between two revisions, as {@link Source.changes} tells it. */
 export type Change =

@@ -377,15 +377,30 @@ describe("content that is not what was listed", () => {
     const damaged = Buffer.from(CONTENT);
     damaged[3] = 0;
     const source = scripted([() => chunked(damaged, 7), streamed], { ranges: true });
-    const entry = entryOf(CONTENT, { sha256: digest(CONTENT).toUpperCase() });
+    const entry = entryOf(CONTENT, {
+      digest: { algorithm: "sha256", value: digest(CONTENT).toUpperCase() },
+    });
     expect(await fetchFile(fetching(source, { entry }))).toMatchObject({ sha256: digest(CONTENT) });
     expect(source.calls.map((call) => call.range)).toEqual([undefined, undefined]);
     expect(await readFile(destination)).toEqual(CONTENT);
   });
 
+  test("is checked against what only the answer tells", async () => {
+    const value = createHash("md5").update(CONTENT).digest("hex");
+    const vouched = (bytes: Buffer) =>
+      Object.assign(chunked(bytes, 7), { digest: { algorithm: "md5", value } as const });
+    const damaged = Buffer.from(CONTENT);
+    damaged[3] = 0;
+    const source = scripted([() => vouched(damaged), () => vouched(CONTENT)], { ranges: true });
+    expect(await fetchFile(fetching(source))).toMatchObject({ sha256: digest(CONTENT) });
+    expect(source.calls).toHaveLength(2);
+  });
+
   test("is refused when it is wrong again", async () => {
     const source = scripted([streamed]);
-    const entry = entryOf(CONTENT, { sha256: "0".repeat(64) });
+    const entry = entryOf(CONTENT, {
+      digest: { algorithm: "sha256", value: "0".repeat(64) },
+    });
     await expect(fetchFile(fetching(source, { entry }))).rejects.toMatchObject({
       code: "invalid",
       message: expect.stringContaining(digest(CONTENT)) as string,

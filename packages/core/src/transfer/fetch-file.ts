@@ -1,14 +1,13 @@
 /** One file from its source onto the volume: whole, checked, and with nothing left behind where that fails. */
-import { createHash, type Hash } from "node:crypto";
 import { quotePath } from "../snapshot/path.ts";
 import { SourceError } from "../source/errors.ts";
 import {
-  checkLimit,
-  type FetchedFile,
-  type FetchOptions,
-  isExpected,
+  type ContentDigest,
+  type ContentHash,
+  createContentHash,
   wrongChecksum,
-} from "./fetch-options.ts";
+} from "./content-hash.ts";
+import { checkLimit, type FetchedFile, type FetchOptions } from "./fetch-options.ts";
 import { adoptFile, cloneFile } from "./local-file.ts";
 import {
   asNoRoom,
@@ -57,19 +56,20 @@ interface Output {
   created: boolean;
   /** Bytes written, from the start on. */
   size: number;
-  hash: Hash;
+  hash: ContentHash;
 }
 
 async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
   const { entry } = options;
-  const output: Output = { fd: undefined, created: false, size: 0, hash: createHash("sha256") };
+  const hash = createContentHash(entry.digest);
+  const output: Output = { fd: undefined, created: false, size: 0, hash };
   try {
-    let sha256 = await fetchOnce(options, output);
-    if (!isExpected(entry, sha256)) {
+    let content = await fetchOnce(options, output);
+    if (content.wrong !== undefined) {
       // Once more: a fault on the way, or in a resumed read, is gone the second time.
-      await startOver(output);
-      sha256 = await fetchOnce(options, output);
-      if (!isExpected(entry, sha256)) throw wrongChecksum(entry, sha256);
+      await startOver(options, output);
+      content = await fetchOnce(options, output);
+      if (content.wrong !== undefined) throw wrongChecksum(entry, content);
     }
     options.signal.throwIfAborted();
     const fd = await opened(options, output);
@@ -77,7 +77,7 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
     output.fd = undefined;
     // NFS tells only here that there was no room.
     await closeOutput(fd, options.pace);
-    return { size: output.size, sha256, ...facts };
+    return { size: output.size, sha256: content.sha256, ...facts };
   } catch (error) {
     if (output.fd !== undefined) await closeFile(output.fd).catch(() => {});
     if (output.created) await discardFile(options.destination);
@@ -85,8 +85,8 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
   }
 }
 
-/** The whole content into the output, from its start. Returns the SHA-256. */
-async function fetchOnce(options: FetchOptions, output: Output): Promise<string> {
+/** The whole content into the output, from its start. */
+async function fetchOnce(options: FetchOptions, output: Output): Promise<ContentDigest> {
   const { size } = options.entry;
   const inParts =
     size !== undefined &&
@@ -94,15 +94,15 @@ async function fetchOnce(options: FetchOptions, output: Output): Promise<string>
     options.source.ranges === true &&
     options.limiter.max > 1;
   if (!inParts) return fetchStream(options, output);
-  const sha256 = await fetchParts(options, await opened(options, output), size, PART_SIZE);
+  const content = await fetchParts(options, await opened(options, output), size, PART_SIZE);
   output.size = size;
-  return sha256;
+  return content;
 }
 
-async function startOver(output: Output): Promise<void> {
+async function startOver({ entry }: FetchOptions, output: Output): Promise<void> {
   if (output.fd !== undefined) await truncateFile(output.fd, 0);
   output.size = 0;
-  output.hash = createHash("sha256");
+  output.hash = createContentHash(entry.digest);
 }
 
 async function opened(options: FetchOptions, output: Output): Promise<number> {
@@ -114,14 +114,14 @@ async function opened(options: FetchOptions, output: Output): Promise<number> {
 }
 
 /** From the first byte to the last; after a cut, on from where it broke off if the source can. */
-async function fetchStream(options: FetchOptions, output: Output): Promise<string> {
+async function fetchStream(options: FetchOptions, output: Output): Promise<ContentDigest> {
   const { entry, source } = options;
   await retryRead(options, async () => {
-    if (output.size > 0 && source.ranges !== true) await startOver(output);
+    if (output.size > 0 && source.ranges !== true) await startOver(options, output);
     // Everything came, and the stream broke on its last step.
     if (output.size > 0 && output.size === entry.size) return;
     const range = output.size > 0 ? { offset: output.size } : undefined;
-    await receive(options, range, async (chunk) => {
+    const onChunk = async (chunk: Uint8Array) => {
       const size = output.size + chunk.length;
       options.onBytes?.(chunk.length);
       checkLimit(options, size);
@@ -137,8 +137,9 @@ async function fetchStream(options: FetchOptions, output: Output): Promise<strin
       await writing;
       output.size = size;
       await options.bandwidth?.take(chunk.length, options.signal);
-    });
+    };
+    await receive(options, range, onChunk, (digest) => output.hash.expect(digest));
     if (entry.size !== undefined && output.size < entry.size) throw cutShort(entry, output.size);
   });
-  return output.hash.digest("hex");
+  return output.hash.finish();
 }

@@ -45,15 +45,3 @@ export function checkLimit({ entry, limits }: FetchOptions, size: number): void 
     { hint: "raise --max-file-bytes, or exclude it" },
   );
 }
-
-export function isExpected(entry: FileEntry, sha256: string): boolean {
-  return entry.sha256 === undefined || entry.sha256.toLowerCase() === sha256;
-}
-
-export function wrongChecksum(entry: FileEntry, sha256: string): SourceError {
-  return new SourceError(
-    "invalid",
-    `${quotePath(entry.path)} has the SHA-256 ${sha256}, but its source says ${entry.sha256}`,
-    { hint: "the content was damaged, or replaced without its checksum" },
-  );
-}

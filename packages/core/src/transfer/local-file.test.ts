@@ -107,7 +107,8 @@ describe("a file made for the engine", () => {
   test("is not hashed again where the adapter did", async () => {
     writeFileSync(original, CONTENT);
     const sha256 = "f".repeat(64);
-    expect(await fetchFile(fetching(sourceOf({ disposable: true }), { sha256 }))).toMatchObject({
+    const digest = { algorithm: "sha256", value: sha256 } as const;
+    expect(await fetchFile(fetching(sourceOf({ disposable: true }), { digest }))).toMatchObject({
       sha256,
     });
   });
@@ -236,7 +237,8 @@ describe.skipIf(mounted === undefined)(
 
     test("whose checksum is not the one vouched for is refused", async () => {
       writeFileSync(original, CONTENT);
-      const options = fetching(sourceOf({ disposable: false }), { sha256: "0".repeat(64) });
+      const digest = { algorithm: "sha256", value: "0".repeat(64) } as const;
+      const options = fetching(sourceOf({ disposable: false }), { digest });
       await expect(fetchFile(options)).rejects.toMatchObject({ code: "invalid" });
       expect(readdirSync(target)).toEqual([]);
     });

@@ -1,17 +1,11 @@
 /** Content that is a file on this machine already: moved, or cloned where the file system shares blocks. */
-import { createHash } from "node:crypto";
 import { constants, copyFile, rename } from "node:fs";
 import { promisify } from "node:util";
 import { quotePath } from "../snapshot/path.ts";
 import type { LocalFile } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
-import {
-  checkLimit,
-  type FetchedFile,
-  type FetchOptions,
-  isExpected,
-  wrongChecksum,
-} from "./fetch-options.ts";
+import { type ContentDigest, createContentHash, wrongChecksum } from "./content-hash.ts";
+import { checkLimit, type FetchedFile, type FetchOptions } from "./fetch-options.ts";
 import {
   type Attributes,
   closeFile,
@@ -34,7 +28,7 @@ const copy = promisify(copyFile);
 const move = promisify(rename);
 
 /**
- * Moves a file that was made for the engine into place. Its checksum is that of the entry, where there is one: the adapter
+ * Moves a file that was made for the engine into place. Its SHA-256 is that of the entry, where there is one: the adapter
  * took it while it wrote the file.
  *
  * @returns `undefined`, and nothing done, where the content has to be read instead
@@ -51,7 +45,10 @@ export async function adoptFile(
     return undefined;
   }
   const attributes = { ...options, mtime: options.mtime ?? Date.now() };
-  return settle(found, local, options, attributes, options.entry.sha256);
+  const { digest } = options.entry;
+  const trusted =
+    digest?.algorithm === "sha256" ? { sha256: digest.value.toLowerCase() } : undefined;
+  return settle(found, local, options, attributes, trusted);
 }
 
 /**
@@ -130,15 +127,13 @@ async function settle(
   local: LocalFile,
   options: FetchOptions,
   attributes: Attributes,
-  trusted: string | undefined,
+  trusted: ContentDigest | undefined,
 ): Promise<FetchedFile> {
   const { entry, signal } = options;
   let open = true;
   try {
     checkLimit(options, size);
-    const hash = createHash("sha256");
-    if (trusted === undefined) await hashFile(fd, hash, 0, size, signal);
-    const sha256 = trusted?.toLowerCase() ?? hash.digest("hex");
+    const content = trusted ?? (await hashContent(fd, size, options));
     await local.check();
     if (size !== (entry.size ?? size)) {
       throw new SourceError(
@@ -146,16 +141,26 @@ async function settle(
         `${quotePath(entry.path)} has ${size} bytes, not the ${entry.size} listed`,
       );
     }
-    if (!isExpected(entry, sha256)) throw wrongChecksum(entry, sha256);
+    if (content.wrong !== undefined) throw wrongChecksum(entry, content);
     signal.throwIfAborted();
     const facts = await finishFile(fd, attributes, options.pace);
     open = false;
     await closeFile(fd);
     options.onBytes?.(size);
-    return { size, sha256, ...facts };
+    return { size, sha256: content.sha256, ...facts };
   } catch (error) {
     if (open) await closeFile(fd).catch(() => {});
     await discardFile(options.destination);
     throw error;
   }
+}
+
+async function hashContent(
+  fd: number,
+  size: number,
+  { entry, signal }: FetchOptions,
+): Promise<ContentDigest> {
+  const hash = createContentHash(entry.digest);
+  await hashFile(fd, hash, 0, size, signal);
+  return hash.finish();
 }

@@ -1,7 +1,8 @@
 /** A large file in parts, side by side. */
-import { createHash } from "node:crypto";
 import { quotePath } from "../snapshot/path.ts";
+import type { Digest } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
+import { type ContentDigest, createContentHash } from "./content-hash.ts";
 import type { FetchOptions } from "./fetch-options.ts";
 import { forEachConcurrent } from "./limiter.ts";
 import { hashFile, truncateFile, writeAll } from "./output.ts";
@@ -12,21 +13,25 @@ const PARTS_AT_ONCE = 8;
 
 /**
  * Fetches ranges of `partSize` into an open file that gets its final size first, each tried again on its own. The file is
- * hashed in order by reading back what is complete, while later parts still come. Returns the SHA-256.
+ * hashed in order by reading back what is complete, while later parts still come.
  */
 export async function fetchParts(
   options: FetchOptions,
   fd: number,
   size: number,
   partSize: number,
-): Promise<string> {
+): Promise<ContentDigest> {
   await truncateFile(fd, size);
-  const hash = createHash("sha256");
+  const hash = createContentHash(options.entry.digest);
   const complete = new Set<number>();
   let hashed = 0;
   let hashing: Promise<unknown> = Promise.resolve();
   const worker = async (offset: number, signal: AbortSignal) => {
-    await fetchPart({ ...options, signal }, fd, offset, Math.min(partSize, size - offset));
+    const length = Math.min(partSize, size - offset);
+    await fetchPart({ ...options, signal }, fd, offset, length, (digest) => {
+      // The first part is hashed first, and every answer vouches for the same.
+      if (offset === 0) hash.expect(digest);
+    });
     complete.add(offset);
     while (complete.delete(hashed)) {
       const start = hashed;
@@ -45,7 +50,7 @@ export async function fetchParts(
   } finally {
     await hashing;
   }
-  return hash.digest("hex");
+  return hash.finish();
 }
 
 function* partOffsets(size: number, partSize: number): Generator<number> {
@@ -57,13 +62,14 @@ async function fetchPart(
   fd: number,
   offset: number,
   length: number,
+  onDigest: (digest: Digest) => void,
 ): Promise<void> {
   const { entry } = options;
   let done = 0;
   await retryRead(options, async () => {
     if (done === length) return;
     const range = { offset: offset + done, length: length - done };
-    await receive(options, range, async (chunk) => {
+    const onChunk = async (chunk: Uint8Array) => {
       options.onBytes?.(chunk.length);
       if (done + chunk.length > length) {
         throw new SourceError(
@@ -74,7 +80,8 @@ async function fetchPart(
       await writeAll(fd, chunk, offset + done);
       done += chunk.length;
       await options.bandwidth?.take(chunk.length, options.signal);
-    });
+    };
+    await receive(options, range, onChunk, onDigest);
     if (done < length) throw cutShort(entry, offset + done);
   });
 }

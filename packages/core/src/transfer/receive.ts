@@ -1,5 +1,5 @@
 /** Reading a body from a source, watched: a source that falls silent is given up. */
-import type { ByteRange, FileEntry } from "../source/contract.ts";
+import type { ByteRange, Digest, FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { quotePath } from "../snapshot/path.ts";
 import type { FetchOptions } from "./fetch-options.ts";
@@ -17,11 +17,13 @@ export type ReceiveOptions = Pick<FetchOptions, "source" | "entry" | "idleTimeou
  *
  * @throws SourceError `unavailable` when no byte came for `idleTimeout`; the signal's reason at once when aborted, even
  *   where the adapter does not listen to its signal
+ * @param onDigest told, before the first chunk, what the answer vouches for
  */
 export async function receive(
   options: ReceiveOptions,
   range: ByteRange | undefined,
   onChunk: (chunk: Uint8Array) => Promise<void>,
+  onDigest: (digest: Digest) => void,
 ): Promise<void> {
   options.signal.throwIfAborted();
   const watch = createWatchdog(options);
@@ -31,6 +33,7 @@ export async function receive(
     const body = await watch.wait(reading, (late) => {
       if (!(late instanceof Uint8Array)) void free(late[Symbol.asyncIterator]());
     });
+    if (body.digest !== undefined) onDigest(body.digest);
     if (body instanceof Uint8Array) {
       if (body.length > 0) await onChunk(body);
       return;

@@ -16,8 +16,8 @@ const SOURCE_COLUMNS = `
   mode INTEGER,
   mtime REAL,                  -- milliseconds
   fingerprint TEXT NOT NULL,   -- for a symlink: its target
-  ref TEXT,
-  sha256 TEXT`;
+  sha256 TEXT,                 -- of the content, once it was read; before that what its source vouches for, also as md5:HEX
+  ref TEXT`;
 
 /** Columns that describe the file on the volume, by which tampering is noticed. */
 const DISK_COLUMNS = `

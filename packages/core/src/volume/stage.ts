@@ -1,6 +1,6 @@
 /** Turning the candidate into the planned tree: removing, linking what the published tree has, fetching the rest. */
 import { setImmediate } from "node:timers/promises";
-import { FILE, type PublishedRow, SYMLINK } from "../snapshot/row.ts";
+import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../snapshot/row.ts";
 import { type Candidate, isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
 import { FETCH_ANEW, entryAt, type PlannedRow, plannedEntry, publishedEntry } from "./entries.ts";
@@ -194,7 +194,7 @@ function isThere(
       left.kind === row.kind &&
       left.fingerprint === row.fingerprint &&
       left.mode === row.mode;
-    if (!same || (row.sha256 !== null && row.sha256 !== left.sha256)) return false;
+    if (!same || !mayEqual(row.sha256, left.sha256)) return false;
     if (row.kind === FILE && !isAsRecorded(job.candidate.tree, left)) return false;
     if (change !== undefined)
       journal.note(row, {
