@@ -26,6 +26,12 @@ const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-file")).fileAdapter),
   },
   {
+    name: "gcs",
+    package: "@pannier/adapter-gcs",
+    schemes: ["gs"],
+    load: async () => asAdapter((await import("@pannier/adapter-gcs")).gcsAdapter),
+  },
+  {
     name: "git",
     package: "@pannier/adapter-git",
     schemes: ["git+https", "git+http", "git+ssh", "git+file", "https", "http"],

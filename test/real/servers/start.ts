@@ -8,6 +8,7 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ApacheServer, startApache } from "./apache.ts";
+import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
 import { end, findProgram, type Ground } from "./process.ts";
@@ -19,6 +20,7 @@ export interface Servers {
   readonly git?: GitServer | undefined;
   readonly apache?: ApacheServer | undefined;
   readonly sshd?: SshServer | undefined;
+  readonly gcs?: GcsServer | undefined;
   /** Server → why it is not there. */
   readonly missing: Readonly<Record<string, string>>;
 }
@@ -37,6 +39,7 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   git: { programs: ["nginx", "fcgiwrap", "git"], start: startGit },
   apache: { programs: ["apache2"], start: startApache },
   sshd: { programs: ["sshd", "ssh-keygen"], start: startSshd },
+  gcs: { programs: ["fake-gcs-server"], start: startGcs },
 };
 
 export interface RunningServers {

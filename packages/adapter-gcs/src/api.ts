@@ -1,0 +1,216 @@
+/**
+ * The three questions of the JSON API that are asked: a page of a listing, one object's metadata, its content.
+ *
+ * @see https://cloud.google.com/storage/docs/json_api/v1
+ */
+import { type Body, type ByteRange, SourceError } from "@pannier/core";
+import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
+import type { SignIn } from "./credentials.ts";
+import { answerError, type Asked } from "./errors.ts";
+import type { GcsSettings } from "./options.ts";
+
+/** What is asked about an object; the rest of its metadata would be most of a page. */
+const FIELDS = "name,size,generation,md5Hash,crc32c,updated,contentEncoding,storageClass";
+/** The most that a page may have. */
+const PAGE = 1000;
+/** A page has at most 1,000 names of 1,024 bytes, each of which may be escaped as six characters. */
+const MAX_PAGE = 16 << 20;
+const MAX_METADATA = 64 * 1024;
+/** Up to here content is delivered in one piece. */
+const SMALL = 256 * 1024;
+
+/** https://cloud.google.com/storage/docs/json_api/v1/objects#resource */
+export interface GcsObject {
+  readonly name: string;
+  /** Of the stored bytes, decimal. */
+  readonly size?: string;
+  /** Microseconds since the epoch as a rule, decimal. */
+  readonly generation: string;
+  /** Base64; composite objects have none. */
+  readonly md5Hash?: string;
+  /** Base64 of four bytes, the highest first. */
+  readonly crc32c?: string;
+  /** RFC 3339. */
+  readonly updated?: string;
+}
+
+interface PageRequest {
+  readonly prefix: string;
+  /** First name of the page, included. */
+  readonly startOffset?: string | undefined;
+  /** Where it ends, not included. */
+  readonly endOffset?: string | undefined;
+  readonly pageToken?: string | undefined;
+}
+
+interface Page {
+  readonly items: readonly GcsObject[];
+  /** There is more. */
+  readonly nextPageToken: string | undefined;
+}
+
+export interface Api {
+  page(request: PageRequest, signal: AbortSignal): Promise<Page>;
+  /** The newest version. */
+  object(key: string, signal: AbortSignal): Promise<GcsObject>;
+  /** The stored bytes of one version. */
+  content(
+    key: string,
+    version: { readonly generation: string; readonly size: number | undefined },
+    range: ByteRange | undefined,
+    signal: AbortSignal,
+  ): Promise<Body>;
+}
+
+interface ApiInit {
+  readonly http: HttpClient;
+  readonly signIn: SignIn;
+  readonly settings: GcsSettings;
+}
+
+export function makeApi({ http, signIn, settings }: ApiInit): Api {
+  const { bucket, endpoint, userProject } = settings;
+  const objects = `${endpoint.href.replace(/\/$/, "")}/storage/v1/b/${bucket}/o`;
+
+  return {
+    async page({ prefix, startOffset, endOffset, pageToken }, signal) {
+      const response = await get("", {
+        query: {
+          prefix: prefix || undefined,
+          startOffset: startOffset || undefined,
+          endOffset,
+          pageToken,
+          maxResults: String(PAGE),
+          fields: `nextPageToken,items(${FIELDS})`,
+        },
+        operation: "list",
+        asked: { kind: "bucket", bucket },
+        signal,
+      });
+      const page = (await readJson(response, MAX_PAGE)) as Partial<Page>;
+      const { items = [], nextPageToken } = page;
+      if (!Array.isArray(items) || !items.every(isObject)) throw notGcs();
+      return { items, nextPageToken: nextPageToken || undefined };
+    },
+
+    async object(key, signal) {
+      const response = await get(key, {
+        query: { fields: FIELDS },
+        operation: "probe",
+        asked: { kind: "object", key },
+        signal,
+      });
+      const found = await readJson(response, MAX_METADATA);
+      if (!isObject(found)) throw notGcs();
+      return found;
+    },
+
+    async content(key, { generation, size }, range, signal) {
+      const nothing =
+        range !== undefined && (range.length === 0 || range.offset >= (size ?? Infinity));
+      if (nothing) return new Uint8Array(0);
+      const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
+      const response = await get(key, {
+        query: { alt: "media", generation },
+        headers: {
+          // Without it, what is stored as gzip comes unpacked: of another size and digest, and never in parts.
+          // https://cloud.google.com/storage/docs/transcoding
+          "accept-encoding": "gzip",
+          ...(partial ? { range: rangeHeader(range) } : {}),
+        },
+        operation: "read",
+        asked: { kind: "object", key, generation },
+        signal,
+      });
+      const reason = whyNot(response, generation, size, partial ? range : undefined);
+      if (reason !== undefined) {
+        await response.discard();
+        throw new SourceError("changed", `${key}: ${reason}`);
+      }
+      const length = Number(response.headers["content-length"] ?? Infinity);
+      return length <= SMALL ? readBytes(response.body, SMALL) : response.body;
+    },
+  };
+
+  async function get(key: string, request: GetRequest): Promise<HttpResponse> {
+    const { query, operation, asked, signal } = request;
+    const parameters = new URLSearchParams();
+    for (const [name, value] of Object.entries({ ...query, userProject })) {
+      if (value !== undefined) parameters.set(name, value);
+    }
+    const path = key === "" ? "" : `/${encodeURIComponent(key)}`;
+    const signed = await signIn.headers(signal);
+    const response = await http.request(`${objects}${path}?${parameters}`, {
+      headers: { ...request.headers, ...signed },
+      expect: "any",
+      redirect: "manual",
+      subject: asked.kind === "object" ? asked.key : undefined,
+      operation,
+      signal,
+    });
+    const { status } = response;
+    if (status === 401) {
+      const again = signIn.refused(signed);
+      const error = await answerError(response, asked);
+      // The next try signs in anew.
+      throw again ? new SourceError("auth", error.message, { ...error, transient: true }) : error;
+    }
+    if (status !== 200 && status !== 206) throw await answerError(response, asked);
+    signIn.accepted(signed);
+    return response;
+  }
+}
+
+interface GetRequest {
+  readonly query: Readonly<Record<string, string | undefined>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly operation: string;
+  readonly asked: Asked;
+  readonly signal: AbortSignal;
+}
+
+/** Why an answer is not what was asked for; `undefined` if it is. Servers and proxies ignore what they do not know. */
+function whyNot(
+  { status, headers }: HttpResponse,
+  generation: string,
+  size: number | undefined,
+  range: ByteRange | undefined,
+): string | undefined {
+  const served = headers["x-goog-generation"];
+  if (served !== undefined && served !== generation) return "the server sent another generation";
+  if (range === undefined) {
+    if (status === 206) return "the server sent a part for the whole object";
+    const length = headers["content-length"];
+    if (size === undefined || length === undefined || Number(length) === size) return undefined;
+    return `the object has ${length} bytes; ${size} were listed`;
+  }
+  if (status === 200) return "the server sent the whole object for a part";
+  const start = /^bytes (\d+)-/.exec(headers["content-range"] ?? "")?.[1];
+  return Number(start) === range.offset
+    ? undefined
+    : "the server sent another part than was asked for";
+}
+
+function rangeHeader({ offset, length }: ByteRange): string {
+  return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
+}
+
+async function readJson(response: HttpResponse, limit: number): Promise<unknown> {
+  const bytes = await readBytes(response.body, limit);
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    throw notGcs();
+  }
+}
+
+function isObject(value: unknown): value is GcsObject {
+  const { name, generation } = (value ?? {}) as Partial<GcsObject>;
+  return typeof name === "string" && name !== "" && /^\d+$/.test(generation ?? "");
+}
+
+function notGcs(): SourceError {
+  return new SourceError("invalid", "the answer is not one of Google Cloud Storage", {
+    hint: "check the endpoint",
+  });
+}

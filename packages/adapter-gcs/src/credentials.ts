@@ -1,0 +1,211 @@
+/**
+ * Signing in by Google's own chain (application default credentials): `GOOGLE_APPLICATION_CREDENTIALS`, what gcloud
+ * left in its directory, the metadata server. The files may hold a key, a user's consent, a workload identity
+ * federation or an impersonation. Where the chain finds nothing: `PANNIER_TOKEN_FILE`.
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Credentials, SourceError, UsageError } from "@pannier/core";
+import { type Environment, type HttpClient, readBytes } from "@pannier/http-client";
+import type { AuthClient } from "google-auth-library";
+import { isNothingFound, signInError } from "./errors.ts";
+
+const SCOPE = "https://www.googleapis.com/auth/devstorage.read_only";
+/** Part of a token's life after which a new one is fetched. */
+const FRESH = 0.9;
+const MAX_ANSWER = 1 << 20;
+
+type Headers = Readonly<Record<string, string>>;
+
+export interface SignIn {
+  /** The headers of a signed request. Renewed before they expire; every file is read anew then. */
+  headers(signal: AbortSignal): Promise<Headers>;
+  /** The server took these headers. */
+  accepted(headers: Headers): void;
+  /**
+   * The server refused these headers: they are not used again.
+   *
+   * @returns whether others may be accepted: these were good before (a token that was revoked or expired early)
+   */
+  refused(headers: Headers): boolean;
+  /** Which source of credentials there is; known for sure once something was signed. */
+  describe(): Promise<string>;
+}
+
+export interface SignInInit {
+  readonly anonymous: boolean;
+  readonly project: string | undefined;
+  readonly credentials: Credentials;
+  readonly env: Environment;
+  /** For asking for tokens: proxy, authorities and timeouts are those of every other request. */
+  readonly http: HttpClient;
+}
+
+interface Token {
+  readonly headers: Headers;
+  /** Milliseconds since the epoch. */
+  readonly until: number;
+}
+
+export function makeSignIn(init: SignInInit): SignIn {
+  const { anonymous, credentials, env } = init;
+  let token: Token | undefined;
+  let renewing: Promise<Token> | undefined;
+  const good = new WeakSet<Headers>();
+  let chainIsEmpty = false;
+
+  return {
+    async headers(signal) {
+      if (anonymous) return {};
+      if (token !== undefined && token.until > Date.now()) return token.headers;
+      // All that ask meanwhile wait for the same new one, and nobody's abort takes it from the others.
+      renewing ??= renew().finally(() => (renewing = undefined));
+      token = await untilAborted(renewing, signal);
+      return token.headers;
+    },
+    accepted: (headers) => void good.add(headers),
+    refused(headers) {
+      if (token?.headers === headers) token = undefined;
+      return good.has(headers);
+    },
+    async describe() {
+      if (anonymous) return "none: anonymous";
+      const file = credentialsFile(env);
+      if (file !== undefined) return `${await kindOf(file.path)} (${file.from})`;
+      if (!chainIsEmpty) return "the metadata server";
+      return credentials.tokenFile === undefined ? "none" : "PANNIER_TOKEN_FILE";
+    },
+  };
+
+  async function renew(): Promise<Token> {
+    if (!chainIsEmpty) {
+      try {
+        return await askGoogle(init);
+      } catch (error) {
+        if (!isNothingFound(error)) throw signInError(error);
+        chainIsEmpty = true;
+      }
+    }
+    if (credentials.tokenFile === undefined) {
+      throw new SourceError("auth", "no credentials of Google were found", {
+        hint: "set GOOGLE_APPLICATION_CREDENTIALS or PANNIER_TOKEN_FILE, or anonymous=true for a public bucket",
+      });
+    }
+    // Whoever writes the file renews it: it is read anew each time.
+    return { headers: await fromTokenFile(credentials.tokenFile), until: 0 };
+  }
+}
+
+async function askGoogle({ env, project, http }: SignInInit): Promise<Token> {
+  const file = credentialsFile(env);
+  // The library's own message would quote the file.
+  if (file !== undefined) await kindOf(file.path);
+  const { GoogleAuth } = await import("google-auth-library");
+  const transport = { fetchImplementation: fetchBy(http), noProxy: [/./] };
+  const auth = new GoogleAuth({
+    scopes: SCOPE,
+    // Without one the library looks for it: it starts gcloud, and asks the metadata server.
+    projectId: project ?? "none",
+    clientOptions: { transporterOptions: transport },
+  });
+  const client: AuthClient = await auth.getClient();
+  // Impersonation does not hand these options on, neither to its client nor to the one that it starts from.
+  const { sourceClient } = client as AuthClient & { readonly sourceClient: AuthClient | undefined };
+  for (const one of [client, sourceClient]) {
+    if (one !== undefined) Object.assign(one.transporter.defaults, transport);
+  }
+  const headers = Object.fromEntries((await client.getRequestHeaders()).entries());
+  const now = Date.now();
+  const life = (client.credentials.expiry_date ?? now) - now;
+  return { headers, until: now + life * FRESH };
+}
+
+/** Where the chain finds a file: https://cloud.google.com/docs/authentication/application-default-credentials */
+function credentialsFile(env: Environment): { path: string; from: string } | undefined {
+  const named = env["GOOGLE_APPLICATION_CREDENTIALS"] || env["google_application_credentials"];
+  if (named) return { path: named, from: "GOOGLE_APPLICATION_CREDENTIALS" };
+  const home = env["HOME"];
+  const directory = env["CLOUDSDK_CONFIG"] || (home && join(home, ".config", "gcloud"));
+  if (!directory) return undefined;
+  const path = join(directory, "application_default_credentials.json");
+  return existsSync(path) ? { path, from: "gcloud's application default credentials" } : undefined;
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  service_account: "a service account's key",
+  authorized_user: "a user's consent",
+  external_account: "workload identity federation",
+  external_account_authorized_user: "workforce identity federation",
+  impersonated_service_account: "an impersonated service account",
+  gdch_service_account: "a service account of Distributed Cloud",
+};
+
+/** @throws UsageError when the file cannot be read, or holds nothing that could be credentials */
+async function kindOf(path: string): Promise<string> {
+  let type: unknown;
+  try {
+    ({ type } = JSON.parse(await readFile(path, "utf8")) as { readonly type?: unknown });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Neither the parser's words nor the error itself: they quote the file.
+    throw new UsageError(
+      `the credentials file ${path} ${code === undefined ? "is not JSON" : `cannot be read (${code})`}`,
+      "check GOOGLE_APPLICATION_CREDENTIALS",
+    );
+  }
+  const kind = typeof type === "string" && Object.hasOwn(KINDS, type) ? KINDS[type] : undefined;
+  if (kind !== undefined) return kind;
+  throw new UsageError(
+    `the credentials file ${path} is of no kind that is known`,
+    'its "type" is service_account, external_account or the like',
+  );
+}
+
+async function fromTokenFile(path: string): Promise<Headers> {
+  let token: string;
+  try {
+    token = (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UsageError(`the token file ${path} cannot be read (${code ?? "unknown"})`);
+  }
+  if (/^[\x21-\x7e]+$/.test(token)) return { authorization: `Bearer ${token}` };
+  throw new UsageError(`the token file ${path} holds no token`);
+}
+
+/** `fetch` as Google's library calls it, over our connections. */
+function fetchBy(http: HttpClient): typeof fetch {
+  return async (input, request) => {
+    const { body } = request ?? {};
+    const response = await http.request(input as URL, {
+      method: (request?.method ?? "GET") as "GET" | "POST" | "PUT",
+      headers: Object.fromEntries(new Headers(request?.headers).entries()),
+      body: body === null || body === undefined ? undefined : String(body),
+      // A token goes where it was asked for, and nowhere else.
+      redirect: "manual",
+      expect: "any",
+      operation: "sign-in",
+      subject: "signing in",
+      signal: request?.signal ?? undefined,
+    });
+    const bytes = await readBytes(response.body, MAX_ANSWER);
+    const { status, headers } = response;
+    return new Response(bytes.length === 0 ? null : new Uint8Array(bytes), {
+      status,
+      headers: headers as Record<string, string>,
+    });
+  };
+}
+
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

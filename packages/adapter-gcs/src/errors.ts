@@ -1,0 +1,149 @@
+/** From what Google answers to {@link SourceError}: the one place that decides. Its own words are looked at, never repeated. */
+import { SourceError } from "@pannier/core";
+import { connectionError, type HttpResponse, readBytes, statusError } from "@pannier/http-client";
+
+/** Enough for any error of the API. */
+const MAX_ERROR = 64 * 1024;
+
+/** What was asked for, as a 404 has to name it. */
+export type Asked =
+  | { readonly kind: "bucket"; readonly bucket: string }
+  /** `generation`: the version asked for, if not the newest. */
+  | { readonly kind: "object"; readonly key: string; readonly generation?: string | undefined };
+
+/**
+ * Translates an answer that is none, and reads it to its end.
+ *
+ * @see https://cloud.google.com/storage/docs/json_api/v1/status-codes
+ */
+export async function answerError(response: HttpResponse, asked: Asked): Promise<SourceError> {
+  const { status, headers } = response;
+  const { reason, message } = await detailsOf(response);
+  const what = asked.kind === "bucket" ? "" : `${asked.key}: `;
+  const retryAfter = statusError(429, headers).retryAfter;
+
+  // Quotas are answered with 403 as well.
+  if (status === 429 || status === 503 || (status === 403 && reason.endsWith("LimitExceeded"))) {
+    return new SourceError("throttled", `${what}the server asks for fewer requests (${status})`, {
+      retryAfter,
+    });
+  }
+  if (status === 404) return notFound(asked, /bucket does not exist/i.test(message));
+  if (status === 412 || status === 416) {
+    return new SourceError("changed", `${what}the object changed since it was listed`);
+  }
+  if (status === 400 && /requester pays/i.test(message)) {
+    return new SourceError("auth", "the bucket wants the requester to pay", {
+      hint: "name the project that pays: userProject=PROJECT",
+    });
+  }
+  if (
+    status === 400 &&
+    /customer-?supplied|CustomerEncryptionKey|customer encryption/i.test(reason + message)
+  ) {
+    return new SourceError(
+      "unsupported",
+      `${what}the object is encrypted with a key of the customer's`,
+      {
+        hint: "leave it out with --exclude, or store it with a key that the bucket manages",
+      },
+    );
+  }
+  const usual = statusError(status, headers, what);
+  if (status === 401 || status === 403) {
+    return new SourceError("auth", reason === "" ? usual.message : `${usual.message} (${reason})`, {
+      hint:
+        status === 401
+          ? "see which credentials are used: pannier doctor"
+          : "what was signed in with needs storage.objects.list and storage.objects.get on the bucket (roles/storage.objectViewer)",
+    });
+  }
+  return usual;
+}
+
+function notFound(asked: Asked, bucketIsGone: boolean): SourceError {
+  if (asked.kind === "bucket" || bucketIsGone) {
+    return new SourceError("not-found", "the bucket does not exist", {
+      hint: "check the bucket's name in the URL; one that was deleted softly has to be restored first",
+    });
+  }
+  const { key, generation } = asked;
+  if (generation === undefined) {
+    return new SourceError("not-found", `${key}: there is no such object`);
+  }
+  return new SourceError(
+    "changed",
+    `${key}: generation ${generation} is gone: the object was replaced or deleted (perhaps softly) since it was listed`,
+  );
+}
+
+/** The machine's part of an error, where it looks like one, and the human's, for looking at only. */
+async function detailsOf(response: HttpResponse): Promise<{ reason: string; message: string }> {
+  let text: string;
+  try {
+    text = String(await readBytes(response.body, MAX_ERROR));
+  } catch (error) {
+    // Too long, or cut: the status has to do. An abort is found by the caller.
+    if (!(error instanceof SourceError)) throw error;
+    return { reason: "", message: "" };
+  }
+  try {
+    const { error } = JSON.parse(text) as {
+      error?: { message?: unknown; errors?: readonly { reason?: unknown }[] };
+    };
+    const reason = error?.errors?.[0]?.reason;
+    return {
+      reason: typeof reason === "string" && /^[A-Za-z]{1,60}$/.test(reason) ? reason : "",
+      message: String(error?.message ?? ""),
+    };
+  } catch {
+    // Content is asked for, and refused, in plain text.
+    return { reason: "", message: text };
+  }
+}
+
+/** Whether Google's chain found no credentials at all. */
+export function isNothingFound(error: unknown): boolean {
+  return (
+    error instanceof Error && error.message.startsWith("Could not load the default credentials")
+  );
+}
+
+/**
+ * Translates how Google's library failed to get a token. Its errors hold the request, with assertions and tokens in
+ * it: they are no cause of ours.
+ */
+export function signInError(error: unknown): Error {
+  const ours = ourOwn(error);
+  if (ours !== undefined) return ours;
+  const { response, code } = error as {
+    readonly response?: { readonly status?: number; readonly data?: { readonly error?: unknown } };
+    readonly code?: unknown;
+  };
+  const status = response?.status;
+  if (status === undefined) {
+    if (typeof code !== "string" || !/^[A-Z_]+$/.test(code)) {
+      return new SourceError("auth", "signing in failed: the credentials cannot be used", {
+        hint: "check the file that GOOGLE_APPLICATION_CREDENTIALS names",
+      });
+    }
+    return connectionError(Object.assign(new Error(code), { code }), "signing in: ");
+  }
+  const reason = response?.data?.error;
+  const named = typeof reason === "string" && /^[a-z_]{1,60}$/.test(reason) ? ` (${reason})` : "";
+  if (status === 429) return statusError(status, {}, "signing in: ");
+  if (status >= 500) return statusError(status, {}, "signing in: ");
+  return new SourceError("auth", `signing in failed: the server answered ${status}${named}`, {
+    hint: "the key may have been deleted or the account disabled: see which credentials are used with pannier doctor",
+  });
+}
+
+/** An error that we threw ourselves and that the library wrapped. */
+function ourOwn(error: unknown): Error | undefined {
+  let next = error;
+  for (let depth = 0; next instanceof Error && depth < 8; depth++) {
+    if (next.name === "SourceError" || next.name === "UsageError") return next;
+    next = next.cause;
+  }
+  return undefined;
+}

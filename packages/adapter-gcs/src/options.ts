@@ -1,0 +1,124 @@
+/** Options in the URL's query, and what is made of them and of the URL. */
+import {
+  decodedPath,
+  type Location,
+  type OptionSpecs,
+  type OptionValues,
+  UsageError,
+} from "@pannier/core";
+
+export const gcsOptions = {
+  project: {
+    type: "string",
+    description: "Project to sign in for, instead of the one that the credentials name",
+    placeholder: "PROJECT",
+  },
+  endpoint: {
+    type: "string",
+    description: "Base URL of the API, for emulators and private access; default: Google's",
+    placeholder: "URL",
+  },
+  anonymous: {
+    type: "boolean",
+    default: false,
+    description: "Do not sign in: for public buckets",
+  },
+  userProject: {
+    type: "string",
+    description: "Project that pays for the requests, for a requester-pays bucket",
+    placeholder: "PROJECT",
+  },
+  marker: {
+    type: "string",
+    description:
+      "Object, relative to the prefix, that is written last: while it is the same, nothing is listed",
+    placeholder: "KEY",
+  },
+} as const satisfies OptionSpecs;
+
+/** The options and the URL, checked and taken apart. */
+export interface GcsSettings {
+  readonly bucket: string;
+  /** The path of the URL, decoded, without its first slash: `site/`, `site`, or nothing. */
+  readonly path: string;
+  /** Ends without a slash. */
+  readonly endpoint: URL;
+  readonly anonymous: boolean;
+  readonly project: string | undefined;
+  readonly userProject: string | undefined;
+  readonly marker: string | undefined;
+}
+
+const GOOGLE = "https://storage.googleapis.com";
+
+/**
+ * @param emulator `STORAGE_EMULATOR_HOST`, as Google's own libraries understand it: `host:port` or a URL, without signing in
+ * @throws UsageError
+ */
+export function checkSettings(
+  location: Location,
+  options: OptionValues<typeof gcsOptions>,
+  emulator: string | undefined,
+): GcsSettings {
+  const { host: bucket, username, password, port } = location;
+  // https://cloud.google.com/storage/docs/buckets#naming
+  if (!/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/.test(bucket)) {
+    throw new UsageError(
+      `"${bucket}" is no name of a bucket`,
+      "write gs://BUCKET/PREFIX/; bucket names are in lower case",
+    );
+  }
+  if (port !== undefined) {
+    throw new UsageError(
+      "a gs:// URL has no port",
+      "name the server in the option endpoint: gs://BUCKET/?endpoint=http://host:port",
+    );
+  }
+  if (username !== undefined || password !== undefined) {
+    throw new UsageError(
+      "a gs:// URL has no user or password",
+      "sign in with GOOGLE_APPLICATION_CREDENTIALS or PANNIER_TOKEN_FILE",
+    );
+  }
+  const { project, userProject, marker } = options;
+  const emulated = options.endpoint === undefined && Boolean(emulator);
+  const endpoint = parseEndpoint(options.endpoint ?? (emulator || GOOGLE), emulated);
+  const anonymous = options.anonymous || emulated;
+  if (endpoint.protocol === "http:" && !anonymous && !isLoopback(endpoint.hostname)) {
+    throw new UsageError(
+      "a token would be sent over plain http to the endpoint",
+      "use https, or set anonymous=true for an emulator",
+    );
+  }
+  if (marker === "") throw new UsageError('option "marker" is empty');
+  return {
+    bucket,
+    path: decodedPath(location).slice(1),
+    endpoint,
+    anonymous,
+    project,
+    userProject,
+    marker,
+  };
+}
+
+function parseEndpoint(text: string, schemeMayMiss: boolean): URL {
+  const whole = schemeMayMiss && !text.includes("://") ? `http://${text}` : text;
+  const url = URL.parse(whole);
+  const usable =
+    url !== null &&
+    (url.protocol === "http:" || url.protocol === "https:") &&
+    url.username + url.password + url.search + url.hash === "";
+  if (!usable) {
+    throw new UsageError(
+      `${schemeMayMiss ? "the variable STORAGE_EMULATOR_HOST" : 'option "endpoint"'} must be a URL such as https://host`,
+      "it has neither a user nor a query",
+    );
+  }
+  url.pathname = url.pathname.replace(/\/+$/, "");
+  return url;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
