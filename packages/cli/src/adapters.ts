@@ -26,6 +26,12 @@ const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-file")).fileAdapter),
   },
   {
+    name: "azure",
+    package: "@pannier/adapter-azure",
+    schemes: ["az"],
+    load: async () => asAdapter((await import("@pannier/adapter-azure")).azureAdapter),
+  },
+  {
     name: "gcs",
     package: "@pannier/adapter-gcs",
     schemes: ["gs"],

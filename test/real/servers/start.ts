@@ -8,6 +8,7 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ApacheServer, startApache } from "./apache.ts";
+import { type AzureServer, startAzure } from "./azure.ts";
 import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
@@ -21,6 +22,7 @@ export interface Servers {
   readonly apache?: ApacheServer | undefined;
   readonly sshd?: SshServer | undefined;
   readonly gcs?: GcsServer | undefined;
+  readonly azure?: AzureServer | undefined;
   /** Server → why it is not there. */
   readonly missing: Readonly<Record<string, string>>;
 }
@@ -40,6 +42,7 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   apache: { programs: ["apache2"], start: startApache },
   sshd: { programs: ["sshd", "ssh-keygen"], start: startSshd },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
+  azure: { programs: ["azurite-blob"], start: startAzure },
 };
 
 export interface RunningServers {

@@ -1,0 +1,136 @@
+/**
+ * Tokens of Microsoft Entra ID by `@azure/identity`: client secret or certificate, workload identity, managed identity,
+ * and what a developer signed in to. Its requests go over our client, so that proxy, authorities and timeouts are
+ * those of every other request; it retries nothing.
+ */
+import type { HttpClient as IdentityHttp, PipelineRequest } from "@azure/core-rest-pipeline";
+import type { TokenCredential } from "@azure/identity";
+import { SourceError } from "@pannier/core";
+import { type Environment, type HttpClient, readText } from "@pannier/http-client";
+import { tokenError } from "./errors.ts";
+import type { Signature, SignIn } from "./sign-in.ts";
+
+/** For every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory#microsoft-authentication-library-msal */
+const SCOPE = "https://storage.azure.com/.default";
+/** Part of a token's life after which a new one is asked for. */
+const FRESH = 0.9;
+const MAX_ANSWER = 1 << 20;
+
+/** Authorities that the library knows; of others it would ask the public cloud whether they are one. */
+const PUBLIC_AUTHORITIES =
+  /^https:\/\/login\.(microsoftonline\.(com|us)|chinacloudapi\.cn|windows\.net)(\/|$)/;
+
+interface Token {
+  readonly signature: Signature;
+  /** Milliseconds since the epoch. */
+  readonly until: number;
+}
+
+export function entraSignIn({ env, http }: { env: Environment; http: HttpClient }): SignIn {
+  let credential: Promise<TokenCredential> | undefined;
+  let token: Token | undefined;
+  let renewing: Promise<Token> | undefined;
+  const accepted = new WeakSet<Signature>();
+
+  const renew = async (): Promise<Token> => {
+    try {
+      credential ??= makeCredential(env, http);
+      const found = await (await credential).getToken(SCOPE);
+      if (found === null) throw new SourceError("auth", "Microsoft Entra ID gave no token");
+      const now = Date.now();
+      return {
+        signature: { headers: { authorization: `Bearer ${found.token}` } },
+        until: now + (found.expiresOnTimestamp - now) * FRESH,
+      };
+    } catch (error) {
+      // Made anew next time: the library also remembers what it did not find.
+      credential = undefined;
+      throw tokenError(error);
+    }
+  };
+
+  return {
+    source: describe(env),
+    async sign(_request, signal) {
+      if (token === undefined || token.until <= Date.now()) {
+        // All that ask meanwhile wait for the same new one, and nobody's abort takes it from the others.
+        renewing ??= renew().finally(() => (renewing = undefined));
+        token = await untilAborted(renewing, signal);
+      } else accepted.add(token.signature);
+      return token.signature;
+    },
+    async refused(signature) {
+      if (token?.signature === signature) token = undefined;
+      // A library that is asked again would answer from its memory.
+      credential = undefined;
+      return accepted.has(signature);
+    },
+  };
+}
+
+async function makeCredential(env: Environment, http: HttpClient): Promise<TokenCredential> {
+  const { createHttpHeaders } = await import("@azure/core-rest-pipeline");
+  const { DefaultAzureCredential } = await import("@azure/identity");
+  const httpClient: IdentityHttp = {
+    async sendRequest(request) {
+      const response = await http.request(request.url, {
+        method: request.method as "GET" | "POST",
+        headers: request.headers.toJSON(),
+        body: typeof request.body === "string" ? request.body : undefined,
+        // A token goes where it was asked for, and nowhere else.
+        redirect: "manual",
+        expect: "any",
+        operation: "sign-in",
+        subject: "signing in",
+        signal: signalOf(request),
+      });
+      const bodyAsText = await readText(response.body, MAX_ANSWER);
+      const headers = createHttpHeaders(response.headers as Record<string, string>);
+      return { request, status: response.status, headers, bodyAsText };
+    },
+  };
+  const authority = env["AZURE_AUTHORITY_HOST"];
+  return new DefaultAzureCredential({
+    httpClient,
+    retryOptions: { maxRetries: 0 },
+    disableInstanceDiscovery: Boolean(authority) && !PUBLIC_AUTHORITIES.test(authority ?? ""),
+  });
+}
+
+function signalOf({ abortSignal, timeout }: PipelineRequest): AbortSignal | undefined {
+  const signals = [
+    ...(abortSignal === undefined ? [] : [abortSignal as AbortSignal]),
+    ...(timeout > 0 ? [AbortSignal.timeout(timeout)] : []),
+  ];
+  return signals.length === 0 ? undefined : AbortSignal.any(signals);
+}
+
+/** What the library will find first, by the variables that it reads. */
+function describe(env: Environment): string {
+  const has = (...names: string[]) => names.every((name) => Boolean(env[name]));
+  const chosen = env["AZURE_TOKEN_CREDENTIALS"];
+  if (chosen) return `Microsoft Entra ID: ${chosen} (AZURE_TOKEN_CREDENTIALS)`;
+  if (has("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")) {
+    return "Microsoft Entra ID: client secret (AZURE_CLIENT_SECRET)";
+  }
+  if (has("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_CERTIFICATE_PATH")) {
+    return "Microsoft Entra ID: client certificate (AZURE_CLIENT_CERTIFICATE_PATH)";
+  }
+  if (has("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")) {
+    return "Microsoft Entra ID: workload identity (AZURE_FEDERATED_TOKEN_FILE)";
+  }
+  if (has("IDENTITY_ENDPOINT")) return "Microsoft Entra ID: managed identity (IDENTITY_ENDPOINT)";
+  return "Microsoft Entra ID: the machine's managed identity, or what a developer signed in to";
+}
+
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,133 @@
+/** From the service's status and error code to {@link SourceError}: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes */
+import { SourceError, UsageError } from "@pannier/core";
+import { parseRetryAfter, statusError } from "@pannier/http-client";
+
+/** An answer that is none. */
+export interface Refusal {
+  readonly status: number;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
+}
+
+/** What to do about codes that say more than their status; the service's own words are not repeated. */
+const HINTS: Readonly<Record<string, string>> = {
+  AuthenticationFailed:
+    "the key, the SAS or the token is wrong or has expired, or this machine's clock is more than 15 minutes off",
+  AuthorizationFailure:
+    "the account's firewall may not let this network in, or the SAS does not cover this",
+  AuthorizationPermissionMismatch:
+    "the identity or the SAS may not list and read: it needs the role Storage Blob Data Reader, or the permissions r and l",
+  AuthorizationProtocolMismatch: "the SAS is for https only",
+  AuthorizationResourceTypeMismatch: "the SAS must be for containers and objects: srt=co",
+  AuthorizationServiceMismatch: "the SAS must be for the blob service: ss=b",
+  AuthorizationSourceIPMismatch: "the SAS is for other addresses than this machine's",
+  InsufficientAccountPermissions: "the credentials may not read this account",
+  InvalidAuthenticationInfo: "the token is for another tenant or has expired",
+  KeyBasedAuthenticationNotPermitted:
+    "the account allows no keys: sign in with Microsoft Entra ID, without AZURE_STORAGE_KEY",
+  NoAuthenticationInformation: "the container is not public: sign in, without anonymous=true",
+  PublicAccessNotPermitted: "the account allows no public access: sign in, without anonymous=true",
+  AccountIsDisabled: "the account is disabled: ask who runs it",
+};
+
+const AUTH = new Set([...Object.keys(HINTS), "AccountBeingCreated"]);
+const NO_CONTAINER = new Set([
+  "ContainerNotFound",
+  "ContainerBeingDeleted",
+  "ContainerDisabled",
+  "InvalidResourceName",
+]);
+const THROTTLED = new Set(["ServerBusy", "TooManyRequests"]);
+const ARCHIVED = new Set(["BlobArchived", "BlobBeingRehydrated"]);
+
+/**
+ * Translates an answer that is none.
+ *
+ * @param blob what was asked for, as messages name it; `undefined` for the container
+ * @param renewed true where the credentials have changed since: trying again can help
+ */
+export function blobError(
+  { status, headers }: Refusal,
+  blob: string | undefined,
+  renewed = false,
+): SourceError {
+  const code = headers["x-ms-error-code"] ?? "";
+  const what = blob === undefined ? "" : `${blob}: `;
+  const answered = `${what}the server answered ${status}${/^\w+$/.test(code) ? ` ${code}` : ""}`;
+
+  if (status === 401 || status === 403 || AUTH.has(code)) {
+    return new SourceError("auth", answered, {
+      transient: renewed,
+      hint:
+        HINTS[code] ??
+        "check the key, the SAS or the identity that is signed in with; pannier doctor shows which",
+    });
+  }
+  if (NO_CONTAINER.has(code)) {
+    return new SourceError("not-found", `${what}the container does not exist (${code})`, {
+      hint: "check the account and the container in the URL",
+    });
+  }
+  if (code === "ResourceNotFound" && blob === undefined) {
+    return new SourceError("not-found", "the container does not exist, or is not public", {
+      hint: "check the account and the container in the URL; a container that is not public is hidden from those who do not sign in",
+    });
+  }
+  if (ARCHIVED.has(code)) {
+    return new SourceError("unavailable", `${what}the blob is in the archive tier (${code})`, {
+      transient: false,
+      hint: "rehydrate it to the hot, cool or cold tier, or leave it out with --exclude",
+    });
+  }
+  if (status === 404 && blob !== undefined) {
+    return new SourceError("not-found", `${what}the blob does not exist${inBrackets(code)}`, {
+      hint: "it was deleted since it was listed; where the account keeps deleted blobs, it can be restored",
+    });
+  }
+  if (status === 412) {
+    return new SourceError("changed", `${what}the blob changed since it was listed`);
+  }
+  if (status === 416) {
+    return new SourceError("changed", `${what}the blob is shorter than when it was listed`);
+  }
+  if (status === 429 || THROTTLED.has(code)) {
+    const retryAfter = parseRetryAfter(headers["retry-after"]);
+    return new SourceError("throttled", answered, { retryAfter });
+  }
+  if (status >= 400 && status < 500) {
+    return new SourceError("unavailable", answered, { transient: status === 408 });
+  }
+  return statusError(status, headers, what);
+}
+
+function inBrackets(code: string): string {
+  return /^\w+$/.test(code) ? ` (${code})` : "";
+}
+
+/** Translates why no token of Microsoft Entra ID could be had. */
+export function tokenError(error: unknown): Error {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 8; depth++) {
+    // Of our own client: no connection, no answer.
+    if (cause instanceof SourceError || cause instanceof UsageError) return cause;
+    cause = cause.cause;
+  }
+  const { name = "", message = "" } = error as Partial<Error>;
+  const status = (error as { statusCode?: number }).statusCode ?? 0;
+  if (status === 429 || status >= 500) {
+    return statusError(status, {}, "signing in: ");
+  }
+  // The whole message may quote what was sent; the code is what can be looked up.
+  const reason = /\bAADSTS\d+\b/.exec(message)?.[0];
+  if (name === "AuthenticationError" || reason !== undefined) {
+    return new SourceError(
+      "auth",
+      `Microsoft Entra ID refused to sign in${reason === undefined ? "" : ` (${reason})`}`,
+      {
+        hint: "check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret, certificate or federated token",
+      },
+    );
+  }
+  return new SourceError("auth", "no credentials for Azure were found", {
+    hint: "set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, give the pod or machine an identity, or set anonymous=true for a public container",
+  });
+}

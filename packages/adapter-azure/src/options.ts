@@ -1,0 +1,77 @@
+/** The URL and its options, checked and taken apart. */
+import { decodedPath, type Location, type OptionSpecs, UsageError } from "@pannier/core";
+
+export const azureOptions = {
+  endpoint: {
+    type: "string",
+    description:
+      "URL of the blob service: for private endpoints, sovereign clouds and emulators; default https://ACCOUNT.blob.core.windows.net",
+    placeholder: "URL",
+  },
+  anonymous: {
+    type: "boolean",
+    default: false,
+    description: "Sign in with nothing, for public containers",
+  },
+  marker: {
+    type: "string",
+    description: "A blob that is written after all others: only when it changed is the rest listed",
+    placeholder: "KEY",
+  },
+} as const satisfies OptionSpecs;
+
+/** What `az://account/container/prefix/` names. */
+export interface Place {
+  readonly account: string;
+  readonly container: string;
+  /** Empty, or with its trailing `/`. */
+  readonly prefix: string;
+}
+
+/** https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name; `-secondary` is the replica that can be read. */
+const ACCOUNT = /^[a-z0-9]{3,24}(-secondary)?$/;
+/** https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata */
+const CONTAINER = /^(?=.{3,63}$)([a-z0-9]+(-[a-z0-9]+)*|\$(root|web|logs))$/;
+
+/** @throws UsageError where it is no account, container and prefix */
+export function placeOf(location: Location): Place {
+  const { host: account, port } = location;
+  if (port !== undefined) {
+    throw new UsageError(
+      "the URL has a port where the storage account's name stands",
+      "write az://ACCOUNT/CONTAINER/ and name the server with endpoint=URL",
+    );
+  }
+  if (!ACCOUNT.test(account)) {
+    throw new UsageError(
+      `"${account}" is not the name of a storage account`,
+      "write az://ACCOUNT/CONTAINER/PREFIX/: an account has 3 to 24 lower-case letters and digits",
+    );
+  }
+  const [, container = "", path = ""] = /^\/([^/]*)\/?(.*)$/s.exec(decodedPath(location)) ?? [];
+  if (container === "") {
+    throw new UsageError("the URL names no container", "write az://ACCOUNT/CONTAINER/PREFIX/");
+  }
+  if (!CONTAINER.test(container)) {
+    throw new UsageError(
+      `"${container}" is not the name of a container`,
+      "a container has 3 to 63 lower-case letters, digits and single hyphens",
+    );
+  }
+  return { account, container, prefix: path === "" || path.endsWith("/") ? path : `${path}/` };
+}
+
+/** Where the blob service is. @throws UsageError where the text is no URL of a server, without showing it */
+export function parseEndpoint(text: string, from: string): URL {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
+    throw new UsageError(`${from} is not a URL`, "write https://HOST or http://HOST:PORT/ACCOUNT");
+  }
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    throw new UsageError(
+      `${from} is more than the address of a server`,
+      "leave out user, query and fragment; a SAS goes to AZURE_STORAGE_SAS_TOKEN or to a token file",
+    );
+  }
+  return url;
+}

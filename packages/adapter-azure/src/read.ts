@@ -1,0 +1,74 @@
+/** Content of exactly the version that was listed. */
+import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
+import { type HttpResponse, readBytes } from "@pannier/http-client";
+import type { BlobService } from "./service.ts";
+
+/** Bodies up to this size are handed over in one piece. */
+const SMALL = 64 * 1024;
+
+/**
+ * Reads a blob, or a part of it, in one request.
+ *
+ * @param entry its `ref` is the ETag
+ * @throws SourceError `changed` where the blob has another ETag by now
+ */
+export async function readBlob(
+  service: BlobService,
+  key: string,
+  { path, size, ref: etag }: FileEntry,
+  range: ByteRange | undefined,
+  signal: AbortSignal,
+): Promise<Body> {
+  if (etag === undefined)
+    throw new SourceError("changed", `${path}: it is not known which version`);
+  // The service refuses a part that begins where the blob ends.
+  if (range !== undefined && (range.length === 0 || range.offset >= (size ?? Infinity))) {
+    return new Uint8Array(0);
+  }
+  const part = range !== undefined && (range.offset > 0 || range.length !== undefined);
+  const response = await service({
+    key,
+    subject: path,
+    headers: {
+      "if-match": `"${etag}"`,
+      ...(part ? { range: rangeHeader(range) } : {}),
+    },
+    operation: "read",
+    signal,
+  });
+  const reason = whyOther(response, etag, size, part ? range.offset : undefined);
+  if (reason !== undefined) {
+    await response.discard();
+    throw new SourceError("changed", `${path}: ${reason}`);
+  }
+  const length = Number(response.headers["content-length"] ?? Infinity);
+  return length <= SMALL ? readBytes(response.body, SMALL) : response.body;
+}
+
+/** Looked at here as well: what stands between may ignore conditions and ranges. */
+function whyOther(
+  { status, headers }: HttpResponse,
+  etag: string,
+  size: number | undefined,
+  offset: number | undefined,
+): string | undefined {
+  if (headers["etag"]?.replace(/^"(.*)"$/, "$1") !== etag)
+    return "the blob changed since it was listed";
+  if (offset !== undefined) {
+    const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers["content-range"] ?? "") ?? [];
+    if (status !== 206) return "the server sent the whole blob for a part";
+    if (Number(start) !== offset) return "the server sent another part than was asked for";
+    return sizeError(total, size);
+  }
+  if (status === 206) return "the server sent a part for the whole blob";
+  return sizeError(headers["content-length"], size);
+}
+
+function sizeError(found: string | undefined, size: number | undefined): string | undefined {
+  if (found === undefined || size === undefined || Number(found) === size) return undefined;
+  return `the blob has ${found} bytes; ${size} were listed`;
+}
+
+function rangeHeader({ offset, length }: ByteRange): string {
+  return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
+}

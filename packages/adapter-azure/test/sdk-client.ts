@@ -1,0 +1,23 @@
+/** Writes by the SDK, which the adapter never does. */
+import { BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob";
+import type { StoreServer } from "./stores.ts";
+
+export function sdkClient(server: {
+  readonly endpoint: string;
+  readonly port: number;
+  readonly account: string;
+  readonly key: string;
+}): StoreServer {
+  const { endpoint, port, account, key } = server;
+  const client = new BlobServiceClient(endpoint, new StorageSharedKeyCredential(account, key));
+  const blob = (container: string, name: string) =>
+    client.getContainerClient(container).getBlockBlobClient(name);
+  return {
+    port,
+    account,
+    create: async (container) => void (await client.createContainer(container)),
+    put: async (container, name, content) =>
+      void (await blob(container, name).upload(content, content.byteLength)),
+    remove: async (container, name) => void (await blob(container, name).deleteIfExists()),
+  };
+}
