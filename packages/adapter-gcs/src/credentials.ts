@@ -102,7 +102,12 @@ async function askGoogle({ env, project, http }: SignInInit): Promise<Token> {
   // The library's own message would quote the file.
   if (file !== undefined) await kindOf(file.path);
   const { GoogleAuth } = await import("google-auth-library");
-  const transport = { fetchImplementation: fetchBy(http), noProxy: [/./] };
+  const transport = {
+    fetchImplementation: fetchBy(http),
+    // Proxies are our business, and trying again is the engine's.
+    noProxy: [/./],
+    retryConfig: { retry: 0, noResponseRetries: 0 },
+  };
   const auth = new GoogleAuth({
     scopes: SCOPE,
     // Without one the library looks for it: it starts gcloud, and asks the metadata server.
@@ -110,9 +115,9 @@ async function askGoogle({ env, project, http }: SignInInit): Promise<Token> {
     clientOptions: { transporterOptions: transport },
   });
   const client: AuthClient = await auth.getClient();
-  // Impersonation does not hand these options on, neither to its client nor to the one that it starts from.
-  const { sourceClient } = client as AuthClient & { readonly sourceClient: AuthClient | undefined };
-  for (const one of [client, sourceClient]) {
+  // Not every kind of client hands these options on to those that it makes for itself.
+  const { sourceClient, stsCredential } = client as unknown as Partial<Record<string, AuthClient>>;
+  for (const one of [client, sourceClient, stsCredential]) {
     if (one !== undefined) Object.assign(one.transporter.defaults, transport);
   }
   const headers = Object.fromEntries((await client.getRequestHeaders()).entries());

@@ -122,7 +122,8 @@ export function signInError(error: unknown): Error {
   };
   const status = response?.status;
   if (status === undefined) {
-    if (typeof code !== "string" || !/^[A-Z_]+$/.test(code)) {
+    // Of the metadata server; what other connections fail with is ours.
+    if (typeof code !== "string" || !/^E(?!RR_)[A-Z]+$/.test(code)) {
       return new SourceError("auth", "signing in failed: the credentials cannot be used", {
         hint: "check the file that GOOGLE_APPLICATION_CREDENTIALS names",
       });

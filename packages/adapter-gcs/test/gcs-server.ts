@@ -160,7 +160,7 @@ function json(response: ServerResponse, value: unknown): void {
 }
 
 /** As the API does: https://cloud.google.com/storage/docs/json_api/v1/status-codes */
-function fail(
+export function fail(
   response: ServerResponse,
   code: number,
   reason: string,

@@ -1,0 +1,278 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import type { Credentials } from "@pannier/core";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { type GcsServer, startGcsServer } from "../test/gcs-server.ts";
+import { startTokenServer, type TokenServer } from "../test/token-server.ts";
+import { gcs } from "./index.ts";
+
+let server: GcsServer;
+let google: TokenServer;
+let folder: string;
+const keyFile = () => join(folder, "key.json");
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "pannier-gcs-"));
+  server = await startGcsServer();
+  server.tokens = new Set();
+  server.createBucket("bucket");
+  server.put("bucket", "file", "content");
+  google = await startTokenServer((token) => server.tokens?.add(token));
+  vi.stubEnv("GOOGLE_APPLICATION_CREDENTIALS", "");
+  vi.stubEnv("CLOUDSDK_CONFIG", folder);
+  vi.stubEnv("METADATA_SERVER_DETECTION", "none");
+  vi.stubEnv("STORAGE_EMULATOR_HOST", undefined);
+  await writeFile(join(folder, "ca.pem"), google.certificate);
+  vi.stubEnv("HTTPS_PROXY", google.url);
+});
+
+afterEach(async () => {
+  vi.useRealTimers();
+  vi.unstubAllEnvs();
+  await server.close();
+  await google.close();
+  await rm(folder, { recursive: true });
+});
+
+async function open(credentials: Credentials = {}, options: Record<string, unknown> = {}) {
+  const spec = gcs("gs://bucket/", { endpoint: server.endpoint, ...options });
+  const trusting = { caFile: join(folder, "ca.pem"), ...credentials };
+  const opened = await openSource(spec, { credentials: trusting, idleTimeout: 1000 });
+  onTestFinished(() => opened.close());
+  return opened;
+}
+
+async function useFile(content: unknown): Promise<void> {
+  await writeFile(keyFile(), typeof content === "string" ? content : JSON.stringify(content));
+  vi.stubEnv("GOOGLE_APPLICATION_CREDENTIALS", keyFile());
+}
+
+async function contentOf({ source }: Awaited<ReturnType<typeof open>>): Promise<string> {
+  return String(await readAll(source, (await listAll(source)).file("file")));
+}
+
+async function failureOf(what: Promise<unknown>): Promise<Error> {
+  const error = await what.then(
+    () => expect.unreachable("this should have failed"),
+    (thrown: unknown) => thrown as Error,
+  );
+  // Everything that could be printed of it, however deep.
+  const printed = inspect(error, { depth: 20, showHidden: true });
+  expect(printed).not.toMatch(/ya29|PRIVATE KEY|eyJ|1\/\/|subject-token/);
+  return error;
+}
+
+test("signs in with a service account's key, once for many requests", async () => {
+  await useFile(google.makeKey());
+  const opened = await open();
+  expect(await contentOf(opened)).toBe("content");
+  expect(google.given).toEqual(["key"]);
+  expect(opened.requests).toEqual(["sign-in", "list", "read"]);
+});
+
+test("many requests at once wait for one token", async () => {
+  await useFile(google.makeKey());
+  const { source } = await open();
+  await Promise.all(Array.from({ length: 20 }, () => listAll(source)));
+  expect(google.given).toEqual(["key"]);
+});
+
+test("signs in with what gcloud left, and bills whom that names", async () => {
+  const user = { type: "authorized_user", client_id: "id", client_secret: "secret" };
+  const more = { refresh_token: "1//a-refresh-token", quota_project_id: "billed" };
+  const file = join(folder, "application_default_credentials.json");
+  await writeFile(file, JSON.stringify({ ...user, ...more }));
+  expect(await contentOf(await open())).toBe("content");
+  expect(google.given).toEqual(["user"]);
+  expect(server.log.map(({ headers }) => headers["x-goog-user-project"])).toEqual([
+    "billed",
+    "billed",
+  ]);
+});
+
+test("signs in by workload identity federation, and reads the identity anew", async () => {
+  const identity = join(folder, "identity");
+  await writeFile(identity, "subject-token-1");
+  await useFile({
+    type: "external_account",
+    audience:
+      "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x",
+    subject_token_type: "urn:ietf:params:oauth:token-type:jwt",
+    token_url: "https://sts.googleapis.com/v1/token",
+    credential_source: { file: identity },
+  });
+  vi.useFakeTimers({ toFake: ["Date"] });
+  const opened = await open();
+  expect(await contentOf(opened)).toBe("content");
+  await writeFile(identity, "subject-token-2");
+  vi.setSystemTime(Date.now() + 3590_000);
+  expect(await contentOf(opened)).toBe("content");
+  expect(google.given).toEqual(["exchange of subject-token-1", "exchange of subject-token-2"]);
+});
+
+test("signs in by impersonation", async () => {
+  await useFile({
+    type: "impersonated_service_account",
+    service_account_impersonation_url:
+      "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/other@a-project.iam.gserviceaccount.com:generateAccessToken",
+    source_credentials: google.makeKey(),
+  });
+  const opened = await open();
+  expect(await contentOf(opened)).toBe("content");
+  expect(google.given).toEqual(["key", "impersonation"]);
+});
+
+test("signs in by the metadata server", async () => {
+  vi.stubEnv("HTTPS_PROXY", "");
+  vi.stubEnv("METADATA_SERVER_DETECTION", "assume-present");
+  vi.stubEnv("GCE_METADATA_HOST", `127.0.0.1:${google.port}`);
+  expect(await contentOf(await open())).toBe("content");
+  expect(google.given).toEqual(["metadata"]);
+});
+
+test("a token is renewed before it expires, with the key that is there then", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  await useFile(google.makeKey());
+  const opened = await open();
+  expect(await contentOf(opened)).toBe("content");
+
+  google.forgetKeys();
+  await useFile(google.makeKey());
+  vi.setSystemTime(Date.now() + 53 * 60_000);
+  expect(await contentOf(opened)).toBe("content");
+  expect(google.given).toHaveLength(1);
+  vi.setSystemTime(Date.now() + 2 * 60_000);
+  server.tokens?.clear();
+  expect(await contentOf(opened)).toBe("content");
+  expect(google.given).toHaveLength(2);
+});
+
+test("a token that is refused after it was good is replaced at the next try", async () => {
+  await useFile(google.makeKey());
+  const opened = await open();
+  const { file } = await listAll(opened.source);
+  server.tokens?.clear();
+  const error = await failureOf(readAll(opened.source, file("file")));
+  expect(error).toMatchObject({ code: "auth", transient: true });
+  expect(String(await readAll(opened.source, file("file")))).toBe("content");
+});
+
+test("a token that never was good is not tried again", async () => {
+  await useFile(google.makeKey());
+  server.tokens = { has: () => false, add: () => {} } as unknown as Set<string>;
+  const { source } = await open();
+  for (let i = 0; i < 2; i++) {
+    const error = await failureOf(listAll(source));
+    expect(error).toMatchObject({ code: "auth", transient: false });
+  }
+});
+
+test("takes the token file where Google's chain finds nothing, and reads it anew", async () => {
+  const tokenFile = join(folder, "token");
+  server.tokens = new Set(["ya29.first"]);
+  await writeFile(tokenFile, "ya29.first\n");
+  const { source } = await open({ tokenFile });
+  await listAll(source);
+  server.tokens = new Set(["ya29.second"]);
+  expect(await failureOf(listAll(source))).toMatchObject({ code: "auth" });
+  await writeFile(tokenFile, "ya29.second");
+  await listAll(source);
+  await writeFile(tokenFile, "ya29.second\nya29.third");
+  expect((await failureOf(listAll(source))).message).toContain("holds no token");
+});
+
+test("Google's chain comes before the token file, which may be for another source", async () => {
+  const tokenFile = join(folder, "token");
+  await writeFile(tokenFile, "ya29.of-another-server");
+  await useFile(google.makeKey());
+  const { source } = await open({ tokenFile });
+  await listAll(source);
+  expect(google.given).toEqual(["key"]);
+});
+
+test("without credentials it says so; anonymously it sends none", async () => {
+  const { source } = await open();
+  const error = await failureOf(listAll(source));
+  expect(error).toMatchObject({ code: "auth", transient: false });
+  expect(error.message).toBe("no credentials of Google were found");
+
+  await useFile(google.makeKey());
+  server.tokens = undefined;
+  const anonymous = await open({}, { anonymous: true });
+  expect(await contentOf(anonymous)).toBe("content");
+  expect(google.given).toEqual([]);
+  expect(server.log.every(({ headers }) => headers.authorization === undefined)).toBe(true);
+});
+
+test("STORAGE_EMULATOR_HOST is asked without signing in, with or without a scheme", async () => {
+  await useFile(google.makeKey());
+  server.tokens = undefined;
+  for (const host of [`127.0.0.1:${server.port}`, server.endpoint]) {
+    vi.stubEnv("STORAGE_EMULATOR_HOST", host);
+    expect(await contentOf(await open({}, { endpoint: undefined }))).toBe("content");
+  }
+  expect(google.given).toEqual([]);
+});
+
+test.each([
+  [400, '{"error":"invalid_grant","error_description":"eyJ"}', "auth", /400 \(invalid_grant\)/],
+  [401, "<html>ya29.echo</html>", "auth", /401/],
+  [503, "{}", "unavailable", /signing in: the server answered 503/],
+])("a refusal to give a token, %i, says so", async (status, body, code, message) => {
+  await useFile(google.makeKey());
+  google.refusal = { status, body };
+  const { source, requests } = await open();
+  const error = await failureOf(listAll(source));
+  expect(requests).toEqual(["sign-in"]);
+  expect(error).toMatchObject({ code });
+  expect(error.message).toMatch(message);
+});
+
+test("a server for tokens that is not there is unavailable", async () => {
+  await useFile(google.makeKey());
+  vi.stubEnv("HTTPS_PROXY", "http://127.0.0.1:9");
+  const { source } = await open();
+  const error = await failureOf(listAll(source));
+  expect(error).toMatchObject({ code: "unavailable", transient: true });
+  expect(error.message).toBe("signing in: the connection was refused");
+});
+
+test("a server for tokens that is not trusted is none", async () => {
+  await useFile(google.makeKey());
+  const { source } = await open({ caFile: undefined });
+  const error = await failureOf(listAll(source));
+  expect(error).toMatchObject({ code: "unavailable", transient: false });
+  expect(error.message).toMatch(/^signing in: the server's certificate is not trusted/);
+});
+
+test("an abort does not wait for a token", async () => {
+  await useFile(google.makeKey());
+  google.silent = true;
+  const { source } = await open();
+  const stop = new AbortController();
+  const listing = listAll(source, stop.signal);
+  const reason = new Error("enough");
+  setTimeout(() => stop.abort(reason), 50);
+  const began = performance.now();
+  await expect(listing).rejects.toBe(reason);
+  expect(performance.now() - began).toBeLessThan(500);
+});
+
+test.each([
+  ["no JSON", "-----BEGIN PRIVATE KEY-----", /is not JSON/],
+  ["no credentials", "{}", /of no kind that is known/],
+  ["a key that is none", undefined, /cannot be used/],
+])("a file with %s is named, and not quoted", async (_, content, message) => {
+  await useFile(content ?? { ...google.makeKey(), private_key: "eyJ no key" });
+  const { source } = await open();
+  expect((await failureOf(listAll(source))).message).toMatch(message);
+});
+
+test("a file that is not there is named", async () => {
+  vi.stubEnv("GOOGLE_APPLICATION_CREDENTIALS", join(folder, "absent.json"));
+  const { source } = await open();
+  expect((await failureOf(listAll(source))).message).toMatch(/absent\.json cannot be read/);
+});
