@@ -17,6 +17,8 @@ const config: KnipConfig = {
       entry: ["src/walk-worker.ts"],
       ignoreBinaries: ["mkfifo", "mount", "umount", "unshare"],
     },
+    // An adapter that tests name by its path.
+    "packages/bundle": { entry: ["test/shelf-adapter.js"] },
     // What the launcher starts from dist, and what a test loads by its path.
     "packages/cli": { entry: ["src/bin.ts", "test/shelf-adapter.ts"] },
   },

@@ -12,6 +12,8 @@ import {
 /** The values of a command's flags; what the user did not set is not there. */
 export interface Settings {
   readonly adapter?: string;
+  readonly adapters?: readonly string[];
+  readonly out?: string;
   readonly include?: readonly string[];
   readonly exclude?: readonly string[];
   readonly publish?: "swap" | "mirror";
@@ -61,6 +63,12 @@ export const FLAGS = {
     description:
       "the adapter to use where a URL leaves it open, or the package or path of a third-party one",
   },
+  adapters: {
+    value: "LIST",
+    parse: (text: string) => text.split(/[\s,]+/).filter((name) => name !== ""),
+    description: "the adapters to put in: names, packages or paths, separated by commas or spaces",
+  },
+  out: { value: "DIR", description: "the directory to write to" },
   include: { value: "GLOB", repeatable: true, description: "only these paths (gitignore's rules)" },
   exclude: { value: "GLOB", repeatable: true, description: "none of these paths" },
   publish: {

@@ -1,7 +1,7 @@
 /** From the arguments and flags of a command to what the engine takes. */
 import { resolve } from "node:path";
 import type { LayerSpec, SourceSpec, SyncOptions } from "@pannier/core";
-import { resolveSources } from "./adapters.ts";
+import { resolveSources } from "./choose-adapter.ts";
 import { sourcesAndTarget } from "./environment.ts";
 import type { Invocation } from "./invocation.ts";
 

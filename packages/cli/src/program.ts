@@ -172,6 +172,21 @@ const COMMANDS: readonly CommandSpec[] = [
     verb: "use",
     load: () => import("./commands/doctor.ts"),
   },
+  {
+    name: "bundle",
+    arguments: "",
+    most: 0,
+    summary: "make a program with just the chosen adapters, for an image",
+    details:
+      "An adapter is one of ours by name, or a package, or a path. Beside the program, DIR gets the lists of system packages that the adapters need, a bill of materials and the licences. The same input gives the same bytes.",
+    flags: ["adapters", "out", ...OUTPUT],
+    examples: [
+      "pannier bundle --adapters git,s3 --out ./bundle",
+      "pannier bundle --adapters git,./shelf-adapter.js --out ./bundle",
+    ],
+    verb: "bundle",
+    load: () => import("./commands/bundle.ts"),
+  },
 ];
 
 export interface CommandLine {

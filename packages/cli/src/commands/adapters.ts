@@ -1,6 +1,6 @@
 /** `pannier adapters`: what is installed, and the options of each. */
 import type { Adapter, OptionSpec } from "@pannier/core";
-import { loadInstalled, loadNamed } from "../adapters.ts";
+import { loadInstalled, loadNamed } from "../choose-adapter.ts";
 import type { Invocation } from "../invocation.ts";
 
 export async function run({ settings, world, print, printJson }: Invocation): Promise<number> {

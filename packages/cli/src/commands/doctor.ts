@@ -9,7 +9,7 @@ import {
   type SourceSpec,
   UsageError,
 } from "@pannier/core";
-import { resolveSources } from "../adapters.ts";
+import { resolveSources } from "../choose-adapter.ts";
 import { credentialVariables, oneSource, terminalFromEnvironment } from "../environment.ts";
 import { type Failure, failureLine, toFailure } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";

@@ -6,7 +6,7 @@ import {
   makeFilter,
   MountSourceError,
 } from "@pannier/core";
-import { resolveSources } from "../adapters.ts";
+import { resolveSources } from "../choose-adapter.ts";
 import { oneSource } from "../environment.ts";
 import { oneLine } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";

@@ -11,7 +11,7 @@ import {
   UsageError,
   verify,
 } from "@pannier/core";
-import { resolveSources } from "../adapters.ts";
+import { resolveSources } from "../choose-adapter.ts";
 import { environmentSources, oneTarget } from "../environment.ts";
 import { oneLine } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";

@@ -1,0 +1,125 @@
+/** Makes one program of the command line, the engine and the adapters. */
+import { basename, dirname, extname, join, resolve } from "node:path";
+import { UsageError } from "@pannier/core";
+import { build, type BuildFailure, type Metafile, type Plugin } from "esbuild";
+import type { BundledAdapter } from "./adapters.ts";
+import { commonJsNames } from "./commonjs.ts";
+import { conditionsOf, extensionOf } from "./conditions.ts";
+import type { Module } from "./packages.ts";
+
+export interface Compiled {
+  readonly files: readonly { readonly name: string; readonly content: Uint8Array }[];
+  /** What they are made of. */
+  readonly modules: readonly Module[];
+}
+
+/** What is not part of any bundle: the compiler itself. */
+const NEVER = ["@pannier/bundle"];
+
+/** @throws UsageError where a module cannot be found or read */
+export async function compile(
+  adapters: readonly BundledAdapter[],
+  program: string,
+): Promise<Compiled> {
+  const extension = extensionOf(program);
+  // Files are named by their content and by their place below this directory.
+  const base = commonDirectory([program, ...adapters.map(({ entry }) => entry)]);
+  const threads = adapters.flatMap(({ entry, threads: names }) =>
+    names.map((name) => join(dirname(entry), `${name}${extname(entry)}`)),
+  );
+  try {
+    const { outputFiles, metafile } = await build({
+      entryPoints: [join(program, `bin${extension}`), ...threads],
+      absWorkingDir: base,
+      outdir: join(base, "dist"),
+      // All in one directory: a thread's module is looked for beside the module that starts it.
+      entryNames: "[name]",
+      chunkNames: "[name]-[hash]",
+      write: false,
+      metafile: true,
+      bundle: true,
+      // An adapter is loaded when it is used.
+      splitting: true,
+      format: "esm",
+      platform: "node",
+      target: "node22.13",
+      conditions: conditionsOf(program),
+      mainFields: ["module", "main"],
+      external: [...NEVER, ...adapters.flatMap(({ native }) => native)],
+      minify: true,
+      legalComments: "none",
+      logLevel: "silent",
+      banner: { js: REQUIRE },
+      plugins: [
+        register(join(program, `adapters${extension}`), adapters),
+        leaveOutBinaries,
+        commonJsNames,
+      ],
+    });
+    return {
+      files: outputFiles.map(({ path, contents }) => ({ name: basename(path), content: contents })),
+      modules: modulesOf(metafile, base),
+    };
+  } catch (error) {
+    const [first] = (error as BuildFailure).errors ?? [];
+    if (first === undefined) throw error;
+    throw new UsageError(
+      `the program cannot be put together: ${first.text}${first.location ? ` (${first.location.file})` : ""}`,
+      undefined,
+      { cause: error },
+    );
+  }
+}
+
+/** Those of which something is in the program: not all that is looked at is used. */
+function modulesOf({ inputs, outputs }: Metafile, base: string): Module[] {
+  const pathOf = (name: string) => resolve(base, name.slice(name.indexOf(":") + 1));
+  const used = Object.values(outputs).flatMap((output) =>
+    Object.entries(output.inputs)
+      .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+      .map(([name]) => name),
+  );
+  return [...new Set(used)].map((name) => ({
+    path: pathOf(name),
+    imports: (inputs[name]?.imports ?? [])
+      .filter(({ external }) => external !== true)
+      .map(({ path }) => pathOf(path)),
+  }));
+}
+
+/** CommonJS modules ask for Node's own by `require`, which an ES module has not. */
+const REQUIRE = `import{createRequire as __pannierRequire}from"node:module";const require=__pannierRequire(import.meta.url);`;
+
+/** Puts the list of the chosen adapters in the place of the one of all that come with the program. */
+function register(path: string, adapters: readonly BundledAdapter[]): Plugin {
+  const entries = adapters.map(({ name, package: from, schemes, entry, exportName }) => {
+    const data = JSON.stringify({ name, package: from, schemes }).slice(1, -1);
+    return `{${data},load:async()=>(await import(${JSON.stringify(entry)}))[${JSON.stringify(exportName)}]}`;
+  });
+  const contents = `export const BUILT_IN=[${entries.join(",")}];`;
+  return {
+    name: "register",
+    setup({ onLoad }) {
+      onLoad({ filter: /adapters\.[jt]s$/ }, (module) =>
+        module.path === path ? { contents, loader: "js" } : undefined,
+      );
+    },
+  };
+}
+
+/**
+ * Compiled add-ons that a package merely prefers to its own JavaScript: whether they are there depends on the machine that the
+ * packages were installed on. A package that cannot do without is declared as native.
+ */
+const leaveOutBinaries: Plugin = {
+  name: "leave-out-binaries",
+  setup({ onResolve }) {
+    onResolve({ filter: /\.node$/ }, ({ path }) => ({ path, external: true }));
+  },
+};
+
+function commonDirectory(paths: readonly string[]): string {
+  const [first = [], ...others] = paths.map((path) => dirname(path).split("/"));
+  const shared = first.findIndex((part, index) => others.some((other) => other[index] !== part));
+  return (shared === -1 ? first : first.slice(0, shared)).join("/") || "/";
+}

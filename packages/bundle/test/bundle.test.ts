@@ -1,0 +1,245 @@
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { cp, mkdir, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { dirname, join } from "node:path";
+import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
+import { UsageError } from "@pannier/core";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { bundle as makeBundle } from "../src/index.ts";
+import { bundleOf, CHECKOUT, digests, makeTemporary, runBundle, runBundler } from "./support.ts";
+
+const SHELF = "./shelf-adapter.js";
+
+const read = (directory: string, name: string) => readFile(join(directory, name), "utf8");
+
+describe("the program", () => {
+  test("has exactly the chosen adapters", async () => {
+    const bundle = await bundleOf("git", SHELF);
+    const { stdout } = await runBundle(bundle, ["adapters", "--json"], bundle);
+    const { adapters } = JSON.parse(stdout) as { adapters: { name: string }[] };
+    expect(adapters.map(({ name }) => name)).toEqual(["git", "shelf"]);
+    const files = Object.keys(await digests(bundle));
+    expect(files).toContain("dist/bin.js");
+    expect(files).not.toContain("dist/walk-worker.js");
+  });
+
+  test("says what to add for a scheme that was left out, and what there is", async () => {
+    const bundle = await bundleOf("git", SHELF);
+    for (const [source, scheme, missing] of [
+      ["s3://bucket/site/", "s3", "s3"],
+      ["./site", "file", "file"],
+      // One that is present claims some URLs of this scheme.
+      ["https://127.0.0.1/site.tar.gz", "https", "http"],
+    ] as const) {
+      const { code, stderr } = await runBundle(bundle, ["sync", source, "./target"], "/");
+      expect({ source, code, stderr }).toEqual({
+        source,
+        code: 2,
+        stderr: `pannier: no adapter for "${scheme}://" in this build (present: git, shelf). Add the package @pannier/adapter-${missing}\n`,
+      });
+    }
+  });
+
+  test("walks a directory in a thread", async () => {
+    const cwd = await makeTemporary();
+    await mkdir(join(cwd, "site/img"), { recursive: true });
+    await writeFile(join(cwd, "site/img/logo"), "logo");
+    const outcome = await runBundle(await bundleOf("file"), ["sync", "./site", "./target"], cwd);
+    expect(outcome).toMatchObject({ code: 0, stderr: "" });
+    expect(await read(cwd, "target/current/img/logo")).toBe("logo");
+  });
+
+  test("runs an adapter of others by its scheme", async () => {
+    const cwd = await makeTemporary();
+    const bundle = await bundleOf("git", SHELF);
+    const outcome = await runBundle(bundle, ["sync", "shelf://top/", "./target"], cwd);
+    expect(outcome).toMatchObject({ code: 0, stderr: "" });
+    expect(await read(cwd, "target/current/hello")).toBe("hello\n");
+  });
+
+  test("has what git's own engine loads late", async () => {
+    const cwd = await makeTemporary();
+    await writeFile(join(cwd, "page"), "page");
+    const git = (...args: string[]) =>
+      execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@localhost", ...args], {
+        cwd,
+        env: { PATH: process.env["PATH"], HOME: "/nonexistent", GIT_CONFIG_NOSYSTEM: "1" },
+      });
+    git("init", "-q");
+    git("add", ".");
+    git("commit", "-qm", "page");
+    const source = `git+file://${cwd}?engine=js`;
+    const bundle = await bundleOf("git", SHELF);
+    const outcome = await runBundle(bundle, ["sync", source, "./target"], cwd);
+    expect(outcome).toMatchObject({ code: 0, stderr: "" });
+    expect(await read(cwd, "target/current/page")).toBe("page");
+  });
+
+  test("has what is loaded late for HTTP, archives and index pages", async () => {
+    const cwd = await makeTemporary();
+    await writeFile(join(cwd, "page"), "page");
+    for (const command of ["tar czf a.tar.gz page", "tar cJf a.tar.xz page", "zip -q a.zip page"])
+      execFileSync("sh", ["-c", command], { cwd });
+    const server = createServer(({ url = "" }, response) => {
+      if (url === "/") {
+        response.setHeader("content-type", "text/html");
+        response.end(
+          '<html><title>Index of /</title><pre><a href="page">page</a>  20-Nov-2026 07:00  4</pre></html>',
+        );
+      } else {
+        readFile(join(cwd, url)).then(
+          (content) => response.end(content),
+          () => response.writeHead(404).end(),
+        );
+      }
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as AddressInfo;
+    for (const name of ["a.tar.gz", "a.tar.xz", "a.zip", ""]) {
+      const target = `./target-${name}`;
+      const source = `http://127.0.0.1:${port}/${name}`;
+      const outcome = await runBundle(await bundleOf("http"), ["sync", source, target], cwd);
+      expect({ name, ...outcome }).toMatchObject({ name, code: 0, stderr: "" });
+      expect(await read(cwd, join(target, "current/page"))).toBe("page");
+    }
+  });
+
+  test("makes no bundles", async () => {
+    const args = ["bundle", "--adapters", "file", "--out", "x"];
+    const { code, stderr } = await runBundle(await bundleOf("file"), args, await makeTemporary());
+    expect(code).toBe(2);
+    expect(stderr).toContain("this program is a bundle itself");
+  });
+});
+
+describe("what is told about it", () => {
+  test("names the system packages that its adapters need, and no others", async () => {
+    const bundle = await bundleOf("git", SHELF);
+    expect(await read(bundle, "packages.debian")).toBe("git\nopenssh-client\n");
+    expect(await read(bundle, "packages.alpine")).toBe("git\nopenssh-client\n");
+    expect(await read(await bundleOf("file"), "packages.debian")).toBe("");
+  });
+
+  test("the bill of materials has what is in it, and no more", async () => {
+    const file = await bundleOf("file");
+    expect(await componentsOf(file)).toEqual([
+      "@pannier/adapter-file",
+      "@pannier/cli",
+      "@pannier/core",
+      "commander",
+      "ignore",
+    ]);
+    const http = await bundleOf("http");
+    expect(await componentsOf(http)).toContain("undici");
+    expect(await componentsOf(http)).not.toContain("isomorphic-git");
+    for (const bundle of [file, http]) {
+      const validator = new Validation.JsonStrictValidator(Spec.Version.v1dot6);
+      expect(await validator.validate(await read(bundle, "sbom.cdx.json"))).toBeNull();
+    }
+  });
+
+  test("the licences are those of what is in it", async () => {
+    const text = await read(await bundleOf("file"), "LICENSES.txt");
+    for (const part of ["commander@", "TJ Holowaychuk", "@pannier/core@", "Apache License"])
+      expect(text).toContain(part);
+    expect(text).not.toContain("undici@");
+    expect(text).not.toContain("not stated");
+  });
+});
+
+async function componentsOf(bundle: string): Promise<readonly string[]> {
+  const { components } = JSON.parse(await read(bundle, "sbom.cdx.json")) as {
+    components: { name: string }[];
+  };
+  return components.map(({ name }) => name);
+}
+
+test("the same input makes the same bytes, wherever it lies and whatever was there before", async () => {
+  const elsewhere = join(await makeTemporary(), "a/deeper/place");
+  const here = await bundleOf("git", "http", "file");
+  await mkdir(elsewhere, { recursive: true });
+  for (const name of ["packages", "LICENSE"])
+    execFileSync("cp", ["-r", join(CHECKOUT, name), elsewhere]);
+  await copyInstalled(elsewhere, [...(await componentsOf(here)), "@pannier/bundle", "esbuild"]);
+
+  const bundle = async (adapters: string) => {
+    const args = ["--adapters", adapters, "--out", "out"];
+    const { code, stderr } = await runBundler(args, elsewhere, elsewhere);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  };
+  await bundle("file");
+  await bundle("git http, file");
+  expect(await digests(join(elsewhere, "out"))).toEqual(await digests(here));
+});
+
+/** Packages as they are installed in this checkout, for another. */
+async function copyInstalled(to: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const [installed, target] = [
+      join(CHECKOUT, "node_modules", name),
+      join(to, "node_modules", name),
+    ];
+    await mkdir(dirname(target), { recursive: true });
+    if (name.startsWith("@pannier/"))
+      await symlink(join(to, "packages", name.slice("@pannier/".length)), target);
+    // It finds its own program beside itself.
+    else if (name === "esbuild") await symlink(installed, target);
+    // One that only a single package has was copied with that.
+    else if (existsSync(installed)) execFileSync("cp", ["-r", installed, target]);
+  }
+}
+
+describe("a mistake is named", () => {
+  const program = join(CHECKOUT, "packages/cli/src");
+
+  /** What the program says and ends with 2 for. */
+  async function mistakeOf(adapters: readonly string[], cwd: string): Promise<string> {
+    const mistake = await makeBundle({ adapters, out: join(cwd, "out"), cwd, program }).catch(
+      (error: unknown) => error,
+    );
+    expect(mistake).toBeInstanceOf(UsageError);
+    return (mistake as UsageError).message;
+  }
+
+  test("of the choice", async () => {
+    const cwd = await makeTemporary();
+    await writeFile(join(cwd, "data.js"), "export const name = 'shelf';");
+    await writeFile(join(cwd, "broken.js"), "throw new Error('no libshelf here');");
+    for (const [names, message] of [
+      [["pannier-adapter-none"], 'there is no package "pannier-adapter-none"'],
+      [["./none.js"], 'there is no file "./none.js"'],
+      [["./data.js"], '"./data.js" is no adapter'],
+      [["./broken.js"], 'the adapter "./broken.js" cannot be loaded: no libshelf here'],
+      [[], "no adapter is chosen"],
+    ] as const)
+      expect(await mistakeOf(names, cwd)).toBe(message);
+  });
+
+  test("of a declaration", async () => {
+    const cwd = await makeTemporary();
+    for (const [pannier, message] of [
+      [{ debain: ["git"] }, 'has an unknown key "pannier.debain"'],
+      [{ debian: "git" }, '"pannier.debian" in the package.json of shelf is no list of names'],
+      [{ native: ["none"] }, "the package none is not installed"],
+      [{ threads: ["none"] }, "none.js"],
+    ] as const) {
+      const directory = await mkdtemp(join(cwd, "package-"));
+      await cp(join(import.meta.dirname, SHELF), join(directory, "adapter.js"));
+      const manifest = { name: "shelf", version: "1.0.0", type: "module", pannier };
+      await writeFile(join(directory, "package.json"), JSON.stringify(manifest));
+      expect(await mistakeOf(["./adapter.js"], directory)).toContain(message);
+    }
+  });
+
+  test("of a directory that holds something else, which is left alone", async () => {
+    const cwd = await makeTemporary();
+    await mkdir(join(cwd, "out"));
+    await writeFile(join(cwd, "out/mine"), "");
+    const shelf = join(import.meta.dirname, SHELF);
+    expect(await mistakeOf([shelf], cwd)).toContain("holds something that is no bundle");
+    expect(Object.keys(await digests(cwd))).toEqual(["out/mine"]);
+  });
+});
