@@ -23,8 +23,8 @@ import { type Commit, findInTree } from "./tree.ts";
 /** Blobs of this size and more are streamed; smaller ones are handed over whole. */
 const STREAM_FROM = 1024 * 1024;
 
-/** Reads at once: enough to keep two git processes busy, few enough to hold little in memory. */
-const CONCURRENCY = 16;
+/** Reads at once: enough to keep two git processes busy with few wake-ups, few enough to hold little in memory. */
+const CONCURRENCY = 64;
 
 export const gitAdapter: Adapter<typeof gitOptions> = {
   name: "git",

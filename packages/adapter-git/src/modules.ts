@@ -6,8 +6,10 @@ import { type LfsClient, lfsClient } from "./lfs.ts";
 import type { GitOptions } from "./options.ts";
 import { openRemote, type OpenedRemote, openSubmodule, repositoryUrl } from "./remotes.ts";
 import { isDamage, openRepository, type Repository } from "./repository.ts";
+import { hasBatchCommand } from "./engine.ts";
 import { cliStore } from "./store/cli.ts";
 import { jsStore } from "./store/js.ts";
+import type { ObjectStore } from "./store/store.ts";
 
 /** A repository with what belongs to it. */
 export interface Module {
@@ -29,25 +31,31 @@ export interface Modules {
   close(): Promise<void>;
 }
 
+async function storeOf(engine: "js" | "cli"): Promise<(dir: string) => ObjectStore> {
+  if (engine === "js") return jsStore;
+  const batchCommand = await hasBatchCommand();
+  return (dir) => cliStore(dir, batchCommand);
+}
+
 export function openModules(
   location: Location,
   options: GitOptions,
   engine: "js" | "cli",
   context: SourceContext,
 ): Modules {
-  const makeStore = engine === "cli" ? cliStore : jsStore;
+  const makeStore = storeOf(engine);
   const opened = new Map<string, Promise<Module>>();
 
   function open(key: string, url: string, connect: () => OpenedRemote): Promise<Module> {
     let module = opened.get(key);
     if (module === undefined) {
-      module = context.scratch().then((scratch) => {
+      module = Promise.all([context.scratch(), makeStore]).then(([scratch, make]) => {
         const { remote, http, anonymous } = connect();
         const folder = join(scratch, key === "" ? "repository" : `module-${key}`);
         return {
           key,
           url,
-          repository: openRepository(remote, makeStore, folder, options.depth),
+          repository: openRepository(remote, make, folder, options.depth),
           lfs: http !== undefined && options.lfs ? lfsClient(url, http, anonymous) : undefined,
         };
       });

@@ -5,15 +5,15 @@ import { PROGRESS_INTERVAL } from "./listing.ts";
 import type { PlanTotals } from "./snapshot/guard.ts";
 import { toEntry } from "./snapshot/row.ts";
 import { fetchFile } from "./transfer/fetch-file.ts";
-import { createPace } from "./transfer/pace.ts";
 import { forEachConcurrent } from "./transfer/limiter.ts";
+import { FILES_AHEAD, openSmallFiles } from "./transfer/small-files.ts";
 import type { Layer } from "./mount.ts";
 import type { Fetcher } from "./volume/fetcher.ts";
 
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;
   const { settings, counters } = mount;
-  const pace = createPace();
+  const smallFiles = openSmallFiles(totals.fetchFiles);
   let files = 0;
   let bytes = 0;
   let told = performance.now();
@@ -43,7 +43,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           idleTimeout: settings.idleTimeout,
           attempts: settings.attempts,
           limiter: layer.limiter,
-          pace,
+          smallFiles,
           bandwidth: mount.bandwidth,
           onBytes(count) {
             counters.received += count;
@@ -69,7 +69,13 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
       }
     },
     async each(items, work) {
-      await forEachConcurrent(items, settings.concurrency, work, run.signal);
+      const reads = Math.max(...mount.layers.map(({ limiter }) => limiter.max));
+      // Beside those being read there are those being written.
+      try {
+        await forEachConcurrent(items, reads + FILES_AHEAD, work, run.signal);
+      } finally {
+        smallFiles.close();
+      }
       tell(true);
     },
   };

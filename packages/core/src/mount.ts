@@ -33,7 +33,7 @@ interface MountSettings {
   readonly symlinks: NonNullable<SyncOptions["symlinks"]>;
   readonly mode: number | undefined;
   readonly tree: TreeSettings;
-  readonly concurrency: number;
+  readonly concurrency: number | undefined;
   readonly bandwidth: number | undefined;
   readonly timeout: number | undefined;
   readonly idleTimeout: number;
@@ -158,10 +158,14 @@ async function openLayer(
       settings.mode ?? null,
       settings.tree,
     ),
-    limiter: createLimiter(
-      Math.min(settings.concurrency, source.concurrency ?? settings.concurrency),
-    ),
+    limiter: createLimiter(atOnce(settings, source)),
   };
+}
+
+/** Reads at once: as many as suit the source, fewer where the user says so. */
+function atOnce({ concurrency }: MountSettings, source: Source): number {
+  const most = source.concurrency ?? concurrency ?? CONCURRENCY;
+  return Math.min(concurrency ?? most, most);
 }
 
 /** A context whose scratch directory is made when first asked for. */
@@ -230,6 +234,8 @@ const UNLIMITED: Limits = {
 };
 const IDLE_TIMEOUT = 30_000;
 const ATTEMPTS = 5;
+/** Of sources that do not say what suits them. */
+const CONCURRENCY = 16;
 
 /** @throws UsageError when a setting is below what makes sense */
 function count(name: string, value: number | undefined, standard: number, least = 1): number {
@@ -280,7 +286,10 @@ function checkSettings(options: SyncOptions): MountSettings {
       owner: options.owner,
       obstacles: publish === "mirror" ? "refuse" : "replace",
     },
-    concurrency: count("concurrency", options.concurrency, 16),
+    concurrency:
+      options.concurrency === undefined
+        ? undefined
+        : count("concurrency", options.concurrency, CONCURRENCY),
     bandwidth: options.bandwidth,
     timeout: options.timeout,
     idleTimeout: count("idle-timeout", options.idleTimeout, IDLE_TIMEOUT),

@@ -42,7 +42,7 @@ export interface SyncOptions {
   readonly dirMode?: number | undefined;
   /** Owner of everything written. Default: the process's own. */
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
-  /** Reads at once. Default 16. */
+  /** Reads at once of each source. Default: what its adapter says suits it, else 16. */
   readonly concurrency?: number | undefined;
   /** Bytes a second, over all reads of this mount. Default: unlimited. */
   readonly bandwidth?: number | undefined;

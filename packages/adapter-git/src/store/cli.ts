@@ -35,10 +35,11 @@ export function gitEnvironment(gitDir: string | undefined): NodeJS.ProcessEnv {
   };
 }
 
-export function cliStore(gitDir: string): ObjectStore {
+/** @param batchCommand whether this git has `cat-file --batch-command` */
+export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
   const env = gitEnvironment(gitDir);
-  const readers = Array.from({ length: READERS }, () => catFile(env, "--batch"));
-  const sizer = catFile(env, "--batch-check");
+  const readers = Array.from({ length: READERS }, () => catFile(env, "contents", batchCommand));
+  const sizer = catFile(env, "info", batchCommand);
 
   const running = new Set<Git>();
 
@@ -237,22 +238,32 @@ interface CatFile {
   close(): Promise<void>;
 }
 
+/** What is asked of an object. */
+type Question = "contents" | "info";
+
 /**
- * A long-lived `git cat-file --batch`: questions are pipelined, answers come in their order. It sees packs that were added
- * after its start. https://git-scm.com/docs/git-cat-file#_batch_output
+ * A long-lived `git cat-file`: questions are pipelined, answers come in their order. It sees packs that were added
+ * after its start. Without `--batch-command` it wakes us for each answer: twice the system calls for small blobs.
+ * https://git-scm.com/docs/git-cat-file#_batch_output
  */
-function catFile(env: NodeJS.ProcessEnv, mode: "--batch" | "--batch-check"): CatFile {
+function catFile(env: NodeJS.ProcessEnv, question: Question, batchCommand: boolean): CatFile {
+  const mode = question === "contents" ? "--batch" : "--batch-check";
+  const args = batchCommand ? ["--batch-command", "--buffer"] : [mode];
+  const ask = (oids: readonly string[]): string =>
+    batchCommand
+      ? `${oids.map((oid) => `${question} ${oid}\n`).join("")}flush\n`
+      : oids.map((oid) => `${oid}\n`).join("");
   let current: Batch | undefined;
   let idle: NodeJS.Timeout | undefined;
 
   const run = (): Batch => {
     const batch: Batch = {
-      git: startGit(env, ["cat-file", mode], "pipe"),
+      git: startGit(env, ["cat-file", ...args], "pipe"),
       pending: [],
       unsent: [],
     };
     const { git, pending } = batch;
-    const parser = answerParser(mode, (answer) => {
+    const parser = answerParser(question, (answer) => {
       pending.shift()?.resolve(answer);
       if (pending.length === 0) rest();
     });
@@ -267,7 +278,7 @@ function catFile(env: NodeJS.ProcessEnv, mode: "--batch" | "--batch-check"): Cat
     void git.ended.finally(() => {
       if (current === batch) current = undefined;
       const reason = git.failure() ?? new CacheDamaged("git cat-file ended early");
-      for (const question of pending.splice(0)) question.reject(reason);
+      for (const { reject } of pending.splice(0)) reject(reason);
     });
     return batch;
   };
@@ -286,13 +297,13 @@ function catFile(env: NodeJS.ProcessEnv, mode: "--batch" | "--batch-check"): Cat
     ask(oid) {
       clearTimeout(idle);
       const batch = (current ??= run());
-      const question = Promise.withResolvers<Answer | undefined>();
-      batch.pending.push(question);
+      const answer = Promise.withResolvers<Answer | undefined>();
+      batch.pending.push(answer);
       // All questions of one turn of the event loop go out in one write.
-      if (batch.unsent.push(`${oid}\n`) === 1) {
-        setImmediate(() => batch.git.child.stdin?.write(batch.unsent.splice(0).join("")));
+      if (batch.unsent.push(oid) === 1) {
+        setImmediate(() => batch.git.child.stdin?.write(ask(batch.unsent.splice(0))));
       }
-      return question.promise;
+      return answer.promise;
     },
     async close() {
       clearTimeout(idle);
@@ -310,9 +321,9 @@ interface Batch {
   readonly unsent: string[];
 }
 
-/** `<oid> <type> <size>\n<content>\n`, or `<oid> missing\n`; without content for `--batch-check`. */
+/** `<oid> <type> <size>\n<content>\n`, or `<oid> missing\n`; without content for `info`. */
 function answerParser(
-  mode: "--batch" | "--batch-check",
+  question: Question,
   found: (answer: Answer | undefined) => void,
 ): (chunk: Buffer) => void {
   let parts: Buffer[] = [];
@@ -338,10 +349,10 @@ function answerParser(
         if (!/^(commit|tree|blob|tag)$/.test(type) || !/^\d+$/.test(size))
           throw new CacheDamaged("git cat-file answered something unknown");
         head = { type: type as GitObject["type"], size: Number(size) };
-        need = mode === "--batch" ? head.size + 1 : 0;
+        need = question === "contents" ? head.size + 1 : 0;
       }
       if (bytes.length < need) break;
-      const data = mode === "--batch" ? bytes.subarray(0, head.size) : bytes.subarray(0, 0);
+      const data = question === "contents" ? bytes.subarray(0, head.size) : bytes.subarray(0, 0);
       found({ size: head.size, object: { type: head.type, data } });
       bytes = bytes.subarray(need);
       head = undefined;

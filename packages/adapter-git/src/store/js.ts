@@ -20,11 +20,18 @@ const IDLE_MS = 30_000;
 export function jsStore(gitDir: string): ObjectStore {
   const packs = join(gitDir, "objects/pack");
   let cache: object = {};
+  let files = readerFs(gitDir);
   let idle: NodeJS.Timeout | undefined;
+
+  const forget = () => {
+    clearTimeout(idle);
+    cache = {};
+    files = readerFs(gitDir);
+  };
 
   const rest = () => {
     clearTimeout(idle);
-    idle = setTimeout(() => (cache = {}), IDLE_MS);
+    idle = setTimeout(forget, IDLE_MS);
     idle.unref();
   };
 
@@ -34,7 +41,7 @@ export function jsStore(gitDir: string): ObjectStore {
       rest();
       try {
         const { type, object } = await git.readObject({
-          fs,
+          fs: files,
           gitdir: gitDir,
           oid,
           format: "content",
@@ -79,6 +86,7 @@ export function jsStore(gitDir: string): ObjectStore {
           throw new CacheDamaged("the pack holds what cannot be resolved");
         await rename(join(packs, `${name}.pack`), join(packs, `pack-${id}.pack`));
         await rename(join(packs, `${name}.idx`), join(packs, `pack-${id}.idx`));
+        files = readerFs(gitDir);
         rest();
       } catch (error) {
         await rm(join(packs, `${name}.pack`), { force: true });
@@ -93,12 +101,41 @@ export function jsStore(gitDir: string): ObjectStore {
     },
 
     async close() {
-      clearTimeout(idle);
-      cache = {};
+      forget();
     },
   };
   return store;
 }
+
+/**
+ * The files as isomorphic-git gets to see them while it reads. It asks the same questions anew for every object, which took
+ * more than half the time of reading small ones: here they are answered from memory.
+ */
+function readerFs(gitDir: string) {
+  const objects = join(gitDir, "objects");
+  const packs = join(objects, "pack");
+  let listed: Promise<string[]> | undefined;
+  const { promises } = fs;
+  const readFile = (path?: string, options?: object) => {
+    // Its way of finding out whether these are promises.
+    if (path === undefined) return Promise.resolve();
+    // Whatever we take in comes as a pack: there are no loose objects.
+    if (path.startsWith(objects) && !path.startsWith(packs)) return Promise.reject(NO_FILE);
+    return promises.readFile(path, options);
+  };
+  const readdir = (path: string) => {
+    if (path !== packs) return promises.readdir(path);
+    listed ??= promises.readdir(path);
+    listed.catch(() => (listed = undefined));
+    return listed;
+  };
+  const stat = (path: string) =>
+    path === gitDir ? Promise.resolve(DIRECTORY) : promises.stat(path);
+  return { promises: { ...promises, readFile, readdir, stat } };
+}
+
+const NO_FILE = Object.assign(new Error("no such file"), { code: "ENOENT" });
+const DIRECTORY = { isDirectory: () => true, isFile: () => false };
 
 /** Writes a pack to a file and returns its id, the digest at its end: https://git-scm.com/docs/gitformat-pack */
 async function writePack(

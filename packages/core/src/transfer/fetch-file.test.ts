@@ -9,7 +9,7 @@ import { SourceError } from "../source/errors.ts";
 import { createBandwidth } from "./bandwidth.ts";
 import { fetchFile } from "./fetch-file.ts";
 import type { FetchOptions } from "./fetch-options.ts";
-import { createPace } from "./pace.ts";
+import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
 
 let directory: string;
@@ -87,7 +87,7 @@ function fetching(source: Source, more: Partial<FetchOptions> = {}): FetchOption
     idleTimeout: 5000,
     attempts: 3,
     limiter: createLimiter(4),
-    pace: createPace(),
+    smallFiles: openSmallFiles(1),
     signal: new AbortController().signal,
     ...more,
   };

@@ -1,5 +1,6 @@
 /** One file from its source onto the volume: whole, checked, and with nothing left behind where that fails. */
 import { quotePath } from "../snapshot/path.ts";
+import type { FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import {
   type ContentDigest,
@@ -12,15 +13,16 @@ import { adoptFile, cloneFile } from "./local-file.ts";
 import {
   asNoRoom,
   closeFile,
-  closeOutput,
   createFile,
   discardFile,
+  type DiskFacts,
   finishFile,
   truncateFile,
-  writeChunk,
+  writeAll,
 } from "./output.ts";
 import { fetchParts } from "./parts.ts";
 import { cutShort, receive, retryRead } from "./receive.ts";
+import { SMALL } from "./small-files.ts";
 
 /** From this size on, and where ranges are cheap, a file is fetched in parts side by side. */
 const PARALLEL_FROM = 64 * 1024 * 1024;
@@ -51,18 +53,30 @@ export async function fetchFile(options: FetchOptions): Promise<FetchedFile> {
 
 /** The file while it is being written. */
 interface Output {
+  /** A small file's content as far as it has come, written once it is whole; `undefined` for one that may be large. */
+  chunks: Uint8Array[] | undefined;
   /** `undefined` before the first byte came, so that a read that fails at once touches nothing. */
   fd: number | undefined;
   created: boolean;
-  /** Bytes written, from the start on. */
+  /** Bytes that came, from the start on. */
   size: number;
   hash: ContentHash;
 }
 
+/** Where the content of a small file is held. */
+function held({ size }: FileEntry): Uint8Array[] | undefined {
+  return size !== undefined && size <= SMALL ? [] : undefined;
+}
+
 async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
   const { entry } = options;
-  const hash = createContentHash(entry.digest);
-  const output: Output = { fd: undefined, created: false, size: 0, hash };
+  const output: Output = {
+    chunks: held(entry),
+    fd: undefined,
+    created: false,
+    size: 0,
+    hash: createContentHash(entry.digest),
+  };
   try {
     let content = await fetchOnce(options, output);
     if (content.wrong !== undefined) {
@@ -72,17 +86,31 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
       if (content.wrong !== undefined) throw wrongChecksum(entry, content);
     }
     options.signal.throwIfAborted();
-    const fd = await opened(options, output);
-    const facts = await finishFile(fd, options, options.pace);
-    output.fd = undefined;
-    // NFS tells only here that there was no room.
-    await closeOutput(fd, options.pace);
+    const facts = await finish(options, output);
     return { size: output.size, sha256: content.sha256, ...facts };
   } catch (error) {
     if (output.fd !== undefined) await closeFile(output.fd).catch(() => {});
     if (output.created) await discardFile(options.destination);
     throw error;
   }
+}
+
+async function finish(options: FetchOptions, output: Output): Promise<DiskFacts> {
+  const { chunks } = output;
+  if (chunks !== undefined)
+    return options.smallFiles.write({
+      path: options.destination,
+      chunks,
+      mode: options.mode,
+      mtime: options.mtime,
+      owner: options.owner,
+    });
+  const fd = await opened(options, output);
+  const facts = await finishFile(fd, options);
+  output.fd = undefined;
+  // NFS tells only here that there was no room.
+  await closeFile(fd);
+  return facts;
 }
 
 /** The whole content into the output, from its start. */
@@ -100,6 +128,7 @@ async function fetchOnce(options: FetchOptions, output: Output): Promise<Content
 }
 
 async function startOver({ entry }: FetchOptions, output: Output): Promise<void> {
+  output.chunks = held(entry);
   if (output.fd !== undefined) await truncateFile(output.fd, 0);
   output.size = 0;
   output.hash = createContentHash(entry.digest);
@@ -107,7 +136,7 @@ async function startOver({ entry }: FetchOptions, output: Output): Promise<void>
 
 async function opened(options: FetchOptions, output: Output): Promise<number> {
   if (output.fd === undefined) {
-    output.fd = await createFile(options.destination, options.mode, options.pace);
+    output.fd = await createFile(options.destination, options.mode);
     output.created = true;
   }
   return output.fd;
@@ -121,7 +150,7 @@ async function fetchStream(options: FetchOptions, output: Output): Promise<Conte
     // Everything came, and the stream broke on its last step.
     if (output.size > 0 && output.size === entry.size) return;
     const range = output.size > 0 ? { offset: output.size } : undefined;
-    const onChunk = async (chunk: Uint8Array) => {
+    const onChunk = async (chunk: Uint8Array, isWhole: boolean) => {
       const size = output.size + chunk.length;
       options.onBytes?.(chunk.length);
       checkLimit(options, size);
@@ -131,10 +160,7 @@ async function fetchStream(options: FetchOptions, output: Output): Promise<Conte
           `${quotePath(entry.path)} is longer than the ${entry.size} bytes listed`,
         );
       }
-      // An adapter may reuse the chunk's memory, so nothing is asked for before this one is written.
-      const writing = writeChunk(await opened(options, output), chunk, output.size, options.pace);
-      output.hash.update(chunk);
-      await writing;
+      await put(options, output, chunk, isWhole);
       output.size = size;
       await options.bandwidth?.take(chunk.length, options.signal);
     };
@@ -142,4 +168,18 @@ async function fetchStream(options: FetchOptions, output: Output): Promise<Conte
     if (entry.size !== undefined && output.size < entry.size) throw cutShort(entry, output.size);
   });
   return output.hash.finish();
+}
+
+async function put(
+  options: FetchOptions,
+  output: Output,
+  chunk: Uint8Array,
+  isWhole: boolean,
+): Promise<void> {
+  output.hash.update(chunk);
+  if (isWhole && output.size === 0 && output.fd === undefined && chunk.length <= SMALL)
+    output.chunks = [chunk];
+  else if (output.chunks !== undefined) output.chunks.push(isWhole ? chunk : chunk.slice());
+  // Nothing more is asked for before this one is written: its memory may then be another's.
+  else await writeAll(await opened(options, output), chunk, output.size);
 }

@@ -4,8 +4,8 @@ import type { FileEntry, Limits, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import type { Bandwidth } from "./bandwidth.ts";
 import type { Limiter } from "./limiter.ts";
-import type { Pace } from "./pace.ts";
 import type { Attributes, DiskFacts } from "./output.ts";
+import type { SmallFiles } from "./small-files.ts";
 
 export interface FetchOptions extends Attributes {
   readonly source: Source;
@@ -19,8 +19,8 @@ export interface FetchOptions extends Attributes {
   readonly attempts: number;
   /** Gives each request its turn; the caller must not hold one. */
   readonly limiter: Limiter;
-  /** Shared by all files of one volume. */
-  readonly pace: Pace;
+  /** Shared by all files of one sync. */
+  readonly smallFiles: Pick<SmallFiles, "write">;
   readonly bandwidth?: Bandwidth | undefined;
   /** Told of bytes as they come, those of repeated tries included. */
   readonly onBytes?: ((count: number) => void) | undefined;

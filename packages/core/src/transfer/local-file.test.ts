@@ -19,7 +19,7 @@ import type { FileEntry, LocalFile, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { fetchFile } from "./fetch-file.ts";
 import type { FetchOptions } from "./fetch-options.ts";
-import { createPace } from "./pace.ts";
+import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
 
 let directory: string;
@@ -81,7 +81,7 @@ function fetching(source: Source, entry: Partial<FileEntry> = {}): FetchOptions 
     idleTimeout: 5000,
     attempts: 1,
     limiter: createLimiter(4),
-    pace: createPace(),
+    smallFiles: openSmallFiles(1),
     signal: new AbortController().signal,
   };
 }

@@ -143,7 +143,7 @@ async function settle(
     }
     if (content.wrong !== undefined) throw wrongChecksum(entry, content);
     signal.throwIfAborted();
-    const facts = await finishFile(fd, attributes, options.pace);
+    const facts = await finishFile(fd, attributes);
     open = false;
     await closeFile(fd);
     options.onBytes?.(size);

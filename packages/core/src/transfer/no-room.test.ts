@@ -7,7 +7,7 @@ import { NoRoomError } from "../errors.ts";
 import type { Body, Source } from "../source/contract.ts";
 import { fetchFile } from "./fetch-file.ts";
 import type { FetchOptions } from "./fetch-options.ts";
-import { createPace } from "./pace.ts";
+import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
 import { asNoRoom } from "./output.ts";
 
@@ -50,7 +50,7 @@ function fetching(size: number, read: Source["read"]): FetchOptions {
     idleTimeout: 5000,
     attempts: 3,
     limiter: createLimiter(4),
-    pace: createPace(),
+    smallFiles: openSmallFiles(1),
     signal: new AbortController().signal,
   };
 }

@@ -10,7 +10,7 @@ import type { ByteRange, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { fetchFile } from "./fetch-file.ts";
 import type { FetchOptions } from "./fetch-options.ts";
-import { createPace } from "./pace.ts";
+import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
 import { fetchParts } from "./parts.ts";
 
@@ -48,7 +48,7 @@ function fetching(source: Source, size: number, more: Partial<FetchOptions> = {}
     idleTimeout: 5000,
     attempts: 4,
     limiter: createLimiter(4),
-    pace: createPace(),
+    smallFiles: openSmallFiles(1),
     signal: new AbortController().signal,
     ...more,
   };
@@ -91,7 +91,7 @@ test("parts of any size, in chunks of any size, cut anywhere, come together to t
       }
       const options = fetching(sourceOf(read), size, {
         limiter: createLimiter(concurrency),
-        pace: createPace(),
+        smallFiles: openSmallFiles(1),
         attempts: 1000,
       });
       const fd = await promisify(open)(destination, "wx+");

@@ -13,7 +13,8 @@ export type ReceiveOptions = Pick<FetchOptions, "source" | "entry" | "idleTimeou
 
 /**
  * Reads once, and passes on what comes; the next chunk is asked for when `onChunk` is done with this one. Time that
- * `onChunk` takes does not count as silence.
+ * `onChunk` takes does not count as silence. What comes as a whole is the caller's to keep; an adapter may reuse the memory
+ * of a stream's chunk.
  *
  * @throws SourceError `unavailable` when no byte came for `idleTimeout`; the signal's reason at once when aborted, even
  *   where the adapter does not listen to its signal
@@ -22,7 +23,7 @@ export type ReceiveOptions = Pick<FetchOptions, "source" | "entry" | "idleTimeou
 export async function receive(
   options: ReceiveOptions,
   range: ByteRange | undefined,
-  onChunk: (chunk: Uint8Array) => Promise<void>,
+  onChunk: (chunk: Uint8Array, isWhole: boolean) => Promise<void>,
   onDigest: (digest: Digest) => void,
 ): Promise<void> {
   options.signal.throwIfAborted();
@@ -35,7 +36,7 @@ export async function receive(
     });
     if (body.digest !== undefined) onDigest(body.digest);
     if (body instanceof Uint8Array) {
-      if (body.length > 0) await onChunk(body);
+      if (body.length > 0) await onChunk(body, true);
       return;
     }
     stream = body[Symbol.asyncIterator]();
@@ -46,7 +47,7 @@ export async function receive(
         stream = undefined;
         return;
       }
-      if (value.length > 0) await onChunk(value);
+      if (value.length > 0) await onChunk(value, false);
     }
   } finally {
     watch.close();
