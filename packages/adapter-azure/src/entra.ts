@@ -6,7 +6,7 @@
 import type { HttpClient as IdentityHttp, PipelineRequest } from "@azure/core-rest-pipeline";
 import type { TokenCredential } from "@azure/identity";
 import { SourceError } from "@pannier/core";
-import { type Environment, type HttpClient, readText } from "@pannier/http-client";
+import { type Environment, type HttpClient, readText, statusError } from "@pannier/http-client";
 import { tokenError } from "./errors.ts";
 import type { Signature, SignIn } from "./sign-in.ts";
 
@@ -15,6 +15,9 @@ const SCOPE = "https://storage.azure.com/.default";
 /** Part of a token's life after which a new one is asked for. */
 const FRESH = 0.9;
 const MAX_ANSWER = 1 << 20;
+/** What messages begin with. */
+const SUBJECT = "signing in";
+const METADATA = /^http:\/\/169\.254\./;
 
 /** Authorities that the library knows; of others it would ask the public cloud whether they are one. */
 const PUBLIC_AUTHORITIES =
@@ -31,10 +34,13 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
   let token: Token | undefined;
   let renewing: Promise<Token> | undefined;
   const accepted = new WeakSet<Signature>();
+  /** Why the last request failed: the library keeps of it at most some words. */
+  let trouble: Error | undefined;
 
   const renew = async (): Promise<Token> => {
+    trouble = undefined;
     try {
-      credential ??= makeCredential(env, http);
+      credential ??= makeCredential(env, http, (error) => (trouble = error));
       const found = await (await credential).getToken(SCOPE);
       if (found === null) throw new SourceError("auth", "Microsoft Entra ID gave no token");
       const now = Date.now();
@@ -45,13 +51,14 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
     } catch (error) {
       // Made anew next time: the library also remembers what it did not find.
       credential = undefined;
-      throw tokenError(error);
+      throw trouble ?? tokenError(error);
     }
   };
 
   return {
     source: describe(env),
     async sign(_request, signal) {
+      signal.throwIfAborted();
       if (token === undefined || token.until <= Date.now()) {
         // All that ask meanwhile wait for the same new one, and nobody's abort takes it from the others.
         renewing ??= renew().finally(() => (renewing = undefined));
@@ -68,26 +75,42 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
   };
 }
 
-async function makeCredential(env: Environment, http: HttpClient): Promise<TokenCredential> {
+async function makeCredential(
+  env: Environment,
+  http: HttpClient,
+  onTrouble: (error: Error) => void,
+): Promise<TokenCredential> {
   const { createHttpHeaders } = await import("@azure/core-rest-pipeline");
   const { DefaultAzureCredential } = await import("@azure/identity");
+  const send = async (request: PipelineRequest) => {
+    const response = await http.request(request.url, {
+      method: request.method as "GET" | "POST",
+      headers: request.headers.toJSON(),
+      body: typeof request.body === "string" ? request.body : undefined,
+      // A token goes where it was asked for, and nowhere else.
+      redirect: "manual",
+      expect: "any",
+      operation: "sign-in",
+      subject: SUBJECT,
+      signal: signalOf(request),
+    });
+    const bodyAsText = await readText(response.body, MAX_ANSWER);
+    const { status, headers } = response;
+    if (status === 429 || status >= 500) onTrouble(statusError(status, headers, `${SUBJECT}: `));
+    return {
+      request,
+      status,
+      headers: createHttpHeaders(headers as Record<string, string>),
+      bodyAsText,
+    };
+  };
   const httpClient: IdentityHttp = {
-    async sendRequest(request) {
-      const response = await http.request(request.url, {
-        method: request.method as "GET" | "POST",
-        headers: request.headers.toJSON(),
-        body: typeof request.body === "string" ? request.body : undefined,
-        // A token goes where it was asked for, and nowhere else.
-        redirect: "manual",
-        expect: "any",
-        operation: "sign-in",
-        subject: "signing in",
-        signal: signalOf(request),
-      });
-      const bodyAsText = await readText(response.body, MAX_ANSWER);
-      const headers = createHttpHeaders(response.headers as Record<string, string>);
-      return { request, status: response.status, headers, bodyAsText };
-    },
+    sendRequest: (request) =>
+      send(request).catch((error: unknown) => {
+        // Where this is no machine of Azure's, nobody answers there: no trouble, but nothing found.
+        if (error instanceof SourceError && !METADATA.test(request.url)) onTrouble(error);
+        throw error;
+      }),
   };
   const authority = env["AZURE_AUTHORITY_HOST"];
   return new DefaultAzureCredential({
@@ -124,7 +147,6 @@ function describe(env: Environment): string {
 }
 
 async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });

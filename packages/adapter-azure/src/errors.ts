@@ -104,28 +104,17 @@ function inBrackets(code: string): string {
   return /^\w+$/.test(code) ? ` (${code})` : "";
 }
 
-/** Translates why no token of Microsoft Entra ID could be had. */
+/** Translates why no token of Microsoft Entra ID could be had, where it was not for want of an answer. */
 export function tokenError(error: unknown): Error {
-  for (let cause = error, depth = 0; cause instanceof Error && depth < 8; depth++) {
-    // Of our own client: no connection, no answer.
-    if (cause instanceof SourceError || cause instanceof UsageError) return cause;
-    cause = cause.cause;
-  }
+  if (error instanceof SourceError || error instanceof UsageError) return error;
   const { name = "", message = "" } = error as Partial<Error>;
-  const status = (error as { statusCode?: number }).statusCode ?? 0;
-  if (status === 429 || status >= 500) {
-    return statusError(status, {}, "signing in: ");
-  }
   // The whole message may quote what was sent; the code is what can be looked up.
   const reason = /\bAADSTS\d+\b/.exec(message)?.[0];
   if (name === "AuthenticationError" || reason !== undefined) {
-    return new SourceError(
-      "auth",
-      `Microsoft Entra ID refused to sign in${reason === undefined ? "" : ` (${reason})`}`,
-      {
-        hint: "check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret, certificate or federated token",
-      },
-    );
+    const named = reason === undefined ? "" : ` (${reason})`;
+    return new SourceError("auth", `Microsoft Entra ID refused to sign in${named}`, {
+      hint: "check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret, certificate or federated token",
+    });
   }
   return new SourceError("auth", "no credentials for Azure were found", {
     hint: "set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, give the pod or machine an identity, or set anonymous=true for a public container",
