@@ -8,8 +8,8 @@ const config: KnipConfig = {
     },
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": {
-      // Processes that tests start by path.
-      entry: ["test/*-child.ts"],
+      // A thread is started by its URL, processes by tests by their path.
+      entry: ["src/transfer/small-file-worker.ts", "test/*-child.ts"],
       ignoreBinaries: ["mkfifo", "mount", "umount"],
     },
     "packages/adapter-file": {

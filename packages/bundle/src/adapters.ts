@@ -1,5 +1,5 @@
 /** The adapters that were chosen: where their code is, and what they say about themselves. */
-import { isAbsolute } from "node:path";
+import { dirname, extname, isAbsolute, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Adapter, UsageError } from "@pannier/core";
 import { build } from "esbuild";
@@ -61,6 +61,19 @@ async function findAdapter(name: string, cwd: string, program: string): Promise<
     exportName,
     ...readNeeds(manifest, adapter),
   };
+}
+
+/** The modules that the engine starts as threads. */
+export async function findEngineThreads(program: string): Promise<readonly string[]> {
+  const entry = await resolveModule("@pannier/core", program, program);
+  if (entry === undefined) throw new UsageError("the engine is not beside the program");
+  const { pannier } = await manifestOf(entry);
+  return threadsOf(entry, pannier?.["threads"] as readonly string[]);
+}
+
+/** The files of modules that lie beside the one that exports an adapter. */
+export function threadsOf(entry: string, names: readonly string[]): readonly string[] {
+  return names.map((name) => join(dirname(entry), `${name}${extname(entry)}`));
 }
 
 async function load(name: string, entry: string): Promise<object> {

@@ -1,8 +1,8 @@
 /** Makes one program of the command line, the engine and the adapters. */
-import { basename, dirname, extname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { UsageError } from "@pannier/core";
 import { build, type BuildFailure, type Metafile, type Plugin } from "esbuild";
-import type { BundledAdapter } from "./adapters.ts";
+import { type BundledAdapter, findEngineThreads, threadsOf } from "./adapters.ts";
 import { commonJsNames } from "./commonjs.ts";
 import { conditionsOf, extensionOf } from "./conditions.ts";
 import type { Module } from "./packages.ts";
@@ -24,9 +24,10 @@ export async function compile(
   const extension = extensionOf(program);
   // Files are named by their content and by their place below this directory.
   const base = commonDirectory([program, ...adapters.map(({ entry }) => entry)]);
-  const threads = adapters.flatMap(({ entry, threads: names }) =>
-    names.map((name) => join(dirname(entry), `${name}${extname(entry)}`)),
-  );
+  const threads = [
+    ...(await findEngineThreads(program)),
+    ...adapters.flatMap(({ entry, threads: names }) => threadsOf(entry, names)),
+  ];
   try {
     const { outputFiles, metafile } = await build({
       entryPoints: [join(program, `bin${extension}`), ...threads],

@@ -42,13 +42,15 @@ describe("the program", () => {
     }
   });
 
-  test("walks a directory in a thread", async () => {
+  test("walks a directory in a thread, and writes many files in another", async () => {
     const cwd = await makeTemporary();
     await mkdir(join(cwd, "site/img"), { recursive: true });
     await writeFile(join(cwd, "site/img/logo"), "logo");
+    for (let i = 0; i < 300; i++) await writeFile(join(cwd, `site/page-${i}`), `${i}`);
     const outcome = await runBundle(await bundleOf("file"), ["sync", "./site", "./target"], cwd);
     expect(outcome).toMatchObject({ code: 0, stderr: "" });
     expect(await read(cwd, "target/current/img/logo")).toBe("logo");
+    expect(await read(cwd, "target/current/page-299")).toBe("299");
   });
 
   test("runs an adapter of others by its scheme", async () => {

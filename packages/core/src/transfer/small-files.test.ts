@@ -113,7 +113,9 @@ test("a caller that waits for no more than may be ahead never waits for ever", a
   const { files, file } = scene(MANY);
   const waiting = new Set<Promise<unknown>>();
   for (let i = 0; i < MANY; i++) {
-    const written: Promise<unknown> = files.write(file(`f${i}`)).then(() => waiting.delete(written));
+    const written: Promise<unknown> = files
+      .write(file(`f${i}`))
+      .then(() => waiting.delete(written));
     waiting.add(written);
     if (waiting.size >= FILES_AHEAD) await Promise.race(waiting);
   }
