@@ -1,0 +1,1 @@
+export { type DirectoryItem, type Walk, walk } from "./walk.ts";

@@ -1,0 +1,230 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { comparePaths, type Entry } from "@pannier/core";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { type DirectoryItem, walk } from "./walk.ts";
+
+const signal = new AbortController().signal;
+
+function entryOf(path: string): Entry {
+  return { kind: "file", path, fingerprint: "x" };
+}
+
+function file(name: string): DirectoryItem {
+  return { name, kind: "entry", entry: entryOf };
+}
+
+function directory(name: string): DirectoryItem {
+  return { name, kind: "directory" };
+}
+
+/** A tree of nested objects; `null` is a file. */
+interface Tree {
+  readonly [name: string]: Tree | null;
+}
+
+function reader(tree: Tree, before: (prefix: string) => Promise<void> = async () => {}) {
+  return async (prefix: string) => {
+    await before(prefix);
+    let at: Tree = tree;
+    for (const name of prefix.split("/").slice(0, -1)) at = at[name] as Tree;
+    return Object.entries(at).map(([name, below]) =>
+      below === null ? file(name) : directory(name),
+    );
+  };
+}
+
+function pathsOf(tree: Tree, prefix = ""): string[] {
+  return Object.entries(tree).flatMap(([name, below]) =>
+    below === null ? [prefix + name] : pathsOf(below, `${prefix}${name}/`),
+  );
+}
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+
+/** MiB. */
+function heapUsed(): number {
+  collectGarbage();
+  return process.memoryUsage().heapUsed / 2 ** 20;
+}
+
+/** 1,000 directories of 100 files. */
+async function readMany(prefix: string): Promise<DirectoryItem[]> {
+  return prefix === ""
+    ? Array.from({ length: 1000 }, (_, i) => directory(`d${i}`))
+    : Array.from({ length: 100 }, (_, i) => file(`${"long ".repeat(20)}${i}`));
+}
+
+async function paths(batches: AsyncIterable<readonly Entry[]>): Promise<string[]> {
+  const found: string[] = [];
+  for await (const batch of batches) found.push(...batch.map(({ path }) => path));
+  return found;
+}
+
+test("lists in the order of the bytes of whole paths", async () => {
+  const tree = {
+    a: { z: null, "～": null, "😀": { x: null } },
+    "a-": null,
+    "a.b": null,
+    a0: { "": null },
+    é: null,
+  };
+  delete (tree.a0 as { ""?: null })[""];
+  expect(await paths(walk({ read: reader(tree), concurrency: 4, signal }))).toEqual([
+    "a-",
+    "a.b",
+    "a/z",
+    "a/～",
+    "a/😀/x",
+    "é",
+  ]);
+});
+
+test("any tree, whichever directory comes first, is listed in order and whole", async () => {
+  const name = fc
+    .string({
+      unit: fc.constantFrom("a", "b", "-", ".", "0", "é", "～", "😀"),
+      minLength: 1,
+      maxLength: 3,
+    })
+    .filter((text) => text !== "." && text !== "..");
+  const tree = fc.letrec<{ tree: Tree }>((tie) => ({
+    tree: fc.dictionary(name, fc.option(tie("tree"), { nil: null }), { maxKeys: 6 }),
+  })).tree;
+  await fc.assert(
+    fc.asyncProperty(
+      tree,
+      fc.scheduler(),
+      fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 0, max: 10 }),
+      async (made, scheduler, concurrency, ahead) => {
+        const read = reader(made, (prefix) => scheduler.schedule(Promise.resolve(), prefix));
+        const listed = paths(walk({ read, concurrency, ahead, signal }));
+        const found = await scheduler.waitFor(listed);
+        expect(found).toEqual(pathsOf(made).toSorted(comparePaths));
+      },
+    ),
+  );
+});
+
+test("reads several directories at once, and no more than allowed", async () => {
+  const tree: Record<string, Tree> = {};
+  for (let i = 0; i < 40; i++) tree[`d${i}`] = { f: null };
+  let now = 0;
+  let most = 0;
+  const read = reader(tree, async () => {
+    most = Math.max(most, ++now);
+    await sleep(1);
+    now--;
+  });
+  expect((await paths(walk({ read, concurrency: 5, signal }))).length).toBe(40);
+  expect(most).toBe(5);
+});
+
+test("does not read far ahead of a consumer that does not come", async () => {
+  let read = 0;
+  const batches = walk({
+    async read(prefix) {
+      if (prefix === "") return Array.from({ length: 1000 }, (_, i) => directory(`d${i}`));
+      read++;
+      return Array.from({ length: 100 }, (_, i) => file(`f${i}`));
+    },
+    concurrency: 4,
+    ahead: 1000,
+    signal,
+  });
+  await batches.next();
+  // As long as anything new is read.
+  for (let before = -1; before !== read;) {
+    before = read;
+    await sleep(5);
+  }
+  expect(read).toBeLessThan(30);
+  await batches.return(undefined);
+});
+
+test("100,000 entries in memory that stays flat", async () => {
+  let count = 0;
+  const samples: number[] = [];
+  for await (const batch of walk({ read: readMany, concurrency: 8, ahead: 5000, signal })) {
+    count += batch.length;
+    if (count < (samples.length + 1) * 10_000) continue;
+    samples.push(heapUsed());
+  }
+  expect(count).toBe(100_000);
+  const [early, late] = [samples[1] as number, samples.at(-1) as number];
+  expect(late - early, "MiB between 20,000 and 100,000 entries").toBeLessThan(3);
+});
+
+test("a directory that is gone has nothing in it", async () => {
+  const batches = walk({
+    read: async (prefix) => (prefix === "" ? [directory("gone"), file("kept")] : undefined),
+    concurrency: 2,
+    signal,
+  });
+  expect(await paths(batches)).toEqual(["kept"]);
+});
+
+test("throws what the first directory in order failed with, after what comes before it", async () => {
+  const failure = new Error("no");
+  const seen: string[] = [];
+  const read = async (prefix: string) => {
+    if (prefix === "b/") throw failure;
+    if (prefix === "c/") throw new Error("of a later one");
+    return prefix === "" ? [directory("c"), directory("b"), directory("a")] : [file("x")];
+  };
+  const listing = (async () => {
+    for await (const batch of walk({ read, concurrency: 3, signal }))
+      seen.push(...batch.map(({ path }) => path));
+  })();
+  await expect(listing).rejects.toBe(failure);
+  expect(seen).toEqual(["a/x"]);
+});
+
+test("an abort ends it at once, and what is being read", async () => {
+  const abort = new AbortController();
+  const reason = new Error("enough");
+  const told: unknown[] = [];
+  const read = (prefix: string, inner: AbortSignal) =>
+    prefix === ""
+      ? Promise.resolve([directory("a"), directory("b")])
+      : new Promise<never>((_, reject) => {
+          inner.addEventListener("abort", () => {
+            told.push(prefix);
+            reject(inner.reason);
+          });
+          if (prefix === "b/") abort.abort(reason);
+        });
+  await expect(paths(walk({ read, concurrency: 2, signal: abort.signal }))).rejects.toBe(reason);
+  expect(told).toEqual(["a/", "b/"]);
+});
+
+test("being left ends what is being read", async () => {
+  let told = false;
+  const batches = walk({
+    read: async (prefix, inner) => {
+      if (prefix === "") return [file("a"), directory("b")];
+      return new Promise((_, reject) => {
+        inner.addEventListener("abort", () => {
+          told = true;
+          reject(inner.reason);
+        });
+      });
+    },
+    concurrency: 2,
+    signal,
+  });
+  expect((await batches.next()).value).toHaveLength(1);
+  await batches.return(undefined);
+  expect(told).toBe(true);
+});
+
+test.each(["", ".", "..", "a/b", "a\0b", "/etc/passwd"])("refuses the name %j", async (name) => {
+  for (const item of [file(name), directory(name)]) {
+    const listing = paths(walk({ read: async () => [item], concurrency: 1, signal }));
+    await expect(listing).rejects.toMatchObject({ name: "SourceError", code: "invalid" });
+  }
+});
