@@ -26,6 +26,7 @@ export function describeAdapter(
   const settings = {
     largeFile: options.largeFile ?? 64 << 20,
     manyFiles: options.manyFiles ?? 2500,
+    idleTimeout: options.idleTimeout ?? 400,
     timeout: options.timeout ?? 30_000,
   };
   const traits = allTraits(harness.traits ?? {});

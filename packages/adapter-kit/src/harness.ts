@@ -91,6 +91,8 @@ export interface SuiteOptions {
   readonly largeFile?: number | undefined;
   /** Files of the long listing. Default 2,500: three pages of an object store. */
   readonly manyFiles?: number | undefined;
+  /** Milliseconds of silence after which the source has to give up in the tests of faults. Default 400; a server that starts a process for each connection may need longer for that on a busy machine. */
+  readonly idleTimeout?: number | undefined;
   /** Milliseconds that one test may take. Default 30,000. */
   readonly timeout?: number | undefined;
 }

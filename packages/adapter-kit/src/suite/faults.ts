@@ -10,8 +10,7 @@ import { type AllTraits, type Check, listAndRead, noise, when } from "./trial.ts
 const CONTENT = noise(3 << 20, 5);
 /** In the middle of the content, whatever surrounds it. */
 const MIDDLE = 1 << 20;
-/** Milliseconds of silence after which a source gives up, and what it may take on top on a busy machine. */
-const IDLE = 400;
+/** Milliseconds that a source may take on top of its idle timeout on a busy machine. */
 const SLACK = 4000;
 
 export function faultChecks(check: Check, traits: AllTraits): void {
@@ -73,12 +72,17 @@ export function faultChecks(check: Check, traits: AllTraits): void {
     when(traits.network !== "none", check)(
       `a connection ${what} is unavailable; then all is well again`,
       async (t) => {
-        const { source, proxy } = await t.proxied({ file: "x" }, { idleTimeout: IDLE });
+        const { source, proxy } = await t.proxied(
+          { file: "x" },
+          { idleTimeout: t.settings.idleTimeout },
+        );
         await proxy.set(faults);
         const began = performance.now();
         const error = await t.fails(listAll(source), "unavailable");
         t.expect(error.transient).toBe(true);
-        t.expect(performance.now() - began, "ms until it gave up").toBeLessThan(IDLE + SLACK);
+        t.expect(performance.now() - began, "ms until it gave up").toBeLessThan(
+          t.settings.idleTimeout + SLACK,
+        );
         await proxy.set({});
         t.expect((await listAll(source)).paths).toEqual(["file"]);
       },
@@ -94,7 +98,10 @@ export function faultChecks(check: Check, traits: AllTraits): void {
     when(traits.network !== "none", check)(
       `a connection ${what} in the middle: all of the content, or unavailable`,
       async (t) => {
-        const { source, proxy } = await t.proxied({ file: CONTENT }, { idleTimeout: IDLE });
+        const { source, proxy } = await t.proxied(
+          { file: CONTENT },
+          { idleTimeout: t.settings.idleTimeout },
+        );
         await proxy.set(faults);
         let outcome = await t.outcome(listAndRead(source, "file"), "unavailable");
         if (typeof outcome !== "string") t.expect(outcome.equals(CONTENT)).toBe(true);
@@ -117,7 +124,10 @@ export function faultChecks(check: Check, traits: AllTraits): void {
     "a slow server is waited for as long as it shows signs of life",
     async (t) => {
       const content = noise(60_000, 9);
-      const { source, proxy } = await t.proxied({ file: content }, { idleTimeout: IDLE });
+      const { source, proxy } = await t.proxied(
+        { file: content },
+        { idleTimeout: t.settings.idleTimeout },
+      );
       const entry = (await listAll(source)).file("file");
       await proxy.set({ bytesPerSecond: 60_000 });
       t.expect((await readAll(source, entry)).equals(content)).toBe(true);
@@ -127,7 +137,10 @@ export function faultChecks(check: Check, traits: AllTraits): void {
   when(traits.network !== "none" && traits.integrity, check)(
     "corrupted content is noticed",
     async (t) => {
-      const { source, proxy } = await t.proxied({ file: CONTENT }, { idleTimeout: IDLE });
+      const { source, proxy } = await t.proxied(
+        { file: CONTENT },
+        { idleTimeout: t.settings.idleTimeout },
+      );
       await proxy.set({ corruptAt: MIDDLE });
       const codes = ["invalid", "unavailable"] as const;
       let outcome = await t.outcome(listAndRead(source, "file"), ...codes);
