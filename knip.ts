@@ -4,7 +4,7 @@ const config: KnipConfig = {
   workspaces: {
     ".": {
       // Of the system, for the real servers; skipped by name where absent.
-      ignoreBinaries: ["mount", "openssl", "ssh-keygen", "umount"],
+      ignoreBinaries: ["mount", "openssl", "ssh-agent", "ssh-keygen", "umount"],
     },
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": {

@@ -5,6 +5,7 @@ import { EventEmitter } from "node:events";
 import { fileAdapter } from "@pannier/adapter-file";
 import { gitAdapter } from "@pannier/adapter-git";
 import { httpAdapter } from "@pannier/adapter-http";
+import { sftpAdapter } from "@pannier/adapter-sftp";
 import type { OptionSpecs } from "@pannier/core";
 import { describe, expect, test } from "vitest";
 import { FLAGS, type FlagName, variableName } from "../../packages/cli/src/flags.ts";
@@ -20,6 +21,7 @@ describe.each([
   ["file", fileAdapter.options, "## Addresses and options"],
   ["http", httpAdapter.options, "## Options"],
   ["git", gitAdapter.options, "## Options"],
+  ["sftp", sftpAdapter.options, "## Options"],
 ] as [string, OptionSpecs, string][])("options of %s", (name, options, heading) => {
   test("are those of its page, with their defaults", () => {
     const rows = tableRows(section(page(`docs/adapters/${name}.md`).text, "## Options"));
@@ -144,7 +146,7 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git"].map((name) =>
+    ...["file", "http", "git", "sftp"].map((name) =>
       section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
     ),
     section(OPERATIONS, "## When something is wrong"),

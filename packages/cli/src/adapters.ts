@@ -44,6 +44,12 @@ export const BUILT_IN: readonly Registered[] = [
     schemes: ["https", "http"],
     load: async () => asAdapter((await import("@pannier/adapter-http")).httpAdapter),
   },
+  {
+    name: "sftp",
+    package: "@pannier/adapter-sftp",
+    schemes: ["sftp"],
+    load: async () => asAdapter((await import("@pannier/adapter-sftp")).sftpAdapter),
+  },
 ];
 
 /** One whose own types of options are known, as one of whatever options. */

@@ -1,7 +1,7 @@
 /** Starting and ending server programs, on 127.0.0.1 and free ports. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -69,6 +69,31 @@ export async function until(name: string, done: () => Promise<boolean>): Promise
   while (!(await done())) {
     if (Date.now() > deadline) throw new Error(`${name} does not answer`);
     await delay(25);
+  }
+}
+
+/** Signals a process and all that descends from it, also where a child left its group, as a session of sshd does. */
+export function signalTree(pid: number, signal: NodeJS.Signals): void {
+  const parents = new Map<number, number[]>();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "latin1");
+      // After the name, which may hold anything: proc_pid_stat(5).
+      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+      parents.set(parent, [...(parents.get(parent) ?? []), Number(name)]);
+    } catch {
+      // It has ended since.
+    }
+  }
+  const tree = [pid];
+  for (let at = 0; at < tree.length; at++) tree.push(...(parents.get(tree[at] as number) ?? []));
+  for (const one of tree) {
+    try {
+      process.kill(one, signal);
+    } catch {
+      // It has ended since.
+    }
   }
 }
 

@@ -5,7 +5,7 @@
  * By hand: `npx node test/real/servers/start.ts [NAME...]` prints the addresses as JSON and serves until it is interrupted.
  */
 import { chmod, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { type ApacheServer, startApache } from "./apache.ts";
 import { type AzureServer, startAzure } from "./azure.ts";
@@ -13,6 +13,7 @@ import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
 import { end, findProgram, type Ground } from "./process.ts";
+import { type SftpPasswordServer, type SftpServer, startSftp, startSftpPasswords } from "./sftp.ts";
 import { type SshServer, startSshd } from "./sshd.ts";
 
 /** By the names that tests ask for them. */
@@ -21,6 +22,8 @@ export interface Servers {
   readonly git?: GitServer | undefined;
   readonly apache?: ApacheServer | undefined;
   readonly sshd?: SshServer | undefined;
+  readonly sftp?: SftpServer | undefined;
+  readonly sftpPasswords?: SftpPasswordServer | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
   /** Server → why it is not there. */
@@ -32,6 +35,8 @@ export type ServerName = Exclude<keyof Servers, "missing">;
 interface Starter<Server> {
   /** The programs that must be installed; `start` gets their paths, in this order. */
   readonly programs: readonly string[];
+  /** Why it can only be started by root, where that is so. */
+  readonly asRoot?: string;
   readonly start: (ground: Ground, ...programs: string[]) => Promise<Server>;
 }
 
@@ -41,6 +46,12 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   git: { programs: ["nginx", "fcgiwrap", "git"], start: startGit },
   apache: { programs: ["apache2"], start: startApache },
   sshd: { programs: ["sshd", "ssh-keygen"], start: startSshd },
+  sftp: { programs: ["sshd", "ssh-keygen"], start: startSftp },
+  sftpPasswords: {
+    programs: ["sshd", "ssh-keygen", "openssl", "unshare"],
+    asRoot: "its users are in a mount namespace of its own",
+    start: startSftpPasswords,
+  },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
 };
@@ -66,10 +77,11 @@ export async function startServers(
   };
 
   const start = async (name: ServerName): Promise<void> => {
-    const { programs, start: startOne } = STARTERS[name] as Starter<unknown>;
+    const { programs, asRoot, start: startOne } = STARTERS[name] as Starter<unknown>;
     const paths = programs.map(findProgram);
     const absent = programs.filter((_, index) => paths[index] === undefined);
-    if (absent.length === 0) servers[name] = await startOne(ground, ...(paths as string[]));
+    if (asRoot !== undefined && userInfo().uid !== 0) missing[name] = `needs root: ${asRoot}`;
+    else if (absent.length === 0) servers[name] = await startOne(ground, ...(paths as string[]));
     else
       missing[name] =
         `${absent.join(" and ")} not installed: test/real/run installs what is missing`;

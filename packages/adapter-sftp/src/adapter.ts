@@ -1,0 +1,150 @@
+/** The adapter: an SFTP server's directory, or one file of it, as a source. */
+import { posix } from "node:path";
+import { constants } from "node:fs";
+import {
+  type Adapter,
+  decodedPath,
+  type FileEntry,
+  quotePath,
+  type Source,
+  SourceError,
+  UsageError,
+} from "@pannier/core";
+import type { Attributes } from "ssh2";
+import { createConnection, type Session } from "./connection.ts";
+import { translate } from "./errors.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+import { listTree } from "./list.ts";
+import { parseHostKey, sftpOptions } from "./options.ts";
+import { readFile } from "./read.ts";
+import { usernameOf } from "./sign-in.ts";
+
+/** Where the source is on the server. */
+interface Root {
+  /** Without a `/` at the end: empty for the server's own root. */
+  readonly path: string;
+  /** Where the source is one file. */
+  readonly file: FileEntry | undefined;
+}
+
+export const sftpAdapter: Adapter<typeof sftpOptions> = {
+  name: "sftp",
+  package: "@pannier/adapter-sftp",
+  schemes: ["sftp"],
+  options: sftpOptions,
+  description: "a directory or file on an SSH server",
+
+  async open(location, options, context): Promise<Source> {
+    const { credentials, idleTimeout } = context;
+    if (location.host === "") {
+      throw new UsageError("an sftp source needs a host", "write sftp://user@host/path/");
+    }
+    usernameOf(location, credentials);
+    const path = decodedPath(location).replace(/\/+$/, "");
+    const connection = createConnection({
+      location,
+      trust: {
+        host: location.host,
+        port: location.port ?? 22,
+        pinned: parseHostKey(options.hostKey),
+        knownHostsFile: options.knownHosts ?? credentials.sshKnownHostsFile,
+      },
+      credentials,
+      env: process.env,
+      idleTimeout,
+    });
+    let root: Root | undefined;
+    let warned = false;
+
+    async function look(session: Session, signal: AbortSignal): Promise<Root> {
+      context.request("stat");
+      const now = Date.now();
+      try {
+        const real = await absolute(session, path, signal);
+        const found = await session.ask<Attributes>(signal, (sftp, done) =>
+          sftp.stat(real === "" ? "/" : real, done),
+        );
+        root = { path: real, file: toFile(real, found, now) };
+        return root;
+      } catch (error) {
+        throw translate(error, "");
+      }
+    }
+
+    function warnOf(specials: readonly string[]): void {
+      if (specials.length === 0 || warned) return;
+      warned = true;
+      context.warn(
+        `left out what is no file, directory or symlink: ${quotePath(specials[0] as string)}` +
+          (specials.length > 1 ? ` and ${specials.length - 1} more` : ""),
+      );
+    }
+
+    async function* entriesOf(found: Root, signal: AbortSignal) {
+      const specials: string[] = [];
+      yield* listTree({
+        connection,
+        root: found.path,
+        signal,
+        request: context.request,
+        onSpecial: (special) => specials.push(special),
+      });
+      warnOf(specials);
+    }
+
+    return {
+      ranges: true,
+      concurrency: 32,
+
+      async probe(signal) {
+        signal.throwIfAborted();
+        // Nothing cheaper than the listing tells.
+        return undefined;
+      },
+
+      async list(signal) {
+        const found = await look(await connection.session(signal), signal);
+        if (found.file !== undefined) return { ordered: true, entries: [[found.file]] };
+        return { ordered: true, entries: entriesOf(found, signal) };
+      },
+
+      async read(entry, range, signal) {
+        const session = await connection.session(signal);
+        const { path: top, file } = root ?? (await look(session, signal));
+        context.request("read");
+        const full = file === undefined ? `${top}/${entry.path}` : top;
+        return readFile(session, full, entry, range, signal);
+      },
+
+      async close() {
+        connection.close();
+      },
+    };
+  },
+};
+
+/** `/~/` stands for the user's home, as in curl. */
+async function absolute(session: Session, path: string, signal: AbortSignal): Promise<string> {
+  const below = /^\/~(\/.*)?$/s.exec(path);
+  if (below === null) return path;
+  const home = await session.ask<string>(signal, (sftp, done) => sftp.realpath(".", done));
+  return `${home.replace(/\/+$/, "")}${below[1] ?? ""}`;
+}
+
+function toFile(path: string, found: Attributes, now: number): FileEntry | undefined {
+  const kind = found.mode & constants.S_IFMT;
+  if (kind === constants.S_IFDIR) return undefined;
+  if (kind !== constants.S_IFREG) {
+    throw new SourceError("unsupported", "the source is neither a directory nor a regular file");
+  }
+  const { size, mode, mtime } = found;
+  const fingerprint = fingerprintOf(found, now);
+  return {
+    kind: "file",
+    path: posix.basename(path),
+    size,
+    mode: mode & 0o777,
+    mtime: mtime * 1000,
+    fingerprint,
+  };
+}

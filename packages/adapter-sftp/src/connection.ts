@@ -1,0 +1,239 @@
+/** One ssh connection with one SFTP session on it, made when it is needed and made again when it broke. */
+import { connect, type Socket } from "node:net";
+import { type Credentials, type Location, SourceError } from "@pannier/core";
+import type { Client, SFTPWrapper } from "ssh2";
+import { connectionError } from "./errors.ts";
+import { readHostKeys, type Trust } from "./host-keys.ts";
+import { authMethods, usernameOf } from "./sign-in.ts";
+
+export interface ConnectionInit {
+  readonly location: Location;
+  readonly trust: Trust;
+  readonly credentials: Credentials;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds that the server may be silent while it owes an answer. */
+  readonly idleTimeout: number;
+}
+
+type Callback<Result> = (error: Error | undefined | null, result: Result) => void;
+
+/** An SFTP session: as many requests at once as one likes. */
+export interface Session {
+  /** Bytes that one read may ask for. */
+  readonly readSize: number;
+  /**
+   * Sends a request. An abort ends the waiting only; `onLate` gets what is answered after that.
+   *
+   * @throws Error as ssh2 gives the server's answer; SourceError where the connection broke
+   */
+  ask<Result>(
+    signal: AbortSignal,
+    send: (sftp: SFTPWrapper, done: Callback<Result>) => void,
+    onLate?: (result: Result) => void,
+  ): Promise<Result>;
+  /** Sends a request whose answer is of no interest. */
+  tell(send: (sftp: SFTPWrapper, done: () => void) => void): void;
+}
+
+export interface Connection {
+  /** The session, made anew where there is none. */
+  session(signal: AbortSignal): Promise<Session>;
+  close(): void;
+}
+
+/** Every server takes this much (draft-ietf-secsh-filexfer-02, 3); OpenSSH takes 256 KiB with what is around it. */
+const READ_SIZE = 32 * 1024;
+const OPENSSH_READ_SIZE = 255 * 1024;
+
+/** Milliseconds without any byte after which one who leaves takes the connection for dead: most answers come sooner. */
+const SUSPICIOUS = 100;
+
+export function createConnection(init: ConnectionInit): Connection {
+  let current: { readonly ready: Promise<Session>; readonly link: Link } | undefined;
+  let closed = false;
+
+  async function start(link: Link): Promise<Session> {
+    const { default: ssh2 } = await import("ssh2");
+    const { parseKey } = ssh2.utils;
+    const [hostKeys, methods] = await Promise.all([
+      readHostKeys(init.trust),
+      authMethods(init.location, init.credentials, init.env, parseKey),
+    ]);
+    if (closed) throw new SourceError("unavailable", "the source was closed");
+    const client = new ssh2.Client();
+    return link.open(client, (socket) => {
+      client.connect({
+        sock: socket,
+        username: usernameOf(init.location, init.credentials),
+        authHandler: methods,
+        hostVerifier: (key: Buffer) => {
+          const refusal = hostKeys.refuse(key);
+          if (refusal !== undefined) link.fail(refusal);
+          return refusal === undefined;
+        },
+        algorithms: { serverHostKey: hostKeys.algorithms as never },
+        // Ours counts while anything is owed, from the first byte to the last.
+        readyTimeout: 0,
+      });
+    });
+  }
+
+  return {
+    async session(signal) {
+      signal.throwIfAborted();
+      if (closed) throw new SourceError("unavailable", "the source was closed");
+      if (current === undefined) {
+        const link = createLink(init, () => {
+          if (current === made) current = undefined;
+        });
+        const ready = start(link);
+        // A failure before there is a socket ends the link as well.
+        ready.catch(link.fail);
+        const made = { ready, link };
+        current = made;
+      }
+      const { ready, link } = current;
+      return untilAborted(ready, signal, link.whenSilent());
+    },
+    close() {
+      closed = true;
+      current?.link.end();
+    },
+  };
+}
+
+interface Link {
+  /** To be called by one who waits no longer: gives the connection up if nothing came for a while. Who comes next would only wait for the same. */
+  whenSilent(): () => void;
+  open(client: Client, begin: (socket: Socket) => void): Promise<Session>;
+  fail(error: unknown): void;
+  end(): void;
+}
+
+/** The socket and what hangs on it: who waits is told when it breaks or falls silent. */
+function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): Link {
+  /** Those who wait for an answer, the connection's own maker included. */
+  const waiting = new Set<(reason: unknown) => void>();
+  let connecting = true;
+  let greeting = "";
+  let received = 0;
+  let broken: SourceError | undefined;
+  let client: Client | undefined;
+  let socket: Socket | undefined;
+
+  function fail(error: unknown): void {
+    if (broken !== undefined) return;
+    const known = error instanceof Error ? error : new Error(String(error));
+    broken = connectionError({ greeting, connecting, error: known });
+    onEnd();
+    client?.destroy();
+    socket?.destroy();
+    for (const reject of waiting) reject(broken);
+    waiting.clear();
+  }
+
+  function open(made: Client, begin: (socket: Socket) => void): Promise<Session> {
+    client = made;
+    const { host, port } = trust;
+    return new Promise((resolve, reject) => {
+      waiting.add(reject);
+      const created = connect({ host: host.replace(/^\[|\]$/g, ""), port, noDelay: true });
+      socket = created;
+      // Notices a peer that vanished while nothing was asked.
+      created.setKeepAlive(true, 15_000);
+      created.setTimeout(idleTimeout);
+      created.on("timeout", () => {
+        if (waiting.size > 0) fail(Object.assign(new Error("silence"), { code: "ETIMEDOUT" }));
+      });
+      created.on("data", (chunk: Buffer) => {
+        received += chunk.length;
+        if (connecting && greeting.length < 256) greeting += chunk.toString("latin1", 0, 256);
+      });
+      created.once("error", fail);
+      created.once("close", () => fail(new Error("the connection was closed")));
+      made.on("error", (error: Error & { level?: string }) => {
+        // Others may still let us in: an agent that does not answer is not the end.
+        if (error.level !== "agent") fail(error);
+      });
+      made.once("close", () => fail(new Error("the connection was closed")));
+      made.once("ready", () => {
+        made.sftp((error, sftp) => {
+          if (error !== undefined) return fail(error);
+          sftp.on("error", fail);
+          sftp.once("close", () => fail(new Error("the session was closed")));
+          connecting = false;
+          waiting.delete(reject);
+          resolve(sessionOn(sftp));
+        });
+      });
+      created.once("connect", () => begin(created));
+    });
+  }
+
+  function sessionOn(sftp: SFTPWrapper): Session {
+    return {
+      readSize: /^SSH-2\.0-OpenSSH/m.test(greeting) ? OPENSSH_READ_SIZE : READ_SIZE,
+      ask<Result>(
+        signal: AbortSignal,
+        send: (to: SFTPWrapper, done: Callback<Result>) => void,
+        onLate?: (result: Result) => void,
+      ): Promise<Result> {
+        return new Promise<Result>((resolve, reject) => {
+          if (signal.aborted) return reject(signal.reason);
+          if (broken !== undefined) return reject(broken);
+          const giveUp = whenSilent();
+          const onAbort = () => {
+            reject(signal.reason);
+            giveUp();
+          };
+          signal.addEventListener("abort", onAbort, { once: true });
+          waiting.add(reject);
+          send(sftp, (error, result) => {
+            signal.removeEventListener("abort", onAbort);
+            waiting.delete(reject);
+            if (error !== undefined && error !== null) return reject(broken ?? error);
+            if (signal.aborted) onLate?.(result);
+            resolve(result);
+          });
+        });
+      },
+      tell(send) {
+        if (broken === undefined) send(sftp, () => {});
+      },
+    };
+  }
+
+  function whenSilent(): () => void {
+    const before = received;
+    const since = performance.now();
+    return () => {
+      if (received === before && performance.now() - since > SUSPICIOUS)
+        fail(new SourceError("unavailable", "the server was given up"));
+    };
+  }
+
+  return {
+    open,
+    fail,
+    whenSilent,
+    end: () => fail(new SourceError("unavailable", "the source was closed")),
+  };
+}
+
+async function untilAborted<Result>(
+  work: Promise<Result>,
+  signal: AbortSignal,
+  onAborted: () => void,
+): Promise<Result> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => {
+    reject(signal.reason);
+    onAborted();
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

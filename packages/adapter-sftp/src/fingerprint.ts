@@ -1,0 +1,24 @@
+/** What tells two versions of a file apart: size and modification time, which SFTP tells to the second. */
+
+export interface Facts {
+  readonly size: number;
+  /** Seconds. */
+  readonly mtime: number;
+}
+
+/**
+ * A file that changes twice within one second looks the same after the second time. One that was modified so shortly
+ * before it was looked at gets a mark that the next listing does not give it, and is then read once more. The second more
+ * is for clocks that differ a little.
+ */
+const TICK = 2000;
+
+/** @param now milliseconds, no later than the moment the file was looked at */
+export function fingerprintOf({ size, mtime }: Facts, now: number): string {
+  return mtime * 1000 > now - TICK ? `${size}-${mtime}~` : `${size}-${mtime}`;
+}
+
+/** Whether a file still is the version that a fingerprint was made of, as far as can be told. */
+export function matches(fingerprint: string, { size, mtime }: Facts): boolean {
+  return fingerprint.replace(/~$/, "") === `${size}-${mtime}`;
+}
