@@ -5,45 +5,37 @@ interface ErrorInit extends ErrorOptions {
   readonly hint?: string | undefined;
 }
 
-/** The volume has no room: disk, quota or `maxBytes`. Exit code 7. */
-export class NoRoomError extends Error {
-  override readonly name = "NoRoomError";
+abstract class HintedError extends Error {
+  /** What the user can do about it. */
   readonly hint: string | undefined;
   constructor(message: string, init: ErrorInit = {}) {
     super(message, init);
     this.hint = init.hint;
   }
+}
+
+/** The volume has no room: disk, quota or `maxBytes`. Exit code 7. */
+export class NoRoomError extends HintedError {
+  override readonly name = "NoRoomError";
 }
 
 /** The content was fetched or planned and must not be published: the delete guard, a limit, a symlink that leaves the tree. Exit code 6. */
-export class RefusedError extends Error {
+export class RefusedError extends HintedError {
   override readonly name = "RefusedError";
-  readonly hint: string | undefined;
-  constructor(message: string, init: ErrorInit = {}) {
-    super(message, init);
-    this.hint = init.hint;
-  }
 }
 
 /** A pre-publish hook said no. Exit code 8. */
-export class HookError extends Error {
+export class HookError extends HintedError {
   override readonly name = "HookError";
-  readonly hint: string | undefined;
-  constructor(message: string, init: ErrorInit = {}) {
-    super(message, init);
-    this.hint = init.hint;
-  }
 }
 
 /** The target cannot be used as one: another process holds it, it is a file, it is not ours to change. Exit code 2, or 3 where `permission`. */
-export class TargetError extends Error {
+export class TargetError extends HintedError {
   override readonly name = "TargetError";
-  readonly hint: string | undefined;
   /** True where the file system said no (EACCES, EPERM, EROFS). */
   readonly permission: boolean;
   constructor(message: string, init: ErrorInit & { readonly permission?: boolean } = {}) {
     super(message, init);
-    this.hint = init.hint;
     this.permission = init.permission ?? false;
   }
 }

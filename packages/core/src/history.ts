@@ -1,19 +1,9 @@
-/** Looking at a target, and going back: what is published, what is kept, whether it is intact. */
+/** Looking at a target: what is published, and what is kept. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { RefusedError, TargetError } from "./errors.ts";
-import type { SyncEvent, SyncResult } from "./events.ts";
-import { openMount } from "./mount.ts";
-import type { SyncOptions } from "./settings.ts";
-import { ALL_COLUMNS, type PublishedRow } from "./snapshot/row.ts";
+import { TargetError } from "./errors.ts";
 import { UsageError } from "./source/errors.ts";
-import { syncMount } from "./sync.ts";
-import { heldBack, hold } from "./volume/hold.ts";
-import { shown } from "./volume/entries.ts";
 import { HOME, type Layout, layoutOf } from "./volume/layout.ts";
-import { openVolume } from "./volume/open.ts";
-import type { Volume } from "./volume/volume.ts";
-import { finishPublish, openPublishedTree, recordGeneration } from "./volume/publish.ts";
 import {
   type Generation,
   generations,
@@ -21,11 +11,7 @@ import {
   isBroken,
   openState,
   type State,
-  transaction,
 } from "./volume/state.ts";
-import { isDirectory } from "./volume/remove.ts";
-import { openTree } from "./volume/tree.ts";
-import { type Fault, type TreeReport, verifyTree } from "./volume/verify.ts";
 
 /** One generation of a target's history. */
 export interface HistoryEntry {
@@ -99,7 +85,7 @@ function readTarget<Result>(
 }
 
 /** @throws TargetError when it is no state */
-function openForReading(layout: Layout): State {
+export function openForReading(layout: Layout): State {
   try {
     return openState(layout.state, true);
   } catch (error) {
@@ -112,15 +98,15 @@ function openForReading(layout: Layout): State {
 }
 
 /** False where a process was killed before it had made them. */
-function hasTables(state: State): boolean {
+export function hasTables(state: State): boolean {
   return state.sql("SELECT 1 FROM sqlite_schema WHERE name = 'generations'").get() !== undefined;
 }
 
-function publishMode(state: State): "swap" | "mirror" {
+export function publishMode(state: State): "swap" | "mirror" {
   return getMeta(state, "publish") === "mirror" ? "mirror" : "swap";
 }
 
-function toHistory(
+export function toHistory(
   generation: Generation,
   published: boolean,
   root: string,
@@ -153,220 +139,6 @@ function toHistory(
   };
 }
 
-/**
- * Compares what is published with what was recorded, byte by byte.
- *
- * @param onFault told of each path at fault
- * @throws UsageError when nothing was published at the target
- */
-export async function verify(
-  target: string,
-  onFault: (fault: Fault, path: string) => void = () => {},
-  signal: AbortSignal = new AbortController().signal,
-): Promise<TreeReport> {
-  const layout = layoutOf(resolve(target));
-  if (!existsSync(layout.state)) throw nothingPublished(target);
-  const state = openForReading(layout);
-  try {
-    const [latest] = hasTables(state) ? generations(state) : [];
-    if (latest === undefined) throw nothingPublished(target);
-    const root =
-      publishMode(state) === "mirror" ? layout.target : join(layout.generations, latest.tree ?? "");
-    if (!isDirectory(root))
-      throw new RefusedError(`the published tree ${root} is gone`, {
-        hint: "sync again, which makes it anew",
-      });
-    const tree = openTree(root, READING);
-    try {
-      const alone = publishMode(state) === "swap";
-      return await verifyTree(state, tree, latest.id, alone, signal, onFault);
-    } finally {
-      tree.close();
-    }
-  } finally {
-    state.close();
-  }
-}
-
-const READING = { dirMode: 0o755, owner: undefined, obstacles: "refuse" } as const;
-
-/**
- * Compares as {@link verify} does, then publishes a tree that is right, fetching what is damaged. The sources may meanwhile
- * have moved on: then the newer revision is published.
- *
- * @throws what `sync` throws
- */
-export async function repair(options: SyncOptions): Promise<SyncResult> {
-  const mount = await openMount(options);
-  try {
-    return await syncMount(mount, options.signal, { verify: true });
-  } finally {
-    await mount.close();
-  }
-}
-
-function nothingPublished(target: string): UsageError {
+export function nothingPublished(target: string): UsageError {
   return new UsageError(`nothing was published at ${target}`, "sync to it first");
-}
-
-/**
- * Makes a kept revision the published one again. The sources, as they are now, are held back until they change.
- *
- * @param revision a kept revision or the beginning of one; default: the one before the published one
- * @throws UsageError when it is not kept, RefusedError when its tree is not intact, TargetError as `sync` does
- */
-export async function rollback(
-  target: string,
-  revision?: string,
-  init: {
-    readonly signal?: AbortSignal | undefined;
-    readonly onEvent?: ((event: SyncEvent) => void) | undefined;
-  } = {},
-): Promise<HistoryEntry> {
-  const before = status(target);
-  if (before === undefined) throw nothingPublished(target);
-  if (before.publish === "mirror")
-    throw new UsageError(
-      "a mirrored target keeps no older trees to go back to",
-      "use --publish swap",
-    );
-  const volume = openVolume({
-    target,
-    publish: "swap",
-    link: before.link,
-    emit: (event) => init.onEvent?.(event),
-  });
-  try {
-    const { state } = volume;
-    const [latest, ...older] = generations(state);
-    const wanted = chooseKept(older, revision);
-    const tree = openPublishedTree(volume, wanted, READING);
-    if (tree === undefined || latest === undefined)
-      throw new UsageError(`the tree of revision ${wanted.revision} is gone`);
-    let report: TreeReport;
-    try {
-      const signal = init.signal ?? new AbortController().signal;
-      report = await verifyTree(state, tree, wanted.id, true, signal, () => {});
-    } finally {
-      tree.close();
-    }
-    if (report.changed + report.missing + report.extra > 0) {
-      throw new RefusedError(
-        `the tree of revision ${wanted.revision} is not as it was published: ${report.changed} files changed, ${report.missing} missing, ${report.extra} added`,
-        {
-          hint: "repair it first with verify --repair, or choose another revision",
-        },
-      );
-    }
-    goBack(volume, latest, wanted);
-    init.onEvent?.({
-      type: "published",
-      revision: wanted.revision,
-      previousRevision: latest.revision,
-      path: join(volume.layout.target, volume.link),
-    });
-    return toHistory(generations(state)[0] as Generation, true, volume.layout.target, "swap");
-  } finally {
-    volume.close();
-  }
-}
-
-function chooseKept(older: readonly Generation[], revision: string | undefined): Generation {
-  const kept = older.filter(({ tree }) => tree !== null);
-  const named = kept.filter(({ tree }) => tree === revision);
-  const matching =
-    named.length > 0
-      ? named
-      : revision === undefined
-        ? kept.slice(0, 1)
-        : kept.filter((generation) => generation.revision.startsWith(revision));
-  const [wanted] = matching;
-  const names = kept.map(({ tree }) => tree).join(", ") || "none";
-  if (wanted === undefined)
-    throw new UsageError(
-      revision === undefined ? "no older revision is kept" : `revision ${revision} is not kept`,
-      `kept besides the published one: ${names}`,
-    );
-  if (new Set(matching.map((generation) => generation.revision)).size > 1)
-    throw new UsageError(`more than one kept revision begins with ${revision}`, `kept: ${names}`);
-  return wanted;
-}
-
-/** A new generation with the rows and the tree of an older one. */
-function goBack(volume: Volume, latest: Generation, wanted: Generation): void {
-  const { state } = volume;
-  transaction(state, () => {
-    state.db.exec("DELETE FROM plan");
-    const rowsAt = state.sql(
-      `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND since <= ? AND (until IS NULL OR until > ?) ORDER BY layer DESC`,
-    );
-    const rowsNow = state.sql(
-      `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND until IS NULL ORDER BY layer DESC`,
-    );
-    const insert = state.sql(
-      `INSERT INTO plan (path, layer, put, wins, change, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    );
-    const numbers = { A: 0, M: 0, D: 0 };
-    const changed = state.prepare(
-      "SELECT path FROM entries WHERE since > ? UNION SELECT path FROM entries WHERE until > ?",
-    );
-    for (const { path: at } of changed.iterate(wanted.id, wanted.id)) {
-      const path = at as string;
-      const then = rowsAt.all(path, wanted.id, wanted.id) as unknown as PublishedRow[];
-      const now = rowsNow.all(path) as unknown as PublishedRow[];
-      const [shownThen, shownNow] = [shown(then[0]), shown(now[0])];
-      const isSame = shownThen?.layer === shownNow?.layer && shownThen?.since === shownNow?.since;
-      const change = isSame ? null : shownThen ? (shownNow ? "M" : "A") : "D";
-      if (change !== null) numbers[change]++;
-      const gone = now.filter((row) => !then.some(({ layer }) => layer === row.layer));
-      const winner = (then[0] ?? gone[0])?.layer;
-      for (const [put, rows] of [
-        [1, then],
-        [0, gone],
-      ] as const) {
-        for (const row of rows) {
-          const wins = row.layer === winner ? 1 : 0;
-          insert.run(
-            path,
-            row.layer,
-            put,
-            wins,
-            wins === 1 ? change : null,
-            row.kind,
-            row.size,
-            row.mode,
-            row.mtime,
-            row.fingerprint,
-            row.ref,
-            row.sha256,
-            row.ino,
-            row.disk_mtime,
-          );
-        }
-      }
-    }
-    state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(wanted.id);
-    const { revision, files, bytes, digest, layers } = wanted;
-    recordGeneration(
-      state,
-      {
-        revision,
-        files,
-        bytes,
-        digest,
-        layers,
-        added: numbers.A,
-        changed: numbers.M,
-        deleted: numbers.D,
-      },
-      { tree: wanted.tree, slot: wanted.slot },
-    );
-    // A second step back still holds back what the first one did: no source has been looked at since.
-    const back = heldBack(state) ?? {
-      tokens: latest.layers.map(({ token }) => token),
-      digest: latest.digest,
-    };
-    hold(state, back.digest === wanted.digest ? undefined : back);
-  });
-  finishPublish(volume);
 }

@@ -1,7 +1,7 @@
 export * from "./errors.ts";
 export type * from "./events.ts";
 export * from "./follow.ts";
-export * from "./history.ts";
+export { history, type HistoryEntry, status, type TargetStatus } from "./history.ts";
 export { type OpenedSource, openSource } from "./mount.ts";
 export type * from "./settings.ts";
 export { makeFilter } from "./snapshot/filter.ts";
@@ -13,6 +13,8 @@ export * from "./source/location.ts";
 export * from "./source/nearest.ts";
 export * from "./source/options.ts";
 export * from "./source/registry.ts";
+export { rollback } from "./rollback.ts";
 export { plan, sync } from "./sync.ts";
 export * from "./units.ts";
+export { repair, verify } from "./verify.ts";
 export type { Fault, TreeReport } from "./volume/verify.ts";

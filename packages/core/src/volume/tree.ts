@@ -35,6 +35,9 @@ export interface TreeSettings {
   readonly obstacles: "replace" | "refuse";
 }
 
+/** Of a tree in which nothing is written. */
+export const READING: TreeSettings = { dirMode: 0o755, owner: undefined, obstacles: "refuse" };
+
 export interface Tree {
   readonly root: string;
   readonly dirMode: number;

@@ -1,0 +1,64 @@
+/** Whether what is published is what was recorded, and putting it right. */
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { RefusedError } from "./errors.ts";
+import type { SyncResult } from "./events.ts";
+import { hasTables, nothingPublished, openForReading, publishMode } from "./history.ts";
+import { openMount } from "./mount.ts";
+import type { SyncOptions } from "./settings.ts";
+import { syncMount } from "./sync.ts";
+import { layoutOf } from "./volume/layout.ts";
+import { isDirectory } from "./volume/remove.ts";
+import { generations } from "./volume/state.ts";
+import { openTree, READING } from "./volume/tree.ts";
+import { type Fault, type TreeReport, verifyTree } from "./volume/verify.ts";
+
+/**
+ * Compares what is published with what was recorded, byte by byte.
+ *
+ * @param onFault told of each path at fault
+ * @throws UsageError when nothing was published at the target
+ */
+export async function verify(
+  target: string,
+  onFault: (fault: Fault, path: string) => void = () => {},
+  signal: AbortSignal = new AbortController().signal,
+): Promise<TreeReport> {
+  const layout = layoutOf(resolve(target));
+  if (!existsSync(layout.state)) throw nothingPublished(target);
+  const state = openForReading(layout);
+  try {
+    const [latest] = hasTables(state) ? generations(state) : [];
+    if (latest === undefined) throw nothingPublished(target);
+    const root =
+      publishMode(state) === "mirror" ? layout.target : join(layout.generations, latest.tree ?? "");
+    if (!isDirectory(root))
+      throw new RefusedError(`the published tree ${root} is gone`, {
+        hint: "sync again, which makes it anew",
+      });
+    const tree = openTree(root, READING);
+    try {
+      const alone = publishMode(state) === "swap";
+      return await verifyTree(state, tree, latest.id, alone, signal, onFault);
+    } finally {
+      tree.close();
+    }
+  } finally {
+    state.close();
+  }
+}
+
+/**
+ * Compares as {@link verify} does, then publishes a tree that is right, fetching what is damaged. The sources may meanwhile
+ * have moved on: then the newer revision is published.
+ *
+ * @throws what `sync` throws
+ */
+export async function repair(options: SyncOptions): Promise<SyncResult> {
+  const mount = await openMount(options);
+  try {
+    return await syncMount(mount, options.signal, { verify: true });
+  } finally {
+    await mount.close();
+  }
+}
