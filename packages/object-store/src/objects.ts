@@ -1,0 +1,153 @@
+/** From what a store lists to entries: keys become paths, in the order of the store. The README has the table of what becomes of odd keys. */
+import {
+  decodedPath,
+  type Entry,
+  type FileEntry,
+  type Location,
+  quotePath,
+  SourceError,
+} from "@pannier/core";
+import { type KeyRange, orderedPages, type Page } from "./ordered-pages.ts";
+
+/** An object as a page of a listing tells of it: its key, and what else an entry holds. */
+export interface StoredObject extends Omit<FileEntry, "kind" | "path" | "size"> {
+  readonly key: string;
+  readonly size: number;
+}
+
+/**
+ * What a URL means in its bucket. `site/` is everything below; `site` is everything below `site/`, or else the object of that
+ * name, never `site-old/…`; nothing is the whole bucket.
+ */
+export interface Root {
+  /** Of everything below; empty, or ends with a slash. */
+  readonly prefix: string;
+  /** The key of the single object that may be meant. */
+  readonly object: string | undefined;
+}
+
+/** @param skip leading segments of the URL's path that are not of the key (a container) */
+export function rootOf(location: Location, skip = 0): Root {
+  const key = decodedPath(location)
+    .split("/")
+    .slice(1 + skip)
+    .join("/");
+  if (key === "" || key.endsWith("/")) return { prefix: key, object: undefined };
+  return { prefix: `${key}/`, object: key };
+}
+
+/** What the `ref` of a single object starts with: its path is no key below the prefix. */
+const SINGLE = "object:";
+
+/** The key that an entry was listed under, and the `ref` that the adapter gave it. */
+export function locate(
+  root: Root,
+  { path, ref }: FileEntry,
+): { readonly key: string; readonly ref: string | undefined } {
+  if (root.object === undefined || ref?.startsWith(SINGLE) !== true) {
+    return { key: root.prefix + path, ref };
+  }
+  const own = ref.slice(SINGLE.length);
+  return { key: root.object, ref: own === "" ? undefined : own };
+}
+
+/**
+ * Asks for one page of the keys that start with `prefix`; otherwise as {@link ListPage}. Called for several ranges at once.
+ */
+export type ListObjectsPage = (
+  prefix: string,
+  range: KeyRange,
+  continuation: string | undefined,
+  signal: AbortSignal,
+) => Promise<Page<StoredObject>>;
+
+export interface ObjectsInit {
+  readonly root: Root;
+  readonly listPage: ListObjectsPage;
+  /** As in {@link orderedPages}. */
+  readonly atOnce: number;
+  warn(message: string): void;
+}
+
+/**
+ * Lists what the root means, in ascending order of paths: `ordered` where the store itself is.
+ *
+ * @throws SourceError `not-found` where nothing is at a prefix; what `listPage` throws
+ */
+export async function* listObjects(
+  init: ObjectsInit,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Entry[]> {
+  const { root, listPage, atOnce, warn } = init;
+  const { prefix } = root;
+  const single = findSingle(init, signal);
+  // Looked at below; a failure before that must not count as unhandled.
+  single.catch(() => {});
+  const skips = createSkips(warn);
+  const pages = orderedPages(
+    { listPage: (...page) => listPage(prefix, ...page), prefix, atOnce },
+    signal,
+  );
+  let found = false;
+  for await (const page of pages) {
+    found ||= page.length > 0;
+    const entries: Entry[] = [];
+    for (const object of page) {
+      const path = object.key.slice(prefix.length);
+      if (path === "" || path.endsWith("/") || path.includes("//", 1)) skips.add(object);
+      else entries.push(toEntry(object, path, object.ref));
+    }
+    yield entries;
+  }
+  const object = await single;
+  if (found) {
+    if (object !== undefined) {
+      warn(`${quotePath(object.key)} is left out: it is an object, and there are others below it`);
+    }
+    skips.end();
+  } else if (object !== undefined) {
+    const { key, ref = "" } = object;
+    yield [toEntry(object, key.slice(key.lastIndexOf("/") + 1), SINGLE + ref)];
+  } else if (prefix !== "") {
+    throw new SourceError("not-found", `there is no object at or below ${quotePath(prefix)}`, {
+      hint: "check the prefix in the URL; an empty object of that name, with its slash, stands for an empty directory",
+    });
+  }
+}
+
+/** The object that the root names: of all keys that begin like it, its own is the first. */
+async function findSingle(
+  { root, listPage }: ObjectsInit,
+  signal: AbortSignal,
+): Promise<StoredObject | undefined> {
+  const { object } = root;
+  if (object === undefined) return undefined;
+  const { items } = await listPage(object, { after: undefined, to: object }, undefined, signal);
+  return items[0]?.key === object ? items[0] : undefined;
+}
+
+function toEntry(object: StoredObject, path: string, ref: string | undefined): FileEntry {
+  const { size, mode, mtime, fingerprint, digest } = object;
+  return { kind: "file", path, size, mode, mtime, fingerprint, digest, ref };
+}
+
+/** Keys of one kind that are named in warnings; the others are counted. */
+const NAMED = 5;
+
+/** Keys that cannot be files, and are no marks of directories either. */
+function createSkips(warn: (message: string) => void) {
+  let count = 0;
+  return {
+    add({ key, size }: StoredObject): void {
+      if (key.endsWith("/") && size === 0) return;
+      if (++count > NAMED) return;
+      const why = key.endsWith("/")
+        ? "it is named like a directory, and holds content"
+        : "it has a directory without a name";
+      warn(`${quotePath(key)} is left out: ${why}`);
+    },
+    end(): void {
+      if (count > NAMED) warn(`${count - NAMED} more keys are left out that no file can be named`);
+    },
+  };
+}

@@ -1,0 +1,232 @@
+/**
+ * A listing whose pages are fetched side by side and come out in order. It begins as one range. Whenever a page shows that its
+ * range goes on, what is left is cut into ranges that are fetched at the same time, where {@link guessBoundaries} takes the
+ * following pages to begin. A range that proves long is cut again, nearest first; one that proves empty has cost a request.
+ *
+ * Memory is bounded by pages that wait for their turn. The range that is being given out may always go on; where all the
+ * room is taken by ranges far behind it, the farthest is forgotten and fetched again when its time comes.
+ */
+import { comparePaths, SourceError } from "@pannier/core";
+import { guessBoundaries } from "./boundaries.ts";
+
+/** Keys behind `after`, up to and with `to`; `undefined`: from the first, to the last. */
+export interface KeyRange {
+  readonly after: string | undefined;
+  readonly to: string | undefined;
+}
+
+/** Objects in ascending order of their keys' UTF-8 bytes. */
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  /** Goes on behind this page; `undefined` where nothing follows. */
+  readonly next: string | undefined;
+}
+
+/**
+ * Asks for one page. The store need not know the range's end: what lies behind it is passed over. Called for several
+ * ranges at once.
+ *
+ * @param continuation {@link Page.next} of the page before it in this range
+ */
+export type ListPage<Item> = (
+  range: KeyRange,
+  continuation: string | undefined,
+  signal: AbortSignal,
+) => Promise<Page<Item>>;
+
+export interface PagesInit<Item extends { readonly key: string }> {
+  readonly listPage: ListPage<Item>;
+  /** What every key of the listing starts with. */
+  readonly prefix: string;
+  /** Pages asked for at once; 1 for a store that can only go on from page to page. */
+  readonly atOnce: number;
+}
+
+/** Pages that wait for their turn, for each one asked for at once. */
+const WAITING = 4;
+/** Ranges that a range is cut into at least, however badly the last guesses went. */
+const LEAST_AT_ONCE = 4;
+/** How many pages a new range is meant to have: the more, the fewer half-empty last pages. */
+const PAGES_A_RANGE = 2.5;
+
+interface Segment<Item> {
+  readonly after: string | undefined;
+  to: string | undefined;
+  /** The last key that came. */
+  last: string | undefined;
+  continuation: string | undefined;
+  /** Not yet given out. */
+  pages: (readonly Item[])[];
+  state: "waiting" | "asking" | "done";
+  /** Begins at a guess, and no page of it has come yet. */
+  guessed: boolean;
+  /** Pages that came. */
+  fetched: number;
+}
+
+/**
+ * @throws what `listPage` throws, as soon as that happens; SourceError `invalid` where the store does not list in order
+ */
+export async function* orderedPages<Item extends { readonly key: string }>(
+  init: PagesInit<Item>,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Item[]> {
+  const { listPage, atOnce, prefix } = init;
+  const room = atOnce * WAITING;
+  const abort = new AbortController();
+  const onAbort = () => abort.abort(signal.reason);
+  signal.throwIfAborted();
+  signal.addEventListener("abort", onAbort, { once: true });
+
+  const segments: Segment<Item>[] = [segment(undefined, undefined)];
+  let asking = 0;
+  /** Pages that wait or are asked for. */
+  let held = 0;
+  /** New ranges at once: more as guesses prove right, fewer as they prove empty. */
+  let width = LEAST_AT_ONCE;
+  let reach = PAGES_A_RANGE;
+  let failure: { readonly error: unknown } | undefined;
+  let wake: (() => void) | undefined;
+
+  async function ask(range: Segment<Item>): Promise<void> {
+    range.state = "asking";
+    asking++;
+    held++;
+    try {
+      const { after, to, continuation } = range;
+      const page = await listPage({ after, to }, continuation, abort.signal);
+      asking--;
+      held--;
+      take(range, page);
+      fill();
+    } catch (error) {
+      failure ??= { error };
+      abort.abort(error);
+    }
+    wake?.();
+  }
+
+  function take(range: Segment<Item>, { items, next }: Page<Item>): void {
+    const first = items[0];
+    const floor = range.last ?? range.after;
+    if (first !== undefined && floor !== undefined && comparePaths(first.key, floor) <= 0) {
+      const message = "the store does not list its keys in their order";
+      failure ??= { error: new SourceError("invalid", message) };
+      return;
+    }
+    const inside = within(items, range.to);
+    if (range.guessed) width = inside.length > 0 ? width + 1 : Math.max(LEAST_AT_ONCE, width >> 1);
+    range.guessed = false;
+    range.last = inside.at(-1)?.key ?? range.last;
+    range.continuation = next;
+    range.state = next === undefined || inside.length < items.length ? "done" : "waiting";
+    if (inside.length > 0) {
+      range.fetched++;
+      range.pages.push(inside);
+      held++;
+    }
+    if (range.state === "done" && range.to !== undefined) learn(range, inside.length);
+    else if (range.state === "waiting" && inside.length > 1) split(range, inside);
+  }
+
+  /** A range that ended at once was cut too short for its pages to be worth while, one that went on and on too long. */
+  function learn({ fetched }: Segment<Item>, lastPage: number): void {
+    if (fetched === 1 && lastPage > 0) reach = Math.min(reach * 1.25, 64);
+    else if (fetched > 2 * PAGES_A_RANGE) reach = Math.max(reach / 1.25, 0.5);
+  }
+
+  function split(range: Segment<Item>, page: readonly Item[]): void {
+    const known = {
+      keys: page.map(({ key }) => key),
+      fixed: prefix.length,
+      to: range.to,
+    };
+    const at = segments.indexOf(range);
+    if (atOnce === 1 || at === -1 || at >= atOnce) return;
+    const cuts = guessBoundaries(known, Math.min(width, atOnce), reach);
+    if (cuts.length === 0) return;
+    const ends = [...cuts.slice(1), range.to];
+    segments.splice(
+      at + 1,
+      0,
+      ...cuts.map((cut, i) => ({ ...segment<Item>(cut, ends[i]), guessed: true })),
+    );
+    range.to = cuts[0];
+    range.fetched = 0;
+  }
+
+  /** Asks for what is missing, nearest first. */
+  function fill(): void {
+    if (failure !== undefined) return;
+    for (const [position, range] of segments.entries()) {
+      if (asking >= atOnce) return;
+      if (range.state !== "waiting") continue;
+      if (range.pages.length >= WAITING) continue;
+      if (held >= room && !forgetBehind(position) && position > 0) return;
+      void ask(range);
+    }
+  }
+
+  /** Makes room for a range by what waits farthest behind it. */
+  function forgetBehind(position: number): boolean {
+    const farthest = segments.findLastIndex(
+      ({ state, pages }, at) => at > position + 1 && state !== "asking" && pages.length > 0,
+    );
+    const range = segments[farthest];
+    if (range === undefined) return false;
+    held -= range.pages.length;
+    segments[farthest] = segment(range.after, range.to);
+    return true;
+  }
+
+  try {
+    for (let first = segments[0]; first !== undefined; first = segments[0]) {
+      if (failure !== undefined) throw failure.error;
+      signal.throwIfAborted();
+      const page = first.pages.shift();
+      if (page !== undefined) {
+        held--;
+        fill();
+        yield page;
+      } else if (first.state === "done") {
+        segments.shift();
+      } else {
+        const woken = new Promise<void>((resolve) => (wake = resolve));
+        fill();
+        await woken;
+      }
+    }
+  } finally {
+    abort.abort();
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function segment<Item>(after: string | undefined, to: string | undefined): Segment<Item> {
+  return {
+    after,
+    to,
+    last: undefined,
+    continuation: undefined,
+    pages: [],
+    state: "waiting",
+    guessed: false,
+    fetched: 0,
+  };
+}
+
+/** Those up to the end of the range. */
+function within<Item extends { readonly key: string }>(
+  items: readonly Item[],
+  to: string | undefined,
+): readonly Item[] {
+  const last = items.at(-1);
+  if (to === undefined || last === undefined || comparePaths(last.key, to) <= 0) return items;
+  let low = 0;
+  for (let high = items.length; low < high;) {
+    const middle = (low + high) >> 1;
+    if (comparePaths((items[middle] as Item).key, to) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return items.slice(0, low);
+}
