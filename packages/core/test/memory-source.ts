@@ -17,6 +17,8 @@ interface TextFile {
   readonly fingerprint?: string;
   readonly mtime?: number;
   readonly digest?: Digest;
+  /** What names this version to the store: a read under another name finds nothing. */
+  readonly ref?: string;
 }
 
 export type Content = Record<string, string | { readonly link: string } | TextFile>;
@@ -84,7 +86,7 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
       const value = spec.content[entry.path];
       if (value === undefined) throw new SourceError("not-found", `no ${entry.path}`);
       const now = toEntry(entry.path, value);
-      if (now.kind !== "file" || now.fingerprint !== entry.fingerprint)
+      if (now.kind !== "file" || now.fingerprint !== entry.fingerprint || now.ref !== entry.ref)
         throw new SourceError("changed", `${entry.path} changed`);
       const bytes = Buffer.from(textOf(value));
       return bytes.subarray(
@@ -121,6 +123,7 @@ function toEntry(path: string, value: Content[string], sizes = true): Entry {
     mode: own.mode,
     mtime: own.mtime,
     digest: own.digest,
+    ref: own.ref,
     fingerprint: own.fingerprint ?? createHash("sha1").update(text).digest("hex"),
   };
 }

@@ -150,6 +150,16 @@ describe("damage", () => {
     expect(await verify(target)).toMatchObject(intact);
   });
 
+  it("is repaired from the version that the source has now, if only its name is another", async () => {
+    const source = memorySource({ a: { text: "A", fingerprint: "1", ref: "old" }, b: "B" });
+    await run(source);
+    source.content = { a: { text: "A", fingerprint: "1", ref: "new" }, b: "B" };
+    expect(await run(source)).toMatchObject({ result: "unchanged" });
+    writeFileSync(join(target, "current/a"), "tampered");
+    await repair({ sources: [source], target });
+    expect(current()).toEqual({ a: "A", b: "B" });
+  });
+
   it("is repaired where a layer covers another", async () => {
     const below = memorySource({ a: "below", b: "below" }, "below");
     const above = memorySource({ a: "above" }, "above");

@@ -34,7 +34,7 @@ export interface LayerDiff {
 const IGNORE_FILE = ".pannierignore";
 
 /** What telling a change takes of a published row; a listing is joined with every one of them, so it is little. */
-type KnownRow = Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint">;
+type KnownRow = Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint" | "ref">;
 
 const INSERT_PUT = `INSERT OR REPLACE INTO plan (path, layer, put, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
   VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
@@ -55,7 +55,7 @@ export async function diffListing(
 ): Promise<void> {
   const published = diff.state
     .prepare(
-      "SELECT path, kind, mode, fingerprint FROM entries WHERE layer = ? AND until IS NULL ORDER BY path",
+      "SELECT path, kind, mode, fingerprint, ref FROM entries WHERE layer = ? AND until IS NULL ORDER BY path",
     )
     .iterate(diff.place.layer) as unknown as Iterator<KnownRow>;
   try {
@@ -111,7 +111,7 @@ export async function diffChanges(
   batches: AsyncIterable<readonly SourceChange[]> | Iterable<readonly SourceChange[]>,
 ): Promise<boolean> {
   const select = diff.state.sql(
-    "SELECT path, kind, mode, fingerprint FROM entries WHERE path = ? AND layer = ? AND until IS NULL",
+    "SELECT path, kind, mode, fingerprint, ref FROM entries WHERE path = ? AND layer = ? AND until IS NULL",
   );
   for await (const batch of batches) {
     diff.signal.throwIfAborted();
@@ -149,7 +149,10 @@ function toWanted(diff: LayerDiff, entry: Entry): EntryRow | undefined {
 
 function insertPut(diff: LayerDiff, before: KnownRow | undefined, wanted: EntryRow): void {
   const sameContent = before !== undefined && diff.comparable && sameVersion(before, wanted);
-  if (sameContent && before.mode === wanted.mode) return;
+  if (sameContent && before.mode === wanted.mode) {
+    if (before.ref !== wanted.ref) rename(diff, wanted);
+    return;
+  }
   // A path that is published already was judged when it came.
   if (before === undefined) refuseUnsafe(wanted.path);
   const same = sameContent && before.kind === FILE;
@@ -168,6 +171,13 @@ function insertPut(diff: LayerDiff, before: KnownRow | undefined, wanted: EntryR
       wanted.ref,
       same ? publishedDigest(diff, wanted) : wanted.sha256,
     );
+}
+
+/** The same content as another version of the source: should it have to be read again, this is the one that is there. */
+function rename({ state }: LayerDiff, { ref, path, layer }: EntryRow): void {
+  state
+    .sql("UPDATE entries SET ref = ? WHERE path = ? AND layer = ? AND until IS NULL")
+    .run(ref, path, layer);
 }
 
 function publishedDigest({ state }: LayerDiff, { path, layer }: EntryRow): string | null {
