@@ -100,6 +100,21 @@ export function oneTarget(env: Environment, argument: string | undefined): strin
   return target;
 }
 
+/** Files with what callers of the HTTP port must show. */
+export function callerSecrets(
+  env: Environment,
+  cwd: string,
+): Record<"triggerTokenFile" | "webhookSecretFile", string | undefined> {
+  const path = (name: string) => {
+    const value = read(env, name);
+    return value === undefined ? undefined : resolve(cwd, value);
+  };
+  return {
+    triggerTokenFile: path("PANNIER_TRIGGER_TOKEN_FILE"),
+    webhookSecretFile: path("PANNIER_WEBHOOK_SECRET_FILE"),
+  };
+}
+
 function missing(what: string, argument: string, variable: string): UsageError {
   return new UsageError(`no ${what} is given`, `name it as ${argument}, or in ${variable}`);
 }
@@ -136,10 +151,12 @@ const KNOWN: ReadonlySet<string> = new Set([
   ...(Object.keys(FLAGS) as FlagName[]).map(variableName),
   ...OWN_CREDENTIALS,
   GITHUB_API,
-  ...["SOURCE", "TARGET", "CONFIG", "HTTP", "TRIGGER_TOKEN_FILE", "WEBHOOK_SECRET_FILE"].map(
-    (name) => PREFIX + name,
-  ),
-  ...["MOUNT", "REVISION", "PREVIOUS_REVISION", "PATH", "CHANGES"].map((name) => PREFIX + name),
+  ...["SOURCE", "TARGET", "TRIGGER_TOKEN_FILE", "WEBHOOK_SECRET_FILE"].map((name) => PREFIX + name),
+  "PANNIER_MOUNT",
+  "PANNIER_REVISION",
+  "PANNIER_PREVIOUS_REVISION",
+  "PANNIER_PATH",
+  "PANNIER_CHANGES",
 ]);
 
 /**

@@ -36,10 +36,20 @@ export interface Settings {
   readonly dryRun?: boolean;
   readonly once?: boolean;
   readonly repair?: boolean;
+  readonly config?: string;
+  readonly http?: HttpFlag;
+  readonly maxActive?: number;
+  readonly maxFailures?: number;
+  readonly shutdownGrace?: number;
   readonly json?: boolean;
   readonly logFormat?: "text" | "json";
   readonly logLevel?: "debug" | "info" | "warn" | "error";
 }
+
+/** Where `run` listens, if it does. */
+type HttpFlag =
+  | { readonly enabled: false }
+  | { readonly enabled: true; readonly host: string | undefined; readonly port: number };
 
 export interface Flag {
   /** Placeholder of the value in the help text; none: the flag is on or off. */
@@ -56,6 +66,16 @@ const oneOf =
     if (values.includes(text)) return text;
     throw new UsageError(`"${text}" is not one of ${values.join(", ")}`);
   };
+
+/** `8080`, `:8080`, `127.0.0.1:8080`, `[::1]:8080`, `off`. */
+function parseHttp(text: string): HttpFlag {
+  if (text === "off") return { enabled: false };
+  const [, host, digits] = /^(?:(\[[0-9a-f:.]+\]|[^:[\]]*):)?(\d{1,5})$/i.exec(text) ?? [];
+  const port = Number(digits);
+  if (digits === undefined || port > 65_535)
+    throw new UsageError(`"${text}" is no address to listen at`, "write a port, HOST:PORT, or off");
+  return { enabled: true, host: host?.replace(/^\[|\]$/g, "") || undefined, port };
+}
 
 export const FLAGS = {
   adapter: {
@@ -133,6 +153,27 @@ export const FLAGS = {
   once: { description: "sync once, then end" },
   repair: {
     description: "fetch again what is missing or changed, and remove what does not belong",
+  },
+  config: { value: "FILE", description: "the configuration file (default: pannier.yaml)" },
+  http: {
+    value: "[HOST:]PORT|off",
+    parse: parseHttp,
+    description: "where to listen for probes and the like (default: 8080 of every address)",
+  },
+  "max-active": {
+    value: "N",
+    parse: (text: string) => parseCount(text),
+    description: "mounts at work at once (default: 4)",
+  },
+  "max-failures": {
+    value: "N",
+    parse: (text: string) => parseCount(text, 0),
+    description: "end when a mount failed more often than this in a row (default: never)",
+  },
+  "shutdown-grace": {
+    value: "DURATION",
+    parse: parseDuration,
+    description: "time for hooks under way when a signal ends the program (default: 10s)",
   },
   json: { description: "results and events as JSON on standard output" },
   "log-format": {

@@ -8,6 +8,8 @@ import type { World } from "./world.ts";
 export interface Invocation {
   readonly args: readonly string[];
   readonly settings: Settings;
+  /** Of the program. */
+  readonly version: string;
   readonly credentials: Credentials;
   readonly world: World;
   /** Aborted by the first signal that asks for an end. */

@@ -49,7 +49,7 @@ async function runCommand(line: CommandLine, world: World, redact: Redact): Prom
     level: settings.logLevel ?? "info",
     redact,
     before: progress.clear,
-    timestamps: spec.name === "watch",
+    timestamps: spec.name === "watch" || spec.name === "run",
   });
   for (const [name, meant] of mistypedVariables(world.env))
     log("warn", `the variable ${name} is not known and has no effect. Did you mean ${meant}?`);
@@ -60,6 +60,7 @@ async function runCommand(line: CommandLine, world: World, redact: Redact): Prom
     ).run({
       args,
       settings,
+      version: line.version,
       credentials: credentialsFromEnvironment(world.env, world.cwd),
       world,
       signal: ending.signal,

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { LayerSpec, SourceSpec, SyncOptions } from "@pannier/core";
 import { resolveSources } from "./choose-adapter.ts";
 import { sourcesAndTarget } from "./environment.ts";
+import type { Settings } from "./flags.ts";
 import type { Invocation } from "./invocation.ts";
 
 /** For a command of the form `SOURCE... TARGET`. */
@@ -18,12 +19,22 @@ export function mountOptions(
   sources: readonly (SourceSpec | LayerSpec)[],
   target: string,
 ): SyncOptions {
+  return {
+    ...mountSettings(settings),
+    sources,
+    target: resolve(world.cwd, target),
+    credentials,
+    signal,
+    onEvent,
+  };
+}
+
+/** The flags that go to the engine as they are. */
+export function mountSettings(settings: Settings) {
   const { include, exclude, publish, link, keep, timeout, maxBytes, maxFiles, maxFileBytes } =
     settings;
   const { maxDelete, symlinks, mode, dirMode, owner, concurrency, bandwidth } = settings;
   return {
-    sources,
-    target: resolve(world.cwd, target),
     include,
     exclude,
     publish,
@@ -40,8 +51,5 @@ export function mountOptions(
     owner,
     concurrency,
     bandwidth,
-    credentials,
-    signal,
-    onEvent,
   };
 }

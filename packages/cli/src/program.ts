@@ -81,6 +81,42 @@ const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./commands/watch.ts"),
   },
   {
+    name: "run",
+    arguments: "",
+    most: 0,
+    summary: "keep every mount of a configuration in sync, with probes, metrics and hooks",
+    details:
+      "The mounts are those of the configuration file, or the one that PANNIER_SOURCE (one source a line) and PANNIER_TARGET describe.\nWith a file, the flags of a mount stand for what its mounts do not say themselves. SIGINT and SIGTERM end it with exit code 0.",
+    flags: [
+      "config",
+      "http",
+      ...MOUNT,
+      "period",
+      "once",
+      "max-active",
+      "max-failures",
+      "shutdown-grace",
+      "log-format",
+      "log-level",
+    ],
+    examples: [
+      "pannier run --config pannier.yaml",
+      "PANNIER_SOURCE='git+https://git.example.com/web/site.git?ref=main' PANNIER_TARGET=/content pannier run",
+    ],
+    verb: "run",
+    load: () => import("./commands/run.ts"),
+  },
+  {
+    name: "schema",
+    arguments: "",
+    most: 0,
+    summary: "print the JSON Schema of the configuration file",
+    flags: [],
+    examples: ["pannier schema > pannier.schema.json"],
+    verb: "print",
+    load: () => import("./commands/schema.ts"),
+  },
+  {
     name: "plan",
     arguments: "SOURCE... TARGET",
     most: Infinity,
@@ -193,6 +229,8 @@ export interface CommandLine {
   readonly spec: CommandSpec;
   readonly args: readonly string[];
   readonly settings: Settings;
+  /** Of the program. */
+  readonly version: string;
 }
 
 /**
@@ -231,6 +269,7 @@ export function parseCommandLine(
       parsed = {
         spec,
         args,
+        version,
         settings: { ...settingsFromEnvironment(env, spec.flags, given), ...given },
       };
     });

@@ -3,7 +3,11 @@
  * before it is printed.
  */
 
-export type Redact = (text: string) => string;
+export interface Redact {
+  (text: string): string;
+  /** Adds to what is known, as {@link makeRedact} takes it. */
+  learn(sources: readonly string[], secrets: readonly (string | undefined)[]): void;
+}
 
 /** Shorter ones would mangle ordinary words without hiding anything. */
 const SHORTEST = 4;
@@ -23,17 +27,21 @@ export function makeRedact(
       : [text, decoded(text), encodeURIComponent(decoded(text))])
       if (form.length >= SHORTEST) known.add(form);
   };
-  for (const secret of secrets) add(secret);
-  for (const source of sources) {
-    const [, user, password] = /^[^:/]+:\/\/([^/?#:@]*)(?::([^/?#]*))?@/.exec(source) ?? [];
-    add(password);
-    // A token is often given in the place of the user's name.
-    if (password === undefined) add(user === "git" ? undefined : user);
-    else if (user !== undefined)
-      add(Buffer.from(`${decoded(user)}:${decoded(password)}`).toString("base64"));
-  }
-  const longestFirst = [...known].toSorted((a, b) => b.length - a.length);
-  return (text) => {
+  let longestFirst: readonly string[] = [];
+  const learn: Redact["learn"] = (moreSources, moreSecrets) => {
+    for (const secret of moreSecrets) add(secret);
+    for (const source of moreSources) {
+      const [, user, password] = /^[^:/]+:\/\/([^/?#:@]*)(?::([^/?#]*))?@/.exec(source) ?? [];
+      add(password);
+      // A token is often given in the place of the user's name.
+      if (password === undefined) add(user === "git" ? undefined : user);
+      else if (user !== undefined)
+        add(Buffer.from(`${decoded(user)}:${decoded(password)}`).toString("base64"));
+    }
+    longestFirst = [...known].toSorted((a, b) => b.length - a.length);
+  };
+  learn(sources, secrets);
+  const redact = (text: string) => {
     let clean = text;
     for (const secret of longestFirst) clean = clean.replaceAll(secret, "***");
     return clean
@@ -44,6 +52,7 @@ export function makeRedact(
         "$1***",
       );
   };
+  return Object.assign(redact, { learn });
 }
 
 function decoded(text: string): string {

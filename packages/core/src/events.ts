@@ -73,10 +73,14 @@ export type SyncEvent =
     }
   /** The end of one sync; the last event of `sync`. */
   | { readonly type: "done"; readonly result: SyncResult }
+  /** Only from `follow`: a sync begins. */
+  | { readonly type: "started" }
   /** Only from `follow`: a sync failed; the next one starts after `delay` milliseconds. */
   | {
       readonly type: "failed";
       readonly error: Error;
+      /** Bytes read from sources all the same. */
+      readonly received: number;
       readonly failures: number;
       readonly delay: number;
     }

@@ -1,5 +1,6 @@
 /** The loop around the pipeline: sync, wait, sync again. */
 import { buildAhead } from "./build-ahead.ts";
+import { HookError } from "./errors.ts";
 import type { SyncEvent } from "./events.ts";
 import { type Layer, type Mount, openMount } from "./mount.ts";
 import type { SyncOptions } from "./settings.ts";
@@ -18,8 +19,10 @@ export interface FollowOptions extends Omit<SyncOptions, "signal" | "onEvent" | 
 export interface FollowControl {
   /** Ends the loop; the iteration then ends without an error. */
   readonly signal?: AbortSignal | undefined;
-  /** Each value asks for a sync at once. */
+  /** Each value asks for a sync at once; those that come during a sync ask for exactly one more. */
   readonly triggers?: AsyncIterable<unknown> | undefined;
+  /** Runs each sync when its turn comes, for a program that follows more mounts than should be at work at once. */
+  readonly turn?: ((work: () => Promise<void>, signal: AbortSignal) => Promise<void>) | undefined;
 }
 
 /** Longest wait after failures, unless the period is longer. */
@@ -69,23 +72,32 @@ async function loop(
     ...mount.layers.map((layer) => listenToSource(mount, layer, bell, signal)),
     listenTo(control.triggers, bell, signal),
   ];
+  const turn = control.turn ?? ((work) => work());
   let failures = 0;
   let scrubbed = performance.now();
+  let delay = 0;
+  let before = 0;
+  const attempt = async () => {
+    emit({ type: "started" });
+    before = mount.counters.received;
+    const verify = times.scrub > 0 && performance.now() - scrubbed >= times.scrub;
+    if (verify) scrubbed = performance.now();
+    const { immutable } = await syncMount(mount, signal, { verify });
+    failures = 0;
+    // Nothing to poll for; only a scrub, if there is one, is left to do.
+    delay = immutable ? times.scrub || Number.POSITIVE_INFINITY : jitter(times.period);
+  };
   try {
     for (;;) {
-      let delay: number;
       try {
-        const verify = times.scrub > 0 && performance.now() - scrubbed >= times.scrub;
-        if (verify) scrubbed = performance.now();
-        const { immutable } = await syncMount(mount, signal, { verify });
-        failures = 0;
-        // Nothing to poll for; only a scrub, if there is one, is left to do.
-        delay = immutable ? times.scrub || Number.POSITIVE_INFINITY : jitter(times.period);
+        await turn(attempt, signal);
       } catch (error) {
         signal.throwIfAborted();
         failures++;
-        delay = backoff(failures, times.period);
-        emit({ type: "failed", error: error as Error, failures, delay });
+        // A hook that said no is not asked again and again: the next poll comes in its time, and asks if there is something to ask.
+        delay = error instanceof HookError ? jitter(times.period) : backoff(failures, times.period);
+        const received = mount.counters.received - before;
+        emit({ type: "failed", error: error as Error, received, failures, delay });
       }
       if (failures === 0) await bell.during((rung) => buildAhead(mount, rung), signal);
       emit({ type: "waiting", delay });

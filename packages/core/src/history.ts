@@ -15,6 +15,8 @@ import {
 
 /** One generation of a target's history. */
 export interface HistoryEntry {
+  /** Names this entry: a revision may be published more than once. Later ones have greater ids. */
+  readonly id: number;
   readonly revision: string;
   /** When it was published, in milliseconds since the epoch. */
   readonly time: number;
@@ -112,7 +114,7 @@ export function toHistory(
   root: string,
   publish: "swap" | "mirror",
 ): HistoryEntry {
-  const { revision, created, added, changed, deleted, files, bytes, tree, layers } = generation;
+  const { id, revision, created, added, changed, deleted, files, bytes, tree, layers } = generation;
   const path =
     tree !== null
       ? join(root, HOME, "generations", tree)
@@ -126,6 +128,7 @@ export function toHistory(
     revision: own,
   }));
   return {
+    id,
     revision,
     time: created,
     added,

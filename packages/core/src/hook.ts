@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { HookError } from "./errors.ts";
 import type { Run } from "./run.ts";
 import type { SyncOptions } from "./settings.ts";
+import { plainOrQuoted } from "./snapshot/path.ts";
 import { plannedChanges } from "./snapshot/plan.ts";
 import type { Generation } from "./volume/state.ts";
 import { randomName } from "./volume/layout.ts";
@@ -51,9 +52,4 @@ export async function askHook(
   } finally {
     rmSync(changes, { force: true });
   }
-}
-
-/** A line break in a name must not look like the end of a line. */
-function plainOrQuoted(path: string): string {
-  return /[\p{Cc}"]/u.test(path) ? JSON.stringify(path) : path;
 }

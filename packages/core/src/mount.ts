@@ -116,6 +116,19 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
   }
 }
 
+/**
+ * Checks what can be checked of a mount without touching its target or its sources.
+ *
+ * @throws UsageError, TargetError
+ */
+export function checkOptions(options: SyncOptions): void {
+  const { target } = checkSettings(options);
+  const specs = options.sources.map(asLayerSpec);
+  for (const { into } of specs) normaliseInto(into);
+  refuseNesting(specs, target);
+  makeFilter(options.include ?? [], options.exclude ?? []);
+}
+
 function asLayerSpec(source: SourceSpec | LayerSpec): LayerSpec {
   return "adapter" in source ? { source } : source;
 }

@@ -64,3 +64,8 @@ export function quotePath(path: string): string {
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
+
+/** A path as a list with one path a line shows it: quoted as JSON where a line break in it could look like the end of a line. */
+export function plainOrQuoted(path: string): string {
+  return /[\p{Cc}"]/u.test(path) ? JSON.stringify(path) : path;
+}

@@ -66,8 +66,11 @@ export function sweep(directory: string, known: ReadonlySet<string>): void {
 function forget(volume: Volume): void {
   const { state } = volume;
   const kept = generations(state).filter(({ tree }) => tree !== null);
-  const newest = generations(state)[0]?.id ?? 0;
+  const [latest, previous] = generations(state);
+  const newest = latest?.id ?? 0;
   const oldest = Math.min(
+    // A mirror keeps no trees; what its last revision changed can be told all the same.
+    volume.publish === "mirror" ? (previous?.id ?? newest) : newest,
     ...kept.map(({ id }) => id),
     readCandidate(state)?.base ?? newest,
     newest,

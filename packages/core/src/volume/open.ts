@@ -227,6 +227,8 @@ function recover(volume: Volume): void {
       "generations",
       "scratch",
       "lock",
+      // What the sidecar remembers of its hooks.
+      "hooks.json",
       ...STATE_SUFFIXES.map((suffix) => `state.db${suffix}`),
       readCandidate(state)?.name ?? "",
       mirrorStaging(state) ?? "",

@@ -1,0 +1,256 @@
+/** Reading and checking a configuration file. */
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { type Credentials, nearest, UsageError } from "@pannier/core";
+import type * as core from "zod/v4/core";
+import {
+  type CommandConfig,
+  type DaemonConfig,
+  DEFAULTS,
+  definedOf,
+  type HooksConfig,
+  httpConfig,
+  type MountConfig,
+  type MountDefaults,
+  mountOptions,
+  nameOf,
+  type Overrides,
+  type PostPublishConfig,
+} from "./config.ts";
+import {
+  configJsonSchema,
+  configSchema,
+  type ConfigFile,
+  type MountFile,
+  type SourceFile,
+} from "./schema.ts";
+import { parseYaml } from "./yaml.ts";
+
+export interface ReadConfigInit {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly overrides?: Overrides;
+}
+
+/**
+ * @param file absolute path
+ * @throws UsageError naming the file, the line and the key
+ */
+export function readConfigFile(file: string, init: ReadConfigInit): DaemonConfig {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UsageError(
+      `the configuration ${file} cannot be read (${code})`,
+      "name it with --config or PANNIER_CONFIG",
+      { cause: error },
+    );
+  }
+  try {
+    return parseConfig(text, dirname(file), init);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(`${file}: ${error.message}`, error.hint, { cause: error });
+  }
+}
+
+/** @throws UsageError naming the line and the key */
+export function parseConfig(text: string, cwd: string, init: ReadConfigInit): DaemonConfig {
+  const { data, place } = parseYaml(text, init.env);
+  const parsed = configSchema.safeParse(data, { reportInput: true });
+  if (!parsed.success) {
+    const problems = parsed.error.issues.flatMap(flatten);
+    const [first] = problems as [core.$ZodIssue];
+    const more = problems.length === 1 ? "" : ` (and ${problems.length - 1} more)`;
+    throw new UsageError(`${describe(first, place)}${more}`);
+  }
+  const config = complete(parsed.data, cwd, init.overrides ?? {});
+  const names = new Map<string, number>();
+  for (const [index, { name }] of config.mounts.entries()) {
+    const before = names.get(name);
+    if (before !== undefined)
+      throw new UsageError(
+        `${place(["mounts", index])}: mounts[${index}] is called "${name}", as mounts[${before}] is`,
+        "give each mount a name of its own",
+      );
+    names.set(name, index);
+  }
+  for (const [index, { options }] of config.mounts.entries()) {
+    const other = config.mounts.findIndex(({ options: { target } }) => target === options.target);
+    if (other !== index)
+      throw new UsageError(
+        `${place(["mounts", index, "target"])}: mounts[${index}].target is that of mounts[${other}]`,
+        "give each mount a target of its own",
+      );
+  }
+  return config;
+}
+
+/** Of a union's alternatives, the one that comes nearest to what was written. */
+function flatten(issue: core.$ZodIssue): core.$ZodIssue[] {
+  if (issue.code !== "invalid_union") return [issue];
+  const [best] = issue.errors.toSorted(
+    (a, b) => wrongKind(a) - wrongKind(b) || unknownKeys(a) - unknownKeys(b) || a.length - b.length,
+  );
+  if (best === undefined || best.length === 0 || wrongKind(best) === 1) return [issue];
+  return best
+    .map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }) as core.$ZodIssue)
+    .flatMap(flatten);
+}
+
+/** 1 where it is a text instead of a mapping, or the like. */
+function wrongKind(branch: readonly core.$ZodIssue[]): number {
+  return branch.some(({ code, path }) => code === "invalid_type" && path.length === 0) ? 1 : 0;
+}
+
+function unknownKeys(branch: readonly core.$ZodIssue[]): number {
+  return branch.flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys : [])).length;
+}
+
+function describe(issue: core.$ZodIssue, place: ReturnType<typeof parseYaml>["place"]): string {
+  const key = keyOf(issue.path) || "the file";
+  switch (issue.code) {
+    case "unrecognized_keys": {
+      const [name = ""] = issue.keys;
+      const known = keysAt(issue.path);
+      const near = nearest(name, known);
+      const where = issue.path.length === 0 ? "" : ` in ${key}`;
+      const advice =
+        near === undefined ? `known here: ${known.join(", ")}` : `did you mean "${near}"?`;
+      return `${place(issue.path, name)}: unknown key "${name}"${where}: ${advice}`;
+    }
+    case "invalid_type": {
+      const what = { array: "a list", object: "a mapping", record: "a mapping" }[
+        issue.expected as string
+      ];
+      return issue.input === undefined && issue.path.length > 0
+        ? `${place(issue.path)}: ${key} is missing`
+        : `${place(issue.path)}: ${key} must be ${what ?? "text"}`;
+    }
+    case "invalid_value":
+      return `${place(issue.path)}: ${key} must be one of ${issue.values.join(", ")}`;
+    case "too_small":
+      return `${place(issue.path)}: ${key} is empty`;
+    case "invalid_format":
+      return `${place(issue.path)}: ${key} has the wrong form${issue.message === "Invalid input" ? "" : `: ${issue.message}`}`;
+    case "invalid_union":
+      return `${place(issue.path)}: ${key} has the wrong form`;
+    default:
+      return `${place(issue.path)}: ${key}: ${issue.message}`;
+  }
+}
+
+/** `mounts[0].hooks.prePublish`. */
+function keyOf(path: readonly PropertyKey[]): string {
+  return path
+    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
+    .join("")
+    .replace(/^\./, "");
+}
+
+interface JsonSchema {
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+}
+
+/** The keys that the schema knows at a place. */
+function keysAt(path: readonly PropertyKey[]): string[] {
+  const alternatives = (schema: JsonSchema): JsonSchema[] =>
+    schema.anyOf === undefined ? [schema] : schema.anyOf.flatMap(alternatives);
+  let here = alternatives(configJsonSchema() as JsonSchema);
+  for (const part of path)
+    here = here
+      .map((schema) =>
+        typeof part === "number" ? schema.items : schema.properties?.[String(part)],
+      )
+      .filter((schema) => schema !== undefined)
+      .flatMap(alternatives);
+  return [...new Set(here.flatMap(({ properties }) => Object.keys(properties ?? {})))];
+}
+
+function complete(file: ConfigFile, cwd: string, overrides: Overrides): DaemonConfig {
+  const { triggerTokenFile, webhookSecretFile, ...http } = file.http ?? {};
+  const inFolder = (path: string | undefined) =>
+    path === undefined ? undefined : resolve(cwd, path);
+  return {
+    mounts: file.mounts.map((mount) => completeMount(mount, cwd, overrides.mount ?? {})),
+    http: httpConfig({
+      ...http,
+      triggerTokenFile: inFolder(triggerTokenFile),
+      webhookSecretFile: inFolder(webhookSecretFile),
+      ...definedOf(overrides.http ?? {}),
+    }),
+    maxActive: overrides.maxActive ?? file.maxActive ?? DEFAULTS.maxActive,
+    maxFailures: overrides.maxFailures ?? file.maxFailures,
+    shutdownGrace: overrides.shutdownGrace ?? file.shutdownGrace ?? DEFAULTS.shutdownGrace,
+  };
+}
+
+function completeMount(
+  file: MountFile,
+  cwd: string,
+  { adapter: standard, ...defaults }: MountDefaults,
+): MountConfig {
+  const { name, target: written, sources, adapter, credentials, hooks, ...own } = file;
+  const target = resolve(cwd, written);
+  return {
+    name: name ?? nameOf(target),
+    sources: sources.map((source: SourceFile) => ({
+      url: source.url,
+      into: source.into,
+      adapter: source.adapter ?? adapter ?? standard,
+      credentials: absolute(source.credentials ?? credentials, cwd),
+    })),
+    options: mountOptions({ ...definedOf(defaults), ...definedOf(own) }, target),
+    hooks: completeHooks(hooks),
+  };
+}
+
+function completeHooks({
+  prePublish,
+  postPublish = [],
+}: NonNullable<MountFile["hooks"]> = {}): HooksConfig {
+  return {
+    prePublish:
+      prePublish === undefined
+        ? undefined
+        : { ...completeCommand(prePublish), retry: prePublish.retry ?? 600_000 },
+    postPublish: (Array.isArray(postPublish) ? postPublish : [postPublish]).map(
+      (hook): PostPublishConfig => {
+        const retries = hook.retries ?? 5;
+        if ("command" in hook) return { ...completeCommand(hook), retries };
+        if ("process" in hook)
+          return { process: hook.process, signal: signalNamed(hook.signal), retries };
+        const { url, method = "POST", headers = {}, timeout = 10_000 } = hook;
+        return { url, method, headers, timeout, retries };
+      },
+    ),
+  };
+}
+
+function completeCommand(hook: {
+  readonly command: readonly string[];
+  readonly timeout?: number | undefined;
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}): CommandConfig {
+  return { command: hook.command, timeout: hook.timeout ?? 60_000, env: hook.env ?? {} };
+}
+
+function signalNamed(name: string): NodeJS.Signals {
+  return (name.startsWith("SIG") ? name : `SIG${name}`) as NodeJS.Signals;
+}
+
+function absolute(credentials: Credentials | undefined, cwd: string): Credentials | undefined {
+  if (credentials === undefined) return undefined;
+  const entries = Object.entries(credentials).map(([key, value]) => [
+    key,
+    typeof value === "object"
+      ? absolute(value as Credentials, cwd)
+      : key.endsWith("File")
+        ? resolve(cwd, value as string)
+        : value,
+  ]);
+  return Object.fromEntries(entries) as Credentials;
+}

@@ -1,0 +1,81 @@
+/** From the text of a configuration file to plain data, with the place of each part kept for messages. */
+import { UsageError } from "@pannier/core";
+import { isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
+
+type Path = readonly PropertyKey[];
+
+interface Parsed {
+  readonly data: unknown;
+  /** Where a part is, as `line 3, column 5`; `key`: the key itself, not its value. */
+  place(path: Path, key?: string): string;
+}
+
+/**
+ * Every scalar is text: `no`, `1.10` and `0644` are what was written, and the schema reads numbers from texts.
+ *
+ * @throws UsageError
+ */
+export function parseYaml(text: string, env: Readonly<Record<string, string | undefined>>): Parsed {
+  const lines = new LineCounter();
+  const document = parseDocument(text, {
+    schema: "failsafe",
+    lineCounter: lines,
+    prettyErrors: false,
+  });
+  const at = (offset: number) => {
+    const { line, col } = lines.linePos(offset);
+    return `line ${line}, column ${col}`;
+  };
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem !== undefined) throw new UsageError(`${at(problem.pos[0])}: ${problem.message}`);
+  visit(document, {
+    Scalar(_, node) {
+      if (typeof node.value !== "string") return;
+      node.value = substitute(node.value, env, () => at(node.range?.[0] ?? 0));
+    },
+  });
+  return {
+    data: toData(() => document.toJS({ maxAliasCount: 100 })),
+    place(path, key) {
+      // The innermost part that is there: what is missing has no place of its own.
+      for (let length = path.length; length >= 0; length--) {
+        const node = document.getIn(path.slice(0, length), true) as
+          | { readonly range?: readonly [number, number, number] }
+          | undefined;
+        const name = length === path.length ? key : path[length];
+        const pair = isMap(node)
+          ? node.items.find((item) => isScalar(item.key) && item.key.value === name)
+          : undefined;
+        const offset = (pair?.key as typeof node)?.range?.[0] ?? node?.range?.[0];
+        if (offset !== undefined) return at(offset);
+      }
+      return at(0);
+    },
+  };
+}
+
+/** @throws UsageError */
+function toData(read: () => unknown): unknown {
+  try {
+    return read();
+  } catch (error) {
+    throw new UsageError((error as Error).message, undefined, { cause: error });
+  }
+}
+
+/** `${NAME}` is the variable's value, `$${` a plain `${`. Values are not looked through again: they cannot bring in YAML, nor other variables. */
+function substitute(
+  text: string,
+  env: Readonly<Record<string, string | undefined>>,
+  place: () => string,
+): string {
+  return text.replace(/\$\$\{|\$\{([^}]*)\}/g, (match, name: string | undefined) => {
+    if (name === undefined) return match === "$${" ? "${" : match;
+    const value = env[name];
+    if (value !== undefined) return value;
+    throw new UsageError(
+      `${place()}: the variable ${JSON.stringify(name)} is not set`,
+      "set it, or write $${ for a plain ${",
+    );
+  });
+}

@@ -1,0 +1,143 @@
+/** The sidecar: from a configuration to mounts at work, until it is told to end. */
+import type { DaemonConfig } from "./config/config.ts";
+import { createConfigWatch } from "./config/watch.ts";
+import { createLive } from "./http/live.ts";
+import { createHttpPort } from "./http/server.ts";
+import { type RoutesInit, statusOf } from "./http/routes.ts";
+import type { ConfigStatus } from "./http/status.ts";
+import { createMetrics } from "./metrics/metrics.ts";
+import type { Mount } from "./mount.ts";
+import { createSupervisor } from "./supervisor.ts";
+import type { DaemonInit, MountEvent } from "./world.ts";
+
+/**
+ * Runs until the signal is aborted, or with `once` until every mount was synced.
+ *
+ * @returns the exit code
+ * @throws UsageError, TargetError at the start: a configuration that cannot be
+ */
+export async function runDaemon(init: DaemonInit): Promise<number> {
+  const { log } = init;
+  const stop = new AbortController();
+  const onSignal = () => stop.abort();
+  init.signal.addEventListener("abort", onSignal, { once: true });
+  if (init.signal.aborted) onSignal();
+  let exitCode = 0;
+
+  const metrics = createMetrics(init.version, init.explain);
+  const onEvent = (mount: Mount, event: MountEvent) => {
+    metrics.onEvent(mount, event);
+    live.changed();
+    init.onEvent(mount.config.name, event);
+    if (event.type === "failed" && isTooMuch(event.failures)) {
+      exitCode ||= init.explain(event.error).exitCode;
+      if (!init.once) {
+        log("error", "too many failures in a row: ending", { mount: mount.config.name });
+        stop.abort();
+      } else void mount.stop(0);
+    }
+  };
+  const isTooMuch = (failures: number) => {
+    const { maxFailures } = supervisor.config;
+    return maxFailures === undefined ? init.once : failures > maxFailures;
+  };
+
+  const supervisor = createSupervisor(init, onEvent);
+  let configStatus: ConfigStatus = { loaded: new Date() };
+  const routes: RoutesInit = {
+    version: init.version,
+    log,
+    explain: init.explain,
+    metrics,
+    mounts: () => supervisor.mounts,
+    config: () => configStatus,
+  };
+  const live = createLive(() => {
+    const { http } = supervisor.config;
+    return http === undefined ? {} : statusOf(http, routes);
+  });
+  const port = createHttpPort(routes, live, init.explain);
+
+  async function reload(): Promise<void> {
+    try {
+      const config = await init.readConfig();
+      await take(config);
+      configStatus = { loaded: new Date() };
+      metrics.reloaded("success");
+    } catch (error) {
+      const { message } = init.explain(error);
+      configStatus = { ...configStatus, error: init.redact(message) };
+      metrics.reloaded("failure");
+      log("error", `the changed configuration is refused, the old one goes on: ${message}`);
+    }
+    live.changed();
+  }
+
+  async function take(config: DaemonConfig): Promise<void> {
+    const plan = await supervisor.plan(config);
+    if (!init.once) await port.listen(config.http);
+    const { started, stopped, restarted } = await supervisor.apply(plan);
+    for (const name of stopped) metrics.drop(name);
+    log("info", "configuration taken over", {
+      mounts: config.mounts.length,
+      started: listed(started),
+      restarted: listed(restarted),
+      stopped: listed(stopped),
+    });
+  }
+
+  async function triggerAll(): Promise<void> {
+    for await (const _ of init.triggers ?? []) {
+      for (const mount of supervisor.mounts) mount.trigger();
+      metrics.triggered("signal", supervisor.mounts.length);
+    }
+  }
+
+  warnAsFirstProcess(init);
+  const watch = init.file === undefined || init.once ? undefined : createConfigWatch(init.file);
+  await take(await init.readConfig());
+  const { address } = port;
+  if (address !== undefined) log("info", `listening on ${formatAddress(address)}`);
+  const watching = watch?.run(reload, stop.signal);
+  void triggerAll();
+  try {
+    if (init.once)
+      await Promise.race([
+        Promise.all(supervisor.mounts.map(({ ended }) => ended)),
+        aborted(stop.signal),
+      ]);
+    else await aborted(stop.signal);
+  } finally {
+    await watching;
+    const grace = supervisor.config.shutdownGrace;
+    await supervisor.stop(grace);
+    await port.close();
+    init.signal.removeEventListener("abort", onSignal);
+  }
+  if (init.signal.aborted) log("info", "ended by a signal; what is published stays");
+  return exitCode;
+}
+
+function formatAddress({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function listed(names: readonly string[]): string | undefined {
+  return names.length === 0 ? undefined : names.join(" ");
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** Node waits for the children it started, and for no others: what a hook's grandchild leaves behind stays a zombie. */
+function warnAsFirstProcess({ log }: DaemonInit): void {
+  if (process.pid === 1)
+    log(
+      "warn",
+      "this is process 1, which does not reap what hooks may leave behind; start it by an init such as tini, or set shareProcessNamespace: true",
+    );
+}

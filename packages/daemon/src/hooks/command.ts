@@ -1,0 +1,149 @@
+/** Running a hook's command: its environment, its output, its end. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+
+/** A run of a hook that did not do what it was to do. */
+export class HookFailure extends Error {
+  override readonly name = "HookFailure";
+  readonly timedOut: boolean;
+  constructor(message: string, init: ErrorOptions & { readonly timedOut?: boolean } = {}) {
+    super(message, init);
+    this.timedOut = init.timedOut ?? false;
+  }
+}
+
+/** What of our environment a hook gets: where things are and how to speak, and nothing that could be a secret. */
+const PASSED_ON = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE"];
+
+/** What the hook is about. */
+export interface HookSubject {
+  readonly mount: string;
+  readonly revision: string;
+  readonly previousRevision: string | undefined;
+  /** Absolute path of the tree. */
+  readonly path: string;
+  /** Absolute path of the file that lists the changed paths. */
+  readonly changes: string;
+}
+
+export function hookEnvironment(
+  ours: Readonly<Record<string, string | undefined>>,
+  subject: HookSubject,
+  own: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const passed = Object.entries(ours).filter(
+    ([name, value]) => value !== undefined && (PASSED_ON.includes(name) || name.startsWith("LC_")),
+  );
+  return {
+    ...(Object.fromEntries(passed) as Record<string, string>),
+    PANNIER_MOUNT: subject.mount,
+    PANNIER_REVISION: subject.revision,
+    PANNIER_PREVIOUS_REVISION: subject.previousRevision ?? "",
+    PANNIER_PATH: subject.path,
+    PANNIER_CHANGES: subject.changes,
+    ...own,
+  };
+}
+
+export interface CommandInit {
+  readonly command: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Milliseconds. */
+  readonly timeout: number;
+  readonly signal: AbortSignal;
+}
+
+/** Time between asking a process group to end and ending it. */
+const PATIENCE = 2000;
+/** Characters of the output that are kept for a message. */
+const TAIL = 2000;
+
+/**
+ * Runs a command in a process group of its own, and leaves nothing of that group behind: what the command started and did not
+ * wait for is killed when it ends, so that no orphan is left to whoever is process 1.
+ *
+ * @returns the end of what it printed
+ * @throws HookFailure when it cannot be started, ends with anything but 0, or takes too long; the signal's reason
+ */
+export async function runCommand(init: CommandInit): Promise<string> {
+  const { signal, timeout } = init;
+  signal.throwIfAborted();
+  const [program = "", ...args] = init.command;
+  const child = spawn(program, args, {
+    cwd: init.cwd,
+    env: init.env,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output = (output + text).slice(-TAIL);
+    });
+  const kill = (how: NodeJS.Signals) => killGroup(child.pid, how);
+  let timedOut = false;
+  let lastResort: NodeJS.Timeout | undefined;
+  const end = () => {
+    kill("SIGTERM");
+    lastResort ??= setTimeout(() => kill("SIGKILL"), PATIENCE);
+  };
+  const clock = setTimeout(() => {
+    timedOut = true;
+    end();
+  }, timeout);
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    // Not `close`: a grandchild may hold the pipes open.
+    const [code, by] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+    kill("SIGKILL");
+    await drained(child.stdout, child.stderr);
+    signal.throwIfAborted();
+    const said = output.trim() === "" ? "" : `: ${output.trim()}`;
+    if (timedOut)
+      throw new HookFailure(`it did not end within ${timeout / 1000} s and was killed${said}`, {
+        timedOut,
+      });
+    if (code !== 0)
+      throw new HookFailure(
+        `${code === null ? `it was ended by ${by}` : `it ended with code ${code}`}${said}`,
+      );
+    return output.trim();
+  } catch (error) {
+    if (error instanceof HookFailure || signal.aborted) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new HookFailure(`it cannot be started (${code ?? (error as Error).message})`, {
+      cause: error,
+    });
+  } finally {
+    clearTimeout(clock);
+    clearTimeout(lastResort);
+    signal.removeEventListener("abort", end);
+    child.stdout.destroy();
+    child.stderr.destroy();
+  }
+}
+
+function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // Nobody is left.
+  }
+}
+
+/** What is in the pipes already is read; nobody of the group is left to write more. */
+async function drained(...streams: readonly NodeJS.ReadableStream[]): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, 200);
+  });
+  const ends = streams.map((stream) =>
+    (stream as { readableEnded?: boolean }).readableEnded === true
+      ? undefined
+      : once(stream, "end").catch(() => {}),
+  );
+  await Promise.race([Promise.all(ends), late]);
+  clearTimeout(timer);
+}

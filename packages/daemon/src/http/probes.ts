@@ -1,0 +1,36 @@
+/** Liveness and readiness. */
+import { parseDuration, UsageError } from "@pannier/core";
+import type { Mount } from "../mount.ts";
+import { isFresh, isStuck } from "../mount-state.ts";
+import { plain, type Reply } from "./reply.ts";
+
+/**
+ * Follows work that was *completed*: a mount whose attempt does not end by its deadline, or whose next one does not begin, makes it 503. A source
+ * that fails does not: restarting would not help.
+ */
+export function livez(mounts: readonly Mount[]): Reply {
+  const stuck = mounts.filter(({ state, config }) => isStuck(state, config.options.timeout));
+  return stuck.length === 0 ? plain(200, "ok") : plain(503, `no attempt ends: ${names(stuck)}`);
+}
+
+/** Whether every mount has something published; with `maxAge`, also whether that is fresh. */
+export function readyz(mounts: readonly Mount[], query: URLSearchParams): Reply {
+  const empty = mounts.filter(({ state }) => state.history.length === 0);
+  if (empty.length > 0) return plain(503, `nothing published yet: ${names(empty)}`);
+  const text = query.get("maxAge");
+  if (text === null) return plain(200, "ok");
+  let maxAge: number;
+  try {
+    maxAge = parseDuration(text);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    return plain(400, "maxAge is not a duration such as 5m");
+  }
+  const stale = mounts.filter(({ state }) => !isFresh(state, maxAge));
+  return stale.length === 0 ? plain(200, "ok") : plain(503, `not fresh: ${names(stale)}`);
+}
+
+function names(mounts: readonly Mount[]): string {
+  const shown = mounts.slice(0, 10).map(({ config }) => config.name);
+  return mounts.length > 10 ? `${shown.join(", ")}, …` : shown.join(", ");
+}

@@ -1,0 +1,178 @@
+/** From a request to its answer. */
+import type { IncomingMessage } from "node:http";
+import type { HttpConfig } from "../config/config.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { Mount, Outcome } from "../mount.ts";
+import type { DaemonInit } from "../world.ts";
+import { bearer, isSame, readSecret } from "./auth.ts";
+import { readBody } from "./body.ts";
+import { asset, page } from "./dashboard.ts";
+import { livez, readyz } from "./probes.ts";
+import { json, plain, type Reply } from "./reply.ts";
+import { type ConfigStatus, mountHistory, mountStatus } from "./status.ts";
+import { type Forge, isGenuine, mountsMeant } from "./webhooks.ts";
+
+export interface RoutesInit {
+  readonly version: string;
+  readonly log: DaemonInit["log"];
+  readonly explain: DaemonInit["explain"];
+  readonly metrics: Metrics;
+  readonly mounts: () => readonly Mount[];
+  readonly config: () => ConfigStatus;
+}
+
+/** Bytes of a webhook's body. Forges send more only for pushes of very many commits, which polling finds as well. */
+const BODY_LIMIT = 1 << 20;
+
+/** @returns the answer; `undefined` where there is nothing at this address */
+export async function route(
+  request: IncomingMessage,
+  http: HttpConfig,
+  init: RoutesInit,
+): Promise<Reply | undefined> {
+  const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
+  const [, first = "", second] = pathname.split("/");
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  const mounts = init.mounts();
+  const known = `/${first}`;
+  switch (known) {
+    case "/sync":
+      if (request.method !== "POST") return notAllowed("POST");
+      return sync(request, http, init, second, searchParams);
+    case "/hooks":
+      if (second !== "github" && second !== "gitlab" && second !== "generic") return undefined;
+      if (request.method !== "POST") return notAllowed("POST");
+      return webhook(request, http, init, second, searchParams);
+    case "/history": {
+      if (!isRead) return notAllowed("GET, HEAD");
+      const mount = mounts.find(({ config }) => config.name === second);
+      return mount === undefined ? undefined : json(200, { history: mountHistory(mount) });
+    }
+  }
+  if (second !== undefined && known !== "/assets") return undefined;
+  if (!isRead) return notAllowed("GET, HEAD");
+  switch (known) {
+    case "/livez":
+      return livez(mounts);
+    case "/readyz":
+      return readyz(mounts, searchParams);
+    case "/metrics":
+      return {
+        status: 200,
+        body: await init.metrics.render(mounts),
+        type: "text/plain; version=0.0.4; charset=utf-8",
+      };
+    case "/status":
+      return json(200, statusOf(http, init));
+    case "/":
+      return http.dashboard ? page() : undefined;
+    case "/assets":
+      return http.dashboard ? asset(second) : undefined;
+    default:
+      return undefined;
+  }
+}
+
+export function statusOf(http: HttpConfig, { version, mounts, config }: RoutesInit): unknown {
+  const { loaded, error } = config();
+  return {
+    version,
+    time: new Date().toISOString(),
+    config: { loadedAt: loaded.toISOString(), error: error ?? null },
+    triggers: http.triggerTokenFile !== undefined,
+    mounts: mounts().map(mountStatus),
+  };
+}
+
+function notAllowed(methods: string): Reply {
+  return { ...plain(405, `only ${methods}`), headers: { allow: methods } };
+}
+
+function unauthorized(): Reply {
+  return { ...json(401, { error: "unauthorized" }), headers: { "www-authenticate": "Bearer" } };
+}
+
+async function sync(
+  request: IncomingMessage,
+  http: HttpConfig,
+  init: RoutesInit,
+  name: string | undefined,
+  query: URLSearchParams,
+): Promise<Reply | undefined> {
+  const token = await readSecret(http.triggerTokenFile);
+  if (!isSame(bearer(request.headers.authorization), token)) return unauthorized();
+  const mounts = init.mounts().filter(({ config }) => name === undefined || config.name === name);
+  if (mounts.length === 0) return undefined;
+  const wait = query.get("wait");
+  const outcomes =
+    wait === "1" || wait === "true" ? mounts.map((mount) => mount.nextOutcome()) : [];
+  for (const mount of mounts) mount.trigger();
+  init.metrics.triggered("sync", mounts.length);
+  if (outcomes.length === 0)
+    return json(202, { triggered: mounts.map(({ config }) => config.name) });
+  const ended = (await Promise.all(outcomes)).map((outcome, index) =>
+    describeOutcome(mounts[index] as Mount, outcome, init.explain),
+  );
+  const worst = Math.max(...ended.map(({ status }) => status));
+  return json(worst, { mounts: ended.map(({ told }) => told) });
+}
+
+function describeOutcome(
+  { config }: Mount,
+  outcome: Outcome,
+  explain: DaemonInit["explain"],
+): { readonly status: number; readonly told: unknown } {
+  if ("result" in outcome) {
+    const { result, revision, previousRevision, added, changed, deleted, duration } =
+      outcome.result;
+    return {
+      status: 200,
+      told: {
+        name: config.name,
+        result,
+        revision,
+        previousRevision,
+        added,
+        changed,
+        deleted,
+        duration: duration / 1000,
+      },
+    };
+  }
+  if ("stopped" in outcome) return { status: 503, told: { name: config.name, result: "stopped" } };
+  const { code, message, hint, source } = explain(outcome.error);
+  const hide = (text: string | undefined) => text?.replaceAll(config.options.target, "TARGET");
+  return {
+    status: 502,
+    told: {
+      name: config.name,
+      result: "failed",
+      error: { code, message: hide(message), hint: hide(hint), source },
+    },
+  };
+}
+
+async function webhook(
+  request: IncomingMessage,
+  http: HttpConfig,
+  init: RoutesInit,
+  forge: Forge,
+  query: URLSearchParams,
+): Promise<Reply> {
+  const body = await readBody(request, BODY_LIMIT);
+  if (body === undefined)
+    return { ...json(413, { error: "too large" }), headers: { connection: "close" } };
+  const call = { headers: request.headers, body, query };
+  if (!isGenuine(forge, call, await readSecret(http.webhookSecretFile))) {
+    init.log("warn", `a call of the ${forge} webhook was refused: its signature or token is wrong`);
+    return unauthorized();
+  }
+  if (request.headers["x-github-event"] === "ping") return json(200, { triggered: [] });
+  const mounts = mountsMeant(forge, call, init.mounts());
+  if (mounts === undefined) return json(400, { error: "the body is no JSON object" });
+  for (const mount of mounts) mount.trigger();
+  init.metrics.triggered(forge, mounts.length);
+  if (mounts.length === 0)
+    init.log("info", `a call of the ${forge} webhook is about no mount of ours`);
+  return json(202, { triggered: mounts.map(({ config }) => config.name) });
+}

@@ -1,0 +1,140 @@
+/** The HTTP port: limits, headers, and nothing told that is none of the caller's business. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { UsageError } from "@pannier/core";
+import type { HttpConfig } from "../config/config.ts";
+import type { DaemonInit } from "../world.ts";
+import type { Live } from "./live.ts";
+import { plain, type Reply } from "./reply.ts";
+import { route, type RoutesInit } from "./routes.ts";
+
+export interface HttpPort {
+  /** Begins to listen, or moves to another address; `undefined`: stops. @throws UsageError where the address cannot be had; the old one stays */
+  listen(config: HttpConfig | undefined): Promise<void>;
+  /** Of the port that is open. */
+  readonly address: { readonly host: string; readonly port: number } | undefined;
+  close(): Promise<void>;
+}
+
+/** Of every answer. Assets are our own files, and nothing else is loaded, framed or sent anywhere. */
+const HEADERS = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+};
+
+const CONNECTIONS = 200;
+
+export function createHttpPort(
+  init: RoutesInit,
+  live: Live,
+  explain: DaemonInit["explain"],
+): HttpPort {
+  let current: { readonly server: Server; config: HttpConfig } | undefined;
+
+  function start(config: HttpConfig): Promise<Server> {
+    const server = createServer(
+      {
+        maxHeaderSize: 16_384,
+        headersTimeout: 10_000,
+        requestTimeout: 30_000,
+        keepAliveTimeout: 5_000,
+        connectionsCheckingInterval: 5_000,
+      },
+      (request, response) => void answer(request, response),
+    );
+    server.maxConnections = CONNECTIONS;
+    return new Promise((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) => {
+        const where = `${config.host ?? ""}:${config.port}`;
+        reject(
+          new UsageError(
+            `the HTTP port ${where} cannot be opened (${error.code})`,
+            "choose another one with --http",
+            {
+              cause: error,
+            },
+          ),
+        );
+      });
+      server.listen(config.port, config.host, () => {
+        server.removeAllListeners("error");
+        resolve(server);
+      });
+    });
+  }
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const config = current?.config;
+    if (config === undefined) {
+      response.destroy();
+      return;
+    }
+    response.on("error", () => {});
+    try {
+      if (request.url === "/events" && request.method === "GET" && config.dashboard) {
+        live.join(response, HEADERS);
+        return;
+      }
+      send(
+        response,
+        (await route(request, config, init)) ?? plain(404, "not found"),
+        request.method,
+      );
+    } catch (error) {
+      // A caller that went away in the middle is no news.
+      if (request.destroyed && !request.complete) return;
+      init.log("error", `a request failed: ${explain(error).message}`);
+      send(response, plain(500, "internal error"), request.method);
+    }
+  }
+
+  return {
+    get address() {
+      const address = current?.server.address() as AddressInfo | null | undefined;
+      return address ? { host: address.address, port: address.port } : undefined;
+    },
+    async listen(config) {
+      const before = current;
+      const isSamePlace =
+        before !== undefined &&
+        config !== undefined &&
+        before.config.host === config.host &&
+        before.config.port === config.port;
+      if (isSamePlace) {
+        before.config = config;
+        return;
+      }
+      current = config === undefined ? undefined : { server: await start(config), config };
+      if (before !== undefined) await stop(before.server);
+    },
+    async close() {
+      const { server } = current ?? {};
+      live.close();
+      if (server !== undefined) await stop(server);
+    },
+  };
+}
+
+function stop(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), 500).unref();
+  });
+}
+
+function send(response: ServerResponse, reply: Reply, method: string | undefined): void {
+  if (response.headersSent) return;
+  const { status, body, type = "application/json", headers } = reply;
+  response.writeHead(status, {
+    ...HEADERS,
+    "content-type": type,
+    "content-length": Buffer.byteLength(body),
+    ...headers,
+  });
+  response.end(method === "HEAD" ? undefined : body);
+}

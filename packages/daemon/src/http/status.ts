@@ -1,0 +1,112 @@
+/** What the daemon tells of its mounts: no secrets, no paths of this machine. */
+import { changesBetween, describeSource, type HistoryEntry } from "@pannier/core";
+import type { Mount } from "../mount.ts";
+import type { Moment } from "../mount-state.ts";
+
+export interface ConfigStatus {
+  /** When the configuration in force was taken over. */
+  readonly loaded: Date;
+  /** Why the file as it is now was refused. */
+  readonly error?: string | undefined;
+}
+
+export function mountStatus({ config, state, layers }: Mount): Record<string, unknown> {
+  const [latest] = state.history;
+  const hide = (text: string | undefined) => text?.replaceAll(config.options.target, "TARGET");
+  const { failure } = state;
+  return {
+    name: config.name,
+    state: state.phase,
+    step: state.step,
+    progress: state.progress,
+    sources: layers.map(({ source, into }, index) => ({
+      url: describeSource(source),
+      into,
+      adapter: source.adapter.name,
+      revision: latest?.sources[index]?.revision,
+    })),
+    revision: latest?.revision ?? null,
+    publishedAt: latest === undefined ? null : time(latest.time),
+    files: latest?.files,
+    bytes: latest?.bytes,
+    publish: config.options.publish ?? "swap",
+    period: config.options.period / 1000,
+    lastAttempt:
+      state.attempt === undefined
+        ? null
+        : {
+            endedAt: time(state.attempt.ended.wall),
+            result: state.attempt.result,
+            duration: state.attempt.duration / 1000,
+          },
+    lastSuccess: momentOf(state.success),
+    nextAttempt: nextAttempt(state),
+    failures: state.failures,
+    error:
+      failure === undefined
+        ? null
+        : {
+            code: failure.code,
+            message: hide(failure.message),
+            hint: hide(failure.hint),
+            source: failure.source,
+          },
+    kept: state.history
+      .filter(({ path }) => path !== undefined)
+      .map(({ id, revision, time: published }) => ({ id, revision, publishedAt: time(published) })),
+  };
+}
+
+function nextAttempt({ phase, due }: Mount["state"]): string | null {
+  if (phase !== "waiting" || !Number.isFinite(due)) return null;
+  return time(Date.now() + Math.max(0, due - performance.now()));
+}
+
+function momentOf(moment: Moment | undefined): string | null {
+  return moment === undefined ? null : time(moment.wall);
+}
+
+function time(milliseconds: number): string {
+  return new Date(milliseconds).toISOString();
+}
+
+/** Revisions shown at most, and paths of each. */
+const REVISIONS = 50;
+const PATHS = 100;
+
+/** The revisions of a mount, the newest first, each with what it changed, as far as the state still tells. */
+export function mountHistory({ config, state }: Mount): unknown[] {
+  return state.history.slice(0, REVISIONS).map((entry, index, entries) => ({
+    ...historyEntry(entry),
+    ...changesOf(config.options.target, entry, entries[index + 1]),
+  }));
+}
+
+function historyEntry(entry: HistoryEntry): Record<string, unknown> {
+  const { id, revision, added, changed, deleted, files, bytes, published, path } = entry;
+  return {
+    id,
+    revision,
+    publishedAt: time(entry.time),
+    added,
+    changed,
+    deleted,
+    files,
+    bytes,
+    published,
+    kept: path !== undefined,
+  };
+}
+
+function changesOf(
+  target: string,
+  entry: HistoryEntry,
+  before: HistoryEntry | undefined,
+): Record<string, unknown> {
+  const changes: unknown[] = [];
+  for (const change of changesBetween(target, before?.id, entry.id) ?? []) {
+    if (changes.length === PATHS) break;
+    changes.push(change);
+  }
+  return { changes };
+}

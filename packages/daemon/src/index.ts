@@ -1,0 +1,9 @@
+/** The sidecar around the engine. What reads configuration files is loaded when there is one: see {@link loadConfigReader}. */
+export type * from "./config/config.ts";
+export { configFromEnvironment } from "./config/config.ts";
+export { runDaemon } from "./daemon.ts";
+export type { DaemonInit, Failure, Log, MountEvent } from "./world.ts";
+
+/** Kept apart because of its size: zod and yaml are a quarter of an idle daemon's memory. */
+export const loadConfigReader = () => import("./config/file.ts");
+export const loadConfigSchema = () => import("./config/schema.ts");

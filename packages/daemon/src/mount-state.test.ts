@@ -1,0 +1,39 @@
+import { expect, it } from "vitest";
+import { applyEvent, isStuck, newState } from "./mount-state.ts";
+import type { MountEvent } from "./world.ts";
+
+const MINUTE = 60_000;
+const tools = {
+  explain: () => ({ code: "unavailable", exitCode: 5, message: "" }),
+  readHistory: () => [],
+};
+
+function after(...events: readonly MountEvent[]) {
+  const state = newState([]);
+  for (const event of events) applyEvent(state, event, tools);
+  const now = performance.now();
+  return (milliseconds: number) => isStuck(state, 10 * MINUTE, now + milliseconds);
+}
+
+const failed: MountEvent = {
+  type: "failed",
+  error: new Error("off"),
+  received: 0,
+  failures: 9,
+  delay: 5 * MINUTE,
+};
+
+it("is not stuck while an attempt is within its deadline, and is beyond it", () => {
+  const stuck = after({ type: "queued" }, { type: "started" });
+  expect([stuck(10 * MINUTE), stuck(12 * MINUTE)]).toEqual([false, true]);
+});
+
+it("is not stuck while it waits, however often it failed, and is when the next attempt does not begin", () => {
+  const stuck = after({ type: "started" }, failed, { type: "waiting", delay: 5 * MINUTE });
+  expect([stuck(5 * MINUTE), stuck(7 * MINUTE)]).toEqual([false, true]);
+});
+
+it("is not stuck while others have their turn, nor where there is nothing to wait for", () => {
+  expect(after({ type: "queued" })(1000 * MINUTE)).toBe(false);
+  expect(after({ type: "waiting", delay: Infinity })(1000 * MINUTE)).toBe(false);
+});

@@ -1,0 +1,166 @@
+/** What is known of a mount, told by its events. Spans are measured by the monotonic clock: a clock that is set changes none of them. */
+import type { HistoryEntry, Step, SyncEvent, SyncResult } from "@pannier/core";
+import type { Failure, MountEvent } from "./world.ts";
+
+interface Progress {
+  readonly files: number;
+  readonly bytes: number;
+  readonly totalFiles: number;
+  readonly totalBytes: number;
+}
+
+/** A moment by both clocks: one to show, one to reckon with. */
+export interface Moment {
+  /** Milliseconds since the epoch. */
+  readonly wall: number;
+  /** `performance.now()`. */
+  readonly at: number;
+}
+
+export interface MountState {
+  phase: "waiting" | "queued" | "syncing";
+  /** When the phase began. */
+  since: Moment;
+  /** When the wait will be over; infinite where the sources cannot change. */
+  due: number;
+  step: Step | undefined;
+  progress: Progress | undefined;
+  /** How the last attempt ended; none: none has ended yet. */
+  attempt:
+    | {
+        readonly ended: Moment;
+        readonly result: "published" | "unchanged" | "failed";
+        /** Milliseconds. */
+        readonly duration: number;
+      }
+    | undefined;
+  success: Moment | undefined;
+  /** In a row. */
+  failures: number;
+  failure: Failure | undefined;
+  /** Nothing to follow: every source names what cannot change. */
+  immutable: boolean;
+  /** The newest first; what is published, if anything, is at its head. */
+  history: readonly HistoryEntry[];
+}
+
+function now(): Moment {
+  return { wall: Date.now(), at: performance.now() };
+}
+
+export function newState(history: readonly HistoryEntry[]): MountState {
+  return {
+    phase: "queued",
+    since: now(),
+    due: 0,
+    step: undefined,
+    progress: undefined,
+    attempt: undefined,
+    success: undefined,
+    failures: 0,
+    failure: undefined,
+    immutable: false,
+    history,
+  };
+}
+
+/** Brings the state up to date. `readHistory` is called when something was published. */
+export function applyEvent(
+  state: MountState,
+  event: MountEvent,
+  tools: {
+    readonly explain: (error: unknown) => Failure;
+    readonly readHistory: () => readonly HistoryEntry[];
+  },
+): void {
+  switch (event.type) {
+    case "queued":
+      enter(state, "queued");
+      return;
+    case "started":
+      enter(state, "syncing");
+      return;
+    case "step":
+      state.step = event.step;
+      return;
+    case "progress": {
+      const { files, bytes, totalFiles, totalBytes } = event;
+      state.progress = { files, bytes, totalFiles, totalBytes };
+      return;
+    }
+    case "published":
+      state.history = tools.readHistory();
+      return;
+    case "done":
+      succeed(state, event.result);
+      return;
+    case "failed":
+      fail(state, event, tools.explain);
+      return;
+    case "waiting":
+      if (state.phase !== "waiting") enter(state, "waiting");
+      state.due = performance.now() + event.delay;
+      return;
+    default:
+  }
+}
+
+function enter(state: MountState, phase: MountState["phase"]): void {
+  state.phase = phase;
+  state.since = now();
+  state.step = undefined;
+  state.progress = undefined;
+}
+
+function succeed(state: MountState, { result, immutable }: SyncResult): void {
+  const ended = now();
+  const duration = ended.at - state.since.at;
+  state.attempt = { ended, result: result === "published" ? "published" : "unchanged", duration };
+  state.success = ended;
+  state.failures = 0;
+  state.failure = undefined;
+  state.immutable = immutable;
+  // What is still to be done until the wait begins is of no account: the tree of the next change is built.
+  enter(state, "waiting");
+  state.due = Number.POSITIVE_INFINITY;
+}
+
+function fail(
+  state: MountState,
+  event: Extract<SyncEvent, { type: "failed" }>,
+  explain: (error: unknown) => Failure,
+): void {
+  const ended = now();
+  state.attempt = { ended, result: "failed", duration: ended.at - state.since.at };
+  state.failures = event.failures;
+  state.failure = explain(event.error);
+  enter(state, "waiting");
+  state.due = ended.at + event.delay;
+}
+
+/** More than the deadline itself: ending an attempt takes a moment, and so does a machine that is busy. */
+const SLACK = 60_000;
+
+/** Whether the mount's work has come to a stop: an attempt that did not end by its deadline, or one that did not begin. */
+export function isStuck(state: MountState, timeout: number, at = performance.now()): boolean {
+  switch (state.phase) {
+    case "syncing":
+      return at - state.since.at > timeout + SLACK;
+    case "waiting":
+      return at > state.due + SLACK;
+    case "queued":
+      // Those that hold the turns are stuck then, if anything is.
+      return false;
+  }
+}
+
+/**
+ * Whether what is published is no older than `maxAge` milliseconds, that is: was found to be what the sources hold.
+ * After a restart, before the first sync has ended, the time of publishing has to do.
+ */
+export function isFresh(state: MountState, maxAge: number): boolean {
+  if (state.immutable && state.success !== undefined) return true;
+  if (state.success !== undefined) return performance.now() - state.success.at <= maxAge;
+  const [latest] = state.history;
+  return latest !== undefined && Math.abs(Date.now() - latest.time) <= maxAge;
+}

@@ -1,0 +1,164 @@
+/** One mount at work: the engine's loop, and what is known of it. */
+import {
+  type Credentials,
+  follow,
+  history,
+  type HistoryEntry,
+  type LayerSpec,
+  sleep,
+  type SyncResult,
+} from "@pannier/core";
+import type { MountConfig } from "./config/config.ts";
+import { createPrePublish } from "./hooks/pre-publish.ts";
+import { createPostPublish, type PostPublish } from "./hooks/post-publish.ts";
+import { applyEvent, type MountState, newState } from "./mount-state.ts";
+import { createTrigger } from "./trigger.ts";
+import type { DaemonInit, MountEvent } from "./world.ts";
+
+/** How an attempt ended. */
+export type Outcome =
+  | { readonly result: SyncResult }
+  | { readonly error: Error }
+  /** The mount was taken away, or the process is to end. */
+  | { readonly stopped: true };
+
+export interface Mount {
+  readonly config: MountConfig;
+  readonly layers: readonly LayerSpec[];
+  readonly state: MountState;
+  /** Asks for a sync now; during one, for exactly one more. */
+  trigger(): void;
+  /** How the next attempt ends that begins from now on. */
+  nextOutcome(): Promise<Outcome>;
+  /** Resolves when the mount has ended by itself (`once`) or by {@link Mount.stop}. */
+  readonly ended: Promise<void>;
+  /** Abandons the sync under way, gives hooks under way `grace` milliseconds, and ends. */
+  stop(grace: number): Promise<void>;
+}
+
+export interface MountInit {
+  readonly config: MountConfig;
+  readonly layers: readonly LayerSpec[];
+  readonly credentials: Credentials;
+  readonly env: DaemonInit["env"];
+  readonly once: boolean;
+  readonly redact: DaemonInit["redact"];
+  readonly explain: DaemonInit["explain"];
+  /** Runs a sync when its turn comes. */
+  readonly turn: (work: () => Promise<void>, signal: AbortSignal) => Promise<void>;
+  /** Told of every event, after the state has been brought up to date. */
+  readonly onEvent: (mount: Mount, event: MountEvent) => void;
+}
+
+export function startMount(init: MountInit): Mount {
+  const { config } = init;
+  const { target } = config.options;
+  const trigger = createTrigger();
+  const stopping = new AbortController();
+  let waiters: { begun: boolean; readonly resolve: (outcome: Outcome) => void }[] = [];
+  const settle = (outcome: Outcome, which: (waiter: { begun: boolean }) => boolean) => {
+    for (const waiter of waiters.filter(which)) waiter.resolve(outcome);
+    waiters = waiters.filter((waiter) => !which(waiter));
+  };
+
+  const emit = (event: MountEvent) => {
+    applyEvent(mount.state, event, { explain: init.explain, readHistory: () => read(target) });
+    if (event.type === "started") for (const waiter of waiters) waiter.begun = true;
+    if (event.type === "done") settle({ result: event.result }, ({ begun }) => begun);
+    if (event.type === "failed") settle({ error: event.error }, ({ begun }) => begun);
+    init.onEvent(mount, event);
+  };
+  const tools = { mount: config.name, target, env: init.env, redact: init.redact, emit };
+  const prePublish = createPrePublish(config.hooks.prePublish, tools);
+  const postPublish = createPostPublish(config.hooks.postPublish, tools);
+
+  const mount: Mount = {
+    config,
+    layers: init.layers,
+    state: newState(read(target)),
+    trigger() {
+      // Whoever asks wants to know what the hook says now.
+      prePublish?.forget();
+      trigger.ring();
+    },
+    nextOutcome: () =>
+      new Promise((resolve) => {
+        if (stopping.signal.aborted) resolve({ stopped: true });
+        else waiters.push({ begun: false, resolve });
+      }),
+    ended: run(),
+    async stop(grace) {
+      stopping.abort();
+      settle({ stopped: true }, () => true);
+      await Promise.all([mount.ended, postPublish.stop(grace)]);
+    },
+  };
+  return mount;
+
+  async function run(): Promise<void> {
+    // So that `mount` is there before the first event.
+    await Promise.resolve();
+    const { signal } = stopping;
+    for (let failures = 1; !signal.aborted; failures++) {
+      try {
+        await followOnce(postPublish);
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        await waitAfter(error as Error, failures);
+      }
+    }
+  }
+
+  async function followOnce(hooks: PostPublish): Promise<void> {
+    const turn = (work: () => Promise<void>, signal: AbortSignal) => {
+      emit({ type: "queued" });
+      return init.turn(work, signal);
+    };
+    const events = follow(
+      {
+        ...config.options,
+        sources: init.layers,
+        credentials: init.credentials,
+        prePublish: prePublish?.ask,
+      },
+      { signal: stopping.signal, triggers: trigger, turn },
+    );
+    for await (const event of events) {
+      emit(event);
+      if (event.type !== "done") continue;
+      hooks.settle(event.result);
+      if (!init.once) continue;
+      await hooks.idle();
+      return;
+    }
+  }
+
+  /** The target cannot be opened: another process holds it, the volume is not there yet. That may mend itself. */
+  async function waitAfter(failure: Error, failures: number): Promise<void> {
+    const longest = Math.max(LONGEST_WAIT, config.options.period);
+    const delay =
+      Math.min(longest, 1000 * 2 ** Math.min(failures - 1, 20)) * (0.9 + Math.random() * 0.2);
+    emit({ type: "started" });
+    emit({ type: "failed", error: failure, received: 0, failures, delay });
+    const waking = new AbortController();
+    const wake = () => waking.abort();
+    stopping.signal.addEventListener("abort", wake, { once: true });
+    if (stopping.signal.aborted) wake();
+    void trigger.heard(waking.signal).then(wake);
+    await sleep(delay, waking.signal).catch(() => {});
+    wake();
+    stopping.signal.removeEventListener("abort", wake);
+  }
+}
+
+const LONGEST_WAIT = 60_000;
+
+/** A history that cannot be read is none: the next sync builds the state anew. */
+function read(target: string): readonly HistoryEntry[] {
+  try {
+    return history(target);
+  } catch {
+    return [];
+  }
+}

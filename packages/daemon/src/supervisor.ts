@@ -1,0 +1,118 @@
+/** All mounts of a configuration at work, and the change from one configuration to the next. */
+import { checkOptions, type LayerSpec } from "@pannier/core";
+import type { DaemonConfig, MountConfig } from "./config/config.ts";
+import { type Mount, startMount } from "./mount.ts";
+import { createTurns } from "./turns.ts";
+import type { DaemonInit, MountEvent } from "./world.ts";
+
+export interface Supervisor {
+  /** In the order of the configuration. */
+  readonly mounts: readonly Mount[];
+  readonly config: DaemonConfig;
+  /** Finds out all that can be wrong with a configuration without touching targets and sources. @throws UsageError, TargetError */
+  plan(config: DaemonConfig): Promise<Plan>;
+  /** Takes it over: starts mounts that are new, stops those that are gone, and restarts those that changed. The others go on undisturbed. */
+  apply(plan: Plan): Promise<Changes>;
+  stop(grace: number): Promise<void>;
+}
+
+/** Names of mounts. */
+interface Changes {
+  readonly started: readonly string[];
+  readonly stopped: readonly string[];
+  readonly restarted: readonly string[];
+}
+
+interface Plan {
+  readonly config: DaemonConfig;
+  readonly mounts: readonly (Mount | Planned)[];
+}
+
+interface Planned {
+  readonly config: MountConfig;
+  readonly layers: readonly LayerSpec[];
+}
+
+export function createSupervisor(
+  init: DaemonInit,
+  onEvent: (mount: Mount, event: MountEvent) => void,
+): Supervisor {
+  const turns = createTurns();
+  let current: DaemonConfig | undefined;
+  let mounts: readonly Mount[] = [];
+
+  const start = ({ config, layers }: Planned) =>
+    startMount({
+      config,
+      layers,
+      onEvent,
+      turn: turns.run,
+      credentials: init.credentials,
+      env: init.env,
+      once: init.once,
+      redact: init.redact,
+      explain: init.explain,
+    });
+
+  return {
+    get mounts() {
+      return mounts;
+    },
+    get config() {
+      if (current === undefined) throw new Error("no configuration yet");
+      return current;
+    },
+    async plan(config) {
+      const running = new Map(mounts.map((mount) => [mount.config.name, mount]));
+      const planned: (Mount | Planned)[] = [];
+      for (const next of config.mounts) {
+        const same = running.get(next.name);
+        if (same !== undefined && isEqual(same.config, next)) planned.push(same);
+        else planned.push(await planMount(next, init));
+      }
+      return { config, mounts: planned };
+    },
+    async apply({ config, mounts: planned }) {
+      const kept = new Set(planned);
+      const ending = mounts.filter((mount) => !kept.has(mount));
+      await Promise.all(ending.map((mount) => mount.stop(config.shutdownGrace)));
+      const before = new Set(ending.map((mount) => mount.config.name));
+      const fresh = planned
+        .filter((mount) => !isRunning(mount))
+        .map(({ config: { name } }) => name);
+      turns.limit = config.maxActive;
+      current = config;
+      mounts = planned.map((mount) => (isRunning(mount) ? mount : start(mount)));
+      return {
+        started: fresh.filter((name) => !before.has(name)),
+        restarted: fresh.filter((name) => before.has(name)),
+        stopped: [...before].filter((name) => !fresh.includes(name)),
+      };
+    },
+    async stop(grace) {
+      await Promise.all(mounts.map((mount) => mount.stop(grace)));
+    },
+  };
+}
+
+function isRunning(mount: Mount | Planned): mount is Mount {
+  return "state" in mount;
+}
+
+async function planMount(config: MountConfig, init: DaemonInit): Promise<Planned> {
+  const layers = await Promise.all(
+    config.sources.map(async ({ url, adapter, into, credentials }): Promise<LayerSpec> => {
+      init.learn([url], [credentials?.password, credentials?.askpassUrl]);
+      return { source: await init.resolveSource(url, adapter), into, credentials };
+    }),
+  );
+  for (const hook of config.hooks.postPublish)
+    if ("url" in hook) init.learn([hook.url], Object.values(hook.headers));
+  const prePublish = config.hooks.prePublish === undefined ? undefined : async () => {};
+  checkOptions({ ...config.options, sources: layers, prePublish });
+  return { config, layers };
+}
+
+function isEqual(a: MountConfig, b: MountConfig): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

@@ -1,0 +1,66 @@
+/** What the daemon is given by the program around it. */
+import type { Credentials, SourceSpec, SyncEvent } from "@pannier/core";
+import type { DaemonConfig } from "./config/config.ts";
+
+export type Log = (
+  level: "debug" | "info" | "warn" | "error",
+  message: string,
+  fields?: Readonly<Record<string, unknown>>,
+) => void;
+
+/** A failure in words for people, and with a fixed word and an exit code for programs. */
+export interface Failure {
+  readonly code: string;
+  readonly exitCode: number;
+  readonly message: string;
+  readonly hint?: string | undefined;
+  readonly source?: string | undefined;
+}
+
+/** What the engine tells of a mount, and what the daemon adds. */
+export type MountEvent =
+  | SyncEvent
+  /** The mount waits for its turn among those that may be at work. */
+  | { readonly type: "queued" }
+  /** A run of a hook ended. */
+  | {
+      readonly type: "hook";
+      readonly hook: "prePublish" | "postPublish";
+      readonly result: "success" | "failure" | "timeout";
+      /** What was run, without secrets. */
+      readonly what: string;
+      readonly revision: string;
+      /** Milliseconds. */
+      readonly duration: number;
+      /** Why it failed. */
+      readonly message?: string | undefined;
+      /** Milliseconds to the next try; none: there will be none. */
+      readonly retry?: number | undefined;
+    };
+
+export interface DaemonInit {
+  /** Reads the configuration: at the start, and whenever `file` changed. @throws UsageError */
+  readonly readConfig: () => DaemonConfig | Promise<DaemonConfig>;
+  /** The file that is watched; none: the configuration never changes. */
+  readonly file?: string | undefined;
+  /** Version of the program, for metrics and the dashboard. */
+  readonly version: string;
+  /** Finds the adapter of a source and checks its options. @throws UsageError */
+  readonly resolveSource: (url: string, adapter: string | undefined) => Promise<SourceSpec>;
+  /** For sources that have none of their own. */
+  readonly credentials: Credentials;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Log;
+  readonly onEvent: (mount: string, event: MountEvent) => void;
+  readonly explain: (error: unknown) => Failure;
+  /** Takes known secrets out of a text. */
+  readonly redact: (text: string) => string;
+  /** Makes secrets known, before anything else is done with them. */
+  readonly learn: (sources: readonly string[], secrets: readonly (string | undefined)[]) => void;
+  /** Ends the daemon in order. */
+  readonly signal: AbortSignal;
+  /** Each value asks for a sync of every mount. */
+  readonly triggers?: AsyncIterable<unknown> | undefined;
+  /** Sync each mount once, then end. */
+  readonly once: boolean;
+}

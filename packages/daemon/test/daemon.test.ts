@@ -1,0 +1,240 @@
+/** Mounts at work: schedule, probes, status, the end. */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { sync, SourceError } from "@pannier/core";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { memorySource } from "../../core/test/memory-source.ts";
+import { daemonConfig, mountConfig, scratch, startDaemon } from "./run-daemon.ts";
+
+const unreachable = () => {
+  throw new SourceError("unavailable", "no route to it", { transient: false });
+};
+
+/** Time that passes at once. What is real, files and sockets, goes on beside it. */
+function fakeTime(): (milliseconds: number) => Promise<void> {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  return async (milliseconds) => {
+    for (let left = milliseconds; left > 0; left -= 1000) {
+      await vi.advanceTimersByTimeAsync(Math.min(left, 1000));
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+}
+
+async function passUntil(
+  pass: ReturnType<typeof fakeTime>,
+  event: Promise<unknown>,
+): Promise<void> {
+  const seen = new AbortController();
+  void event.then(() => seen.abort());
+  while (!seen.signal.aborted) await pass(1000);
+}
+
+it("keeps several mounts in sync, and tells of each", async () => {
+  const folder = scratch();
+  const daemon = startDaemon(
+    daemonConfig([mountConfig("one", join(folder, "1")), mountConfig("two", join(folder, "2"))]),
+    { contents: { one: { "a/b": "1" }, two: { c: "22" } } },
+  );
+  await daemon.event("one", "waiting");
+  await daemon.event("two", "waiting");
+  expect(readFileSync(join(folder, "1/current/a/b"), "utf8")).toBe("1");
+  expect(await daemon.get("/livez")).toEqual({ status: 200, text: "ok\n" });
+  expect(await daemon.get("/readyz?maxAge=1m")).toEqual({ status: 200, text: "ok\n" });
+  const status = await daemon.status("two");
+  expect(status).toMatchObject({
+    name: "two",
+    state: "waiting",
+    sources: [{ url: "memory://two/", adapter: "memory" }],
+    revision: expect.stringMatching(/^[0-9a-f]{40}$/),
+    files: 1,
+    bytes: 2,
+    lastAttempt: { result: "published" },
+    failures: 0,
+    error: null,
+    kept: [{ revision: status["revision"] }],
+  });
+  expect(Date.parse(status["nextAttempt"] as string) - Date.now()).toBeGreaterThan(3_000_000);
+  expect(await daemon.stop()).toBe(0);
+});
+
+it("goes on where a source cannot be reached at the start, and is ready once it is back", async () => {
+  const daemon = startDaemon(
+    daemonConfig([
+      mountConfig("off", join(scratch(), "t"), { options: { period: 20 } }),
+      mountConfig("on", join(scratch(), "t")),
+    ]),
+  );
+  daemon.source("off").beforeList = unreachable;
+  await daemon.event("off", "failed");
+  await daemon.event("on", "done");
+  expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
+  expect(await daemon.get("/readyz")).toEqual({
+    status: 503,
+    text: "nothing published yet: off\n",
+  });
+  expect(await daemon.status("off")).toMatchObject({
+    revision: null,
+    failures: 1,
+    error: { code: "unavailable", message: "no route to it" },
+  });
+  daemon.source("off").beforeList = () => {};
+  await daemon.event("off", "done");
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+  expect(await daemon.status("off")).toMatchObject({ failures: 0, error: null });
+});
+
+it("outlives a source that is gone for an hour", async () => {
+  const pass = fakeTime();
+  const daemon = startDaemon(
+    daemonConfig([mountConfig("site", join(scratch(), "t"), { options: { period: 30_000 } })]),
+  );
+  await passUntil(pass, daemon.event("site", "waiting"));
+  const source = daemon.source("site");
+  source.beforeList = unreachable;
+  const lists = source.lists;
+  await pass(3_600_000);
+  // Backoff: five minutes at most between two tries, and far fewer of them than polls.
+  const tries = source.lists - lists;
+  expect(tries).toBeGreaterThan(12);
+  expect(tries).toBeLessThan(30);
+  const { failures } = await daemon.status("site");
+  expect([tries, tries - 1]).toContain(failures);
+  expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+  expect(await daemon.get("/readyz?maxAge=5m")).toEqual({ status: 503, text: "not fresh: site\n" });
+  source.beforeList = () => {};
+  source.content = { a: "new" };
+  await passUntil(
+    pass,
+    daemon.event("site", "done", ({ result }) => result.previousRevision !== undefined),
+  );
+  expect(await daemon.get("/readyz?maxAge=5m")).toMatchObject({ status: 200 });
+});
+
+it("reckons by a clock that nobody can set", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const daemon = startDaemon(
+    daemonConfig([mountConfig("site", join(scratch(), "t"), { options: { period: 50 } })]),
+  );
+  await daemon.event("site", "done");
+  for (const step of [86_400_000, -2 * 86_400_000, 40 * 365 * 86_400_000]) {
+    vi.setSystemTime(Date.now() + step);
+    const lists = daemon.source("site").lists;
+    expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
+    expect(await daemon.get("/readyz?maxAge=10s")).toMatchObject({ status: 200 });
+    await vi.waitFor(() => expect(daemon.source("site").lists).toBeGreaterThan(lists + 1));
+  }
+});
+
+it("never has more mounts at work than allowed, nor one of them twice", async () => {
+  const folder = scratch();
+  const names = Array.from({ length: 50 }, (_, index) => `m${index}`);
+  const daemon = startDaemon(
+    daemonConfig(
+      names.map((name) => mountConfig(name, join(folder, name), { options: { period: 5000 } })),
+      { maxActive: 3 },
+    ),
+  );
+  let active = 0;
+  let most = 0;
+  const busy = new Set<string>();
+  for (const name of names) {
+    daemon.source(name).beforeList = async () => {
+      expect(busy.has(name)).toBe(false);
+      busy.add(name);
+      most = Math.max(most, ++active);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      active--;
+      busy.delete(name);
+    };
+  }
+  for (const name of names) await daemon.event(name, "done");
+  expect(most).toBe(3);
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+  expect(await daemon.stop()).toBe(0);
+});
+
+it("is ready at once after a restart, while the source is out of reach", async () => {
+  const target = join(scratch(), "t");
+  await sync({ sources: [memorySource({ a: "1" }, "site")], target });
+  const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
+    resolveSource: async () =>
+      Object.assign(memorySource({}, "site"), { beforeList: () => new Promise<void>(() => {}) }),
+  });
+  expect(await daemon.get("/readyz")).toEqual({ status: 200, text: "ok\n" });
+  expect(await daemon.get("/readyz?maxAge=5m")).toMatchObject({ status: 200 });
+  expect(await daemon.status("site")).toMatchObject({ files: 1, lastAttempt: null });
+});
+
+it("abandons a download when it is to end, and goes on with it at the next start", async () => {
+  const target = join(scratch(), "t");
+  const config = daemonConfig([mountConfig("site", target)]);
+  const content = Object.fromEntries(
+    Array.from({ length: 40 }, (_, index) => [`f${index}`, `${index}`]),
+  );
+  const first = startDaemon(config, { contents: { site: content } });
+  const source = first.source("site");
+  let stuck: (() => void) | undefined;
+  source.beforeRead = ({ path }) => (path < "f3" ? undefined : new Promise<void>(() => stuck?.()));
+  await new Promise<void>((resolve) => {
+    stuck = resolve;
+  });
+  const began = performance.now();
+  expect(await first.stop()).toBe(0);
+  expect(performance.now() - began).toBeLessThan(1000);
+  const second = startDaemon(config, { contents: { site: content } });
+  await second.event("site", "published");
+  expect(second.source("site").reads.length).toBeLessThan(40);
+  expect(readFileSync(join(target, "current/f39"), "utf8")).toBe("39");
+});
+
+it("waits for a target that another process holds", async () => {
+  const target = join(scratch(), "t");
+  const first = startDaemon(daemonConfig([mountConfig("site", target)]));
+  await first.event("site", "done");
+  const second = startDaemon(daemonConfig([mountConfig("site", target)]));
+  const failed = await second.event("site", "failed");
+  expect(failed.error.name).toBe("TargetError");
+  expect(await second.get("/livez")).toMatchObject({ status: 200 });
+  await first.stop();
+  await second.event("site", "done");
+});
+
+it("does not wait where the configuration cannot be", async () => {
+  const nested = mountConfig("site", join(scratch(), "t"), { options: { link: "a/b" } });
+  await expect(startDaemon(daemonConfig([nested])).exit).rejects.toThrow(/link name/);
+  const { exit } = startDaemon(daemonConfig([mountConfig("site", join(scratch(), "t"))]), {
+    resolveSource: () => Promise.reject(new Error("no adapter")),
+  });
+  await expect(exit).rejects.toThrow("no adapter");
+});
+
+it("ends after too many failures in a row, with the code of the last", async () => {
+  const target = join(scratch(), "t");
+  mkdirSync(target);
+  writeFileSync(join(target, "current"), "in the way");
+  const daemon = startDaemon(daemonConfig([mountConfig("site", target)], { maxFailures: 1 }));
+  expect(await daemon.exit).toBe(2);
+  expect(daemon.events.filter(([, { type }]) => type === "failed")).toHaveLength(2);
+});
+
+it("syncs once, without a port", async () => {
+  const folder = scratch();
+  const mounts = [mountConfig("one", join(folder, "1")), mountConfig("two", join(folder, "2"))];
+  const daemon = startDaemon(daemonConfig(mounts), { once: true });
+  expect(await daemon.exit).toBe(0);
+  expect(readFileSync(join(folder, "2/current/a"), "utf8")).toBe("two");
+  expect(daemon.log.some((line) => line.includes("listening"))).toBe(false);
+});
+
+it("syncs once, and fails where one mount does", async () => {
+  const folder = scratch();
+  const mounts = [mountConfig("one", join(folder, "1")), mountConfig("two", join(folder, "2"))];
+  const daemon = startDaemon(daemonConfig(mounts), { once: true });
+  daemon.source("one").beforeList = unreachable;
+  expect(await daemon.exit).toBe(5);
+  expect(readFileSync(join(folder, "2/current/a"), "utf8")).toBe("two");
+});
