@@ -146,7 +146,7 @@ export const FLAGS = {
   concurrency: {
     value: "N",
     parse: (text: string) => parseCount(text),
-    description: "reads at once (default: 16)",
+    description: "reads at once of each source (default: what suits it, mostly 16)",
   },
   bandwidth: { value: "SIZE", parse: parseSize, description: "bytes a second at most" },
   "dry-run": { description: "show what would be done, and write nothing to the tree" },

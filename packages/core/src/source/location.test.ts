@@ -45,7 +45,9 @@ describe("parseLocation", () => {
   test.each([
     ["/srv/a b#c?d", "/srv/a b#c?d"],
     ["site", "/srv/site"],
-    ["./a:b", "/srv/./a:b"],
+    ["./a:b", "/srv/a:b"],
+    ["./a/./b/../c", "/srv/a/b/../c"],
+    [".", "/srv"],
     ["../up", "/srv/../up"],
     ["100%", "/srv/100%"],
   ])("a plain path %s is a file source at %s", (text, path) => {
@@ -56,6 +58,7 @@ describe("parseLocation", () => {
 
   test("a relative path is relative to the working directory", () => {
     expect(decodedPath(parseLocation("a"))).toBe(`${process.cwd()}/a`);
+    expect(decodedPath(parseLocation(".", "/"))).toBe("/");
     expect(decodedPath(parseLocation("a", "/"))).toBe("/a");
   });
 

@@ -79,11 +79,13 @@ function fileLocation(path: string, cwd: string | undefined): Location {
   const absolute = path.startsWith("/")
     ? path
     : `${(cwd ?? process.cwd()).replace(/\/$/, "")}/${path}`;
+  // Not the steps upwards: past a symlink they lead elsewhere than it looks.
+  const segments = absolute.split("/").filter((segment) => segment !== ".");
   return {
     scheme: "file",
     host: "",
     port: undefined,
-    pathname: absolute.split("/").map(encodeURIComponent).join("/"),
+    pathname: segments.map(encodeURIComponent).join("/") || "/",
     username: undefined,
     password: undefined,
     query: {},
