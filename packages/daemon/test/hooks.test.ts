@@ -1,0 +1,359 @@
+/** Hooks: that they gate, that they end, that they run once, and what they are told. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { expect, it, onTestFinished, vi } from "vitest";
+import type { HooksConfig, PostPublishConfig } from "../src/config/config.ts";
+import { daemonConfig, mountConfig, type Running, scratch, startDaemon } from "./run-daemon.ts";
+
+const shell = (script: string, timeout = 10_000) => ({
+  command: ["/bin/sh", "-c", script],
+  timeout,
+  env: {},
+});
+const after = (script: string, more: { retries?: number; timeout?: number } = {}) => ({
+  ...shell(script, more.timeout),
+  retries: more.retries ?? 0,
+});
+
+/** One mount, `site`, in `FOLDER/t`. */
+function start(
+  folder: string,
+  hooks: Partial<HooksConfig>,
+  more: Parameters<typeof startDaemon>[1] & { readonly period?: number } = {},
+): Running {
+  const mount = mountConfig("site", join(folder, "t"), {
+    hooks,
+    options: { period: more.period ?? 50 },
+  });
+  return startDaemon(daemonConfig([mount]), more);
+}
+
+const published = (folder: string, path: string) => {
+  const file = join(folder, "t/current", path);
+  return existsSync(file) ? readFileSync(file, "utf8") : undefined;
+};
+const runs = (daemon: Running) =>
+  daemon.events.flatMap(([, event]) => (event.type === "hook" ? [event] : []));
+/** Resolves after some more polls. */
+const polls = async (daemon: Running, count = 3) => {
+  const before = daemon.source("site").lists;
+  await vi.waitFor(() =>
+    expect(daemon.source("site").lists).toBeGreaterThanOrEqual(before + count),
+  );
+};
+
+it("gates what is published by what it finds in the candidate tree", async () => {
+  const folder = scratch();
+  const asked = join(folder, "asked");
+  const daemon = start(folder, {
+    prePublish: { ...shell(`echo x >> ${asked}; ls; ! test -e bad`), retry: 60_000 },
+  });
+  await daemon.event("site", "published");
+  daemon.source("site").content = { a: "2", bad: "" };
+  const failed = await daemon.event("site", "failed");
+  expect(failed.error.name).toBe("HookError");
+  expect(failed.error.message).toMatch(/it ended with code 1: a\nbad$/);
+  await polls(daemon);
+  // Asked once about each revision, however often the source is looked at.
+  expect(readFileSync(asked, "utf8")).toBe("x\nx\n");
+  expect(published(folder, "a")).toBe("site");
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+  expect(await daemon.status("site")).toMatchObject({ error: { code: "HookError" } });
+  daemon.source("site").content = { a: "3" };
+  await vi.waitFor(() => expect(published(folder, "a")).toBe("3"));
+  expect(readFileSync(asked, "utf8")).toBe("x\nx\nx\n");
+});
+
+it("asks again after its time, and at once when somebody asks for a sync", async () => {
+  const folder = scratch();
+  const gate = join(folder, "gate");
+  const hook = { ...shell(`test -e ${gate}`), retry: 400 };
+  const daemon = start(folder, { prePublish: hook });
+  await daemon.event("site", "failed");
+  await vi.waitFor(() => expect(runs(daemon).length).toBeGreaterThan(1), { timeout: 3000 });
+  writeFileSync(gate, "");
+  await daemon.event("site", "published");
+});
+
+it("ends a hook that hangs with all that it started, and keeps what was published", async () => {
+  const folder = scratch();
+  const pids = join(folder, "pids");
+  // Deaf to SIGTERM, with a grandchild that holds on to the output.
+  const script = `trap '' TERM; echo $$ >> ${pids}; (trap '' TERM; sleep 1000) & echo $! >> ${pids}; wait; sleep 1000`;
+  const daemon = start(folder, { prePublish: { ...shell(script, 300), retry: 60_000 } });
+  const { error } = await daemon.event("site", "failed");
+  expect(error.message).toMatch(/did not end within 0.3 s and was killed/);
+  expect(runs(daemon)[0]).toMatchObject({ hook: "prePublish", result: "timeout" });
+  const [leader, child] = readFileSync(pids, "utf8").trim().split("\n").map(Number);
+  for (const pid of [leader, child])
+    await vi.waitFor(() => expect(isRunning(pid as number)).toBe(false));
+  expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
+  expect(published(folder, "a")).toBeUndefined();
+});
+
+it("leaves nothing running that a hook did not wait for", async () => {
+  const folder = scratch();
+  const pid = join(folder, "pid");
+  const daemon = start(folder, { postPublish: [after(`sleep 1000 & echo $! > ${pid}`)] });
+  expect(await daemon.event("site", "hook")).toMatchObject({ result: "success" });
+  await vi.waitFor(() => expect(isRunning(Number(readFileSync(pid, "utf8")))).toBe(false));
+});
+
+/** Zombies run no more: whoever is process 1 here may be in no hurry to reap. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+it("tells a hook what changed, and none of our secrets", async () => {
+  const folder = scratch();
+  const told = join(folder, "told");
+  const script = `env > ${told}; cat "$PANNIER_CHANGES" >> ${told}; pwd >> ${told}; cat /proc/self/cmdline`;
+  const hook = { ...after(script), env: { EXTRA: "given" } };
+  const daemon = start(
+    folder,
+    { postPublish: [hook] },
+    {
+      env: {
+        PATH: "/usr/bin:/bin",
+        LC_ALL: "C",
+        PANNIER_PASSWORD: "s3cret",
+        AWS_SECRET_ACCESS_KEY: "s3cret",
+        NODE_OPTIONS: "",
+      },
+      contents: { site: { a: "1", "b\nc": "2" } },
+    },
+  );
+  const first = await daemon.event("site", "hook");
+  expect(readFileSync(told, "utf8")).toContain('A\ta\nA\t"b\\nc"\n');
+  daemon.source("site").content = { a: "1", d: "3" };
+  const second = await daemon.event("site", "hook", ({ revision }) => revision !== first.revision);
+  const text = readFileSync(told, "utf8");
+  const path = join(folder, "t/current");
+  for (const line of [
+    "PANNIER_MOUNT=site",
+    `PANNIER_REVISION=${second.revision}`,
+    `PANNIER_PREVIOUS_REVISION=${first.revision}`,
+    `PANNIER_PATH=${path}`,
+    "EXTRA=given",
+    "LC_ALL=C",
+  ])
+    expect(text.split("\n")).toContain(line);
+  expect(text).toContain('D\t"b\\nc"\nA\td\n');
+  expect(text).not.toContain("s3cret");
+  expect(text).not.toContain("NODE_OPTIONS");
+});
+
+it("tries a hook that fails again until it succeeds, and says why", async () => {
+  const folder = scratch();
+  const daemon = start(folder, {
+    postPublish: [after(`test -e ${folder}/up || { echo "not up" >&2; exit 3; }`, { retries: 9 })],
+  });
+  const failed = await daemon.event("site", "hook");
+  expect(failed).toMatchObject({ result: "failure", message: "it ended with code 3: not up" });
+  expect(failed.retry).toBeGreaterThan(800);
+  writeFileSync(join(folder, "up"), "");
+  await daemon.event("site", "hook", ({ result }) => result === "success");
+  await polls(daemon);
+  expect(runs(daemon)).toHaveLength(2);
+});
+
+it("gives a hook up after its tries, until there is another revision; syncs go on", async () => {
+  const folder = scratch();
+  const daemon = start(folder, { postPublish: [after("exit 1")] });
+  expect((await daemon.event("site", "hook")).retry).toBeUndefined();
+  await polls(daemon);
+  expect(runs(daemon)).toHaveLength(1);
+  daemon.source("site").content = { a: "2" };
+  await vi.waitFor(() => expect(runs(daemon)).toHaveLength(2));
+  expect(published(folder, "a")).toBe("2");
+  expect(await daemon.status("site")).toMatchObject({ failures: 0 });
+});
+
+it("runs a hook for the latest revision only, where others came while it ran", async () => {
+  const folder = scratch();
+  const daemon = start(folder, {
+    postPublish: [
+      after(`cat a >> ${folder}/seen; while ! test -e ${folder}/go; do sleep 0.02; done`),
+    ],
+  });
+  await vi.waitFor(() => expect(existsSync(join(folder, "seen"))).toBe(true));
+  for (const text of ["2", "3", "4"]) {
+    daemon.source("site").content = { a: text };
+    await vi.waitFor(() => expect(published(folder, "a")).toBe(text));
+  }
+  writeFileSync(join(folder, "go"), "");
+  await vi.waitFor(() => expect(runs(daemon)).toHaveLength(2));
+  await polls(daemon);
+  expect(readFileSync(join(folder, "seen"), "utf8")).toBe("site4");
+});
+
+it("neither repeats nor forgets a hook over a restart", async () => {
+  const folder = scratch();
+  const hooks = {
+    postPublish: [after(`echo ran >> ${folder}/ran; test ! -e ${folder}/fail`, { retries: 9 })],
+  };
+  const ran = () => readFileSync(join(folder, "ran"), "utf8").trim().split("\n").length;
+  const first = start(folder, hooks);
+  await first.event("site", "hook");
+  await first.stop();
+  const second = start(folder, hooks);
+  await polls(second);
+  expect(ran()).toBe(1);
+  writeFileSync(join(folder, "fail"), "");
+  second.source("site").content = { a: "2" };
+  await second.event("site", "hook");
+  await second.stop();
+  expect(ran()).toBe(2);
+  const third = start(folder, hooks, { contents: { site: { a: "2" } } });
+  expect(await third.event("site", "hook")).toMatchObject({ result: "failure" });
+  expect(ran()).toBe(3);
+});
+
+it("gives a hook under way its grace at the end, and not more", async () => {
+  const folder = scratch();
+  const hooks = (name: string) => ({
+    postPublish: [
+      after(`echo > ${folder}/${name}-begun; sleep 0.5; echo > ${folder}/${name}-done; sleep 1000`),
+    ],
+  });
+  const daemon = startDaemon(
+    daemonConfig([mountConfig("site", join(folder, "t"), { hooks: hooks("a") })], {
+      shutdownGrace: 800,
+    }),
+  );
+  await vi.waitFor(() => expect(existsSync(join(folder, "a-begun"))).toBe(true));
+  const began = performance.now();
+  expect(await daemon.stop()).toBe(0);
+  expect(performance.now() - began).toBeLessThan(4000);
+  expect(existsSync(join(folder, "a-done"))).toBe(true);
+});
+
+async function listen(answer: RequestListener): Promise<string> {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const call = (url: string, more: Partial<Extract<PostPublishConfig, { url: string }>> = {}) => ({
+  url,
+  method: "POST",
+  headers: {},
+  timeout: 2000,
+  retries: 5,
+  ...more,
+});
+
+it("calls a URL, with its headers, until it is answered well", async () => {
+  const seen: [IncomingMessage, string][] = [];
+  const url = await listen(async (request, response) => {
+    let body = "";
+    for await (const part of request) body += String(part);
+    seen.push([request, body]);
+    response.writeHead(seen.length === 1 ? 503 : 204).end();
+  });
+  const folder = scratch();
+  const hook = call(`${url.replace("//", "//ann:p%40ss@")}/-/reload?key=s3cret`, {
+    headers: { "x-token": "t0ken" },
+  });
+  const daemon = start(folder, { postPublish: [hook] });
+  const done = await daemon.event("site", "hook", ({ result }) => result === "success");
+  expect(done.what).toBe(`${url}/-/reload`);
+  expect(runs(daemon).map(({ message }) => message)).toEqual([
+    "it was answered with status 503",
+    undefined,
+  ]);
+  const [request, body] = seen[1] as [IncomingMessage, string];
+  expect(request).toMatchObject({
+    method: "POST",
+    url: "/-/reload?key=s3cret",
+    headers: {
+      "x-token": "t0ken",
+      authorization: `Basic ${Buffer.from("ann:p@ss").toString("base64")}`,
+      "content-type": "application/json",
+    },
+  });
+  expect(JSON.parse(body)).toEqual({
+    mount: "site",
+    revision: done.revision,
+    previousRevision: null,
+  });
+});
+
+it("follows no redirect with its headers, and waits for no answer for ever", async () => {
+  let reached = 0;
+  const other = await listen((_, response) => {
+    reached++;
+    response.end();
+  });
+  const redirecting = await listen((_, response) =>
+    response.writeHead(302, { location: other }).end(),
+  );
+  const silent = await listen(() => {});
+  const daemon = start(scratch(), {
+    postPublish: [
+      call(redirecting, { retries: 0, headers: { authorization: "Bearer x" } }),
+      call(silent, { retries: 0, timeout: 200 }),
+      call("http://127.0.0.1:1/", { retries: 0 }),
+    ],
+  });
+  await vi.waitFor(() => expect(runs(daemon)).toHaveLength(3));
+  const messages = Object.fromEntries(runs(daemon).map(({ what, message }) => [what, message]));
+  expect(messages).toEqual({
+    [`${redirecting}/`]: "it was answered with status 302",
+    [`${silent}/`]: "it was not answered within 0.2 s",
+    "http://127.0.0.1:1/": "it failed (ECONNREFUSED)",
+  });
+  expect(reached).toBe(0);
+});
+
+it("signals the master of a server, and not its workers", async () => {
+  const folder = scratch();
+  mkdirSync(join(folder, "bin"));
+  const name = `pn-${process.pid}`;
+  // Its own name, as a program has it, and a child of the same name.
+  writeFileSync(
+    join(folder, "bin", name),
+    `#!/bin/sh\ntrap 'echo "$1" >> ${folder}/signalled' HUP\ntest "$1" = master && "$0" worker &\necho "$1" >> ${folder}/up\nwhile :; do sleep 0.05; done\n`,
+    { mode: 0o755 },
+  );
+  const server = spawn(join(folder, "bin", name), ["master"], { detached: true, stdio: "ignore" });
+  onTestFinished(() => void process.kill(-(server.pid as number), "SIGKILL"));
+  await vi.waitFor(() =>
+    expect(readFileSync(join(folder, "up"), "utf8").split("\n")).toHaveLength(3),
+  );
+  const daemon = start(folder, {
+    postPublish: [
+      { signal: "SIGHUP", process: name, retries: 0 },
+      { signal: "SIGHUP", process: "no-such-program", retries: 0 },
+    ],
+  });
+  await vi.waitFor(() => expect(runs(daemon)).toHaveLength(2));
+  expect(
+    runs(daemon)
+      .map(({ what, result }) => [what, result])
+      .toSorted(),
+  ).toEqual([
+    ["SIGHUP to no-such-program", "failure"],
+    [`SIGHUP to ${name}`, "success"],
+  ]);
+  await vi.waitFor(() => expect(readFileSync(join(folder, "signalled"), "utf8")).toBe("master\n"));
+});
+
+it("says that a command is not there", async () => {
+  const daemon = start(scratch(), {
+    postPublish: [{ command: ["/no/such/program"], timeout: 1000, env: {}, retries: 0 }],
+  });
+  expect(await daemon.event("site", "hook")).toMatchObject({
+    result: "failure",
+    message: "it cannot be started (ENOENT)",
+  });
+});

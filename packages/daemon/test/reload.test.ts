@@ -1,0 +1,139 @@
+/** Taking a changed configuration over. */
+import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it, vi } from "vitest";
+import { readConfigFile } from "../src/config/file.ts";
+import { type Running, scratch, startDaemon } from "./run-daemon.ts";
+
+const FULL = process.env["PANNIER_SCALE"] === "full";
+
+/** A directory as the kubelet makes it of a ConfigMap: the file is a link through `..data`, which is replaced as a whole. */
+function configMap(folder: string) {
+  let version = 0;
+  const write = (text: string) => {
+    const before = `..v${version}`;
+    const data = `..v${++version}`;
+    mkdirSync(join(folder, data));
+    writeFileSync(join(folder, data, "pannier.yaml"), text);
+    symlinkSync(data, join(folder, "..data_tmp"));
+    renameSync(join(folder, "..data_tmp"), join(folder, "..data"));
+    rmSync(join(folder, before), { recursive: true, force: true });
+  };
+  return {
+    write,
+    first(text: string) {
+      write(text);
+      symlinkSync("..data/pannier.yaml", join(folder, "pannier.yaml"));
+      return join(folder, "pannier.yaml");
+    },
+  };
+}
+
+function start(file: string): Running {
+  return startDaemon(() => readConfigFile(file, { env: {} }), { file });
+}
+
+const mount = (name: string, more = "") =>
+  `  - { name: ${name}, target: targets/${name}, sources: ["memory://${name}"], period: 1h${more} }\n`;
+const HTTP = "http: { host: 127.0.0.1, port: 0 }\n";
+const keeping = (count: number) =>
+  `mounts:\n${mount("same")}${mount("other", `, keep: ${count}`)}${HTTP}`;
+const openFiles = () => readdirSync("/proc/self/fd").length;
+const starts = (daemon: Running, name: string) =>
+  daemon.events.filter(([of, { type }]) => of === name && type === "started").length;
+const takenOver = (daemon: Running) =>
+  daemon.log.filter((line) => line.startsWith("info configuration taken over")).length;
+
+it("starts, stops and restarts what changed, and nothing else", async () => {
+  const folder = scratch();
+  const map = configMap(folder);
+  const daemon = start(
+    map.first(`mounts:\n${mount("same")}${mount("gone")}${mount("other")}${HTTP}`),
+  );
+  for (const name of ["same", "gone", "other"]) await daemon.event(name, "waiting");
+  const url = await daemon.url("/status");
+  map.write(`mounts:\n${mount("new")}${mount("same")}${mount("other", ", keep: 5")}${HTTP}`);
+  expect(
+    await daemon.logged(/"mounts":3,"started":"new","restarted":"other","stopped":"gone"/),
+  ).toBeTruthy();
+  await daemon.event("new", "done");
+  const { mounts } = (await (await fetch(url)).json()) as { mounts: { name: string }[] };
+  expect(mounts.map(({ name }) => name)).toEqual(["new", "same", "other"]);
+  await vi.waitFor(() => expect(starts(daemon, "other")).toBe(2));
+  expect(starts(daemon, "same")).toBe(1);
+  const { text } = await daemon.get("/metrics");
+  expect(text).not.toContain('mount="gone"');
+  expect(text).toContain('pannier_config_reloads_total{result="success"} 1');
+});
+
+it.each([
+  [
+    "a mistake",
+    `mounts:\n${mount("site", ", kep: 3")}${HTTP}`,
+    /unknown key .*"kep".* did you mean .*"keep"/,
+  ],
+  ["half a file", "mounts:\n  - { name: site", /flow map/i],
+  ["what the engine refuses", `mounts:\n${mount("site", ", link: a/b")}${HTTP}`, /link name/],
+  [
+    "a port that cannot be had",
+    `mounts:\n${mount("site")}http: { host: 192.0.2.1, port: 9 }\n`,
+    /HTTP port/,
+  ],
+])("refuses %s, says so, and goes on as before", async (_, text, why) => {
+  const folder = scratch();
+  const map = configMap(folder);
+  const good = `mounts:\n${mount("site")}${HTTP}`;
+  const daemon = start(map.first(good));
+  await daemon.event("site", "waiting");
+  map.write(text);
+  expect(await daemon.logged(/is refused, the old one goes on/)).toMatch(why);
+  const { config } = JSON.parse((await daemon.get("/status")).text) as {
+    config: { error: string };
+  };
+  expect(config.error).toMatch(why);
+  expect(config.error).not.toContain(folder);
+  expect((await daemon.get("/metrics")).text).toContain("pannier_config_last_reload_successful 0");
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+  expect(starts(daemon, "site")).toBe(1);
+  map.write(`${good}# right again\n`);
+  await vi.waitFor(async () =>
+    expect((await daemon.get("/metrics")).text).toContain(
+      "pannier_config_last_reload_successful 1",
+    ),
+  );
+  expect(starts(daemon, "site")).toBe(1);
+});
+
+it("moves to another port", async () => {
+  const folder = scratch();
+  const map = configMap(folder);
+  const daemon = start(map.first(`mounts:\n${mount("site")}${HTTP}`));
+  await daemon.event("site", "waiting");
+  const before = await daemon.url("/livez");
+  const other = start(configMap(scratch()).first(`mounts:\n${mount("x")}${HTTP}`));
+  const { port } = new URL(await other.url("/"));
+  await other.stop();
+  map.write(`mounts:\n${mount("site")}http: { host: 127.0.0.1, port: ${port} }\n`);
+  await vi.waitFor(async () => {
+    expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
+    await expect(fetch(before)).rejects.toThrow("fetch failed");
+  });
+  expect(starts(daemon, "site")).toBe(1);
+});
+
+it("bears many changes", { timeout: 60_000 }, async () => {
+  const count = FULL ? 100 : 12;
+  const map = configMap(scratch());
+  const daemon = start(map.first(keeping(1)));
+  await daemon.event("other", "waiting");
+  let before = 0;
+  for (let change = 1; change <= count; change++) {
+    map.write(keeping(change + 1));
+    await vi.waitFor(() => expect(takenOver(daemon)).toBe(change + 1), { timeout: 5000 });
+    await vi.waitFor(() => expect(starts(daemon, "other")).toBe(change + 1));
+    if (change === 5) before = openFiles();
+  }
+  expect(starts(daemon, "same")).toBe(1);
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+  await vi.waitFor(() => expect(openFiles()).toBeLessThanOrEqual(before + 3));
+});
