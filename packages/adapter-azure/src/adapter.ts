@@ -1,7 +1,8 @@
 /** The adapter: a container, or the blobs below a prefix of one, as a source. */
 import type { Adapter, Source } from "@pannier/core";
 import { createHttpClient } from "@pannier/http-client";
-import { listBlobs } from "./listing.ts";
+import { locate, rootOf } from "@pannier/object-store";
+import { createListing } from "./listing.ts";
 import { azureOptions, placeOf } from "./options.ts";
 import { readBlob } from "./read.ts";
 import { createBlobService } from "./service.ts";
@@ -15,7 +16,9 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
   description: "a container of Azure Blob Storage, or a prefix in one",
 
   async open(location, options, context) {
-    const { account, container, prefix } = placeOf(location);
+    const { account, container } = placeOf(location);
+    // The first segment of the path is the container.
+    const root = rootOf(location, 1);
     const { credentials, idleTimeout } = context;
     const { env } = process;
     const http = createHttpClient({
@@ -35,19 +38,20 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
       http,
     });
     const service = createBlobService({ http, container, ...chosen });
+    const list = createListing({ service, root, warn: (message) => context.warn(message) });
     const source: Source = {
       async probe(signal) {
         signal.throwIfAborted();
         if (marker === undefined) return undefined;
-        const key = prefix + marker;
+        const key = root.prefix + marker;
         const { headers } = await service({ method: "HEAD", key, operation: "probe", signal });
         return { token: `marker ${headers["etag"]}` };
       },
       async list(signal) {
         signal.throwIfAborted();
-        return listBlobs(service, prefix, signal);
+        return list(signal);
       },
-      read: (entry, range, signal) => readBlob(service, prefix + entry.path, entry, range, signal),
+      read: (entry, range, signal) => readBlob(service, locate(root, entry), entry, range, signal),
       ranges: true,
       close: () => http.close(),
     };

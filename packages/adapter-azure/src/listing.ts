@@ -1,69 +1,110 @@
-/** The blobs below a prefix, page by page. */
-import type { FileEntry, Listing } from "@pannier/core";
-import { inByteOrder } from "./order.ts";
+/** The blobs that a URL means, listed side by side where the service can begin anywhere. */
+import { type Listing, SourceError } from "@pannier/core";
+import {
+  listObjects,
+  type ListObjectsPage,
+  type Root,
+  type StoredObject,
+} from "@pannier/object-store";
+import { compareUnits, inByteOrder } from "./order.ts";
 import { type ListedBlob, type Page, parsePage } from "./page.ts";
 import type { BlobService } from "./service.ts";
 
-/** Lists; the first page is there when the promise resolves, since it tells the order. */
-export async function listBlobs(
-  service: BlobService,
-  prefix: string,
-  signal: AbortSignal,
-): Promise<Listing> {
-  const getPage = async (marker?: string): Promise<Page> => {
+/** Pages asked for at once. */
+const AT_ONCE = 8;
+/** `startFrom` is understood from here on; services that lag behind refuse the version, or pass the parameter over. */
+const START_FROM_VERSION = "2026-02-06";
+
+export interface BlobListingInit {
+  readonly service: BlobService;
+  readonly root: Root;
+  readonly warn: (message: string) => void;
+}
+
+/** What is known of the service once it was asked. */
+interface Known {
+  startFrom?: boolean;
+}
+
+export type ListBlobs = (signal: AbortSignal) => Promise<Listing>;
+
+/** @returns a function that lists; the first page is there when its promise resolves, since that tells the order */
+export function createListing({ service, root, warn }: BlobListingInit): ListBlobs {
+  const known: Known = {};
+
+  return async (signal) => {
+    const first = await getPage({ prefix: root.prefix }, signal);
+    const { hierarchical, next } = first;
+    const beginsAnywhere =
+      !hierarchical && next !== undefined && (await canStartFrom(first, signal));
+    let unused: Page | undefined = first;
+
+    const listPage: ListObjectsPage = async (prefix, { after, to }, marker, pageSignal) => {
+      let page = prefix === root.prefix && after === undefined && marker === undefined && unused;
+      unused = undefined;
+      page ||= await getPage(
+        // Of the single object that may be meant, nothing but itself is of interest.
+        { prefix, marker, startFrom: after, maxresults: to === prefix ? "1" : undefined },
+        pageSignal,
+      );
+      const items = page.blobs.filter(({ key }) => key !== after).map(toObject);
+      return { items, next: page.next };
+    };
+    const entries = listObjects(
+      {
+        root,
+        listPage,
+        warn,
+        atOnce: beginsAnywhere ? AT_ONCE : 1,
+        // A hierarchical namespace lists directory by directory, `a/b` before `a-b`: the engine sorts.
+        compare: hierarchical ? () => 1 : compareUnits,
+      },
+      signal,
+    );
+    return hierarchical
+      ? { ordered: false, entries }
+      : { ordered: true, entries: inByteOrder(entries, ({ path }) => path) };
+  };
+
+  async function getPage(
+    query: Readonly<Record<string, string | undefined>>,
+    signal: AbortSignal,
+  ): Promise<Page> {
     const { body } = await service({
-      query: { restype: "container", comp: "list", include: "metadata", prefix, marker },
+      query: { restype: "container", comp: "list", include: "metadata", ...query },
+      version: query["startFrom"] === undefined ? undefined : START_FROM_VERSION,
       operation: "list",
       signal,
     });
     return parsePage(body);
-  };
-  const first = await getPage();
-  const pages = allPages(first, getPage);
-  // A hierarchical namespace lists directory by directory: `a/b` before `a-b`.
-  if (first.hierarchical) return { ordered: false, entries: toEntries(pages, prefix) };
-  return {
-    ordered: true,
-    entries: toEntries(
-      inByteOrder(pages, ({ key }) => key),
-      prefix,
-    ),
-  };
-}
+  }
 
-async function* allPages(
-  first: Page,
-  getPage: (marker: string) => Promise<Page>,
-): AsyncGenerator<readonly ListedBlob[]> {
-  yield first.blobs;
-  for (let { next } = first; next !== undefined;) {
-    const page = await getPage(next);
-    yield page.blobs;
-    next = page.next;
+  /** Asks once for what is known to be there: the last blob of the first page. */
+  async function canStartFrom({ blobs }: Page, signal: AbortSignal): Promise<boolean> {
+    const last = blobs.at(-1)?.key;
+    if (known.startFrom !== undefined || last === undefined) return known.startFrom ?? false;
+    const query = { prefix: root.prefix, startFrom: last, maxresults: "1" };
+    try {
+      const page = await getPage(query, signal);
+      return (known.startFrom = page.blobs[0]?.key === last);
+    } catch (error) {
+      signal.throwIfAborted();
+      // The version is not known there: then the blobs come one page after the other.
+      if (error instanceof SourceError && !error.transient && error.code === "unavailable") {
+        return (known.startFrom = false);
+      }
+      throw error;
+    }
   }
 }
 
-async function* toEntries(
-  pages: AsyncIterable<readonly ListedBlob[]>,
-  prefix: string,
-): AsyncGenerator<FileEntry[]> {
-  for await (const blobs of pages) {
-    yield blobs.filter((blob) => !standsForDirectory(blob)).map((blob) => toEntry(blob, prefix));
-  }
-}
-
-/** Of a hierarchical namespace, or made by the portal and by Hadoop's drivers: no content. */
-function standsForDirectory({ key, size, directory }: ListedBlob): boolean {
-  return size === 0 && (directory || key.endsWith("/"));
-}
-
-function toEntry({ key, size, mtime, etag, md5, type }: ListedBlob, prefix: string): FileEntry {
+function toObject({ key, size, mtime, etag, md5, type, directory }: ListedBlob): StoredObject {
   // Of other kinds the digest may be that of an earlier content: appending leaves it as it is.
   const digest = type === "BlockBlob" && md5 !== undefined ? hexMd5(md5) : undefined;
   return {
-    kind: "file",
-    path: key.slice(prefix.length),
+    key,
     size,
+    directory: directory && size === 0,
     mtime,
     fingerprint: digest === undefined ? `etag:${etag}` : `md5:${digest.value}`,
     digest,

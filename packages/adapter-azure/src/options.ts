@@ -15,17 +15,16 @@ export const azureOptions = {
   },
   marker: {
     type: "string",
-    description: "A blob that is written after all others: only when it changed is the rest listed",
+    description:
+      "Blob, relative to the prefix, that is written last: while it is the same, nothing is listed",
     placeholder: "KEY",
   },
 } as const satisfies OptionSpecs;
 
-/** What `az://account/container/prefix/` names. */
+/** The beginning of `az://account/container/prefix/`. */
 export interface Place {
   readonly account: string;
   readonly container: string;
-  /** Empty, or with its trailing `/`. */
-  readonly prefix: string;
 }
 
 /** https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name; `-secondary` is the replica that can be read. */
@@ -33,7 +32,7 @@ const ACCOUNT = /^[a-z0-9]{3,24}(-secondary)?$/;
 /** https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata */
 const CONTAINER = /^(?=.{3,63}$)([a-z0-9]+(-[a-z0-9]+)*|\$(root|web|logs))$/;
 
-/** @throws UsageError where it is no account, container and prefix */
+/** @throws UsageError where it names no account and container */
 export function placeOf(location: Location): Place {
   const { host: account, port } = location;
   if (port !== undefined) {
@@ -48,7 +47,7 @@ export function placeOf(location: Location): Place {
       "write az://ACCOUNT/CONTAINER/PREFIX/: an account has 3 to 24 lower-case letters and digits",
     );
   }
-  const [, container = "", path = ""] = /^\/([^/]*)\/?(.*)$/s.exec(decodedPath(location)) ?? [];
+  const container = decodedPath(location).split("/", 2)[1] ?? "";
   if (container === "") {
     throw new UsageError("the URL names no container", "write az://ACCOUNT/CONTAINER/PREFIX/");
   }
@@ -58,7 +57,7 @@ export function placeOf(location: Location): Place {
       "a container has 3 to 63 lower-case letters, digits and single hyphens",
     );
   }
-  return { account, container, prefix: path === "" || path.endsWith("/") ? path : `${path}/` };
+  return { account, container };
 }
 
 /** Where the blob service is. @throws UsageError where the text is no URL of a server, without showing it */

@@ -1,7 +1,7 @@
 import { comparePaths } from "@pannier/core";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { inByteOrder } from "./order.ts";
+import { compareUnits, inByteOrder } from "./order.ts";
 
 async function reorder(keys: readonly string[], batch: number): Promise<string[]> {
   async function* batches() {
@@ -17,7 +17,7 @@ test("puts any names in UTF-16 order into the order of their bytes", async () =>
   const names = fc.uniqueArray(fc.string({ unit, maxLength: 5 }), { maxLength: 40 });
   await fc.assert(
     fc.asyncProperty(names, fc.integer({ min: 1, max: 7 }), async (keys, batch) => {
-      const listed = keys.toSorted((a, b) => (a < b ? -1 : Number(a > b)));
+      const listed = keys.toSorted(compareUnits);
       expect(await reorder(listed, batch)).toEqual(keys.toSorted(comparePaths));
     }),
     { numRuns: 500 },

@@ -7,6 +7,11 @@
  */
 import { comparePaths } from "@pannier/core";
 
+/** The service's order. */
+export function compareUnits(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
 /** Puts what begins so and goes on with a surrogate or above in order; all else passes. Holds no more than that. */
 export async function* inByteOrder<Item>(
   batches: AsyncIterable<readonly Item[]>,

@@ -9,13 +9,13 @@ const SMALL = 64 * 1024;
 /**
  * Reads a blob, or a part of it, in one request.
  *
- * @param entry its `ref` is the ETag
+ * @param located its `ref` is the ETag
  * @throws SourceError `changed` where the blob has another ETag by now
  */
 export async function readBlob(
   service: BlobService,
-  key: string,
-  { path, size, ref: etag }: FileEntry,
+  { key, ref: etag }: { readonly key: string; readonly ref: string | undefined },
+  { path, size }: FileEntry,
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {

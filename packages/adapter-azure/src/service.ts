@@ -16,6 +16,7 @@ interface BlobRequest {
   /** How messages name the blob; by its key unless given. */
   readonly subject?: string | undefined;
   readonly operation: string;
+  readonly version?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -44,7 +45,7 @@ export function createBlobService(init: BlobServiceInit): BlobService {
     const headers = {
       ...request.headers,
       "x-ms-date": new Date().toUTCString(),
-      "x-ms-version": VERSION,
+      "x-ms-version": request.version ?? VERSION,
     };
     const signature = await signIn.sign({ method, url, headers }, signal);
     const secret =

@@ -4,7 +4,7 @@
  * from end to end, added to its last key, is then about where the next page ends. Whether a guess is good decides how fast
  * a listing is, never what it holds: any text can be a cut.
  */
-import { comparePaths } from "@pannier/core";
+import type { Compare } from "./ordered-pages.ts";
 
 /** Digits before and after the one at which keys part: enough to carry over, and to be within a double's 53 bits. */
 const BEFORE = 5;
@@ -17,6 +17,7 @@ export interface Known {
   readonly fixed: number;
   /** End of the range; `undefined`: that of the listing. */
   readonly to: string | undefined;
+  readonly compare: Compare;
 }
 
 /**
@@ -24,7 +25,7 @@ export interface Known {
  * behind the one before.
  */
 export function guessBoundaries(known: Known, count: number, pages: number): string[] {
-  const { keys, fixed, to } = known;
+  const { keys, fixed, to, compare } = known;
   const first = keys[0] as string;
   const last = keys.at(-1) as string;
   const parted = partedAt(first, last);
@@ -51,8 +52,8 @@ export function guessBoundaries(known: Known, count: number, pages: number): str
     const value = from + step * i;
     if (value >= capacity) break;
     const cut = stem + toText(value, digits);
-    if (to !== undefined && comparePaths(cut, to) >= 0) break;
-    if (comparePaths(cut, previous) <= 0) continue;
+    if (to !== undefined && compare(cut, to) >= 0) break;
+    if (compare(cut, previous) <= 0) continue;
     cuts.push(cut);
     previous = cut;
   }

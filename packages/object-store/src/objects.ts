@@ -7,12 +7,14 @@ import {
   quotePath,
   SourceError,
 } from "@pannier/core";
-import { type KeyRange, orderedPages, type Page } from "./ordered-pages.ts";
+import { type Compare, type KeyRange, orderedPages, type Page } from "./ordered-pages.ts";
 
 /** An object as a page of a listing tells of it: its key, and what else an entry holds. */
 export interface StoredObject extends Omit<FileEntry, "kind" | "path" | "size"> {
   readonly key: string;
   readonly size: number;
+  /** True for what stands for a directory, whatever its key: it is no file. */
+  readonly directory?: boolean | undefined;
 }
 
 /**
@@ -66,6 +68,7 @@ export interface ObjectsInit {
   readonly listPage: ListObjectsPage;
   /** As in {@link orderedPages}. */
   readonly atOnce: number;
+  readonly compare?: Compare | undefined;
   warn(message: string): void;
 }
 
@@ -78,14 +81,14 @@ export async function* listObjects(
   init: ObjectsInit,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Entry[]> {
-  const { root, listPage, atOnce, warn } = init;
+  const { root, listPage, atOnce, compare, warn } = init;
   const { prefix } = root;
   const single = findSingle(init, signal);
   // Looked at below; a failure before that must not count as unhandled.
   single.catch(() => {});
   const skips = createSkips(warn);
   const pages = orderedPages(
-    { listPage: (...page) => listPage(prefix, ...page), prefix, atOnce },
+    { listPage: (...page) => listPage(prefix, ...page), prefix, atOnce, compare },
     signal,
   );
   let found = false;
@@ -93,6 +96,7 @@ export async function* listObjects(
     found ||= page.length > 0;
     const entries: Entry[] = [];
     for (const object of page) {
+      if (object.directory === true) continue;
       const path = object.key.slice(prefix.length);
       if (path === "" || path.endsWith("/") || path.includes("//", 1)) skips.add(object);
       else entries.push(toEntry(object, path, object.ref));
@@ -123,7 +127,8 @@ async function findSingle(
   const { object } = root;
   if (object === undefined) return undefined;
   const { items } = await listPage(object, { after: undefined, to: object }, undefined, signal);
-  return items[0]?.key === object ? items[0] : undefined;
+  const [first] = items;
+  return first?.key === object && first.directory !== true ? first : undefined;
 }
 
 function toEntry(object: StoredObject, path: string, ref: string | undefined): FileEntry {

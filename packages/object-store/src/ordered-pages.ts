@@ -9,13 +9,16 @@
 import { comparePaths, SourceError } from "@pannier/core";
 import { guessBoundaries } from "./boundaries.ts";
 
+/** Negative where `a` comes before `b`, positive where it comes behind. */
+export type Compare = (a: string, b: string) => number;
+
 /** Keys behind `after`, up to and with `to`; `undefined`: from the first, to the last. */
 export interface KeyRange {
   readonly after: string | undefined;
   readonly to: string | undefined;
 }
 
-/** Objects in ascending order of their keys' UTF-8 bytes. */
+/** Objects in ascending order of their keys: see {@link PagesInit.compare}. */
 export interface Page<Item> {
   readonly items: readonly Item[];
   /** Goes on behind this page; `undefined` where nothing follows. */
@@ -40,6 +43,8 @@ export interface PagesInit<Item extends { readonly key: string }> {
   readonly prefix: string;
   /** Pages asked for at once; 1 for a store that can only go on from page to page. */
   readonly atOnce: number;
+  /** The order in which the store lists. Default: that of UTF-8 bytes. */
+  readonly compare?: Compare | undefined;
 }
 
 /** Pages that wait for their turn, for each one asked for at once. */
@@ -71,7 +76,7 @@ export async function* orderedPages<Item extends { readonly key: string }>(
   init: PagesInit<Item>,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Item[]> {
-  const { listPage, atOnce, prefix } = init;
+  const { listPage, atOnce, prefix, compare = comparePaths } = init;
   const room = atOnce * WAITING;
   const abort = new AbortController();
   const onAbort = () => abort.abort(signal.reason);
@@ -109,12 +114,12 @@ export async function* orderedPages<Item extends { readonly key: string }>(
   function take(range: Segment<Item>, { items, next }: Page<Item>): void {
     const first = items[0];
     const floor = range.last ?? range.after;
-    if (first !== undefined && floor !== undefined && comparePaths(first.key, floor) <= 0) {
+    if (first !== undefined && floor !== undefined && compare(first.key, floor) <= 0) {
       const message = "the store does not list its keys in their order";
       failure ??= { error: new SourceError("invalid", message) };
       return;
     }
-    const inside = within(items, range.to);
+    const inside = within(items, range.to, compare);
     if (range.guessed) width = inside.length > 0 ? width + 1 : Math.max(LEAST_AT_ONCE, width >> 1);
     range.guessed = false;
     range.last = inside.at(-1)?.key ?? range.last;
@@ -140,6 +145,7 @@ export async function* orderedPages<Item extends { readonly key: string }>(
       keys: page.map(({ key }) => key),
       fixed: prefix.length,
       to: range.to,
+      compare,
     };
     const at = segments.indexOf(range);
     if (atOnce === 1 || at === -1 || at >= atOnce) return;
@@ -219,13 +225,14 @@ function segment<Item>(after: string | undefined, to: string | undefined): Segme
 function within<Item extends { readonly key: string }>(
   items: readonly Item[],
   to: string | undefined,
+  compare: Compare,
 ): readonly Item[] {
   const last = items.at(-1);
-  if (to === undefined || last === undefined || comparePaths(last.key, to) <= 0) return items;
+  if (to === undefined || last === undefined || compare(last.key, to) <= 0) return items;
   let low = 0;
   for (let high = items.length; low < high;) {
     const middle = (low + high) >> 1;
-    if (comparePaths((items[middle] as Item).key, to) <= 0) low = middle + 1;
+    if (compare((items[middle] as Item).key, to) <= 0) low = middle + 1;
     else high = middle;
   }
   return items.slice(0, low);
