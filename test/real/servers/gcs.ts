@@ -1,23 +1,30 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { type Ground, listening, run } from "./process.ts";
 
-/** fake-gcs-server, with everything in its memory. It asks for no credentials. */
+/** fake-gcs-server. It asks for no credentials. */
 export interface GcsServer {
   /** `http://127.0.0.1:PORT`, for the option `endpoint`. */
   readonly endpoint: string;
   readonly port: number;
 }
 
-export async function startGcs(ground: Ground, program: string): Promise<GcsServer> {
+/**
+ * In memory it holds objects of any name. It looks through all of them for each read there, which is too slow for
+ * measuring; in a file system it does not.
+ */
+export async function startGcs(
+  ground: Ground,
+  program: string,
+  backend: "memory" | "filesystem" = "memory",
+): Promise<GcsServer> {
+  const root = join(ground.base, "gcs");
+  await mkdir(root);
   const { child, ports } = await listening("fake-gcs-server", 1, async ([port]) => {
     const where = ["-host", "127.0.0.1", "-port", String(port), "-scheme", "http"];
-    // The public host is what it takes requests for objects for; the one it takes uploads for goes into Location.
-    const names = [
-      "-public-host",
-      `127.0.0.1:${port}`,
-      "-external-url",
-      `http://127.0.0.1:${port}`,
-    ];
-    return run(program, [...where, ...names, "-backend", "memory", "-log-level", "error"]);
+    const names = ["-public-host", `127.0.0.1:${port}`, "-external-url", `http://127.0.0.1:${port}`];
+    const storage = ["-backend", backend, "-filesystem-root", root];
+    return run(program, [...where, ...names, ...storage, "-log-level", "error"]);
   });
   ground.children.push(child);
   const port = ports[0] as number;
