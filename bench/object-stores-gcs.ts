@@ -4,8 +4,8 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { apiClient } from "../packages/adapter-gcs/test/api-client.ts";
-import { type GcsServer, startGcs } from "../test/real/servers/gcs.ts";
-import { end, findProgram, type Ground } from "../test/real/servers/process.ts";
+import { findProgram } from "../test/real/servers/process.ts";
+import { startServers } from "../test/real/servers/start.ts";
 import { type Command, compete, type Contestant, type Result } from "./measure.ts";
 import { pannier } from "./tools.ts";
 
@@ -18,18 +18,19 @@ const TUNED = ["--fast-list", "--transfers=64", "--checkers=64"];
 
 /** Pannier, rclone and rclone tuned, with targets on tmpfs and on a disk. */
 export async function gcsFirst(): Promise<Result[]> {
-  const [program, rclone] = ["fake-gcs-server", "rclone"].map(findProgram);
-  if (program === undefined || rclone === undefined) {
-    throw new Error("fake-gcs-server and rclone have to be in the path or in .tools/bin");
-  }
+  const rclone = findProgram("rclone");
+  if (rclone === undefined) throw new Error("rclone has to be in the path or in .tools/bin");
+  const running = await startServers(["gcs"]);
+  const { gcs, missing } = running.servers;
   const work = await mkdtemp(join(tmpdir(), "pannier-bench-gcs-"));
-  const ground: Ground = { base: await mkdtemp("/dev/shm/pannier-bench-gcs-"), children: [] };
+  const memory = await mkdtemp("/dev/shm/pannier-bench-gcs-");
   try {
-    const server = await startGcs(ground, program, "filesystem");
-    await fill(server);
+    if (gcs === undefined) throw new Error(missing["gcs"]);
+    const { endpoint } = gcs.many;
+    await fill(endpoint);
     const results: Result[] = [];
     for (const [where, base] of [
-      ["tmpfs", ground.base],
+      ["tmpfs", memory],
       ["disk", work],
     ] as const) {
       const target = join(base, "target");
@@ -39,12 +40,12 @@ export async function gcsFirst(): Promise<Result[]> {
         prepare: () => rm(target, { recursive: true, force: true }),
         check: () => expectAll(join(target, published)),
       });
-      const source = `gs://${BUCKET}/?anonymous=true&endpoint=${server.endpoint}`;
+      const source = `gs://${BUCKET}/?anonymous=true&endpoint=${endpoint}`;
       const found = await compete(
         [
           fresh("pannier", pannier("sync", source, target), "current"),
-          fresh("rclone", rcloneGcs(rclone, server, target, []), ""),
-          fresh("rclone tuned", rcloneGcs(rclone, server, target, TUNED), ""),
+          fresh("rclone", rcloneGcs(rclone, endpoint, target, []), ""),
+          fresh("rclone tuned", rcloneGcs(rclone, endpoint, target, TUNED), ""),
         ],
         ROUNDS,
       );
@@ -52,15 +53,15 @@ export async function gcsFirst(): Promise<Result[]> {
     }
     return results;
   } finally {
-    await Promise.all(ground.children.map(end));
-    await rm(ground.base, { recursive: true, force: true });
+    await running.stop();
+    await rm(memory, { recursive: true, force: true });
     await rm(work, { recursive: true, force: true });
   }
 }
 
 function rcloneGcs(
   program: string,
-  { endpoint }: GcsServer,
+  endpoint: string,
   target: string,
   flags: readonly string[],
 ): Command {
@@ -78,7 +79,7 @@ function rcloneGcs(
 }
 
 /** Objects of 1 to 17 KiB in 50 directories. */
-async function fill({ endpoint }: GcsServer): Promise<void> {
+async function fill(endpoint: string): Promise<void> {
   const client = apiClient(endpoint);
   await client.createBucket(BUCKET);
   const left = Array.from({ length: OBJECTS }, (_, index) => index).values();

@@ -1,8 +1,10 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
-import { type Adapter, type FileEntry, type Source, SourceError } from "@pannier/core";
+import { type Adapter, type Source, SourceError } from "@pannier/core";
 import { createHttpClient } from "@pannier/http-client";
-import { type Api, type GcsObject, makeApi } from "./api.ts";
+import { listObjects, locate, rootOf } from "@pannier/object-store";
+import { makeApi } from "./api.ts";
 import { makeSignIn } from "./credentials.ts";
+import { LISTED_AT_ONCE, listPageBy } from "./listing.ts";
 import { checkSettings, gcsOptions } from "./options.ts";
 
 export const gcsAdapter: Adapter<typeof gcsOptions> = {
@@ -15,32 +17,36 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
   async open(location, options, context) {
     const { env } = process;
     const settings = checkSettings(location, options, env["STORAGE_EMULATOR_HOST"]);
-    const { credentials, idleTimeout } = context;
+    const root = rootOf(location);
+    const { credentials, idleTimeout, warn } = context;
     const http = createHttpClient({
       credentials,
       env,
       idleTimeout,
       onRequest: (operation) => context.request(operation),
     });
-    const { anonymous, project } = settings;
+    const { anonymous, project, marker } = settings;
     const signIn = makeSignIn({ anonymous, project, credentials, env, http });
     const api = makeApi({ http, signIn, settings });
-    const prefix = settings.path === "" ? "" : settings.path.replace(/\/?$/, "/");
+    const listPage = listPageBy(api);
     const source: Source = {
       async probe(signal) {
         signal.throwIfAborted();
-        if (settings.marker === undefined) return undefined;
-        const { generation } = await api.object(prefix + settings.marker, signal);
+        if (marker === undefined) return undefined;
+        const { generation } = await api.object(root.prefix + marker, signal);
         return { token: `marker ${generation}` };
       },
       async list(signal) {
         signal.throwIfAborted();
-        return { ordered: true, entries: entries(api, prefix, signal) };
+        const entries = listObjects({ root, listPage, atOnce: LISTED_AT_ONCE, warn }, signal);
+        return { ordered: true, entries };
       },
       async read(entry, range, signal) {
-        const { path, size, ref: generation } = entry;
-        if (generation === undefined) throw new SourceError("changed", `${path}: not pinned`);
-        return api.content(prefix + path, { generation, size }, range, signal);
+        const { key, ref: generation } = locate(root, entry);
+        if (generation !== undefined) {
+          return api.content(key, { generation, size: entry.size }, range, signal);
+        }
+        throw new SourceError("changed", `${key}: it is not known which generation was listed`);
       },
       ranges: true,
       close: () => http.close(),
@@ -48,36 +54,3 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
     return source;
   },
 };
-
-async function* entries(
-  api: Api,
-  prefix: string,
-  signal: AbortSignal,
-): AsyncGenerator<FileEntry[]> {
-  let pageToken: string | undefined;
-  do {
-    const page = await api.page({ prefix, pageToken }, signal);
-    yield page.items.map((object) => toEntry(object, prefix));
-    pageToken = page.nextPageToken;
-  } while (pageToken !== undefined);
-}
-
-function toEntry(object: GcsObject, prefix: string): FileEntry {
-  const { name, size, generation, updated, md5Hash, crc32c } = object;
-  const digest = hex("md5", md5Hash) ?? hex("crc32c", crc32c);
-  return {
-    kind: "file",
-    path: name.slice(prefix.length),
-    size: size === undefined ? undefined : Number(size),
-    mtime: updated === undefined ? undefined : Date.parse(updated),
-    fingerprint: digest?.algorithm === "md5" ? `md5:${digest.value}` : `generation:${generation}`,
-    digest,
-    ref: generation,
-  };
-}
-
-function hex(algorithm: "md5" | "crc32c", base64: string | undefined) {
-  return base64 === undefined
-    ? undefined
-    : { algorithm, value: Buffer.from(base64, "base64").toString("hex") };
-}

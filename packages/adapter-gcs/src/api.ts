@@ -23,7 +23,7 @@ const SMALL = 256 * 1024;
 export interface GcsObject {
   readonly name: string;
   /** Of the stored bytes, decimal. */
-  readonly size?: string;
+  readonly size: string;
   /** Microseconds since the epoch as a rule, decimal. */
   readonly generation: string;
   /** Base64; composite objects have none. */
@@ -205,8 +205,12 @@ async function readJson(response: HttpResponse, limit: number): Promise<unknown>
 }
 
 function isObject(value: unknown): value is GcsObject {
-  const { name, generation } = (value ?? {}) as Partial<GcsObject>;
-  return typeof name === "string" && name !== "" && /^\d+$/.test(generation ?? "");
+  const { name, size, generation } = (value ?? {}) as Partial<GcsObject>;
+  return typeof name === "string" && name !== "" && isCount(size) && isCount(generation);
+}
+
+function isCount(text: unknown): boolean {
+  return typeof text === "string" && /^\d{1,19}$/.test(text);
 }
 
 function notGcs(): SourceError {

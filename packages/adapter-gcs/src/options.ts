@@ -1,11 +1,5 @@
 /** Options in the URL's query, and what is made of them and of the URL. */
-import {
-  decodedPath,
-  type Location,
-  type OptionSpecs,
-  type OptionValues,
-  UsageError,
-} from "@pannier/core";
+import { type Location, type OptionSpecs, type OptionValues, UsageError } from "@pannier/core";
 
 export const gcsOptions = {
   project: {
@@ -39,8 +33,6 @@ export const gcsOptions = {
 /** The options and the URL, checked and taken apart. */
 export interface GcsSettings {
   readonly bucket: string;
-  /** The path of the URL, decoded, without its first slash: `site/`, `site`, or nothing. */
-  readonly path: string;
   /** Ends without a slash. */
   readonly endpoint: URL;
   readonly anonymous: boolean;
@@ -93,7 +85,6 @@ export function checkSettings(
   if (marker === "") throw new UsageError('option "marker" is empty');
   return {
     bucket,
-    path: decodedPath(location).slice(1),
     endpoint,
     anonymous,
     project,

@@ -1,0 +1,47 @@
+/** Pages of the API as pages of a listing. */
+import type { Digest } from "@pannier/core";
+import type { ListObjectsPage, StoredObject } from "@pannier/object-store";
+import type { Api, GcsObject } from "./api.ts";
+
+/** Listings may go on side by side as far as a bucket's rate of requests allows: 5,000 a second before it scales. */
+export const LISTED_AT_ONCE = 8;
+
+/** The API's ranges have their start in them and not their end; those of a listing the other way round. */
+export function listPageBy(api: Api): ListObjectsPage {
+  return async (prefix, { after, to }, pageToken, signal) => {
+    const { items, nextPageToken } = await api.page(
+      {
+        prefix,
+        startOffset: after,
+        // Some key behind the last one. Those in between are passed over.
+        endOffset: to === undefined ? undefined : `${to} `,
+        pageToken,
+      },
+      signal,
+    );
+    const own = items[0]?.name === after ? items.slice(1) : items;
+    return { items: own.map(toStored), next: nextPageToken };
+  };
+}
+
+/**
+ * What tells two contents apart is the MD5 where there is one: an upload of the same content once more is no change.
+ * Composite objects have none; a CRC-32C is enough to find damage, and not to tell contents apart.
+ */
+function toStored(object: GcsObject): StoredObject {
+  const { name, size, generation, updated, md5Hash, crc32c } = object;
+  const digest = digestOf("md5", md5Hash) ?? digestOf("crc32c", crc32c);
+  return {
+    key: name,
+    size: Number(size),
+    mtime: updated === undefined ? undefined : Date.parse(updated),
+    fingerprint: digest?.algorithm === "md5" ? `md5:${digest.value}` : `generation:${generation}`,
+    digest,
+    ref: generation,
+  };
+}
+
+function digestOf(algorithm: "md5" | "crc32c", base64: string | undefined): Digest | undefined {
+  if (base64 === undefined) return undefined;
+  return { algorithm, value: Buffer.from(base64, "base64").toString("hex") };
+}
