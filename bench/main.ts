@@ -16,6 +16,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   "git-scale": async () => (await import("./git.ts")).scale(),
   poll: async () => (await import("./poll.ts")).poll(),
   file: async () => (await import("./file.ts")).scan(),
+  "object-stores-gcs": async () => (await import("./object-stores-gcs.ts")).gcsFirst(),
   start: async () => (await import("./start.ts")).start(),
 };
 

@@ -41,12 +41,6 @@ describeWith("gcs", "Google Cloud Storage from fake-gcs-server", (gcs) => {
     return opened;
   }
 
-  async function makeTarget(): Promise<string> {
-    const path = await mkdtemp(join(tmpdir(), "pannier-gcs-"));
-    onTestFinished(() => rm(path, { recursive: true }));
-    return path;
-  }
-
   async function fill(bucket: string, keys: Iterable<string>, into = client): Promise<void> {
     await into.createBucket(bucket);
     const left = keys[Symbol.iterator]();
@@ -138,3 +132,9 @@ describeWith("gcs", "Google Cloud Storage from fake-gcs-server", (gcs) => {
     expect((await readFile(join(target, "current/file"))).equals(content)).toBe(true);
   });
 });
+
+async function makeTarget(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), "pannier-gcs-"));
+  onTestFinished(() => rm(path, { recursive: true }));
+  return path;
+}
