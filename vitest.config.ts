@@ -1,9 +1,10 @@
 import { defineConfig } from "vitest/config";
 import { FROM_SOURCES } from "./test/support/from-sources.ts";
 
-// Workspace packages resolve to their sources, so that tests need no build.
+// Workspace packages resolve to their sources, so that tests need no build. Not by "module": what some packages have for
+// bundlers does not run in Node.
 const fromSources = {
-  ssr: { resolve: { conditions: ["pannier-source", "module", "node", "development|production"] } },
+  ssr: { resolve: { conditions: ["pannier-source", "node", "development|production"] } },
 };
 
 export default defineConfig({

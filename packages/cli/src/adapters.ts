@@ -45,6 +45,12 @@ export const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-http")).httpAdapter),
   },
   {
+    name: "s3",
+    package: "@pannier/adapter-s3",
+    schemes: ["s3"],
+    load: async () => asAdapter((await import("@pannier/adapter-s3")).s3Adapter),
+  },
+  {
     name: "sftp",
     package: "@pannier/adapter-sftp",
     schemes: ["sftp"],

@@ -23,7 +23,7 @@ const ENOUGH_ENTRIES = 1000;
 const ENOUGH_BYTES = 64 * 1024;
 
 interface Step {
-  readonly step: "resolve" | "credentials" | "connect" | "list" | "read";
+  readonly step: "resolve" | "credentials" | "identity" | "connect" | "list" | "read";
   readonly ok: boolean;
   readonly detail: string;
   readonly milliseconds: number;
@@ -80,6 +80,10 @@ export async function run(invocation: Invocation): Promise<number> {
       await credentialsUsed(chosen, invocation),
     ]);
     await withSource(chosen, invocation, async ({ source }) => {
+      const { identity } = source;
+      if (identity !== undefined) {
+        await attempt("identity", async () => [undefined, await identity(signal)]);
+      }
       await attempt("connect", () => connect(source, signal));
       const file = await attempt("list", () => listSome(source, signal));
       if (file !== undefined) await attempt("read", () => readSome(source, file, signal));

@@ -147,6 +147,8 @@ export interface Source {
   watch?(signal: AbortSignal): AsyncIterable<void>;
   /** Where the entry's content is a file on this machine, to be moved if disposable, or cloned where the file system shares blocks; otherwise it is read all the same. */
   localPath?(entry: FileEntry): LocalFile | undefined;
+  /** What the source signs in with, in words for `pannier doctor`: where it was found, never what it is. May ask for it. */
+  identity?(signal: AbortSignal): Promise<string>;
   /** True where {@link ByteRange}s are cheap, so that a large file is fetched in parallel parts and resumed after a cut. */
   readonly ranges?: boolean | undefined;
   /** True where equal fingerprints mean equal bytes whatever the repository or URL (a blob id, a digest), so that content is kept when the source's address changes. */

@@ -1,0 +1,59 @@
+/** The adapter: a bucket, or the objects below a prefix of one, as a source. */
+import type { Adapter, Source } from "@pannier/core";
+import { createHttpClient } from "@pannier/http-client";
+import { listObjects, locate } from "@pannier/object-store";
+import { makeApi } from "./api.ts";
+import { connect } from "./connection.ts";
+import { checkSettings, s3Options } from "./options.ts";
+
+/** Pages asked for at once. S3 takes 5,500 requests a second for each prefix. */
+const PAGES_AT_ONCE = 24;
+
+export const s3Adapter: Adapter<typeof s3Options> = {
+  name: "s3",
+  package: "@pannier/adapter-s3",
+  schemes: ["s3"],
+  options: s3Options,
+  description: "a bucket of Amazon S3 or a store that speaks its language, or a prefix in one",
+
+  async open(location, options, context) {
+    const settings = checkSettings(location, options);
+    const { root, marker } = settings;
+    const { credentials, idleTimeout } = context;
+    const http = createHttpClient({
+      credentials,
+      env: process.env,
+      idleTimeout,
+      onRequest: (operation) => context.request(operation),
+    });
+    const connection = connect(settings, location, credentials);
+    const api = makeApi({ http, connection, settings });
+    const source: Source = {
+      async probe(signal) {
+        signal.throwIfAborted();
+        if (marker === undefined) return undefined;
+        return { token: `marker ${await api.inspect(root.prefix + marker, signal)}` };
+      },
+      async list(signal) {
+        signal.throwIfAborted();
+        const init = {
+          root,
+          listPage: api.page,
+          atOnce: PAGES_AT_ONCE,
+          warn: (message: string) => context.warn(message),
+        };
+        return { ordered: true, entries: listObjects(init, signal) };
+      },
+      async read(entry, range, signal) {
+        signal.throwIfAborted();
+        const { key, ref: versionId } = locate(root, entry);
+        const { size, fingerprint } = entry;
+        return api.content({ key, size, fingerprint, versionId }, range, signal);
+      },
+      identity: () => connection.identity(),
+      ranges: true,
+      close: () => http.close(),
+    };
+    return source;
+  },
+};

@@ -1,0 +1,158 @@
+/** From what the server answers to {@link SourceError}: the one place that decides. Its own words are looked at, never repeated. */
+import { SourceError } from "@pannier/core";
+import { type HttpResponse, readBytes, statusError } from "@pannier/http-client";
+
+/** Enough for any error. */
+const MAX_ERROR = 64 * 1024;
+
+/** What was asked for, as messages name it: a key, or `undefined` for the bucket. */
+export type Asked = string | undefined;
+
+const THROTTLED = new Set([
+  "SlowDown",
+  "SlowDownRead",
+  "Throttling",
+  "ThrottlingException",
+  "RequestLimitExceeded",
+  "TooManyRequests",
+  "TooManyRequestsException",
+  "ServiceUnavailable",
+]);
+
+const EXPIRED = new Set(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"]);
+
+const BAD_KEYS = new Set([
+  "InvalidAccessKeyId",
+  "InvalidToken",
+  "InvalidClientTokenId",
+  "SignatureDoesNotMatch",
+  "UnrecognizedClientException",
+  "AuthFailure",
+]);
+
+/** An answer that is none, read to its end. */
+export interface Refusal {
+  readonly status: number;
+  /** AWS's code; empty where there is none, as for any HEAD. */
+  readonly code: string;
+  /** The region that the bucket is in, where the answer says so. */
+  readonly region: string | undefined;
+  readonly headers: HttpResponse["headers"];
+}
+
+/** @see https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
+export async function readRefusal(response: HttpResponse): Promise<Refusal> {
+  const { status, headers } = response;
+  let text = "";
+  try {
+    text = String(await readBytes(response.body, MAX_ERROR));
+  } catch (error) {
+    // Too long, or cut: the status has to do. An abort is found by the caller.
+    if (!(error instanceof SourceError)) throw error;
+  }
+  const code = /<Code>([A-Za-z0-9.]{1,64})<\/Code>/.exec(text)?.[1] ?? "";
+  const region =
+    headers["x-amz-bucket-region"] ?? /<Region>([a-z0-9-]{1,64})<\/Region>/.exec(text)?.[1];
+  return { status, code, region, headers };
+}
+
+/** True where only the region was wrong. */
+export function isElsewhere({ status, code, region }: Refusal): boolean {
+  if (region === undefined) return false;
+  return (
+    status === 301 ||
+    status === 307 ||
+    (status === 400 && (code === "" || code === "AuthorizationHeaderMalformed"))
+  );
+}
+
+export function isExpired({ code }: Refusal): boolean {
+  return EXPIRED.has(code);
+}
+
+export function refusalError(refusal: Refusal, asked: Asked): SourceError {
+  const { status, code, headers } = refusal;
+  const what = asked === undefined ? "" : `${asked}: `;
+  const retryAfter = statusError(429, headers).retryAfter;
+  const named = code === "" ? `${status}` : `${status} ${code}`;
+
+  if (status === 429 || status === 503 || THROTTLED.has(code)) {
+    return new SourceError("throttled", `${what}the server asks for fewer requests (${named})`, {
+      retryAfter,
+    });
+  }
+  if (code === "InvalidObjectState") {
+    return new SourceError("unsupported", `${what}the object is archived and cannot be read`, {
+      hint: "restore it first (aws s3api restore-object), or leave it out with --exclude",
+    });
+  }
+  if (code === "NoSuchVersion") {
+    return new SourceError("changed", `${what}the version listed is gone`);
+  }
+  if (status === 404) {
+    if (asked === undefined || code === "NoSuchBucket") {
+      return new SourceError("not-found", "the bucket does not exist", {
+        hint: "check the bucket's name in the URL, and the endpoint",
+      });
+    }
+    return new SourceError("not-found", `${what}there is no such object`);
+  }
+  if (status === 405 && headers["x-amz-delete-marker"] === "true") {
+    return new SourceError("not-found", `${what}the object was deleted`);
+  }
+  if (status === 412 || status === 416) {
+    return new SourceError("changed", `${what}the object changed since it was listed`);
+  }
+  if (code === "RequestTimeTooSkewed") {
+    return new SourceError("auth", `${what}this machine's clock is wrong (${named})`, {
+      hint: "set the clock; signatures are good for 15 minutes",
+    });
+  }
+  if (BAD_KEYS.has(code) || EXPIRED.has(code)) {
+    return new SourceError("auth", `${what}signing in failed (${named})`, {
+      hint: "see which credentials are used: pannier doctor",
+    });
+  }
+  if (status === 401 || status === 403) {
+    return new SourceError("auth", `${what}access is denied (${named})`, {
+      hint:
+        headers["x-amz-request-charged"] === undefined
+          ? "what was signed in with needs s3:ListBucket on the bucket and s3:GetObject on its objects (and kms:Decrypt where they are encrypted by a key of KMS); a requester-pays bucket wants requesterPays=true"
+          : undefined,
+    });
+  }
+  if (status === 400 && (code === "InvalidRequest" || code === "")) {
+    return new SourceError("unsupported", `${what}the server refuses the request (${named})`, {
+      hint: "an object that is encrypted with a key of the customer's (SSE-C) cannot be read; leave it out with --exclude",
+    });
+  }
+  if (status === 301 || status === 307) {
+    return new SourceError("unavailable", `the bucket is elsewhere (${named})`, {
+      transient: false,
+      hint: "name its region: region=REGION",
+    });
+  }
+  const usual = statusError(status, headers, what);
+  const { transient, hint } = usual;
+  const message = code === "" ? usual.message : `${usual.message} (${code})`;
+  return new SourceError(usual.code, message, { transient, hint, retryAfter });
+}
+
+/**
+ * Translates how the SDK failed to find credentials. Its errors may hold requests with tokens in them: they are no cause
+ * of ours.
+ */
+export function signInError(error: unknown): SourceError {
+  const { name = "", message = "" } = (error ?? {}) as { name?: string; message?: string };
+  if (/could not load credentials/i.test(message)) {
+    return new SourceError("auth", "there are no credentials", {
+      hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or set anonymous=true for a public bucket",
+    });
+  }
+  const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+  const transient = status !== undefined && (status === 429 || status >= 500);
+  const kind = /^[A-Za-z]{1,60}$/.test(name) ? ` (${name})` : "";
+  return new SourceError(transient ? "unavailable" : "auth", `signing in failed${kind}`, {
+    hint: "check the profile, the role and the token that it is assumed with: pannier doctor",
+  });
+}

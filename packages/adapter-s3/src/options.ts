@@ -1,0 +1,130 @@
+/** Options in the URL's query, and what is made of them and of the URL. */
+import { type Location, type OptionSpecs, type OptionValues, UsageError } from "@pannier/core";
+import { type Root, rootOf } from "@pannier/object-store";
+
+export const s3Options = {
+  region: {
+    type: "string",
+    description: "Region of the bucket; default: AWS_REGION, the profile's, or as the server says",
+    placeholder: "REGION",
+  },
+  endpoint: {
+    type: "string",
+    description: "URL of another server than AWS's (MinIO, R2, Ceph); default: AWS_ENDPOINT_URL_S3",
+    placeholder: "URL",
+  },
+  pathStyle: {
+    type: "boolean",
+    description: "Bucket in the path instead of the host; default: true with an endpoint",
+  },
+  anonymous: {
+    type: "boolean",
+    default: false,
+    description: "Do not sign: for public buckets",
+  },
+  profile: {
+    type: "string",
+    description: "Profile of ~/.aws/config to sign in with; default: AWS_PROFILE",
+    placeholder: "NAME",
+  },
+  requesterPays: {
+    type: "boolean",
+    default: false,
+    description: "Pay for the requests, for a requester-pays bucket",
+  },
+  versions: {
+    type: "boolean",
+    default: false,
+    description: "List version ids and read by them, for a bucket that keeps versions",
+  },
+  marker: {
+    type: "string",
+    description:
+      "Object, relative to the prefix, that is written last: while it is the same, nothing is listed",
+    placeholder: "KEY",
+  },
+} as const satisfies OptionSpecs;
+
+/** The options and the URL, checked and taken apart. */
+export interface S3Settings {
+  /** A name, an alias, or the ARN of an access point. */
+  readonly bucket: string;
+  readonly root: Root;
+  readonly region: string | undefined;
+  readonly endpoint: URL | undefined;
+  readonly pathStyle: boolean | undefined;
+  readonly anonymous: boolean;
+  readonly profile: string | undefined;
+  readonly requesterPays: boolean;
+  readonly versions: boolean;
+  readonly marker: string | undefined;
+}
+
+/** @throws UsageError */
+export function checkSettings(
+  location: Location,
+  options: OptionValues<typeof s3Options>,
+): S3Settings {
+  const { host, port, username, password } = location;
+  if (port !== undefined) {
+    throw new UsageError(
+      "an s3:// URL has no port",
+      "name the server in the option endpoint: s3://BUCKET/?endpoint=http://host:port",
+    );
+  }
+  if ((username === undefined) !== (password === undefined)) {
+    throw new UsageError(
+      "an s3:// URL has either both an access key and its secret, or neither",
+      "write s3://KEY:SECRET@BUCKET/, or better use the environment or a profile",
+    );
+  }
+  const [bucket, skip] = bucketOf(location);
+  // Old buckets of us-east-1 may have capitals and underscores, other stores still more.
+  if (!bucket.startsWith("arn:") && !/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
+    throw new UsageError(`"${bucket}" is no name of a bucket`, "write s3://BUCKET/PREFIX/");
+  }
+  const { region, profile, marker, anonymous, requesterPays, versions, pathStyle } = options;
+  if (anonymous && (username !== undefined || profile !== undefined)) {
+    throw new UsageError("option anonymous goes with no key and no profile");
+  }
+  if (region !== undefined && !/^[A-Za-z0-9-]{1,64}$/.test(region)) {
+    throw new UsageError('option "region" is no name of a region', "write one like eu-central-1");
+  }
+  if (marker === "") throw new UsageError('option "marker" is empty');
+  return {
+    bucket,
+    root: rootOf(location, skip),
+    region,
+    endpoint: options.endpoint === undefined ? undefined : parseEndpoint(options.endpoint),
+    pathStyle,
+    anonymous,
+    profile,
+    requesterPays,
+    versions,
+    marker,
+  };
+
+  /** The bucket, and the segments of the path that belong to its name: ARNs of access points have a slash in them. */
+  function bucketOf({ pathname }: Location): readonly [bucket: string, skip: number] {
+    if (!host.startsWith("arn:") || !host.endsWith(":accesspoint")) return [host, 0];
+    const name = pathname.split("/")[1] ?? "";
+    if (name !== "") return [`${host}/${name}`, 1];
+    throw new UsageError("the access point has no name", "write s3://arn:…:accesspoint/NAME/");
+  }
+}
+
+/** @throws UsageError */
+export function parseEndpoint(text: string): URL {
+  const url = URL.parse(text);
+  const usable =
+    url !== null &&
+    (url.protocol === "http:" || url.protocol === "https:") &&
+    url.username + url.password + url.search + url.hash === "";
+  if (!usable) {
+    throw new UsageError(
+      "the endpoint must be a URL such as https://host",
+      "it has neither a user nor a query; check the option endpoint, or AWS_ENDPOINT_URL_S3",
+    );
+  }
+  return url;
+}

@@ -1,0 +1,124 @@
+/**
+ * Pages of a listing, taken apart by what their few elements look like: a thousand keys in 2 ms, where an XML parser
+ * takes 25, which is longer than the server does.
+ *
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+ */
+import { SourceError } from "@pannier/core";
+import type { StoredObject } from "@pannier/object-store";
+
+export interface ListedPage {
+  readonly items: readonly StoredObject[];
+  readonly next: string | undefined;
+}
+
+/** @param text of `ListObjectsV2` */
+export function parseObjects(text: string): ListedPage {
+  const decode = checked(text, "ListBucketResult");
+  const items: StoredObject[] = [];
+  eachElement(text, "Contents", (element) => {
+    items.push(objectOf(element, decode));
+  });
+  return { items, next: nextOf(text, "NextContinuationToken", unescape) };
+}
+
+/** @param text of `ListObjectVersions`; only the newest version of each key, unless that is a deletion */
+export function parseVersions(text: string): ListedPage {
+  const decode = checked(text, "ListVersionsResult");
+  const items: StoredObject[] = [];
+  eachElement(text, "Version", (element) => {
+    if (valueOf(element, "IsLatest") !== "true") return;
+    const ref = unescape(valueOf(element, "VersionId") ?? "");
+    items.push({ ...objectOf(element, decode), ...(ref === "" ? {} : { ref }) });
+  });
+  const key = nextOf(text, "NextKeyMarker", decode);
+  if (key === undefined) return { items, next: undefined };
+  const version = unescape(valueOf(text, "NextVersionIdMarker") ?? "");
+  return { items, next: JSON.stringify([key, version]) };
+}
+
+function objectOf(element: string, decode: (text: string) => string): StoredObject {
+  const key = valueOf(element, "Key");
+  const size = Number(valueOf(element, "Size"));
+  const etag = valueOf(element, "ETag");
+  if (key === undefined || !Number.isSafeInteger(size) || !etag) throw notS3();
+  const mtime = Date.parse(valueOf(element, "LastModified") ?? "");
+  return {
+    key: decode(key),
+    size,
+    mtime: Number.isNaN(mtime) ? undefined : mtime,
+    fingerprint: unescape(etag).replaceAll('"', ""),
+  };
+}
+
+/** Checks that this is a whole answer of its kind. @returns how its keys are decoded */
+function checked(text: string, root: string): (text: string) => string {
+  const head = text.slice(0, 1000);
+  if (!head.includes(`<${root}`) || !text.trimEnd().endsWith(`</${root}>`)) throw notS3();
+  // It is asked for, since XML cannot hold all that a key may; not every server knows it.
+  const escaped = /<EncodingType>url<\/EncodingType>/.test(head + text.slice(-1000));
+  return escaped ? decodeKey : unescape;
+}
+
+function nextOf(text: string, name: string, decode: (text: string) => string): string | undefined {
+  const edges = text.length > 8000 ? text.slice(0, 4000) + text.slice(-4000) : text;
+  const truncated = /<IsTruncated>\s*(true|false)\s*<\/IsTruncated>/.exec(edges)?.[1];
+  if (truncated === undefined) throw notS3();
+  if (truncated === "false") return undefined;
+  const next = valueOf(edges, name);
+  // Without it the rest of the bucket would be taken for deleted.
+  if (!next) throw notS3();
+  return decode(next);
+}
+
+function eachElement(text: string, name: string, use: (element: string) => void): void {
+  const open = `<${name}>`;
+  const close = `</${name}>`;
+  for (let at = text.indexOf(open); at !== -1; at = text.indexOf(open, at)) {
+    const end = text.indexOf(close, at);
+    if (end === -1) throw notS3();
+    use(text.slice(at + open.length, end));
+    at = end;
+  }
+}
+
+function valueOf(text: string, name: string): string | undefined {
+  const open = `<${name}>`;
+  const start = text.indexOf(open);
+  if (start === -1) return undefined;
+  const end = text.indexOf("</", start);
+  return text.slice(start + open.length, end);
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  amp: "&",
+  lt: "<",
+  gt: ">",
+  quot: '"',
+  apos: "'",
+};
+
+function unescape(text: string): string {
+  if (!text.includes("&")) return text;
+  return text.replace(/&(?:#x([0-9a-f]+)|#(\d+)|(\w+));/gi, (whole, hex, decimal, name) => {
+    if (name !== undefined) return ENTITIES[name as string] ?? whole;
+    return String.fromCodePoint(hex === undefined ? Number(decimal) : Number.parseInt(hex, 16));
+  });
+}
+
+/** As forms are: a blank is a plus. */
+function decodeKey(text: string): string {
+  const plain = unescape(text);
+  if (!plain.includes("%") && !plain.includes("+")) return plain;
+  try {
+    return decodeURIComponent(plain.replaceAll("+", " "));
+  } catch {
+    throw new SourceError("invalid", "the listing holds a key that is not UTF-8");
+  }
+}
+
+function notS3(): SourceError {
+  return new SourceError("invalid", "the answer is not a listing of S3", {
+    hint: "check the endpoint",
+  });
+}

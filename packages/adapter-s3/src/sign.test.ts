@@ -1,0 +1,63 @@
+import { expect, test } from "vitest";
+import { createSigner, encode, queryOf } from "./sign.ts";
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, "Examples: Signature calculations" */
+const KEYS = {
+  accessKeyId: "AKIAIOSFODNN7EXAMPLE",
+  secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+};
+const EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const SCOPE = { region: "us-east-1", service: "s3" };
+const NOW = new Date("2013-05-24T00:00:00Z");
+
+test.each([
+  [
+    "GET Object",
+    "/test.txt",
+    { range: "bytes=0-9" },
+    "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+  ],
+  [
+    "GET Bucket Lifecycle",
+    "/?lifecycle=",
+    {},
+    "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+  ],
+  [
+    "Get Bucket (List Objects)",
+    "/?max-keys=2&prefix=J",
+    {},
+    "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+  ],
+] as const)("signs AWS's example %s", (_name, path, headers, signature) => {
+  const url = new URL(`https://examplebucket.s3.amazonaws.com${path}`);
+  const request = { method: "GET", url, headers: { ...headers, "x-amz-content-sha256": EMPTY } };
+  const signed = createSigner()(request as never, KEYS, SCOPE, NOW);
+  expect(signed["authorization"]).toMatch(new RegExp(`Signature=${signature}$`));
+  expect(signed["host"]).toBeUndefined();
+});
+
+test("signs a session's token, and makes a new key for another day, region or secret", () => {
+  const sign = createSigner();
+  const request = { method: "GET", url: new URL("https://h/k"), headers: {} } as const;
+  const signatures = [
+    sign(request, KEYS, SCOPE, NOW),
+    sign(request, { ...KEYS, sessionToken: "token" }, SCOPE, NOW),
+    sign(request, { ...KEYS, secretAccessKey: "other" }, SCOPE, NOW),
+    sign(request, KEYS, { ...SCOPE, region: "eu-west-1" }, NOW),
+    sign(request, KEYS, SCOPE, new Date("2013-05-25T00:00:00Z")),
+  ];
+  expect(new Set(signatures.map((headers) => headers["authorization"])).size).toBe(5);
+  expect(signatures[1]).toMatchObject({
+    "x-amz-security-token": "token",
+    authorization: expect.stringContaining("x-amz-security-token") as string,
+  });
+  expect(sign(request, KEYS, SCOPE, NOW)).toEqual(signatures[0]);
+});
+
+test("escapes what AWS wants escaped", () => {
+  expect(encode("a b/ü!'()*~-._+")).toBe("a%20b%2F%C3%BC%21%27%28%29%2A~-._%2B");
+  expect(queryOf({ prefix: "a/b c", after: undefined, "list-type": "2" })).toBe(
+    "list-type=2&prefix=a%2Fb%20c",
+  );
+});
