@@ -81,7 +81,7 @@ const CASES: Record<string, Case> = {
     says: /period/i,
     attempt: ({ source, target }) => ({ args: ["watch", source, target, "--period=soon"] }),
   },
-  "a scheme without an adapter": badSource(2, /adapter-s3/, "s3://bucket/prefix/"),
+  "a scheme without an adapter": badSource(2, /swift/, "swift://container/prefix/"),
   "a scheme of nobody": badSource(2, /file|git|http/, "gopher://host/x"),
   "a URL that is none": badSource(2, /URL/i, "http://[half"),
   "an unknown option": badSource(2, /\bref\b/, "git+http://127.0.0.1:1/x.git?reff=main"),

@@ -57,7 +57,7 @@ test.each([
   ["a larger file in an archive than allowed", "http://HOST/x.tar", ["--max-file-bytes", "4"], 6],
   ["a mistyped option", "http://HOST/a.json?unpak=no", [], 2],
   ["a mistyped scheme", "htps://HOST/a.json", [], 2],
-  ["a scheme without an adapter", "s3://bucket/", [], 2],
+  ["a scheme without an adapter", "swift://container/", [], 2],
   ["no URL", "http://[/", [], 2],
 ])("%s", async (_, url, flags, expected) => {
   const source = url.replace("HOST", address);
