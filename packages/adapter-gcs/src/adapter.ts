@@ -48,6 +48,7 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
         }
         throw new SourceError("changed", `${key}: it is not known which generation was listed`);
       },
+      version: (entry) => locate(root, entry).ref,
       ranges: true,
       close: () => http.close(),
     };

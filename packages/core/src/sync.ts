@@ -6,7 +6,7 @@ import type { SyncResult } from "./events.ts";
 import { openFetcher } from "./fetching.ts";
 import { askHook } from "./hook.ts";
 import { listLayers, type Probes, probeLayers } from "./listing.ts";
-import { type Mount, openMount } from "./mount.ts";
+import { type Layer, type Mount, openMount } from "./mount.ts";
 import { isChanged, type Run, startRun } from "./run.ts";
 import type { SyncOptions } from "./settings.ts";
 import type { Change } from "./snapshot/change.ts";
@@ -15,6 +15,7 @@ import { guardDeletes, guardSize, isQuiet, type PlanTotals, planTotals } from ".
 import { layOver } from "./snapshot/layers.ts";
 import { plannedChanges } from "./snapshot/plan.ts";
 import { digestAfterPlan, nameRevision } from "./snapshot/revision.ts";
+import { type EntryRow, toEntry } from "./snapshot/row.ts";
 import {
   discardCandidate,
   keepFetched,
@@ -258,8 +259,13 @@ async function makePlan(
       digest = completePlan(run, published, damage);
     }
     empty(state, "seen");
-    if (extras.onChange !== undefined)
-      for (const change of plannedChanges(state)) extras.onChange(change);
+    if (extras.onChange !== undefined) {
+      const versionOf = (row: EntryRow) => {
+        const { source, into } = mount.layers[row.layer] as Layer;
+        return source.version?.(toEntry(row, into));
+      };
+      for (const change of plannedChanges(state, versionOf)) extras.onChange(change);
+    }
     const revision = nameRevision(layers, digest);
     const next: Next = {
       published,

@@ -5,6 +5,7 @@ import {
   type Listing,
   makeFilter,
   MountSourceError,
+  type Source,
 } from "@pannier/core";
 import { resolveSources } from "../choose-adapter.ts";
 import { oneSource } from "../environment.ts";
@@ -28,7 +29,7 @@ export async function run(invocation: Invocation): Promise<number> {
         signal.throwIfAborted();
         for (const entry of batch) {
           if (wanted?.(entry.path) === false) continue;
-          if (settings.json === true) await printJson(toRecord(entry));
+          if (settings.json === true) await printJson(toRecord(source, entry));
           else await print(toLine(entry));
         }
       }
@@ -61,13 +62,14 @@ async function begin(
 }
 
 /** Names only what a user can use: no fingerprints or references, which mean nothing outside. */
-function toRecord(entry: Entry): unknown {
+function toRecord(source: Source, entry: Entry): unknown {
   const { kind, path, mtime } = entry;
   const time = mtime === undefined ? undefined : new Date(mtime).toISOString();
   if (entry.kind === "symlink") return { kind, path, target: entry.target, mtime: time };
   const mode = entry.mode === undefined ? undefined : `0${(entry.mode & 0o777).toString(8)}`;
   const sha256 = entry.digest?.algorithm === "sha256" ? entry.digest.value : undefined;
-  return { kind, path, size: entry.size, mode, mtime: time, sha256 };
+  const version = source.version?.(entry);
+  return { kind, path, size: entry.size, mode, mtime: time, sha256, version };
 }
 
 function toLine(entry: Entry): string {

@@ -7,4 +7,6 @@ export interface Change {
   readonly size: number | undefined;
   /** Position of the source that the path now comes from (for `deleted`: came from). */
   readonly source: number;
+  /** What the source calls this version of the file, where it has names for them; none for `deleted`. */
+  readonly version?: string | undefined;
 }

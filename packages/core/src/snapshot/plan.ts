@@ -1,15 +1,22 @@
 /** The plan as its readers see it. */
 import type { State } from "../volume/state.ts";
 import type { Change } from "./change.ts";
-import { FILE } from "./row.ts";
+import { type EntryRow, FILE } from "./row.ts";
 
 const WORDS = { A: "added", M: "changed", D: "deleted" } as const;
 
-/** The paths that the plan changes in the tree, in order. */
-export function* plannedChanges(state: State): Generator<Change> {
+/**
+ * The paths that the plan changes in the tree, in order.
+ *
+ * @param versionOf {@link Change.version} of a file that is put
+ */
+export function* plannedChanges(
+  state: State,
+  versionOf: (row: EntryRow) => string | undefined = () => undefined,
+): Generator<Change> {
   for (const row of state
     .prepare(
-      "SELECT path, layer, change, kind, size FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D') ORDER BY path",
+      "SELECT change, path, layer, kind, size, mode, mtime, fingerprint, ref, sha256 FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D') ORDER BY path",
     )
     .iterate()) {
     yield {
@@ -18,6 +25,10 @@ export function* plannedChanges(state: State): Generator<Change> {
       kind: row["kind"] === FILE ? "file" : "symlink",
       size: (row["size"] as number | null) ?? undefined,
       source: row["layer"] as number,
+      version:
+        row["kind"] === FILE && row["change"] !== "D"
+          ? versionOf(row as unknown as EntryRow)
+          : undefined,
     };
   }
 }

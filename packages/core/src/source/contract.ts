@@ -145,6 +145,8 @@ export interface Source {
   changes?(from: string, to: string, signal: AbortSignal): Promise<Delta | undefined>;
   /** Hints that something may have changed, e.g. from inotify. Never the only way of noticing: polling goes on. Ends when aborted; may throw when hints are impossible. */
   watch?(signal: AbortSignal): AsyncIterable<void>;
+  /** The name that the source itself has for this version of a file (a generation, a version id), for people: `ls` and `plan` show it. No secrets. */
+  version?(entry: FileEntry): string | undefined;
   /** Where the entry's content is a file on this machine, to be moved if disposable, or cloned where the file system shares blocks; otherwise it is read all the same. */
   localPath?(entry: FileEntry): LocalFile | undefined;
   /** What the source signs in with, in words for `pannier doctor`: where it was found, never what it is. May ask for it. */
