@@ -3,6 +3,8 @@ import type { KnipConfig } from "knip";
 const config: KnipConfig = {
   workspaces: {
     ".": {
+      // What a test runs in a browser.
+      entry: ["test/real/audit-page.js"],
       // Of the system, for the real servers; skipped by name where absent.
       ignoreBinaries: ["mount", "openssl", "ssh-agent", "ssh-keygen", "umount"],
     },

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { describe, inject, test } from "vitest";
 import type { ServerName, Servers } from "./servers/start.ts";
 
@@ -18,4 +19,10 @@ export function describeWith<Name extends ServerName>(
   const server = servers[name];
   if (server !== undefined) describe(title, () => suite(server));
   else test.skip(title, { meta: { skipReason: servers.missing[name] ?? `no ${name}` } }, () => {});
+}
+
+/** A suite that needs a program of the system; skipped by name where that is not installed. */
+export function describeWithProgram(path: string, title: string, suite: () => void): void {
+  if (existsSync(path)) describe(title, suite);
+  else test.skip(title, { meta: { skipReason: `no ${path}` } }, () => {});
 }

@@ -9,7 +9,7 @@ import { UsageError } from "@pannier/core";
 import { type BundledAdapter, findAdapters } from "./adapters.ts";
 import { compile } from "./compile.ts";
 import { licenceTexts } from "./licences.ts";
-import { copyNative } from "./native.ts";
+import { copyNative, findPackage } from "./native.ts";
 import { packageGraph } from "./packages.ts";
 import { makeSbom } from "./sbom.ts";
 
@@ -67,7 +67,8 @@ export async function bundle({ adapters, out, cwd, program }: BundleRequest): Pr
     [SBOM]: json(makeSbom({ version, license }, packages)),
   };
   const compiled = files.map(({ name, content }) => [`dist/${name}`, content] as const);
-  for (const [name, content] of [...Object.entries(told), ...compiled]) {
+  const assets = await dashboardAssets(join(own, "package.json"));
+  for (const [name, content] of [...Object.entries(told), ...assets, ...compiled]) {
     await mkdir(dirname(join(out, name)), { recursive: true });
     await writeFile(join(out, name), content);
   }
@@ -80,6 +81,19 @@ export async function bundle({ adapters, out, cwd, program }: BundleRequest): Pr
     bytes: files.reduce((sum, { content }) => sum + content.byteLength, 0),
     components: packages.length,
   };
+}
+
+/** What the sidecar sends to browsers is read from files, not imported. */
+async function dashboardAssets(
+  program: string,
+): Promise<(readonly [name: string, content: Uint8Array])[]> {
+  const daemon = await findPackage("@pannier/daemon", program);
+  if (daemon === undefined) return [];
+  const folder = join(daemon.directory, "assets");
+  const names = (await readdir(folder)).toSorted();
+  return Promise.all(
+    names.map(async (name) => [`assets/${name}`, await readFile(join(folder, name))] as const),
+  );
 }
 
 async function clear(out: string): Promise<void> {

@@ -43,7 +43,7 @@ async function copy(manifest: Manifest, target: string, found: Map<string, Modul
 }
 
 /** As Node looks for a package, but for its directory: not every package tells its manifest. */
-async function findPackage(name: string, from: string): Promise<Manifest | undefined> {
+export async function findPackage(name: string, from: string): Promise<Manifest | undefined> {
   for (const directory of createRequire(from).resolve.paths(name) ?? []) {
     const path = join(directory, name, "package.json");
     const manifest = await manifestOf(path).catch(() => undefined);

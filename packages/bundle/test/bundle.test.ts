@@ -1,14 +1,24 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { UsageError } from "@pannier/core";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { bundle as makeBundle } from "../src/index.ts";
-import { bundleOf, CHECKOUT, digests, makeTemporary, runBundle, runBundler } from "./support.ts";
+import {
+  bundleOf,
+  CHECKOUT,
+  digests,
+  makeTemporary,
+  runBundle,
+  runBundler,
+  startBundle,
+} from "./support.ts";
 
 const SHELF = "./shelf-adapter.js";
 
@@ -51,6 +61,29 @@ describe("the program", () => {
     expect(outcome).toMatchObject({ code: 0, stderr: "" });
     expect(await read(cwd, "target/current/img/logo")).toBe("logo");
     expect(await read(cwd, "target/current/page-299")).toBe("299");
+  });
+
+  test("is a sidecar, configuration file and dashboard included", async () => {
+    const cwd = await makeTemporary();
+    await mkdir(join(cwd, "site"));
+    await writeFile(join(cwd, "site/page"), "page");
+    await writeFile(
+      join(cwd, "pannier.yaml"),
+      "mounts: [{ target: t, sources: [./site] }]\nhttp: { host: 127.0.0.1, port: 0 }\n",
+    );
+    const child = startBundle(await bundleOf("file"), ["run"], cwd);
+    const log = createInterface({ input: child.stderr });
+    for await (const line of log) {
+      const address = /listening on (\S+)/.exec(line)?.[1];
+      if (address === undefined) continue;
+      for (const path of ["", "assets/dashboard.js", "assets/dashboard.css", "livez"]) {
+        const response = await fetch(`http://${address}/${path}`);
+        expect([path, response.status]).toEqual([path, 200]);
+      }
+      break;
+    }
+    child.kill("SIGTERM");
+    expect(await once(child, "exit")).toEqual([0, null]);
   });
 
   test("runs an adapter of others by its scheme", async () => {

@@ -1,5 +1,5 @@
 /** Bundles, made by the program and run as it is in an image: with nothing of this checkout around them. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -61,6 +61,16 @@ async function makeBundle(list: string): Promise<string> {
 /** Runs the program of a bundle. */
 export function runBundle(bundle: string, args: readonly string[], cwd: string): Promise<Outcome> {
   return execute([join(bundle, "bin/pannier.js"), ...args], cwd);
+}
+
+export function startBundle(bundle: string, args: readonly string[], cwd: string) {
+  const child = spawn(process.execPath, [join(bundle, "bin/pannier.js"), ...args], {
+    cwd,
+    env: { PATH: process.env["PATH"], HOME: "/nonexistent" },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  return child;
 }
 
 /** Path → digest of each file. */

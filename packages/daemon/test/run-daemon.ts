@@ -165,7 +165,7 @@ export function startDaemon(
 
 /** As the command line does it, in short. */
 function explain(error: unknown): Failure {
-  const { name, message, code, cause } = error as Error & { code?: string };
+  const { name, message, code, cause, hint } = error as Error & { code?: string; hint?: string };
   if (name === "MountSourceError") return explain(cause);
   const exitCodes: Readonly<Record<string, number>> = {
     UsageError: 2,
@@ -173,5 +173,5 @@ function explain(error: unknown): Failure {
     NoRoomError: 7,
     HookError: 8,
   };
-  return { code: code ?? name, exitCode: exitCodes[name] ?? 5, message };
+  return { code: code ?? name, exitCode: exitCodes[name] ?? 5, message, hint };
 }

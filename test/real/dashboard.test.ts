@@ -1,0 +1,241 @@
+/** The dashboard in a browser. `PANNIER_SCREENSHOTS=DIR` keeps pictures of it. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SourceError } from "@pannier/core";
+import { type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { httpConfig } from "../../packages/daemon/src/config/config.ts";
+import {
+  daemonConfig,
+  mountConfig,
+  type Running,
+  scratch,
+  startDaemon,
+} from "../../packages/daemon/test/run-daemon.ts";
+import { describeWithProgram } from "./support.ts";
+
+const CHROMIUM = "/usr/bin/chromium";
+const TOKEN = "let-me-in";
+const AUDIT = readFileSync(new URL("audit-page.js", import.meta.url), "utf8");
+
+/** Mounts in every state: fine, failing with and without content, at work. */
+async function start(): Promise<Running> {
+  const folder = scratch();
+  writeFileSync(join(folder, "token"), TOKEN);
+  const http = httpConfig({
+    host: "127.0.0.1",
+    port: 0,
+    triggerTokenFile: join(folder, "token"),
+  });
+  const names = ["website", "brand-assets", "models", "policies"];
+  const daemon = startDaemon(
+    daemonConfig(
+      names.map((name) => mountConfig(name, join(folder, name))),
+      { http },
+    ),
+    { contents: { website: { "index.html": "<h1>Hello</h1>", "css/site.css": "body {}" } } },
+  );
+  daemon.source("policies").beforeList = () => {
+    throw new SourceError("auth", "the server did not accept the password", {
+      transient: false,
+      hint: "look at PANNIER_PASSWORD_FILE",
+    });
+  };
+  await daemon.event("website", "waiting");
+  await daemon.event("policies", "failed");
+  return daemon;
+}
+
+const card = (page: Page, name: string) => page.getByRole("article", { name });
+
+async function picture(page: Page, name: string): Promise<void> {
+  const folder = process.env["PANNIER_SCREENSHOTS"];
+  if (folder !== undefined)
+    await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+}
+
+describeWithProgram(CHROMIUM, "the dashboard", () => {
+  let profile: string;
+  let browser: BrowserContext;
+
+  beforeAll(async () => {
+    profile = mkdtempSync(join(tmpdir(), "pannier-chromium-"));
+    browser = await chromium.launchPersistentContext(profile, {
+      executablePath: CHROMIUM,
+      args: "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split(
+        " ",
+      ),
+    });
+  });
+
+  afterAll(async () => {
+    await browser.close();
+    rmSync(profile, { recursive: true, force: true });
+  });
+
+  async function open(daemon: Running, look: { dark?: boolean; phone?: boolean } = {}) {
+    const page = await browser.newPage();
+    const problems: string[] = [];
+    page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") problems.push(message.text());
+    });
+    page.on("pageerror", (error) => problems.push(error.message));
+    page.on("request", (request) => {
+      if (!request.url().startsWith("http://127.0.0.1:") && !request.url().startsWith("data:"))
+        problems.push(`asked ${request.url()}`);
+    });
+    await page.emulateMedia({ colorScheme: look.dark === true ? "dark" : "light" });
+    await page.setViewportSize(
+      look.phone === true ? { width: 375, height: 812 } : { width: 1200, height: 860 },
+    );
+    await page.goto(await daemon.url("/"));
+    await page.getByText("Live").waitFor();
+    return { page, problems };
+  }
+
+  test("shows mounts, history and progress, as it happens", async () => {
+    const daemon = await start();
+    const { page, problems } = await open(daemon);
+    await card(page, "website").getByText("Up to date").waitFor();
+    await card(page, "website").getByText("2 files, 21 B").waitFor();
+    const failing = card(page, "policies");
+    await failing
+      .getByText(
+        /^The last sync failedthe server did not accept the passwordLook at PANNIER_PASSWORD_FILE$/,
+      )
+      .waitFor();
+    expect(await page.title()).toBe("(1) Pannier");
+    expect(await page.locator("#summary").textContent()).toContain("1 of 4 mounts failing");
+
+    await card(page, "website").getByText("History").click();
+    await card(page, "website").getByText("css/site.css").waitFor();
+    const go = Promise.withResolvers<void>();
+    const models = daemon.source("models");
+    models.content = Object.fromEntries(
+      Array.from({ length: 300 }, (_, index) => [`weights/part-${index}.bin`, "x".repeat(20_000)]),
+    );
+    let reads = 0;
+    models.beforeRead = async () => {
+      if (++reads > 120) await go.promise;
+    };
+    daemon.source("website").content = {
+      "index.html": "<h1>Hello, world</h1>",
+      "about.html": "<h1>About</h1>",
+    };
+    for (const name of ["models", "website"])
+      await fetch(await daemon.url(`/sync/${name}`), {
+        method: "POST",
+        headers: { authorization: `Bearer ${TOKEN}` },
+      });
+    // Without a reload, and with the history left open.
+    await card(page, "website").getByText("about.html").waitFor();
+    await card(page, "models")
+      .getByText(/of 300 files/)
+      .waitFor();
+    expect(
+      Number(
+        await page.getByRole("progressbar", { name: "Progress of models" }).getAttribute("value"),
+      ),
+    ).toBeGreaterThan(0);
+    await picture(page, "light");
+    await page.emulateMedia({ colorScheme: "dark" });
+    await picture(page, "dark");
+    await page.setViewportSize({ width: 375, height: 812 });
+    await picture(page, "phone-dark");
+    await page.emulateMedia({ colorScheme: "light" });
+    await picture(page, "phone");
+    go.resolve();
+    await card(page, "models").getByText("300 files, 5.7 MiB").waitFor();
+    expect(problems).toEqual([]);
+  });
+
+  test("is readable on a phone: nothing is wider than the screen", async () => {
+    const { page } = await open(await start(), { phone: true });
+    await card(page, "website").getByText("History").click();
+    await card(page, "website").getByText("css/site.css").waitFor();
+    expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(375);
+  });
+
+  test("asks for the token, and is used by keyboard alone", async () => {
+    const daemon = await start();
+    const { page, problems } = await open(daemon);
+    const dialog = page.getByRole("dialog", { name: "Sync now" });
+    const reach = async (name: string) => {
+      for (let presses = 0; presses < 40; presses++) {
+        await page.keyboard.press("Tab");
+        const label = await page.evaluate(
+          "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent",
+        );
+        if (label === name) return;
+      }
+      throw new Error(`${name} cannot be reached`);
+    };
+    await reach("Sync website now");
+    await page.keyboard.press("Enter");
+    await dialog.waitFor();
+    await picture(page, "dialog");
+    await page.keyboard.type("wrong");
+    await page.keyboard.press("Enter");
+    await dialog.getByText("This token is not accepted.").waitFor();
+    daemon.source("website").content = { "index.html": "new" };
+    await page.keyboard.type(TOKEN);
+    await page.keyboard.press("Enter");
+    await dialog.waitFor({ state: "hidden" });
+    await card(page, "website").getByText("1 file, 3 B").waitFor();
+    // What a screen reader hears, and where the keyboard is then.
+    await page.getByRole("status").filter({ hasText: "website: Up to date" }).waitFor();
+    expect(await page.evaluate("document.activeElement.getAttribute('aria-label')")).toBe(
+      "Sync website now",
+    );
+    // The token is remembered while the page is open, and nowhere else.
+    daemon.source("website").content = { "index.html": "newer" };
+    await page.keyboard.press("Enter");
+    await card(page, "website").getByText("1 file, 5 B").waitFor();
+    expect(
+      await page.evaluate(
+        "JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])",
+      ),
+    ).toBe('[{},{},""]');
+    await reach("History of website");
+    await page.keyboard.press("Enter");
+    await card(page, "website").getByText("1 changed, 1 deleted").waitFor();
+    expect(problems.filter((problem) => !problem.includes("401"))).toEqual([]);
+  });
+
+  test("every control has a name, and text stands out from its ground", async () => {
+    const { page } = await open(await start());
+    for (const dark of [false, true]) {
+      await page.emulateMedia({ colorScheme: dark ? "dark" : "light" });
+      expect(await page.evaluate(`${AUDIT}; audit()`)).toEqual([]);
+    }
+  });
+
+  test("shows hostile names as text", async () => {
+    const daemon = await start();
+    const { page, problems } = await open(daemon);
+    const name = '<img src=x onerror="document.title=1">';
+    daemon.source("website").content = { [name]: "1" };
+    await card(page, "website").getByText("History").click();
+    await fetch(await daemon.url("/sync/website"), {
+      method: "POST",
+      headers: { authorization: `Bearer ${TOKEN}` },
+    });
+    await card(page, "website").getByText(name).waitFor();
+    expect(await page.locator("article img").count()).toBe(0);
+    expect(problems).toEqual([]);
+  });
+
+  test("says when it is cut off, and comes back by itself", async () => {
+    const folder = scratch();
+    const mounts = [mountConfig("site", join(folder, "t"))];
+    const first = startDaemon(daemonConfig(mounts));
+    const { page } = await open(first);
+    const port = Number(new URL(page.url()).port);
+    await first.stop();
+    await page.getByText("Connection lost, trying again").waitFor();
+    startDaemon(daemonConfig(mounts, { http: httpConfig({ host: "127.0.0.1", port }) }));
+    await page.getByText("Live").waitFor();
+    expect(await page.getByRole("article", { name: "site" }).textContent()).toContain("Up to date");
+  });
+});
