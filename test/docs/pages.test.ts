@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { EventEmitter } from "node:events";
 import { fileAdapter } from "@pannier/adapter-file";
+import { gcsAdapter } from "@pannier/adapter-gcs";
 import { gitAdapter } from "@pannier/adapter-git";
 import { httpAdapter } from "@pannier/adapter-http";
 import { sftpAdapter } from "@pannier/adapter-sftp";
@@ -21,6 +22,7 @@ describe.each([
   ["file", fileAdapter.options, "## Addresses and options"],
   ["http", httpAdapter.options, "## Options"],
   ["git", gitAdapter.options, "## Options"],
+  ["gcs", gcsAdapter.options, "## Options"],
   ["sftp", sftpAdapter.options, "## Options"],
 ] as [string, OptionSpecs, string][])("options of %s", (name, options, heading) => {
   test("are those of its page, with their defaults", () => {
@@ -145,7 +147,7 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git", "sftp"].map((name) =>
+    ...["file", "http", "git", "sftp", "gcs"].map((name) =>
       section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
     ),
     section(OPERATIONS, "## When something is wrong"),

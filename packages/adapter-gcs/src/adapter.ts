@@ -18,7 +18,8 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
     const { env } = process;
     const settings = checkSettings(location, options, env["STORAGE_EMULATOR_HOST"]);
     const root = rootOf(location);
-    const { credentials, idleTimeout, warn } = context;
+    const { credentials, idleTimeout } = context;
+    const warn = (message: string) => context.warn(message);
     const http = createHttpClient({
       credentials,
       env,
@@ -48,6 +49,7 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
         }
         throw new SourceError("changed", `${key}: it is not known which generation was listed`);
       },
+      identity: (signal) => signIn.identity(signal),
       version: (entry) => locate(root, entry).ref,
       ranges: true,
       close: () => http.close(),

@@ -54,6 +54,11 @@ async function contentOf({ source }: Awaited<ReturnType<typeof open>>): Promise<
   return String(await readAll(source, (await listAll(source)).file("file")));
 }
 
+/** As `pannier doctor` says it. */
+async function identityOf({ source }: Awaited<ReturnType<typeof open>>): Promise<unknown> {
+  return source.identity?.(new AbortController().signal);
+}
+
 async function failureOf(what: Promise<unknown>): Promise<Error> {
   const error = await what.then(
     () => expect.unreachable("this should have failed"),
@@ -71,6 +76,9 @@ test("signs in with a service account's key, once for many requests", async () =
   expect(await contentOf(opened)).toBe("content");
   expect(google.given).toEqual(["key"]);
   expect(opened.requests).toEqual(["sign-in", "list", "read"]);
+  expect(await identityOf(opened)).toBe(
+    "a service account's key, from GOOGLE_APPLICATION_CREDENTIALS",
+  );
 });
 
 test("many requests at once wait for one token", async () => {
@@ -85,7 +93,11 @@ test("signs in with what gcloud left, and bills whom that names", async () => {
   const more = { refresh_token: "1//a-refresh-token", quota_project_id: "billed" };
   const file = join(folder, "application_default_credentials.json");
   await writeFile(file, JSON.stringify({ ...user, ...more }));
-  expect(await contentOf(await open())).toBe("content");
+  const opened = await open();
+  expect(await contentOf(opened)).toBe("content");
+  expect(await identityOf(opened)).toBe(
+    "a user's consent, from gcloud's application default credentials",
+  );
   expect(google.given).toEqual(["user"]);
   expect(server.log.map(({ headers }) => headers["x-goog-user-project"])).toEqual([
     "billed",
@@ -129,7 +141,9 @@ test("signs in by the metadata server", async () => {
   vi.stubEnv("HTTPS_PROXY", "");
   vi.stubEnv("METADATA_SERVER_DETECTION", "assume-present");
   vi.stubEnv("GCE_METADATA_HOST", `127.0.0.1:${google.port}`);
-  expect(await contentOf(await open())).toBe("content");
+  const opened = await open();
+  expect(await contentOf(opened)).toBe("content");
+  expect(await identityOf(opened)).toBe("the metadata server's service account");
   expect(google.given).toEqual(["metadata"]);
 });
 
@@ -174,7 +188,9 @@ test("takes the token file where Google's chain finds nothing, and reads it anew
   const tokenFile = join(folder, "token");
   server.tokens = new Set(["ya29.first"]);
   await writeFile(tokenFile, "ya29.first\n");
-  const { source } = await open({ tokenFile });
+  const opened = await open({ tokenFile });
+  const { source } = opened;
+  expect(await identityOf(opened)).toBe("a token from PANNIER_TOKEN_FILE");
   await listAll(source);
   server.tokens = new Set(["ya29.second"]);
   expect(await failureOf(listAll(source))).toMatchObject({ code: "auth" });
@@ -203,6 +219,7 @@ test("without credentials it says so; anonymously it sends none", async () => {
   server.tokens = undefined;
   const anonymous = await open({}, { anonymous: true });
   expect(await contentOf(anonymous)).toBe("content");
+  expect(await identityOf(anonymous)).toBe("nothing: anonymous");
   expect(google.given).toEqual([]);
   expect(server.log.every(({ headers }) => headers.authorization === undefined)).toBe(true);
 });

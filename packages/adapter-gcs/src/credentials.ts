@@ -29,8 +29,8 @@ export interface SignIn {
    * @returns whether others may be accepted: these were good before (a token that was revoked or expired early)
    */
   refused(headers: Headers): boolean;
-  /** Which source of credentials there is; known for sure once something was signed. */
-  describe(): Promise<string>;
+  /** Signs in, and says where the credentials for that were found. */
+  identity(signal: AbortSignal): Promise<string>;
 }
 
 export interface SignInInit {
@@ -55,26 +55,29 @@ export function makeSignIn(init: SignInInit): SignIn {
   const good = new WeakSet<Headers>();
   let chainIsEmpty = false;
 
+  async function headers(signal: AbortSignal): Promise<Headers> {
+    if (anonymous) return {};
+    if (token !== undefined && token.until > Date.now()) return token.headers;
+    // All that ask meanwhile wait for the same new one, and nobody's abort takes it from the others.
+    renewing ??= renew().finally(() => (renewing = undefined));
+    token = await untilAborted(renewing, signal);
+    return token.headers;
+  }
+
   return {
-    async headers(signal) {
-      if (anonymous) return {};
-      if (token !== undefined && token.until > Date.now()) return token.headers;
-      // All that ask meanwhile wait for the same new one, and nobody's abort takes it from the others.
-      renewing ??= renew().finally(() => (renewing = undefined));
-      token = await untilAborted(renewing, signal);
-      return token.headers;
+    headers,
+    accepted: (accepted) => void good.add(accepted),
+    refused(refused) {
+      if (token?.headers === refused) token = undefined;
+      return good.has(refused);
     },
-    accepted: (headers) => void good.add(headers),
-    refused(headers) {
-      if (token?.headers === headers) token = undefined;
-      return good.has(headers);
-    },
-    async describe() {
-      if (anonymous) return "none: anonymous";
+    async identity(signal) {
+      await headers(signal);
+      if (anonymous) return "nothing: anonymous";
+      if (chainIsEmpty) return "a token from PANNIER_TOKEN_FILE";
       const file = credentialsFile(env);
-      if (file !== undefined) return `${await kindOf(file.path)} (${file.from})`;
-      if (!chainIsEmpty) return "the metadata server";
-      return credentials.tokenFile === undefined ? "none" : "PANNIER_TOKEN_FILE";
+      if (file === undefined) return "the metadata server's service account";
+      return `${await kindOf(file.path)}, from ${file.from}`;
     },
   };
 
