@@ -52,6 +52,8 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
         return list(signal);
       },
       read: (entry, range, signal) => readBlob(service, locate(root, entry), entry, range, signal),
+      // The ETag.
+      version: (entry) => locate(root, entry).ref,
       ranges: true,
       close: () => http.close(),
     };

@@ -1,5 +1,10 @@
 /** Writes by the SDK, which the adapter never does. */
-import { BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob";
+import {
+  BlobServiceClient,
+  ContainerSASPermissions,
+  generateBlobSASQueryParameters,
+  StorageSharedKeyCredential,
+} from "@azure/storage-blob";
 import type { StoreServer } from "./stores.ts";
 
 export function sdkClient(server: {
@@ -20,4 +25,20 @@ export function sdkClient(server: {
       void (await blob(container, name).upload(content, content.byteLength)),
     remove: async (container, name) => void (await blob(container, name).deleteIfExists()),
   };
+}
+
+/** A signature for one container that is good for an hour. */
+export function sasFor(
+  { account, key }: { readonly account: string; readonly key: string },
+  containerName: string,
+  permissions: string,
+): string {
+  return generateBlobSASQueryParameters(
+    {
+      containerName,
+      permissions: ContainerSASPermissions.parse(permissions),
+      expiresOn: new Date(Date.now() + 3_600_000),
+    },
+    new StorageSharedKeyCredential(account, key),
+  ).toString();
 }
