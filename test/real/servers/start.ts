@@ -13,6 +13,7 @@ import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
 import { end, findProgram, type Ground } from "./process.ts";
+import { type S3Server, startRclone, startVersity } from "./s3.ts";
 import { type SftpPasswordServer, type SftpServer, startSftp, startSftpPasswords } from "./sftp.ts";
 import { type SshServer, startSshd } from "./sshd.ts";
 
@@ -26,6 +27,8 @@ export interface Servers {
   readonly sftpPasswords?: SftpPasswordServer | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
+  readonly versity?: S3Server | undefined;
+  readonly rclone?: S3Server | undefined;
   /** Server → why it is not there. */
   readonly missing: Readonly<Record<string, string>>;
 }
@@ -54,6 +57,8 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
+  versity: { programs: ["versitygw"], start: startVersity },
+  rclone: { programs: ["rclone"], start: startRclone },
 };
 
 export interface RunningServers {

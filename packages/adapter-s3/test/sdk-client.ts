@@ -1,0 +1,28 @@
+/** Writes to a real server of S3 by AWS's own SDK, which the adapter never does. */
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  PutObjectCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
+import type { Server } from "./stores.ts";
+
+export function sdkServer(
+  port: number,
+  keys: { readonly id: string; readonly secret: string },
+): Server {
+  const client = new S3Client({
+    endpoint: `http://127.0.0.1:${port}`,
+    region: "us-east-1",
+    forcePathStyle: true,
+    credentials: { accessKeyId: keys.id, secretAccessKey: keys.secret },
+  });
+  return {
+    port,
+    createBucket: async (Bucket) => void (await client.send(new CreateBucketCommand({ Bucket }))),
+    put: async (Bucket, Key, Body) =>
+      void (await client.send(new PutObjectCommand({ Bucket, Key, Body }))),
+    remove: async (Bucket, Key) =>
+      void (await client.send(new DeleteObjectCommand({ Bucket, Key }))),
+  };
+}

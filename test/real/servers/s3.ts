@@ -1,0 +1,43 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type Ground, listening, run } from "./process.ts";
+
+/** A server of S3's API, whose buckets are directories. */
+export interface S3Server {
+  readonly port: number;
+  readonly keys: { readonly id: string; readonly secret: string };
+}
+
+const KEYS = { id: "AKIAPANNIERREALTESTS", secret: "a/secret+of-the-real-tests" };
+
+/** Versity's gateway. */
+export async function startVersity(ground: Ground, program: string): Promise<S3Server> {
+  const [buckets, metadata] = [
+    join(ground.base, "versity"),
+    join(ground.base, "metadata-of-versity"),
+  ];
+  for (const folder of [buckets, metadata]) await mkdir(folder);
+  const { child, ports } = await listening("versitygw", 1, async ([port]) => {
+    const keys = ["--access", KEYS.id, "--secret", KEYS.secret];
+    const where = ["--port", `127.0.0.1:${port}`, "--quiet"];
+    // Not every file system takes extended attributes.
+    return run(program, [...where, ...keys, "posix", "--sidecar", metadata, buckets]);
+  });
+  ground.children.push(child);
+  return { port: ports[0] as number, keys: KEYS };
+}
+
+/** rclone's own server. */
+export async function startRclone(ground: Ground, program: string): Promise<S3Server> {
+  const buckets = join(ground.base, "rclone");
+  await mkdir(buckets);
+  const { child, ports } = await listening("rclone serve s3", 1, async ([port]) => {
+    const where = ["--addr", `127.0.0.1:${port}`, "--config", "/dev/null", "--log-level", "ERROR"];
+    return run(program, [
+      ...["serve", "s3", buckets, "--auth-key", `${KEYS.id},${KEYS.secret}`],
+      ...[...where, "--vfs-cache-mode", "off", "--dir-cache-time", "0s"],
+    ]);
+  });
+  ground.children.push(child);
+  return { port: ports[0] as number, keys: KEYS };
+}
