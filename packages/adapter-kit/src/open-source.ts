@@ -51,6 +51,8 @@ export async function openSource(
     idleTimeout: 5000,
     scratch: () => (scratch ??= mkdtemp(join(tmpdir(), "pannier-scratch-"))),
     warn: (message) => warnings.push(message),
+    // Once: what an adapter itself repeats would show.
+    retry: (work) => work(),
     request: (operation) => requests.push(operation),
     ...overrides,
   };

@@ -1,7 +1,7 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
 import type { Adapter, Source } from "@pannier/core";
 import { createHttpClient } from "@pannier/http-client";
-import { listObjects, locate } from "@pannier/object-store";
+import { listObjects, locate, type ObjectsInit } from "@pannier/object-store";
 import { makeApi } from "./api.ts";
 import { connect } from "./connection.ts";
 import { checkSettings, s3Options } from "./options.ts";
@@ -36,9 +36,10 @@ export const s3Adapter: Adapter<typeof s3Options> = {
       },
       async list(signal) {
         signal.throwIfAborted();
-        const init = {
+        const init: ObjectsInit = {
           root,
-          listPage: api.page,
+          listPage: (prefix, range, continuation, own) =>
+            context.retry(() => api.page(prefix, range, continuation, own), own),
           atOnce: PAGES_AT_ONCE,
           warn: (message: string) => context.warn(message),
         };
@@ -50,6 +51,7 @@ export const s3Adapter: Adapter<typeof s3Options> = {
         const { size, fingerprint } = entry;
         return api.content({ key, size, fingerprint, versionId }, range, signal);
       },
+      version: (entry) => locate(root, entry).ref,
       identity: () => connection.identity(),
       ranges: true,
       close: () => http.close(),

@@ -10,7 +10,7 @@ import { type Filter, makeFilter } from "./snapshot/filter.ts";
 import { parseMaxDelete } from "./snapshot/guard.ts";
 import { unsafePath } from "./snapshot/path.ts";
 import type { Credentials, Limits, Source, SourceContext, SourceSpec } from "./source/contract.ts";
-import { UsageError } from "./source/errors.ts";
+import { SourceError, UsageError } from "./source/errors.ts";
 import { type Bandwidth, createBandwidth } from "./transfer/bandwidth.ts";
 import { createLimiter, type Limiter } from "./transfer/limiter.ts";
 import { retry, type RetryOptions } from "./transfer/retry.ts";
@@ -142,18 +142,27 @@ async function openLayer(
 ): Promise<Layer> {
   const { adapter, location } = spec.source;
   const into = normaliseInto(spec.into);
+  let limiter: Limiter | undefined;
   const context = sourceContext({
     credentials: spec.credentials ?? options.credentials ?? {},
     limits: settings.limits,
     idleTimeout: settings.idleTimeout,
     scratch: () => join(volume.layout.scratch, scratchName(spec.source)),
     warn: (message) => emit({ type: "warning", source: position, message }),
+    retry: (work, signal) =>
+      retryPart(() => limiter?.run(work, signal) ?? work(), {
+        attempts: settings.attempts,
+        signal,
+        onRetry: (error, attempt, delay) =>
+          emit({ type: "retry", source: position, what: "list", attempt, delay, error }),
+      }),
     request(operation) {
       counters.requests++;
       emit({ type: "request", source: position, operation });
     },
   });
   const source = await adapter.open(location, spec.source.options as never, context);
+  limiter = createLimiter(atOnce(settings, source));
   const url = describeSource(spec.source);
   return {
     position,
@@ -171,8 +180,22 @@ async function openLayer(
       settings.mode ?? null,
       settings.tree,
     ),
-    limiter: createLimiter(atOnce(settings, source)),
+    limiter,
   };
+}
+
+/** Retries a part of something that must not be repeated as a whole for it once more. */
+async function retryPart<Result>(
+  work: () => Promise<Result>,
+  options: RetryOptions,
+): Promise<Result> {
+  try {
+    return await retry(work, options);
+  } catch (error) {
+    if (!(error instanceof SourceError) || !error.transient) throw error;
+    const { code, message, retryAfter, hint, cause } = error;
+    throw new SourceError(code, message, { transient: false, retryAfter, hint, cause });
+  }
 }
 
 /** Reads at once: as many as suit the source, fewer where the user says so. */
@@ -226,6 +249,7 @@ export async function openSource(
     idleTimeout: init.idleTimeout ?? IDLE_TIMEOUT,
     scratch: () => (scratch ??= mkdtempSync(join(tmpdir(), "pannier-"))),
     warn: init.warn ?? (() => {}),
+    retry: (work, signal) => retryPart(work, { attempts: ATTEMPTS, signal, onRetry: init.onRetry }),
     request: init.request ?? (() => {}),
   });
   const source = await spec.adapter.open(spec.location, spec.options as never, context);

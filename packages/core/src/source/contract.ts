@@ -214,6 +214,12 @@ export interface SourceContext {
   scratch(): Promise<string>;
   /** Tells the user about something odd that does not stop the work. No secrets. */
   warn(message: string): void;
+  /**
+   * Runs one of the many requests that a long listing takes as the engine runs a read: when its turn comes, fewer at once
+   * while the source asks for that, and again where that can help. Everything else is the engine's own to repeat: a listing
+   * of a thousand requests that fails at one of them would otherwise hardly ever come to its end.
+   */
+  retry<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
   /** Counts a request to the source, for metrics and tests. `operation` is a short fixed word such as `list` or `read`. */
   request(operation: string): void;
 }
