@@ -49,6 +49,22 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      {
+        ...fromSources,
+        extends: true,
+        test: { name: "deploy", include: ["test/deploy/**/*.test.ts"] },
+      },
+      {
+        ...fromSources,
+        extends: true,
+        test: {
+          name: "image",
+          include: ["test/image/**/*.test.ts"],
+          globalSetup: ["test/real/servers/global-setup.ts", "test/image/global-setup.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+        },
+      },
     ],
   },
 });

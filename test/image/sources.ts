@@ -1,0 +1,104 @@
+/** One page on a real server of each kind, for a container to keep up with. */
+import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import type { Harness } from "@pannier/adapter-kit";
+import { sdkClient } from "../../packages/adapter-azure/test/sdk-client.ts";
+import { createStore as createAzureStore } from "../../packages/adapter-azure/test/stores.ts";
+import { apiClient } from "../../packages/adapter-gcs/test/api-client.ts";
+import { createStore as createGcsStore } from "../../packages/adapter-gcs/test/stores.ts";
+import type { ServerName, Servers } from "../real/servers/start.ts";
+import { makeRepository } from "../support/git-server.ts";
+
+interface PageSource {
+  readonly url: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly volumes?: Readonly<Record<string, string>>;
+  /** Changes the text of `page`. */
+  readonly write: (text: string) => Promise<void>;
+}
+
+type Make = (servers: Servers, directory: string) => Promise<PageSource>;
+
+/** Adapter → the server that its source is on, if it is on one. */
+export const SOURCES: Readonly<
+  Record<string, { readonly server?: ServerName; readonly make: Make }>
+> = {
+  git: { server: "git", make: ({ git }) => gitSource(present(git)) },
+  http: { server: "nginx", make: ({ nginx }, directory) => httpSource(present(nginx), directory) },
+  gcs: {
+    server: "gcs",
+    make: async ({ gcs }) =>
+      fromStore(
+        createGcsStore(() => apiClient(present(gcs).endpoint), { options: { anonymous: true } }),
+      ),
+  },
+  azure: {
+    server: "azure",
+    make: async ({ azure }) => {
+      const server = present(azure);
+      return fromStore(
+        createAzureStore(() => sdkClient(server), { credentials: { password: server.key } }),
+      );
+    },
+  },
+  sqlite: { make: async (_, directory) => sqliteSource(directory) },
+};
+
+function present<Server>(server: Server | undefined): Server {
+  if (server === undefined) throw new Error("the server is not there");
+  return server;
+}
+
+async function gitSource({ root, url }: NonNullable<Servers["git"]>): Promise<PageSource> {
+  const repository = await makeRepository(join(root, `image-${process.pid}.git`));
+  return {
+    url: `git+${url}/image-${process.pid}.git`,
+    write: async (text) => void (await repository.commit({ page: text })),
+  };
+}
+
+async function httpSource(
+  { root, http }: NonNullable<Servers["nginx"]>,
+  directory: string,
+): Promise<PageSource> {
+  const name = directory.replaceAll("/", "-");
+  await mkdir(join(root, name));
+  await chmod(join(root, name), 0o755);
+  return {
+    url: `${http}/json/${name}/`,
+    write: (text) => writeFile(join(root, name, "page"), text),
+  };
+}
+
+async function sqliteSource(directory: string): Promise<PageSource> {
+  await chmod(directory, 0o755);
+  const db = new DatabaseSync(join(directory, "site.db"));
+  db.exec("CREATE TABLE files (path TEXT PRIMARY KEY, content BLOB, version INTEGER)");
+  let version = 0;
+  return {
+    url: "sqlite:///source/site.db",
+    volumes: { [directory]: "/source:ro" },
+    write: async (text) =>
+      void db.prepare("REPLACE INTO files VALUES ('page', ?, ?)").run(Buffer.from(text), ++version),
+  };
+}
+
+/** As the conformance suite has it: settings as the program takes them. */
+async function fromStore(create: Harness["create"]) {
+  const store = await create(new Map());
+  const { url, options = {}, credentials = {} } = store.source({});
+  const query = new URLSearchParams(
+    Object.entries(options).map(([name, value]) => [name, String(value)]),
+  );
+  const { username, password } = credentials;
+  return {
+    url: `${url}?${query}`,
+    env: {
+      ...(username === undefined ? {} : { PANNIER_USERNAME: username }),
+      ...(password === undefined ? {} : { PANNIER_PASSWORD: password }),
+    },
+    write: (text: string) =>
+      store.change(new Map([["page", { kind: "file", content: Buffer.from(text) }]])),
+  };
+}
