@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { EventEmitter } from "node:events";
 import { fileAdapter } from "@pannier/adapter-file";
 import { gcsAdapter } from "@pannier/adapter-gcs";
+import { ftpAdapter } from "@pannier/adapter-ftp";
 import { gitAdapter } from "@pannier/adapter-git";
 import { httpAdapter } from "@pannier/adapter-http";
 import { sftpAdapter } from "@pannier/adapter-sftp";
@@ -24,6 +25,7 @@ describe.each([
   ["git", gitAdapter.options, "## Options"],
   ["gcs", gcsAdapter.options, "## Options"],
   ["sftp", sftpAdapter.options, "## Options"],
+  ["ftp", ftpAdapter.options, "## Options"],
 ] as [string, OptionSpecs, string][])("options of %s", (name, options, heading) => {
   test("are those of its page, with their defaults", () => {
     const rows = tableRows(section(page(`docs/adapters/${name}.md`).text, "## Options"));
@@ -147,7 +149,7 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git", "sftp", "gcs"].map((name) =>
+    ...["file", "http", "git", "sftp", "gcs", "ftp"].map((name) =>
       section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
     ),
     section(OPERATIONS, "## When something is wrong"),

@@ -27,6 +27,12 @@ export const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-azure")).azureAdapter),
   },
   {
+    name: "ftp",
+    package: "@pannier/adapter-ftp",
+    schemes: ["ftp", "ftps"],
+    load: async () => asAdapter((await import("@pannier/adapter-ftp")).ftpAdapter),
+  },
+  {
     name: "gcs",
     package: "@pannier/adapter-gcs",
     schemes: ["gs"],

@@ -74,7 +74,12 @@ function basicOf(entry: NetrcEntry): string {
   return basic(entry.login ?? "", entry.password ?? "");
 }
 
-async function readNetrc(env: Environment, host: string, login: string | undefined) {
+/** What `.netrc` says of a host, for a user if one is named; `undefined` where that is nothing, or there is none. */
+export async function readNetrc(
+  env: Environment,
+  host: string,
+  login: string | undefined,
+): Promise<NetrcEntry | undefined> {
   const path =
     env["NETRC"] ?? (env["HOME"] === undefined ? undefined : join(env["HOME"], ".netrc"));
   if (path === undefined) return undefined;

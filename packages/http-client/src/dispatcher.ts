@@ -57,7 +57,7 @@ async function makeDispatcher(
   proxy: URL | undefined,
 ): Promise<Dispatcher> {
   const { Agent, Pool, ProxyAgent } = await import("undici");
-  const tls = await readTls(options.credentials);
+  const tls = await readTlsFiles(options.credentials);
   const common = {
     // HTTP/1.1 on several connections: what every server, proxy and fault we know of agrees on.
     allowH2: false,
@@ -83,13 +83,15 @@ async function makeDispatcher(
   });
 }
 
-interface TlsFiles {
+/** Options of `tls.connect`. */
+export interface TlsFiles {
   ca?: string[];
   cert?: string;
   key?: string;
 }
 
-async function readTls(credentials: Credentials): Promise<TlsFiles> {
+/** What the files of {@link Credentials} mean for a TLS connection, read anew. @throws UsageError where one cannot be used */
+export async function readTlsFiles(credentials: Credentials): Promise<TlsFiles> {
   const { caFile, clientCertFile, clientKeyFile } = credentials;
   const tls: TlsFiles = {};
   if (caFile !== undefined) {

@@ -6,6 +6,7 @@ export {
   type HttpRequest,
   type HttpResponse,
 } from "./client.ts";
-export { type Authorize, makeAuthorize, type SignIn } from "./credentials.ts";
+export { type Authorize, makeAuthorize, readNetrc, type SignIn } from "./credentials.ts";
+export { readTlsFiles } from "./dispatcher.ts";
 export { connectionError, parseRetryAfter, statusError } from "./errors.ts";
 export { type Environment, proxyFor } from "./proxy.ts";

@@ -20,6 +20,7 @@ export function findProgram(name: string): string | undefined {
   const directories = [
     join(TOOLS, "bin"),
     join(TOOLS, "node_modules/.bin"),
+    join(TOOLS, "proftpd/usr/sbin"),
     ...(process.env["PATH"] ?? "").split(delimiter),
     // Servers live in sbin, which is not in every user's path.
     "/usr/sbin",

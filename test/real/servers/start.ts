@@ -9,6 +9,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { type ApacheServer, startApache } from "./apache.ts";
 import { type AzureServer, startAzure } from "./azure.ts";
+import { type FtpServer, startProftpd, startVsftpd } from "./ftp.ts";
 import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
@@ -24,6 +25,8 @@ export interface Servers {
   readonly apache?: ApacheServer | undefined;
   readonly sshd?: SshServer | undefined;
   readonly sftp?: SftpServer | undefined;
+  readonly vsftpd?: FtpServer | undefined;
+  readonly proftpd?: FtpServer | undefined;
   readonly sftpPasswords?: SftpPasswordServer | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
@@ -50,6 +53,8 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   apache: { programs: ["apache2"], start: startApache },
   sshd: { programs: ["sshd", "ssh-keygen"], start: startSshd },
   sftp: { programs: ["sshd", "ssh-keygen"], start: startSftp },
+  vsftpd: { programs: ["vsftpd", "openssl"], start: startVsftpd },
+  proftpd: { programs: ["proftpd", "openssl"], start: startProftpd },
   sftpPasswords: {
     programs: ["sshd", "ssh-keygen", "openssl", "unshare"],
     asRoot: "its users are in a mount namespace of its own",

@@ -1,0 +1,129 @@
+/** The adapter: an FTP server's directory, or one file of it, as a source. */
+import { posix } from "node:path";
+import {
+  type Adapter,
+  decodedPath,
+  type FileEntry,
+  quotePath,
+  type Source,
+  UsageError,
+} from "@pannier/core";
+import type { Connection } from "./connection.ts";
+import { refusalOf, translate } from "./errors.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+import { parseTime } from "./lines.ts";
+import { listTree } from "./list.ts";
+import { bytesOf, checkArgument, textOf } from "./names.ts";
+import { ftpOptions, tlsOf } from "./options.ts";
+import { createPool, MOST } from "./pool.ts";
+import { readFile } from "./read.ts";
+
+/** Where the source is on the server. */
+interface Root {
+  /** As bytes, without a `/` at the end. */
+  readonly path: string;
+  /** Where the source is one file. */
+  readonly file: FileEntry | undefined;
+}
+
+export const ftpAdapter: Adapter<typeof ftpOptions> = {
+  name: "ftp",
+  package: "@pannier/adapter-ftp",
+  schemes: ["ftp", "ftps"],
+  options: ftpOptions,
+  description: "a directory or file on an FTP server, with TLS or without",
+
+  async open(location, options, context): Promise<Source> {
+    const path = decodedPath(location);
+    if (/[\r\n]/.test(path)) throw new UsageError("the source has a line break in its path");
+    const { credentials, idleTimeout } = context;
+    const tls = tlsOf(location.scheme, options.tls);
+    const pool = createPool({ location, tls, credentials, env: process.env, idleTimeout });
+    let root: Root | undefined;
+    let warned = false;
+
+    async function look(signal: AbortSignal): Promise<Root> {
+      try {
+        root = await pool.run(signal, async (connection) => {
+          context.request("stat");
+          return findRoot(connection, path);
+        });
+        return root;
+      } catch (error) {
+        signal.throwIfAborted();
+        throw translate(error, "");
+      }
+    }
+
+    async function* entriesOf(found: Root, signal: AbortSignal) {
+      const specials: string[] = [];
+      yield* listTree({
+        pool,
+        root: found.path,
+        signal,
+        request: context.request,
+        onSpecial: (special) => specials.push(special),
+      });
+      if (specials.length === 0 || warned) return;
+      warned = true;
+      context.warn(
+        `left out what is no file or directory, and no symlink that can be told: ${quotePath(specials[0] as string)}` +
+          (specials.length > 1 ? ` and ${specials.length - 1} more` : ""),
+      );
+    }
+
+    return {
+      ranges: true,
+      concurrency: MOST,
+
+      async probe(signal) {
+        signal.throwIfAborted();
+        // Nothing cheaper than the listing tells.
+        return undefined;
+      },
+
+      async list(signal) {
+        const found = await look(signal);
+        if (found.file !== undefined) return { ordered: true, entries: [[found.file]] };
+        return { ordered: true, entries: entriesOf(found, signal) };
+      },
+
+      async read(entry, range, signal) {
+        signal.throwIfAborted();
+        const { path: top, file } = root ?? (await look(signal));
+        context.request("read");
+        const below =
+          entry.ref === undefined
+            ? bytesOf(entry.path)
+            : Buffer.from(entry.ref, "base64").toString("latin1");
+        const full = file === undefined ? `${top}/${below}` : top;
+        return readFile(pool, full, entry, range, signal);
+      },
+
+      async close() {
+        pool.close();
+      },
+    };
+  },
+};
+
+/** A URL's path begins at the login directory, and at the server's root where it begins with `%2F`: RFC 1738, 3.2.2. */
+async function findRoot(connection: Connection, path: string): Promise<Root> {
+  const { client, home, features } = connection;
+  const bare = bytesOf(path).replace(/\/+$/, "");
+  const full = checkArgument(bare.startsWith("//") ? bare.slice(1) : home + bare);
+  const now = Date.now();
+  try {
+    await client.send(`CWD ${full === "" ? "/" : full}`);
+    return { path: full, file: undefined };
+  } catch (error) {
+    if (refusalOf(error)?.code !== 550 || !features.has("SIZE")) throw error;
+    const size = Number.parseInt((await client.send(`SIZE ${full}`)).message.slice(4), 10);
+    const mtime = features.has("MDTM")
+      ? parseTime((await client.send(`MDTM ${full}`)).message.slice(4))
+      : undefined;
+    const name = textOf(posix.basename(full));
+    const fingerprint = fingerprintOf({ size, mtime, written: "" }, now);
+    return { path: full, file: { kind: "file", path: name, size, mtime, fingerprint } };
+  }
+}

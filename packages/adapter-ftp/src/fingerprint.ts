@@ -1,0 +1,28 @@
+/** What tells two versions of a file apart: size and modification time, which FTP servers tell in whole seconds. */
+
+export interface Facts {
+  readonly size: number;
+  /** Milliseconds; `undefined` where the server tells none. */
+  readonly mtime: number | undefined;
+  /** The time as the server writes it for people. */
+  readonly written: string;
+}
+
+/**
+ * A file that changes twice within one second looks the same after the second time. One that was modified so shortly
+ * before it was looked at gets a mark that the next listing does not give it, and is then read once more. The second more
+ * is for clocks that differ a little.
+ */
+const TICK = 2000;
+
+/** @param now milliseconds, no later than the moment the file was looked at */
+export function fingerprintOf({ size, mtime, written }: Facts, now: number): string {
+  if (mtime === undefined) return `${size}-${written}`;
+  return mtime > now - TICK ? `${size}-${mtime}~` : `${size}-${mtime}`;
+}
+
+/** Whether a file still is the version that a fingerprint was made of, as far as can be told. */
+export function matches(fingerprint: string, { size, mtime }: Omit<Facts, "written">): boolean {
+  if (mtime === undefined) return fingerprint.startsWith(`${size}-`);
+  return fingerprint.replace(/~$/, "") === `${size}-${mtime}`;
+}

@@ -1,0 +1,162 @@
+/** Connections to one server: as many as are useful, and no more than it takes. */
+import { SourceError } from "@pannier/core";
+import { connect, type Connection, type ConnectionInit } from "./connection.ts";
+import { isTooMany, translateConnect } from "./errors.ts";
+
+/** Connections at once. One does one thing at a time, and servers often allow about ten from one address. */
+export const MOST = 8;
+
+export interface Pool {
+  /** Does something on a connection of its own. What was left in an unknown state is not used again. */
+  run<Result>(
+    signal: AbortSignal,
+    work: (connection: Connection) => Promise<Result>,
+  ): Promise<Result>;
+  /** The same, with the connection given back by the caller: when a stream has ended. */
+  take(signal: AbortSignal): Promise<Lease>;
+  close(): void;
+}
+
+export interface Lease {
+  readonly connection: Connection;
+  /** Gives it back; one that was closed is forgotten. */
+  release(): void;
+}
+
+export function createPool(init: ConnectionInit): Pool {
+  const idle: Connection[] = [];
+  const all = new Set<Connection>();
+  /** Who waits for a connection, or for room for one. */
+  const waiting: (() => void)[] = [];
+  let connecting = 0;
+  let most = MOST;
+  let closed = false;
+
+  function wake(): void {
+    waiting.shift()?.();
+  }
+
+  function wait(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        waiting.splice(waiting.indexOf(woken), 1);
+        reject(signal.reason);
+      };
+      const woken = () => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      waiting.push(woken);
+    });
+  }
+
+  function forget(connection: Connection): void {
+    connection.close();
+    all.delete(connection);
+    wake();
+  }
+
+  function lease(connection: Connection): Lease {
+    let released = false;
+    return {
+      connection,
+      release() {
+        if (released) return;
+        released = true;
+        if (closed || connection.closed()) return forget(connection);
+        idle.push(connection);
+        wake();
+      },
+    };
+  }
+
+  async function open(signal: AbortSignal): Promise<Connection | undefined> {
+    connecting++;
+    const opening = connect(init);
+    // Where nobody waits for it any more, it is of use to the next.
+    const settled = opening.then(
+      (connection) => {
+        connecting--;
+        if (closed) connection.close();
+        else all.add(connection);
+        return connection;
+      },
+      (error: unknown) => {
+        connecting--;
+        wake();
+        throw error;
+      },
+    );
+    try {
+      return await orAborted(settled, signal, (connection) => lease(connection).release());
+    } catch (error) {
+      signal.throwIfAborted();
+      // With others there, a refusal means that they are as many as there may be.
+      const refused =
+        isTooMany(error) || (translateConnect(error) as SourceError).code === "unavailable";
+      if (!refused || all.size === 0) throw translateConnect(error);
+      most = all.size;
+      return undefined;
+    }
+  }
+
+  async function take(signal: AbortSignal): Promise<Lease> {
+    for (;;) {
+      signal.throwIfAborted();
+      if (closed) throw new SourceError("unavailable", "the source was closed");
+      const free = idle.pop();
+      if (free !== undefined) {
+        if (!free.closed()) return lease(free);
+        forget(free);
+        continue;
+      }
+      if (all.size + connecting < most) {
+        const connection = await open(signal);
+        if (connection !== undefined) return lease(connection);
+      } else await wait(signal);
+    }
+  }
+
+  return {
+    take,
+    async run(signal, work) {
+      const { connection, release } = await take(signal);
+      const onAbort = () => connection.close();
+      signal.addEventListener("abort", onAbort, { once: true });
+      try {
+        return await work(connection);
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error;
+      } finally {
+        signal.removeEventListener("abort", onAbort);
+        release();
+      }
+    },
+    close() {
+      closed = true;
+      for (const connection of all) connection.close();
+      while (waiting.length > 0) wake();
+    },
+  };
+}
+
+/** @param onLate gets what comes after the abort */
+async function orAborted<Result>(
+  work: Promise<Result>,
+  signal: AbortSignal,
+  onLate: (result: Result) => void,
+): Promise<Result> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => {
+    work.then(onLate, () => {});
+    reject(signal.reason);
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,93 @@
+/** The content of a file, as long as it is the version that was listed. */
+import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import type { Connection } from "./connection.ts";
+import { translate } from "./errors.ts";
+import { matches } from "./fingerprint.ts";
+import { parseTime } from "./lines.ts";
+import { checkArgument } from "./names.ts";
+import type { Lease, Pool } from "./pool.ts";
+import { receive } from "./transfer.ts";
+
+/** Up to this size a file comes in one piece. */
+const WHOLE = 256 * 1024;
+
+interface Reading {
+  readonly pool: Pool;
+  /** On the server, as bytes. */
+  readonly path: string;
+  readonly entry: FileEntry;
+  readonly from: number;
+  readonly to: number;
+  readonly signal: AbortSignal;
+}
+
+/** @throws SourceError `changed` where size or modification time are not those listed, before or after reading */
+export async function readFile(
+  pool: Pool,
+  path: string,
+  entry: FileEntry,
+  range: ByteRange | undefined,
+  signal: AbortSignal,
+): Promise<Body> {
+  const size = entry.size ?? 0;
+  const from = Math.min(range?.offset ?? 0, size);
+  const to = Math.min(from + (range?.length ?? Infinity), size);
+  const reading: Reading = { pool, path: checkArgument(path), entry, from, to, signal };
+  if (to - from > WHOLE) return stream(reading);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream(reading)) chunks.push(chunk);
+  return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
+}
+
+async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
+  const { pool, path, entry, from, to, signal } = reading;
+  let lease: Lease | undefined;
+  const onAbort = () => lease?.connection.close();
+  try {
+    lease = await pool.take(signal);
+    const { connection } = lease;
+    signal.addEventListener("abort", onAbort, { once: true });
+    const whole = to === entry.size;
+    // What is read in parts, or takes long, is looked at before as well.
+    if (!whole || from > 0 || to - from > WHOLE) await checkVersion(connection, reading);
+    let at = from;
+    // An empty part is not asked for; an empty file is, and then found to be so.
+    if (from < to || (whole && from === 0)) {
+      for await (const chunk of receive(connection, `RETR ${path}`, from)) {
+        const wanted = chunk.subarray(0, to - at);
+        at += wanted.length;
+        if (wanted.length > 0) yield wanted;
+        signal.throwIfAborted();
+        if (wanted.length < chunk.length && whole) throw changed(entry);
+        // The rest is not waited for; FTP has no better way to say so than to hang up.
+        if (at === to && !whole) break;
+      }
+    }
+    await checkVersion(connection, reading);
+    if (at < to) throw changed(entry);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw translate(error, entry.path);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    lease?.release();
+  }
+}
+
+/** By size and time, as far as the server tells them. */
+async function checkVersion(
+  { client, features }: Connection,
+  { path, entry }: Reading,
+): Promise<void> {
+  const size = features.has("SIZE")
+    ? Number.parseInt((await client.send(`SIZE ${path}`)).message.slice(4), 10)
+    : (entry.size as number);
+  const mtime = features.has("MDTM")
+    ? parseTime((await client.send(`MDTM ${path}`)).message.slice(4))
+    : undefined;
+  if (!matches(entry.fingerprint, { size, mtime })) throw changed(entry);
+}
+
+function changed(entry: FileEntry): SourceError {
+  return new SourceError("changed", `${quotePath(entry.path)} is not the version that was listed`);
+}

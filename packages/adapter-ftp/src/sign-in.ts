@@ -1,0 +1,50 @@
+/** Who to sign in as. */
+import { readFile } from "node:fs/promises";
+import { type Credentials, type Location, UsageError } from "@pannier/core";
+import { type Environment, readNetrc } from "@pannier/http-client";
+
+export interface Login {
+  readonly user: string;
+  readonly password: string;
+}
+
+/**
+ * First match: user and password of the URL; the host's entry in `.netrc`; user and password (or its file) of the credentials; the
+ * `default` entry of `.netrc`; anonymous. Files are read anew each time.
+ *
+ * @throws UsageError where the password file cannot be read
+ */
+export async function loginOf(
+  location: Location,
+  credentials: Credentials,
+  env: Environment,
+): Promise<Login> {
+  const { username, password } = location;
+  if (username !== undefined && password !== undefined) return { user: username, password };
+  const netrc = await readNetrc(env, location.host.replace(/^\[|\]$/g, ""), username);
+  if (netrc !== undefined && !netrc.isDefault) {
+    return { user: netrc.login ?? username ?? "", password: netrc.password ?? "" };
+  }
+  const user = username ?? credentials.username;
+  const secret = credentials.password ?? (await fromFile(credentials.passwordFile));
+  if (user !== undefined || secret !== undefined) {
+    return { user: user ?? "anonymous", password: secret ?? "" };
+  }
+  if (netrc !== undefined)
+    return { user: netrc.login ?? "anonymous", password: netrc.password ?? "" };
+  // As RFC 1635 asks for, without telling whose address it is.
+  return { user: "anonymous", password: "anonymous@" };
+}
+
+async function fromFile(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return (await readFile(path, "utf8")).replace(/[\r\n]+$/, "");
+  } catch (error) {
+    const { code = "unknown" } = error as NodeJS.ErrnoException;
+    throw new UsageError(
+      `the password file ${path} cannot be read (${code})`,
+      "check its path and its mode",
+    );
+  }
+}

@@ -1,0 +1,158 @@
+import { appendFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { type Credentials, type FileEntry, UsageError } from "@pannier/core";
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
+import { ftp } from "../src/index.ts";
+import { parseLs, parseMlsd, parseTime } from "../src/lines.ts";
+import { bytesOf, textOf } from "../src/names.ts";
+import { type FtpServer, startFtpServer } from "./server.ts";
+
+const PASSWORD = "secret of the test";
+const CONTENT = Buffer.alloc(3 << 20, "0123456789abcdef");
+const IDLE = 300;
+let root = "";
+let server: FtpServer;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "pannier-ftp-"));
+  await mkdir(join(root, "sub"));
+  await writeFile(join(root, "a"), "1");
+  await writeFile(join(root, "large"), CONTENT);
+  server = await startFtpServer({ password: PASSWORD, mlsd: true });
+});
+
+afterEach(async () => {
+  await server.close();
+  await rm(root, { recursive: true });
+});
+
+async function open(path = root, credentials: Credentials = { username: "u", password: PASSWORD }) {
+  const url = `ftp://127.0.0.1:${server.port}${path}`;
+  const opened = await openSource(ftp(url), { credentials, idleTimeout: IDLE });
+  onTestFinished(() => opened.close());
+  return opened.source;
+}
+
+test("a path with a line break becomes no command", async () => {
+  const source = await open();
+  const entry = (await listAll(source)).file("a");
+  const before = server.commands.length;
+  for (const path of ["a\r\nDELE a", "a\nDELE a", "a\rDELE a", "a\0b"]) {
+    const changed: FileEntry = { ...entry, path };
+    await expect(readAll(source, changed)).rejects.toMatchObject({ code: "invalid" });
+    const ref = Buffer.from(path).toString("base64");
+    await expect(readAll(source, { ...entry, ref })).rejects.toMatchObject({ code: "invalid" });
+  }
+  expect(server.commands.slice(before)).toEqual([]);
+  await expect(open("/x%0D%0ADELE%20a/")).rejects.toThrow(UsageError);
+  const injected = { username: "u\r\nDELE a", password: PASSWORD };
+  await expect(listAll(await open(root, injected))).rejects.toMatchObject({ code: "invalid" });
+});
+
+test.each(["cut", "drop", "stall"] as const)(
+  "data that is %s in the middle is an error, whatever the size; then all is well again",
+  async (how) => {
+    const source = await open();
+    const listed = await listAll(source);
+    for (const [path, after] of [
+      ["large", 1_000_000],
+      ["large", 0],
+      ["a", 0],
+    ] as const) {
+      server.fault = { how, after };
+      await expect(readAll(source, listed.file(path))).rejects.toMatchObject({
+        code: "unavailable",
+        transient: true,
+      });
+      server.fault = undefined;
+      expect((await readAll(source, listed.file(path))).length).toBe(listed.file(path).size);
+    }
+  },
+);
+
+test("data that ends early is an error even where the server says that all went well", async () => {
+  const source = await open();
+  const listed = await listAll(source);
+  server.fault = { how: "lie", after: 1_000_000 };
+  await expect(readAll(source, listed.file("large"))).rejects.toMatchObject({
+    name: "SourceError",
+  });
+});
+
+test("a file that grows or is replaced while it is read is not taken", async () => {
+  const source = await open();
+  const listed = await listAll(source);
+  for (const meanwhile of [
+    () => appendFile(join(root, "large"), "more"),
+    () => writeFile(join(root, "large"), CONTENT.subarray(1)),
+  ]) {
+    server.fault = { how: "meanwhile", after: 500_000, meanwhile };
+    await expect(readAll(source, listed.file("large"))).rejects.toMatchObject({ code: "changed" });
+  }
+});
+
+test("a part is asked for by REST, and the connection is used again after it", async () => {
+  const source = await open();
+  const entry = (await listAll(source)).file("large");
+  const part = await readAll(source, entry, { offset: 1_000_001, length: 300_000 });
+  expect(part.equals(CONTENT.subarray(1_000_001, 1_300_001))).toBe(true);
+  expect(server.commands).toContain("REST 1000001");
+  const logins = server.commands.filter((command) => command === "PASS").length;
+  await readAll(source, entry, { offset: 5, length: 10 });
+  expect(server.commands.filter((command) => command === "PASS").length).toBe(logins);
+});
+
+test("says no at once to what cannot be", async () => {
+  await expect(openSource(ftp("ftps://host/?tls=off"))).rejects.toThrow(UsageError);
+  expect(() => ftp("ftp://host/?tls=yes")).toThrow(UsageError);
+});
+
+test("lines for programs: facts in any order and case, names with anything in them", () => {
+  const lines = [
+    "Type=cdir;Modify=20251123074500; .",
+    "modify=20251123074500.250;SIZE=3;type=file;UNIX.mode=0640;  two blanks; and=more ",
+    "type=dir;modify=20251123074500; sub",
+    "type=OS.unix=slink:../x;size=4; link",
+    "type=OS.unix=symlink;size=4; kept",
+    "type=OS.unix=chr;size=4; device",
+  ];
+  expect(parseMlsd(lines.map((line) => `${line}\r\n`).join(""))).toMatchObject([
+    {
+      name: " two blanks; and=more ",
+      kind: "file",
+      size: 3,
+      mode: 0o640,
+      mtime: Date.UTC(2025, 10, 23, 7, 45) + 250,
+    },
+    { name: "sub", kind: "directory" },
+    { name: "link", kind: "symlink", target: "../x" },
+    { name: "kept", kind: "symlink", target: undefined },
+    { name: "device", kind: "special" },
+  ]);
+});
+
+test("a line that cannot be read is an error, not one file less", async () => {
+  const { parseList } = await import("basic-ftp");
+  for (const text of ["no facts", "type=file;size=x; a", "type=file; a", "type=file;size=1;"]) {
+    expect(() => parseMlsd(text), text).toThrow(/cannot be read/);
+  }
+  for (const text of ["lines", "-rw-r--r-- 1 ftp ftp 1 Nov 23", "drwxr-xr-x 1 ftp"]) {
+    expect(() => parseLs(text, parseList), text).toThrow(/cannot be read/);
+  }
+  const listed = parseLs(
+    "total 4\r\ndrwxr-xr-x 2 0 0 4096 Nov 23 07:45 .\r\n-rw-r----- 1 0 0 5 Nov 23 07:45  a b\r\n",
+    parseList,
+  );
+  expect(listed).toMatchObject([
+    { name: " a b", kind: "file", size: 5, mode: 0o640, mtime: undefined },
+  ]);
+});
+
+test("times, and names of whatever bytes", () => {
+  expect(parseTime("20251123074501")).toBe(Date.UTC(2025, 10, 23, 7, 45, 1));
+  expect(parseTime("yesterday")).toBeUndefined();
+  for (const name of ["a", "é", "日本"]) expect(textOf(bytesOf(name))).toBe(name);
+  expect(textOf("caf\u00e9")).toBe("café");
+});
