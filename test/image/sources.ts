@@ -7,6 +7,8 @@ import { sdkClient } from "../../packages/adapter-azure/test/sdk-client.ts";
 import { createStore as createAzureStore } from "../../packages/adapter-azure/test/stores.ts";
 import { apiClient } from "../../packages/adapter-gcs/test/api-client.ts";
 import { createStore as createGcsStore } from "../../packages/adapter-gcs/test/stores.ts";
+import { sdkServer } from "../../packages/adapter-s3/test/sdk-client.ts";
+import { createStore as createS3Store } from "../../packages/adapter-s3/test/stores.ts";
 import type { ServerName, Servers } from "../real/servers/start.ts";
 import { makeRepository } from "../support/git-server.ts";
 
@@ -40,6 +42,15 @@ export const SOURCES: Readonly<
       return fromStore(
         createAzureStore(() => sdkClient(server), { credentials: { password: server.key } }),
       );
+    },
+  },
+  s3: {
+    server: "versity",
+    make: async ({ versity }) => {
+      const { port, keys } = present(versity);
+      const source = await fromStore(createS3Store(() => sdkServer(port, keys), {}));
+      const env = { AWS_ACCESS_KEY_ID: keys.id, AWS_SECRET_ACCESS_KEY: keys.secret };
+      return { ...source, env: { ...env, AWS_EC2_METADATA_DISABLED: "true" } };
     },
   },
   sqlite: { make: async (_, directory) => sqliteSource(directory) },

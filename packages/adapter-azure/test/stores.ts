@@ -11,6 +11,7 @@ export interface StoreServer {
   remove(container: string, key: string): void | Promise<void>;
 }
 
+/** Servers are shared by test files, each in a process of its own. */
 let stores = 0;
 
 /** @param access how its sources sign in */
@@ -19,7 +20,7 @@ export function createStore(
   access: Pick<SourceAddress, "credentials" | "options">,
 ): Harness["create"] {
   return async (files) => {
-    const container = `store-${++stores}`;
+    const container = `store-${process.pid}-${++stores}`;
     const { port, account, create, put, remove } = server();
     const change = async (changes: StoreFiles) => {
       const left = changes.entries();

@@ -10,6 +10,7 @@ export interface Server {
   remove(bucket: string, key: string): void | Promise<void>;
 }
 
+/** Servers are shared by test files, each in a process of its own. */
 let stores = 0;
 
 /** @param access how its source signs in */
@@ -18,7 +19,7 @@ export function createStore(
   access: { readonly credentials?: Credentials; readonly options?: Record<string, unknown> },
 ): Harness["create"] {
   return async (files) => {
-    const bucket = `store-${++stores}`;
+    const bucket = `store-${process.pid}-${++stores}`;
     const { port, createBucket, put, remove } = server();
     const change = async (changes: StoreFiles) => {
       const left = changes.entries();
