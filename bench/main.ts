@@ -17,10 +17,18 @@ const BENCHES: Record<string, () => Promise<string>> = {
   poll: async () => (await import("./poll.ts")).poll(),
   file: async () => (await import("./file.ts")).scan(),
   "object-stores-gcs": async () => (await import("./object-stores-gcs.ts")).gcsFirst(),
+  "object-stores-s3-first": async () => (await import("./object-stores-s3.ts")).s3First(),
+  "object-stores-s3-large": async () => (await import("./object-stores-s3.ts")).s3Large(),
+  "object-stores-s3-unchanged": async () => (await import("./object-stores-s3.ts")).s3Unchanged(),
+  "object-stores-s3-million": async () => (await import("./object-stores-s3.ts")).s3Million(),
   start: async () => (await import("./start.ts")).start(),
 };
 
-const names = process.argv.slice(2);
+/** A name stands for all that begin with it: `object-stores`. */
+const names = process.argv.slice(2).flatMap((name) => {
+  const below = Object.keys(BENCHES).filter((each) => each.startsWith(`${name}-`));
+  return Object.hasOwn(BENCHES, name) || below.length === 0 ? [name] : below;
+});
 const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
 if (unknown.length > 0) {
   console.error(`no bench ${unknown.join(", ")}; there are ${Object.keys(BENCHES).join(", ")}`);

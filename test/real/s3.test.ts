@@ -34,7 +34,7 @@ function conformance({ port, keys }: S3Server, holds: (path: string) => boolean)
     create: createStore(() => server, {}),
   };
   // More than one page, and a file of several parts.
-  describeAdapter(vitest, harness, { manyFiles: 1100, largeFile: 24 << 20 });
+  describeAdapter(vitest, harness, { manyFiles: 1100, largeFile: 24 << 20, timeout: 120_000 });
 }
 
 describeWith("versity", "S3 from versitygw", (server) => conformance(server, () => true));

@@ -89,6 +89,12 @@ export function refusalError(refusal: Refusal, asked: Asked): SourceError {
   if (code === "NoSuchVersion") {
     return new SourceError("changed", `${what}the version listed is gone`);
   }
+  // Some servers say 404 to a key that they do not know.
+  if (BAD_KEYS.has(code) || EXPIRED.has(code)) {
+    return new SourceError("auth", `${what}signing in failed (${named})`, {
+      hint: "see which credentials are used: pannier doctor",
+    });
+  }
   if (status === 404) {
     if (asked === undefined || code === "NoSuchBucket") {
       return new SourceError("not-found", "the bucket does not exist", {
@@ -106,11 +112,6 @@ export function refusalError(refusal: Refusal, asked: Asked): SourceError {
   if (code === "RequestTimeTooSkewed") {
     return new SourceError("auth", `${what}this machine's clock is wrong (${named})`, {
       hint: "set the clock; signatures are good for 15 minutes",
-    });
-  }
-  if (BAD_KEYS.has(code) || EXPIRED.has(code)) {
-    return new SourceError("auth", `${what}signing in failed (${named})`, {
-      hint: "see which credentials are used: pannier doctor",
     });
   }
   if (status === 401 || status === 403) {

@@ -23,15 +23,15 @@ function requestingSource(fails: (request: number) => Error | undefined) {
   const stats = { requests: 0, atOnce: 0, most: 0 };
   const { signal } = new AbortController();
   let context: SourceContext | undefined;
+  const request = async () => {
+    const number = ++stats.requests;
+    stats.most = Math.max(stats.most, ++stats.atOnce);
+    await new Promise((resolve) => setImmediate(resolve));
+    stats.atOnce--;
+    const error = fails(number);
+    if (error !== undefined) throw error;
+  };
   source.beforeList = async () => {
-    const request = async () => {
-      const number = ++stats.requests;
-      stats.most = Math.max(stats.most, ++stats.atOnce);
-      await new Promise((resolve) => setImmediate(resolve));
-      stats.atOnce--;
-      const error = fails(number);
-      if (error !== undefined) throw error;
-    };
     const all = Array.from({ length: 10 }, () => context?.retry(request, signal));
     await Promise.all(all);
   };

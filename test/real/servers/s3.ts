@@ -33,10 +33,9 @@ export async function startRclone(ground: Ground, program: string): Promise<S3Se
   await mkdir(buckets);
   const { child, ports } = await listening("rclone serve s3", 1, async ([port]) => {
     const where = ["--addr", `127.0.0.1:${port}`, "--config", "/dev/null", "--log-level", "ERROR"];
-    return run(program, [
-      ...["serve", "s3", buckets, "--auth-key", `${KEYS.id},${KEYS.secret}`],
-      ...[...where, "--vfs-cache-mode", "off", "--dir-cache-time", "0s"],
-    ]);
+    const what = ["serve", "s3", buckets, "--auth-key", `${KEYS.id},${KEYS.secret}`];
+    // What is written is seen at once.
+    return run(program, [...what, ...where, "--vfs-cache-mode", "off", "--dir-cache-time", "0s"]);
   });
   ground.children.push(child);
   return { port: ports[0] as number, keys: KEYS };
