@@ -16,6 +16,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   "git-scale": async () => (await import("./git.ts")).scale(),
   poll: async () => (await import("./poll.ts")).poll(),
   file: async () => (await import("./file.ts")).scan(),
+  "object-stores-azure": async () => (await import("./object-stores-azure.ts")).azureFirst(),
   "object-stores-gcs": async () => (await import("./object-stores-gcs.ts")).gcsFirst(),
   "object-stores-s3-first": async () => (await import("./object-stores-s3.ts")).s3First(),
   "object-stores-s3-large": async () => (await import("./object-stores-s3.ts")).s3Large(),

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { EventEmitter } from "node:events";
 import { fileAdapter } from "@pannier/adapter-file";
+import { azureAdapter } from "@pannier/adapter-azure";
 import { gcsAdapter } from "@pannier/adapter-gcs";
 import { ftpAdapter } from "@pannier/adapter-ftp";
 import { gitAdapter } from "@pannier/adapter-git";
@@ -23,6 +24,7 @@ describe.each([
   ["file", fileAdapter.options, "## Addresses and options"],
   ["http", httpAdapter.options, "## Options"],
   ["git", gitAdapter.options, "## Options"],
+  ["azure", azureAdapter.options, "## Options"],
   ["gcs", gcsAdapter.options, "## Options"],
   ["sftp", sftpAdapter.options, "## Options"],
   ["ftp", ftpAdapter.options, "## Options"],
@@ -149,7 +151,7 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git", "sftp", "gcs", "ftp"].map((name) =>
+    ...["file", "http", "git", "sftp", "gcs", "azure", "ftp"].map((name) =>
       section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
     ),
     section(OPERATIONS, "## When something is wrong"),

@@ -38,7 +38,12 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
       http,
     });
     const service = createBlobService({ http, container, ...chosen });
-    const list = createListing({ service, root, warn: (message) => context.warn(message) });
+    const list = createListing({
+      service,
+      root,
+      warn: (message) => context.warn(message),
+      retry: (work, signal) => context.retry(work, signal),
+    });
     const source: Source = {
       async probe(signal) {
         signal.throwIfAborted();
@@ -52,6 +57,7 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
         return list(signal);
       },
       read: (entry, range, signal) => readBlob(service, locate(root, entry), entry, range, signal),
+      identity: async () => chosen.signIn.source,
       // The ETag.
       version: (entry) => locate(root, entry).ref,
       ranges: true,

@@ -10,8 +10,8 @@ const SAS = "sv=2024-11-04&sp=rl&sig=a%20signature%20that%20nobody%20may%20see";
 
 let server: BlobServer;
 vitest.beforeAll(async () => {
-  for (const name of ["CONNECTION_STRING", "ACCOUNT", "KEY", "SAS_TOKEN"]) {
-    vitest.vi.stubEnv(`AZURE_STORAGE_${name}`, undefined);
+  for (const name of Object.keys(process.env)) {
+    if (/^(AZURE|IDENTITY)_/.test(name)) vitest.vi.stubEnv(name, undefined);
   }
   server = await openBlobServer();
   server.accepted.keys = [KEY];

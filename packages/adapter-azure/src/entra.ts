@@ -56,7 +56,9 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
   };
 
   return {
-    source: describe(env),
+    source:
+      namedIdentity(env) ??
+      "Microsoft Entra ID: the machine's managed identity, or what a developer signed in to",
     async sign(_request, signal) {
       signal.throwIfAborted();
       if (token === undefined || token.until <= Date.now()) {
@@ -128,22 +130,24 @@ function signalOf({ abortSignal, timeout }: PipelineRequest): AbortSignal | unde
   return signals.length === 0 ? undefined : AbortSignal.any(signals);
 }
 
-/** What the library will find first, by the variables that it reads. */
-function describe(env: Environment): string {
+/** What the library will find first, by the variables that it reads; `undefined`: it has to look around. */
+export function namedIdentity(env: Environment): string | undefined {
   const has = (...names: string[]) => names.every((name) => Boolean(env[name]));
   const chosen = env["AZURE_TOKEN_CREDENTIALS"];
   if (chosen) return `Microsoft Entra ID: ${chosen} (AZURE_TOKEN_CREDENTIALS)`;
-  if (has("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")) {
-    return "Microsoft Entra ID: client secret (AZURE_CLIENT_SECRET)";
-  }
-  if (has("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_CERTIFICATE_PATH")) {
-    return "Microsoft Entra ID: client certificate (AZURE_CLIENT_CERTIFICATE_PATH)";
-  }
-  if (has("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")) {
-    return "Microsoft Entra ID: workload identity (AZURE_FEDERATED_TOKEN_FILE)";
+  if (has("AZURE_TENANT_ID", "AZURE_CLIENT_ID")) {
+    if (has("AZURE_CLIENT_SECRET")) {
+      return "Microsoft Entra ID: client secret (AZURE_CLIENT_SECRET)";
+    }
+    if (has("AZURE_CLIENT_CERTIFICATE_PATH")) {
+      return "Microsoft Entra ID: client certificate (AZURE_CLIENT_CERTIFICATE_PATH)";
+    }
+    if (has("AZURE_FEDERATED_TOKEN_FILE")) {
+      return "Microsoft Entra ID: workload identity (AZURE_FEDERATED_TOKEN_FILE)";
+    }
   }
   if (has("IDENTITY_ENDPOINT")) return "Microsoft Entra ID: managed identity (IDENTITY_ENDPOINT)";
-  return "Microsoft Entra ID: the machine's managed identity, or what a developer signed in to";
+  return undefined;
 }
 
 async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -74,8 +74,7 @@ export function blobError(
     });
   }
   if (ARCHIVED.has(code)) {
-    return new SourceError("unavailable", `${what}the blob is in the archive tier (${code})`, {
-      transient: false,
+    return new SourceError("unsupported", `${what}the blob is in the archive tier (${code})`, {
       hint: "rehydrate it to the hot, cool or cold tier, or leave it out with --exclude",
     });
   }

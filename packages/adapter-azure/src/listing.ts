@@ -1,5 +1,5 @@
 /** The blobs that a URL means, listed side by side where the service can begin anywhere. */
-import { type Listing, SourceError } from "@pannier/core";
+import { type Listing, type SourceContext, SourceError } from "@pannier/core";
 import {
   listObjects,
   type ListObjectsPage,
@@ -19,6 +19,8 @@ export interface BlobListingInit {
   readonly service: BlobService;
   readonly root: Root;
   readonly warn: (message: string) => void;
+  /** As in the source's context. */
+  readonly retry: SourceContext["retry"];
 }
 
 /** What is known of the service once it was asked. */
@@ -29,7 +31,7 @@ interface Known {
 export type ListBlobs = (signal: AbortSignal) => Promise<Listing>;
 
 /** @returns a function that lists; the first page is there when its promise resolves, since that tells the order */
-export function createListing({ service, root, warn }: BlobListingInit): ListBlobs {
+export function createListing({ service, root, warn, retry }: BlobListingInit): ListBlobs {
   const known: Known = {};
 
   return async (signal) => {
@@ -70,13 +72,16 @@ export function createListing({ service, root, warn }: BlobListingInit): ListBlo
     query: Readonly<Record<string, string | undefined>>,
     signal: AbortSignal,
   ): Promise<Page> {
-    const { body } = await service({
-      query: { restype: "container", comp: "list", include: "metadata", ...query },
-      version: query["startFrom"] === undefined ? undefined : START_FROM_VERSION,
-      operation: "list",
-      signal,
-    });
-    return parsePage(body);
+    const ask = async () => {
+      const { body } = await service({
+        query: { restype: "container", comp: "list", include: "metadata", ...query },
+        version: query["startFrom"] === undefined ? undefined : START_FROM_VERSION,
+        operation: "list",
+        signal,
+      });
+      return parsePage(body);
+    };
+    return retry(ask, signal);
   }
 
   /** Asks once for what is known to be there: the last blob of the first page. */

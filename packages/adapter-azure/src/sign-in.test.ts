@@ -101,7 +101,11 @@ test.each<[string, Given, string, string?]>([
   ],
   [
     "a workload identity",
-    { env: { AZURE_TENANT_ID: "t", AZURE_CLIENT_ID: "c", AZURE_FEDERATED_TOKEN_FILE: "/f" } },
+    {
+      env: { AZURE_TENANT_ID: "t", AZURE_CLIENT_ID: "c", AZURE_FEDERATED_TOKEN_FILE: "/f" },
+      // It may be meant for another source.
+      credentials: { tokenFile: "/f" },
+    },
     "Microsoft Entra ID: workload identity (AZURE_FEDERATED_TOKEN_FILE)",
   ],
 ])("signs in by %s", (_, given, source, endpoint) => {

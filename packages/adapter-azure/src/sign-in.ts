@@ -1,13 +1,14 @@
 /**
  * What requests are signed in with, the first of: nothing, where that is asked for; the key in the URL; the variables
- * that `az storage` reads, where they are for this account (connection string, key, SAS); a key or a SAS given to
- * Pannier; a token of Microsoft Entra ID, from wherever DefaultAzureCredential finds one.
+ * that `az storage` reads, where they are for this account (connection string, key, SAS); an identity of Microsoft Entra
+ * ID that variables name; a key or a SAS given to Pannier; whatever identity DefaultAzureCredential finds by looking
+ * around, which takes seconds where there is none.
  */
 import { readFile } from "node:fs/promises";
 import { type Credentials, type Location, UsageError } from "@pannier/core";
 import type { Environment, HttpClient } from "@pannier/http-client";
 import { accountOf, parseConnectionString } from "./connection-string.ts";
-import { entraSignIn } from "./entra.ts";
+import { entraSignIn, namedIdentity } from "./entra.ts";
 import { parseEndpoint } from "./options.ts";
 import { sharedKeyAuthorization, type SignableRequest } from "./shared-key.ts";
 
@@ -75,13 +76,14 @@ function choose(
   }
 
   const { password, passwordFile, tokenFile } = credentials;
-  if (password !== undefined)
+  const named = namedIdentity(env) !== undefined;
+  if (!named && password !== undefined)
     return byKey(account, password, "PANNIER_PASSWORD (the account's key)");
-  if (passwordFile !== undefined) {
+  if (!named && passwordFile !== undefined) {
     const read = () => readSecret(passwordFile, "password file");
     return byKey(account, read, "PANNIER_PASSWORD_FILE (the account's key)");
   }
-  if (tokenFile !== undefined) {
+  if (!named && tokenFile !== undefined) {
     return bySas(() => readSecret(tokenFile, "token file"), "PANNIER_TOKEN_FILE (a SAS)");
   }
   if (endpoint.protocol === "http:" && !isLoopback(endpoint.hostname)) {

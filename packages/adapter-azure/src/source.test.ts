@@ -29,6 +29,13 @@ function syncOnce(
   return sync({ sources: [source], target, credentials, attempts: 2, ...more });
 }
 
+test("tells doctor where its credentials come from, and people which version there is", async () => {
+  const container = await openContainer({ a: makeBlob("1", { etag: "0x1" }) });
+  const { source } = await container.open();
+  expect(await source.identity?.(signal)).toBe("PANNIER_PASSWORD (the account's key)");
+  expect(source.version?.((await listAll(source)).file("a"))).toBe("0x1");
+});
+
 test("an idle poll with a marker is one HEAD", async () => {
   const container = await openContainer({ "site/a": "1", "site/.done": "1" });
   const opened = await container.open("site/", { marker: ".done" });
@@ -62,8 +69,7 @@ test("a blob in the archive tier fails by name, and only where it is read", asyn
   const { source } = await container.open();
   const listed = await listAll(source);
   await expect(readAll(source, listed.file("old/a"))).rejects.toMatchObject({
-    code: "unavailable",
-    transient: false,
+    code: "unsupported",
     message: "old/a: the blob is in the archive tier (BlobArchived)",
     hint: expect.stringContaining("rehydrate"),
   });

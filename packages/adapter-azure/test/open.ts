@@ -1,7 +1,7 @@
 /** A blob server with one container, and sources of it. */
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
 import type { Credentials } from "@pannier/core";
-import { onTestFinished } from "vitest";
+import { onTestFinished, vi } from "vitest";
 import { azure } from "../src/index.ts";
 import { ACCOUNT, type Blob, type BlobServer, makeBlob, openBlobServer } from "./blob-server.ts";
 
@@ -20,6 +20,10 @@ export interface Container extends BlobServer {
 export async function openContainer(
   blobs: Readonly<Record<string, string | Blob>> = {},
 ): Promise<Container> {
+  for (const name of Object.keys(process.env)) {
+    if (/^(AZURE|IDENTITY)_/.test(name)) vi.stubEnv(name, undefined);
+  }
+  onTestFinished(() => void vi.unstubAllEnvs());
   const server = await openBlobServer();
   onTestFinished(() => server.close());
   server.accepted.keys = [KEY];
