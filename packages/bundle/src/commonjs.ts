@@ -4,6 +4,7 @@
  * Node finds the names that such a module exports and offers each; the compiler, when it splits, offers only the default.
  * So a module that names them stands between the two.
  */
+import { readFile } from "node:fs/promises";
 import { extname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { OnResolveArgs, Plugin } from "esbuild";
@@ -45,5 +46,7 @@ export const commonJsNames: Plugin = {
 async function isCommonJs(path: string): Promise<boolean> {
   const extension = extname(path);
   if (extension !== ".js") return extension === ".cjs";
-  return (await manifestOf(path)).type !== "module";
+  if ((await manifestOf(path)).type === "module") return false;
+  // What a package has for bundlers (its field "module") is none, whatever the package says that its files are.
+  return !/^(?:import|export)\b/m.test(await readFile(path, "utf8"));
 }
