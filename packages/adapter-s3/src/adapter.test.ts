@@ -1,0 +1,289 @@
+import { createHash } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Digest, type FileEntry, parseLocation, type Source, UsageError } from "@pannier/core";
+import { listAll, openSource } from "@pannier/adapter-kit";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { type S3Server, startS3Server } from "../test/s3-server.ts";
+import { s3 } from "./index.ts";
+import { checkSettings } from "./options.ts";
+
+const ID = "AKIAEXAMPLEEXAMPLE00";
+const SECRET = "a-secret";
+const { signal } = new AbortController();
+
+let server: S3Server;
+let folder: string;
+const opened: { close(): Promise<void> }[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "pannier-s3-"));
+});
+
+beforeEach(async () => {
+  server = await startS3Server();
+  server.createBucket("bucket");
+  server.keys.set(ID, { secret: SECRET });
+  for (const name of ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SESSION_TOKEN"]) {
+    vi.stubEnv(name, undefined);
+  }
+  vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
+  vi.stubEnv("AWS_CONFIG_FILE", join(folder, "config"));
+  vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", join(folder, "credentials"));
+  vi.stubEnv("AWS_ENDPOINT_URL_S3", `http://127.0.0.1:${server.port}`);
+  vi.stubEnv("AWS_ACCESS_KEY_ID", ID);
+  vi.stubEnv("AWS_SECRET_ACCESS_KEY", SECRET);
+});
+
+afterEach(async () => {
+  for (const source of opened.splice(0)) await source.close();
+  await server.close();
+  vi.unstubAllEnvs();
+});
+
+afterAll(() => rm(folder, { recursive: true }));
+
+async function open(
+  url: string,
+  options: Parameters<typeof s3>[1] = {},
+  context: Parameters<typeof openSource>[1] = {},
+) {
+  const source = await openSource(s3(url, options), context);
+  opened.push(source);
+  return source;
+}
+
+async function digestOf(
+  source: Source,
+  entry: FileEntry,
+  range?: { offset: number; length: number },
+) {
+  const body = await source.read(entry, range, signal);
+  const { digest } = body;
+  if (!(body instanceof Uint8Array)) for await (const _ of body);
+  return digest;
+}
+
+const md5 = (...parts: Uint8Array[]) => {
+  const hash = createHash("md5");
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+};
+
+describe("what an object is checked against", () => {
+  const content = Buffer.alloc(11, "x");
+  const plain: Digest = { algorithm: "md5", value: md5(content).toString("hex") };
+  const crc = Buffer.from("01020304", "hex").toString("base64");
+
+  test.each<[what: string, headers: Record<string, string>, digest: Digest | undefined]>([
+    ["the MD5 that its ETag is", {}, plain],
+    ["the same with SSE-S3", { "x-amz-server-side-encryption": "AES256" }, plain],
+    ["nothing, encrypted by KMS", { "x-amz-server-side-encryption": "aws:kms" }, undefined],
+    [
+      "nothing, encrypted by the customer",
+      { "x-amz-server-side-encryption-customer-algorithm": "AES256" },
+      undefined,
+    ],
+    ["a checksum", { "x-amz-checksum-crc32": crc }, { algorithm: "crc32", value: "01020304" }],
+    [
+      "a checksum, encrypted by KMS",
+      { "x-amz-checksum-crc32c": crc, "x-amz-server-side-encryption": "aws:kms" },
+      { algorithm: "crc32c", value: "01020304" },
+    ],
+    [
+      "no checksum of parts for the whole",
+      { "x-amz-checksum-crc32": crc, "x-amz-checksum-type": "COMPOSITE" },
+      plain,
+    ],
+  ])("%s", async (_what, headers, digest) => {
+    server.put("bucket", "a", content, { headers });
+    const { source } = await open("s3://bucket");
+    const entry = (await listAll(source)).file("a");
+    expect(await digestOf(source, entry)).toEqual(digest);
+  });
+
+  test("a part's answer is not taken for the whole's", async () => {
+    server.put("bucket", "a", content, { headers: { "x-amz-checksum-crc32": crc } });
+    const { source } = await open("s3://bucket");
+    const entry = (await listAll(source)).file("a");
+    expect(await digestOf(source, entry, { offset: 0, length: 5 })).toEqual(plain);
+  });
+
+  test("the digest of the digests of even parts, in one or in ranges", async () => {
+    const parts = [content.subarray(0, 4), content.subarray(4, 8), content.subarray(8)];
+    const value = md5(...parts.map((part) => md5(part))).toString("hex");
+    server.put("bucket", "a", content, { etag: `${value}-3`, parts: [4, 4, 3] });
+    const { source } = await open("s3://bucket");
+    const entry = (await listAll(source)).file("a");
+    const composite = { algorithm: "md5", value, partSize: 4 };
+    expect(await digestOf(source, entry)).toEqual(composite);
+    expect(await digestOf(source, entry, { offset: 0, length: 5 })).toEqual(composite);
+    expect(await digestOf(source, entry, { offset: 5, length: 6 })).toBeUndefined();
+  });
+
+  test("nothing, where parts are uneven", async () => {
+    server.put("bucket", "a", content, { etag: `${"0".repeat(32)}-3`, parts: [4, 5, 2] });
+    const { source } = await open("s3://bucket");
+    expect(await digestOf(source, (await listAll(source)).file("a"))).toBeUndefined();
+  });
+});
+
+test("finds the region that the server names, once", async () => {
+  server.region = "eu-central-1";
+  server.put("bucket", "a", Buffer.from("A"));
+  const { source } = await open("s3://bucket");
+  const entry = (await listAll(source)).file("a");
+  await source.read(entry, undefined, signal);
+  expect(server.requests).toHaveLength(3);
+});
+
+test("signs with a session's token, and takes another where it has expired", async () => {
+  const keys = join(folder, "keys.json");
+  const write = (SessionToken: string) =>
+    writeFile(
+      keys,
+      JSON.stringify({
+        Version: 1,
+        AccessKeyId: ID,
+        SecretAccessKey: SECRET,
+        SessionToken,
+        Expiration: "2099-01-01T00:00:00Z",
+      }),
+    );
+  // The SDK remembers a configuration file by its path.
+  vi.stubEnv("AWS_CONFIG_FILE", join(folder, "rotating"));
+  await writeFile(
+    join(folder, "rotating"),
+    `[profile rotating]\ncredential_process = cat ${keys}\n`,
+  );
+  vi.stubEnv("AWS_ACCESS_KEY_ID", undefined);
+  vi.stubEnv("AWS_SECRET_ACCESS_KEY", undefined);
+  await write("first");
+  server.keys.set(ID, { secret: SECRET, token: "first" });
+  const { source } = await open("s3://bucket", { profile: "rotating", region: "us-east-1" });
+  expect((await listAll(source)).paths).toEqual([]);
+  server.keys.set(ID, { secret: SECRET, token: "second" });
+  await write("second");
+  await expect(listAll(source)).rejects.toMatchObject({ code: "auth", transient: true });
+  expect((await listAll(source)).paths).toEqual([]);
+  expect(await source.identity?.(signal)).toBe("a process that a profile names");
+});
+
+test("says where keys were found, and never which", async () => {
+  const { source } = await open("s3://bucket");
+  expect(await source.identity?.(signal)).toBe("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+  const url = await open(`s3://${ID}:${SECRET}@bucket`);
+  expect(await url.source.identity?.(signal)).toBe("the key in the URL");
+  const anonymous = await open("s3://bucket", { anonymous: true });
+  expect(await anonymous.source.identity?.(signal)).toMatch(/^nothing/);
+});
+
+test("takes PANNIER_USERNAME and its password where AWS's chain has nothing", async () => {
+  vi.stubEnv("AWS_ACCESS_KEY_ID", undefined);
+  vi.stubEnv("AWS_SECRET_ACCESS_KEY", undefined);
+  const credentials = { username: ID, password: SECRET };
+  const { source } = await open("s3://bucket", {}, { credentials });
+  expect((await listAll(source)).paths).toEqual([]);
+  const none = await open("s3://bucket");
+  await expect(listAll(none.source)).rejects.toMatchObject({
+    code: "auth",
+    message: "there are no credentials",
+  });
+});
+
+test("signs nothing where it is to be anonymous, and says who pays where it is told to", async () => {
+  const headers: Record<string, unknown>[] = [];
+  server.keys.clear();
+  server.before = (request) => {
+    headers.push(request.headers);
+    return false;
+  };
+  await listAll((await open("s3://bucket", { anonymous: true })).source);
+  expect(headers.pop()?.["authorization"]).toBeUndefined();
+  await listAll((await open("s3://bucket", { requesterPays: true })).source);
+  expect(headers.pop()).toMatchObject({
+    "x-amz-request-payer": "requester",
+    authorization: expect.stringContaining("x-amz-request-payer") as string,
+  });
+});
+
+test("asks the marker alone whether anything changed, by one HEAD", async () => {
+  server.put("bucket", "site/.done", Buffer.from("1"));
+  const { source } = await open("s3://bucket/site", { marker: ".done" });
+  const first = await source.probe(signal);
+  expect(server.requests).toEqual(["HEAD /bucket/site/.done"]);
+  expect(await source.probe(signal)).toEqual(first);
+  server.put("bucket", "site/.done", Buffer.from("2"));
+  expect(await source.probe(signal)).not.toEqual(first);
+});
+
+test("reads versions by their id, and names them", async () => {
+  server.put("bucket", "a", Buffer.from("old"));
+  server.put("bucket", "gone", Buffer.from("gone"));
+  server.remove("bucket", "gone");
+  const { source } = await open("s3://bucket", { versions: true });
+  const listed = await listAll(source);
+  expect(listed.paths).toEqual(["a"]);
+  expect(source.version?.(listed.file("a"))).toBe("v1");
+  server.put("bucket", "a", Buffer.from("new"));
+  expect(String(await source.read(listed.file("a"), undefined, signal))).toBe("old");
+});
+
+describe("an answer that is none", () => {
+  test.each<[status: number, code: string, error: Record<string, unknown>]>([
+    [503, "SlowDown", { code: "throttled", transient: true, retryAfter: 3000 }],
+    [429, "", { code: "throttled", transient: true }],
+    [500, "InternalError", { code: "unavailable", transient: true }],
+    [403, "AccessDenied", { code: "auth", transient: false }],
+    [404, "NoSuchKey", { code: "not-found", transient: false }],
+    [403, "RequestTimeTooSkewed", { code: "auth", message: expect.stringContaining("clock") }],
+    [412, "PreconditionFailed", { code: "changed" }],
+    [
+      403,
+      "InvalidObjectState",
+      { code: "unsupported", message: "cold.bin: the object is archived and cannot be read" },
+    ],
+  ])("%i %s", async (status, code, error) => {
+    server.put("bucket", "cold.bin", Buffer.from("x"));
+    const { source } = await open("s3://bucket");
+    const entry = (await listAll(source)).file("cold.bin");
+    const before = server.requests.length;
+    server.before = (_request, response) => {
+      response.writeHead(status, status === 503 ? { "retry-after": "3" } : {});
+      response.end(`<Error><Code>${code}</Code><Message>${SECRET}</Message></Error>`);
+      return true;
+    };
+    await expect(source.read(entry, undefined, signal)).rejects.toMatchObject(error);
+    expect(server.requests).toHaveLength(before + 1);
+  });
+
+  test.each([
+    ["a page that is cut", "<ListBucketResult><IsTruncated>false</IsTruncated><Contents>"],
+    ["a page of something else", "<html></html>"],
+    [
+      "a page that goes on nobody knows where",
+      "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+    ],
+  ])("%s is no listing", async (_what, page) => {
+    const { source } = await open("s3://bucket");
+    server.before = (_request, response) => {
+      response.end(page);
+      return true;
+    };
+    await expect(listAll(source)).rejects.toMatchObject({ code: "invalid" });
+  });
+});
+
+test.each<[url: string, options: Record<string, unknown>]>([
+  ["s3://bucket:80/", {}],
+  ["s3://b/", {}],
+  ["s3://user@bucket/", {}],
+  ["s3://bucket/", { endpoint: "ftp://host" }],
+  ["s3://bucket/", { anonymous: true, profile: "p" }],
+  ["s3://bucket/", { region: "no region" }],
+  ["s3://bucket/", { marker: "" }],
+])("%s %j is a mistake", (url, options) => {
+  const all = { anonymous: false, requesterPays: false, versions: false, ...options };
+  expect(() => checkSettings(parseLocation(url), all as never)).toThrow(UsageError);
+});
