@@ -97,6 +97,13 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
   });
 });
 
+const actionlint = findProgram("actionlint");
+const unlinted = { skipReason: "actionlint not installed" };
+
+test.skipIf(actionlint === undefined)("the workflows are valid", { meta: unlinted }, () => {
+  execFileSync(actionlint as string, [], { cwd: CHECKOUT });
+});
+
 function build(path: string): string {
   const [program, args] =
     kubectl === undefined ? [kustomize as string, ["build"]] : [kubectl, ["kustomize"]];
