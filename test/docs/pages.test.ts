@@ -5,6 +5,7 @@ import { EventEmitter } from "node:events";
 import { fileAdapter } from "@pannier/adapter-file";
 import { azureAdapter } from "@pannier/adapter-azure";
 import { gcsAdapter } from "@pannier/adapter-gcs";
+import { s3Adapter } from "@pannier/adapter-s3";
 import { ftpAdapter } from "@pannier/adapter-ftp";
 import { gitAdapter } from "@pannier/adapter-git";
 import { httpAdapter } from "@pannier/adapter-http";
@@ -26,6 +27,7 @@ describe.each([
   ["git", gitAdapter.options, "## Options"],
   ["azure", azureAdapter.options, "## Options"],
   ["gcs", gcsAdapter.options, "## Options"],
+  ["s3", s3Adapter.options, "## Options"],
   ["sftp", sftpAdapter.options, "## Options"],
   ["ftp", ftpAdapter.options, "## Options"],
 ] as [string, OptionSpecs, string][])("options of %s", (name, options, heading) => {
@@ -151,7 +153,7 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git", "sftp", "gcs", "azure", "ftp"].map((name) =>
+    ...["file", "http", "git", "sftp", "s3", "gcs", "azure", "ftp"].map((name) =>
       section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
     ),
     section(OPERATIONS, "## When something is wrong"),

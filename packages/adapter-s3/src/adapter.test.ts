@@ -167,7 +167,7 @@ test("signs with a session's token, and takes another where it has expired", asy
   await write("second");
   await expect(listAll(source)).rejects.toMatchObject({ code: "auth", transient: true });
   expect((await listAll(source)).paths).toEqual([]);
-  expect(await source.identity?.(signal)).toBe("a process that a profile names");
+  expect(await source.identity?.(signal)).toBe("a process that a profile names (rotating)");
 });
 
 test("says where keys were found, and never which", async () => {
