@@ -1,0 +1,210 @@
+/** The sidecar as a process: what kills, full volumes and rotated credentials do to it. */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { type RunOptions, startPannier } from "../support/pannier.ts";
+import { serve, workDirectory } from "./support.ts";
+
+interface Sidecar {
+  get(path: string): Promise<{ readonly status: number; readonly text: string }>;
+  /** Of the one mount. */
+  status(): Promise<Record<string, unknown>>;
+  kill(signal: NodeJS.Signals): Promise<{ readonly code: number | null; readonly stderr: string }>;
+}
+
+/** `pannier run` by its environment alone, once it listens. */
+async function start(
+  env: Readonly<Record<string, string>>,
+  options: RunOptions = {},
+): Promise<Sidecar> {
+  const { child, ended } = startPannier(["run", "--http=127.0.0.1:0"], { ...options, env });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  let log = "";
+  child.stderr?.on("data", (text: string) => (log += text));
+  const origin = await vi.waitFor(
+    () => {
+      const [, address] = /listening on (\S+)/.exec(log) ?? [];
+      if (address === undefined) throw new Error(`it does not listen: ${log}`);
+      return `http://${address}`;
+    },
+    { timeout: 15_000 },
+  );
+  const get = async (path: string) => {
+    const response = await fetch(origin + path);
+    return { status: response.status, text: await response.text() };
+  };
+  return {
+    get,
+    async status() {
+      const { mounts } = JSON.parse((await get("/status")).text) as {
+        mounts: [Record<string, unknown>];
+      };
+      return mounts[0];
+    },
+    async kill(signal) {
+      child.kill(signal);
+      const { code, stderr } = await ended;
+      return { code, stderr };
+    },
+  };
+}
+
+const until = <Value>(check: () => Value | Promise<Value>) =>
+  vi.waitFor(check, { timeout: 15_000 });
+
+/** One file, whose download stops in the middle until it may go on. */
+async function serveSlowly() {
+  const state = { text: "first", stall: false, stalled: 0 };
+  const origin = await serve((request, response) => {
+    const body = state.text.padEnd(100_000);
+    response.setHeader("content-length", body.length);
+    response.setHeader("etag", `"${state.text}"`);
+    if (request.method === "HEAD") return response.end();
+    if (!state.stall) return response.end(body);
+    state.stalled++;
+    return response.write(body.slice(0, 50_000));
+  });
+  return { url: `${origin}/page.txt`, state };
+}
+
+test("SIGTERM in the middle of a download: the end, at once, with 0 and nothing half done", async () => {
+  const target = join(await workDirectory(), "t");
+  const { url, state } = await serveSlowly();
+  state.stall = true;
+  const sidecar = await start({ PANNIER_SOURCE: url, PANNIER_TARGET: target });
+  await until(() => expect(state.stalled).toBeGreaterThan(0));
+  const began = performance.now();
+  const { code, stderr } = await sidecar.kill("SIGTERM");
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  expect(performance.now() - began).toBeLessThan(3000);
+  expect(existsSync(join(target, "current"))).toBe(false);
+});
+
+test("SIGKILL, and a restart over the same volume while the source is gone: ready at once", async () => {
+  const target = join(await workDirectory(), "t");
+  const { url, state } = await serveSlowly();
+  const env = { PANNIER_SOURCE: url, PANNIER_TARGET: target, PANNIER_PERIOD: "100ms" };
+  const first = await start(env);
+  await until(async () => expect(await first.get("/readyz")).toMatchObject({ status: 200 }));
+  state.stall = true;
+  state.text = "second";
+  await until(() => expect(state.stalled).toBeGreaterThan(0));
+  await first.kill("SIGKILL");
+  const second = await start({ ...env, PANNIER_SOURCE: url });
+  expect(await second.get("/readyz")).toEqual({ status: 200, text: "ok\n" });
+  expect(readFileSync(join(target, "current/page.txt"), "utf8").trim()).toBe("first");
+  state.stall = false;
+  await second.kill("SIGKILL");
+  const third = await start(env);
+  await until(() =>
+    expect(readFileSync(join(target, "current/page.txt"), "utf8").trim()).toBe("second"),
+  );
+  expect((await third.kill("SIGTERM")).code).toBe(0);
+});
+
+test("credentials that are rotated are taken over, and are told to nobody", async () => {
+  const folder = await workDirectory();
+  const password = join(folder, "password");
+  writeFileSync(password, "0ld-pass");
+  let wanted = "0ld-pass";
+  let text = "1";
+  const origin = await serve((request, response) => {
+    const basic = `Basic ${Buffer.from(`ann:${wanted}`).toString("base64")}`;
+    if (request.headers.authorization !== basic)
+      return response.writeHead(401, { "www-authenticate": "Basic" }).end();
+    return response.setHeader("etag", `"${text}"`).end(text);
+  });
+  const sidecar = await start({
+    PANNIER_SOURCE: `${origin}/page.txt`,
+    PANNIER_TARGET: join(folder, "t"),
+    PANNIER_PERIOD: "100ms",
+    PANNIER_USERNAME: "ann",
+    PANNIER_PASSWORD_FILE: password,
+  });
+  await until(async () => expect(await sidecar.get("/readyz")).toMatchObject({ status: 200 }));
+  wanted = "n3w-pass";
+  text = "2";
+  await until(async () =>
+    expect(await sidecar.status()).toMatchObject({ error: { code: "auth" } }),
+  );
+  expect(await sidecar.get("/readyz")).toMatchObject({ status: 200 });
+  expect(await sidecar.get("/livez")).toMatchObject({ status: 200 });
+  writeFileSync(password, "n3w-pass");
+  await until(() => expect(readFileSync(join(folder, "t/current/page.txt"), "utf8")).toBe("2"));
+  const told = [await sidecar.get("/status"), await sidecar.get("/metrics")].map(
+    ({ text: all }) => all,
+  );
+  const { stderr } = await sidecar.kill("SIGTERM");
+  for (const all of [...told, stderr]) {
+    expect(all).not.toContain("0ld-pass");
+    expect(all).not.toContain("n3w-pass");
+  }
+});
+
+const canMount = (() => {
+  try {
+    execFileSync("unshare", ["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], {
+      stdio: "pipe",
+    });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+test.runIf(canMount)(
+  "a volume that somebody else filled: what is published stays, and room is enough",
+  async () => {
+    const volume = join(await workDirectory(), "volume");
+    mkdirSync(volume);
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", volume]);
+    onTestFinished(() => void execFileSync("umount", ["--lazy", volume]));
+    let body = "1";
+    const origin = await serve((_, response) =>
+      response.setHeader("etag", `"${body.length}"`).end(body),
+    );
+    const target = join(volume, "t");
+    const sidecar = await start({
+      PANNIER_SOURCE: `${origin}/page.txt`,
+      PANNIER_TARGET: target,
+      PANNIER_PERIOD: "100ms",
+    });
+    await until(async () => expect(await sidecar.get("/readyz")).toMatchObject({ status: 200 }));
+    execFileSync("sh", ["-c", `head -c 10000000 /dev/zero > ${volume}/filler || true`], {
+      stdio: "pipe",
+    });
+    body = "x".repeat(500_000);
+    await until(async () =>
+      expect(await sidecar.status()).toMatchObject({ error: { code: "no-room" } }),
+    );
+    expect(readFileSync(join(target, "current/page.txt"), "utf8")).toBe("1");
+    expect(await sidecar.get("/readyz")).toMatchObject({ status: 200 });
+    expect((await sidecar.get("/metrics")).text).toMatch(
+      /pannier_volume_free_bytes\{mount="t"\} \d{1,5}$/m,
+    );
+    execFileSync("rm", [join(volume, "filler")]);
+    await until(async () =>
+      expect(await sidecar.status()).toMatchObject({ error: null, bytes: 500_000 }),
+    );
+    expect((await sidecar.kill("SIGTERM")).code).toBe(0);
+  },
+);
+
+const mount = (name: string, source: string) =>
+  `  - { name: ${name}, target: ${name}, sources: [${source}] }\n`;
+
+test("a job: syncs once, opens no port, and ends with the code of what failed", async () => {
+  const folder = await workDirectory();
+  mkdirSync(join(folder, "src"));
+  writeFileSync(join(folder, "src/a"), "1");
+  writeFileSync(
+    join(folder, "pannier.yaml"),
+    `mounts:\n${mount("good", "./src")}${mount("bad", "./gone")}`,
+  );
+  const { ended } = startPannier(["run", "--once"], { cwd: folder });
+  const { code, stderr } = await ended;
+  expect({ code, stderr }).toMatchObject({ code: 4 });
+  expect(readFileSync(join(folder, "good/current/a"), "utf8")).toBe("1");
+  expect(stderr).not.toContain("listening");
+});
