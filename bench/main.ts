@@ -15,6 +15,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   "git-first": async () => (await import("./git.ts")).first(),
   "git-scale": async () => (await import("./git.ts")).scale(),
   poll: async () => (await import("./poll.ts")).poll(),
+  idle: async () => (await import("./idle.ts")).idle(),
   file: async () => (await import("./file.ts")).scan(),
   "object-stores-azure": async () => (await import("./object-stores-azure.ts")).azureFirst(),
   "object-stores-gcs": async () => (await import("./object-stores-gcs.ts")).gcsFirst(),

@@ -8,22 +8,15 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { startServers } from "../test/real/servers/start.ts";
 import { markdown } from "./measure.ts";
+import { type Moment as ProcessMoment, observe as observeProcess } from "./process.ts";
 import { makeRepository } from "./repository.ts";
 import { pannier } from "./tools.ts";
 
 const POLLS = Number(process.env["PANNIER_BENCH_POLLS"] ?? 10_000);
 
-/** A process as /proc shows it; see proc(5). */
-interface Moment {
+interface Moment extends ProcessMoment {
   /** Requests the server answered. */
   readonly requests: number;
-  /** Bytes given to storage. */
-  readonly written: number;
-  /** MiB. */
-  readonly resident: number;
-  /** Seconds, with those of ended children. */
-  readonly cpu: number;
-  readonly descriptors: number;
 }
 
 export async function poll(): Promise<string> {
@@ -95,18 +88,9 @@ async function follow(
 }
 
 function observe(pid: number, accessLog: string): Moment {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const io = readFileSync(`/proc/${pid}/io`, "utf8");
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  // After the name, which may hold anything: state is field 3; 14 to 17 are times in hundredths of a second.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
   return {
+    ...observeProcess(pid),
     requests: readFileSync(accessLog, "utf8").split("\n").length - 1,
-    written: Number(/^write_bytes: (\d+)/m.exec(io)?.[1]),
-    resident: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024,
-    cpu: ticks / 100,
-    descriptors: readdirSync(`/proc/${pid}/fd`).length,
   };
 }
 

@@ -18,13 +18,36 @@ export interface GitPeer {
   command(url: string, root: string): Command;
 }
 
-/** git-sync where it is installed, or else what it does, as a script of git commands. */
-export function gitPeer(): GitPeer {
-  const gitSync = (process.env["PATH"] ?? "")
+/** git-sync that follows the branch `main`, where it is installed. */
+export function gitSync(url: string, root: string): Command | undefined {
+  const program = installedGitSync();
+  if (program === undefined) return undefined;
+  return {
+    program,
+    args: [
+      `--repo=${url}`,
+      "--ref=main",
+      `--root=${root}`,
+      "--link=current",
+      "--depth=1",
+      "--period=50ms",
+      "-v=2",
+    ],
+    env: { HOME: root },
+  };
+}
+
+function installedGitSync(): string | undefined {
+  return (process.env["PATH"] ?? "")
     .split(delimiter)
     .map((directory) => join(directory, "git-sync"))
     .find((path) => existsSync(path));
-  if (gitSync === undefined) {
+}
+
+/** git-sync where it is installed, or else what it does, as a script of git commands. */
+export function gitPeer(): GitPeer {
+  const program = installedGitSync();
+  if (program === undefined) {
     return {
       name: "git fetch, worktree add, reset --hard, link",
       command: (url, root) => ({ program: "bash", args: [CHECKOUT, url, root] }),
@@ -33,7 +56,7 @@ export function gitPeer(): GitPeer {
   return {
     name: "git-sync",
     command: (url, root) => ({
-      program: gitSync,
+      program,
       args: [
         `--repo=${url}`,
         "--ref=main",
