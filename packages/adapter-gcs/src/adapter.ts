@@ -7,6 +7,9 @@ import { makeSignIn } from "./credentials.ts";
 import { LISTED_AT_ONCE, listPageBy } from "./listing.ts";
 import { checkSettings, gcsOptions } from "./options.ts";
 
+/** An answer takes tens of milliseconds whatever the object's size, and many may be waited for; the engine asks for fewer where the server wants that. */
+const READ_AT_ONCE = 64;
+
 export const gcsAdapter: Adapter<typeof gcsOptions> = {
   name: "gcs",
   package: "@pannier/adapter-gcs",
@@ -52,6 +55,7 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
       identity: (signal) => signIn.identity(signal),
       version: (entry) => locate(root, entry).ref,
       ranges: true,
+      concurrency: READ_AT_ONCE,
       close: () => http.close(),
     };
     return source;

@@ -10,7 +10,7 @@ import { answerError, type Asked } from "./errors.ts";
 import type { GcsSettings } from "./options.ts";
 
 /** What is asked about an object; the rest of its metadata would be most of a page. */
-const FIELDS = "name,size,generation,md5Hash,crc32c,updated,contentEncoding,storageClass";
+const FIELDS = "name,size,generation,md5Hash,crc32c,updated";
 /** The most that a page may have. */
 const PAGE = 1000;
 /** A page has at most 1,000 names of 1,024 bytes, each of which may be escaped as six characters. */
@@ -70,6 +70,7 @@ interface ApiInit {
 
 export function makeApi({ http, signIn, settings }: ApiInit): Api {
   const { bucket, endpoint, userProject } = settings;
+  const payer = userProject === undefined ? "" : `&userProject=${encodeURIComponent(userProject)}`;
   const objects = `${endpoint.href.replace(/\/$/, "")}/storage/v1/b/${bucket}/o`;
 
   return {
@@ -134,13 +135,9 @@ export function makeApi({ http, signIn, settings }: ApiInit): Api {
 
   async function get(key: string, request: GetRequest): Promise<HttpResponse> {
     const { query, operation, asked, signal } = request;
-    const parameters = new URLSearchParams();
-    for (const [name, value] of Object.entries({ ...query, userProject })) {
-      if (value !== undefined) parameters.set(name, value);
-    }
     const path = key === "" ? "" : `/${encodeURIComponent(key)}`;
     const signed = await signIn.headers(signal);
-    const response = await http.request(`${objects}${path}?${parameters}`, {
+    const response = await http.request(`${objects}${path}?${queryOf(query)}${payer}`, {
       headers: { ...request.headers, ...signed },
       expect: "any",
       redirect: "manual",
@@ -167,6 +164,14 @@ interface GetRequest {
   readonly operation: string;
   readonly asked: Asked;
   readonly signal: AbortSignal;
+}
+
+function queryOf(query: Readonly<Record<string, string | undefined>>): string {
+  let text = "";
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) text += `${text && "&"}${name}=${encodeURIComponent(value)}`;
+  }
+  return text;
 }
 
 /** Why an answer is not what was asked for; `undefined` if it is. Servers and proxies ignore what they do not know. */
