@@ -1,7 +1,7 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
 import { type Adapter, type Source, SourceError } from "@pannier/core";
 import { createHttpClient } from "@pannier/http-client";
-import { listObjects, locate, rootOf } from "@pannier/object-store";
+import { listObjects, type ListObjectsPage, locate, rootOf } from "@pannier/object-store";
 import { makeApi } from "./api.ts";
 import { makeSignIn } from "./credentials.ts";
 import { LISTED_AT_ONCE, listPageBy } from "./listing.ts";
@@ -32,7 +32,9 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
     const { anonymous, project, marker } = settings;
     const signIn = makeSignIn({ anonymous, project, credentials, env, http });
     const api = makeApi({ http, signIn, settings });
-    const listPage = listPageBy(api);
+    const page = listPageBy(api);
+    const listPage: ListObjectsPage = (prefix, range, token, own) =>
+      context.retry(() => page(prefix, range, token, own), own);
     const source: Source = {
       async probe(signal) {
         signal.throwIfAborted();
