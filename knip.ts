@@ -6,7 +6,7 @@ const config: KnipConfig = {
       // What a test runs in a browser.
       entry: ["test/real/audit-page.js"],
       // Of the system, for the real servers; skipped by name where absent.
-      ignoreBinaries: ["mount", "openssl", "ssh-agent", "ssh-keygen", "umount"],
+      ignoreBinaries: ["mount", "openssl", "ssh-agent", "ssh-keygen", "umount", "unshare"],
     },
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": {

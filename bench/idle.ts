@@ -47,7 +47,7 @@ export async function idle(): Promise<string> {
       followers.push({
         name: "git-sync",
         command: peer,
-        mark: /"(no )?update required"|no update/,
+        mark: /update not required/,
       });
     const rows: string[][] = [];
     for (const follower of followers) rows.push([follower.name, ...(await follow(follower))]);
