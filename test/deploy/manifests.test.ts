@@ -14,6 +14,7 @@ const SCHEMAS = join(CHECKOUT, ".tools/python");
 const VERSIONS = {
   "examples/static-site/kubernetes/native": ["1.29", "1.37"],
   "examples/static-site/kubernetes/classic": ["1.25", "1.37"],
+  "examples/model-server/kubernetes": ["1.25", "1.37"],
 } as const;
 
 interface Container {
