@@ -67,6 +67,8 @@ interface Segment<Item> {
   guessed: boolean;
   /** Pages that came. */
   fetched: number;
+  /** The first key of the last of them. */
+  began: string | undefined;
 }
 
 /**
@@ -120,6 +122,8 @@ export async function* orderedPages<Item extends { readonly key: string }>(
       return;
     }
     const inside = within(items, range.to, compare);
+    const before = range.began;
+    range.began = inside[0]?.key ?? before;
     if (range.guessed) width = inside.length > 0 ? width + 1 : Math.max(LEAST_AT_ONCE, width >> 1);
     range.guessed = false;
     range.last = inside.at(-1)?.key ?? range.last;
@@ -131,7 +135,8 @@ export async function* orderedPages<Item extends { readonly key: string }>(
       held++;
     }
     if (range.state === "done" && range.to !== undefined) learn(range, inside.length);
-    else if (range.state === "waiting" && inside.length > 1) split(range, inside);
+    // One page tells how its keys go on, two how they are carried over: `a/999` to `b/000`.
+    else if (range.state === "waiting" && before !== undefined) split(range, before, inside);
   }
 
   /** A range that ended at once was cut too short for its pages to be worth while, one that went on and on too long. */
@@ -140,16 +145,17 @@ export async function* orderedPages<Item extends { readonly key: string }>(
     else if (fetched > 2 * PAGES_A_RANGE) reach = Math.max(reach / 1.25, 0.5);
   }
 
-  function split(range: Segment<Item>, page: readonly Item[]): void {
+  /** @param began the first key of the page before */
+  function split(range: Segment<Item>, began: string, page: readonly Item[]): void {
     const known = {
-      keys: page.map(({ key }) => key),
+      keys: [began, ...page.map(({ key }) => key)],
       fixed: prefix.length,
       to: range.to,
       compare,
     };
     const at = segments.indexOf(range);
     if (atOnce === 1 || at === -1 || at >= atOnce) return;
-    const cuts = guessBoundaries(known, Math.min(width, atOnce), reach);
+    const cuts = guessBoundaries(known, Math.min(width, atOnce), reach / 2);
     if (cuts.length === 0) return;
     const ends = [...cuts.slice(1), range.to];
     segments.splice(
@@ -218,6 +224,7 @@ function segment<Item>(after: string | undefined, to: string | undefined): Segme
     state: "waiting",
     guessed: false,
     fetched: 0,
+    began: undefined,
   };
 }
 
