@@ -27,7 +27,7 @@ function conformance({ port, keys }: S3Server, holds: (path: string) => boolean)
     failures: {
       auth: (store) => {
         const { url, ...rest } = store.source({});
-        return { ...rest, url: url.replace("s3://", "s3://NOSUCHKEYATALL000000:wrong@") };
+        return { ...rest, url: url.replace("s3://", `s3://${keys.id}:wrong@`) };
       },
       "not-found": (store) => ({ ...store.source({}), url: "s3://no-such-bucket/" }),
     },

@@ -1,4 +1,5 @@
 /** Writes to a real server of S3 by AWS's own SDK, which the adapter never does. */
+import { Agent } from "node:http";
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
@@ -15,6 +16,8 @@ export function sdkServer(
     endpoint: `http://127.0.0.1:${port}`,
     region: "us-east-1",
     forcePathStyle: true,
+    // The suite counts what is left open.
+    requestHandler: { httpAgent: new Agent({ keepAlive: false }) },
     credentials: { accessKeyId: keys.id, secretAccessKey: keys.secret },
   });
   return {
