@@ -122,7 +122,7 @@ it("moves to another port", async () => {
 });
 
 it("bears many changes", { timeout: 60_000 }, async () => {
-  const count = FULL ? 100 : 12;
+  const count = FULL ? 100 : 8;
   const map = configMap(scratch());
   const daemon = start(map.first(keeping(1)));
   await daemon.event("other", "waiting");
