@@ -153,7 +153,7 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git", "sftp", "s3", "gcs", "azure", "ftp"].map((name) =>
+    ...["file", "http", "git", "sftp", "s3", "gcs", "azure", "ftp", "webdav"].map((name) =>
       section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
     ),
     section(OPERATIONS, "## When something is wrong"),

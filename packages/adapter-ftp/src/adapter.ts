@@ -62,6 +62,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
         root: found.path,
         signal,
         request: context.request,
+        retry: context.retry,
         onSpecial: (special) => specials.push(special),
       });
       if (specials.length === 0 || warned) return;

@@ -1,5 +1,5 @@
 /** Directories of an FTP server as entries. */
-import { type Entry, quotePath, SourceError } from "@pannier/core";
+import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
 import { type DirectoryItem, walk } from "@pannier/walk";
 import type { Connection } from "./connection.ts";
 import { refusalOf, translate } from "./errors.ts";
@@ -18,6 +18,7 @@ export interface Listing {
   readonly root: string;
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
+  readonly retry: SourceContext["retry"];
   /** Told of what is neither file, directory nor symlink, and is left out. */
   readonly onSpecial: (path: string) => void;
 }
@@ -27,7 +28,8 @@ export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
   const foreign = new Map<string, string>();
   const { signal } = listing;
   return walk({
-    read: (prefix, inner) => readDirectory(listing, prefix, foreign, inner),
+    read: (prefix, inner) =>
+      listing.retry(() => readDirectory(listing, prefix, foreign, inner), inner),
     concurrency: MOST,
     signal,
   });
@@ -40,7 +42,6 @@ async function readDirectory(
   signal: AbortSignal,
 ): Promise<readonly DirectoryItem[] | undefined> {
   const bytes = foreign.get(prefix) ?? bytesOf(prefix);
-  foreign.delete(prefix);
   const path = `${root}/${bytes}`;
   const now = Date.now();
   let found: { lines: readonly Line[]; canTime: boolean } | undefined;
@@ -62,6 +63,8 @@ async function readDirectory(
     signal.throwIfAborted();
     throw translate(error, prefix);
   });
+  // Only now: until here it may be asked for once more.
+  foreign.delete(prefix);
   return found.lines.flatMap((line): DirectoryItem[] => {
     const name = textOf(line.name);
     const relative = prefix + name;

@@ -1,10 +1,9 @@
 /** A source of one file. */
 import { createHash } from "node:crypto";
 import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core";
-import type { HttpClient } from "@pannier/http-client";
+import { type HttpClient, inspect, readPinned } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
 import { createDigestReader } from "./digest.ts";
-import { inspect, readPinned } from "./resource.ts";
 
 export interface FileSourceInit {
   readonly client: HttpClient;

@@ -87,6 +87,7 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
         root: found.path,
         signal,
         request: context.request,
+        retry: context.retry,
         onSpecial: (special) => specials.push(special),
       });
       warnOf(specials);

@@ -1,6 +1,6 @@
 /** Directories of an SFTP server as entries. */
 import { constants } from "node:fs";
-import { type Entry, quotePath, SourceError } from "@pannier/core";
+import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
 import { type DirectoryItem, walk } from "@pannier/walk";
 import type { Attributes, FileEntryWithStats, SFTPWrapper } from "ssh2";
 import type { Connection, Session } from "./connection.ts";
@@ -18,6 +18,7 @@ export interface Listing {
   readonly root: string;
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
+  readonly retry: SourceContext["retry"];
   /** Told of each FIFO, socket and device, which are left out. */
   readonly onSpecial: (path: string) => void;
 }
@@ -25,7 +26,7 @@ export interface Listing {
 export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
   const { signal } = listing;
   return walk({
-    read: (prefix, inner) => readDirectory(listing, prefix, inner),
+    read: (prefix, inner) => listing.retry(() => readDirectory(listing, prefix, inner), inner),
     concurrency: CONCURRENCY,
     signal,
   });

@@ -62,6 +62,12 @@ export const BUILT_IN: readonly Registered[] = [
     schemes: ["sftp"],
     load: async () => asAdapter((await import("@pannier/adapter-sftp")).sftpAdapter),
   },
+  {
+    name: "webdav",
+    package: "@pannier/adapter-webdav",
+    schemes: ["dav", "davs"],
+    load: async () => asAdapter((await import("@pannier/adapter-webdav")).webdavAdapter),
+  },
 ];
 
 /** One whose own types of options are known, as one of whatever options. */

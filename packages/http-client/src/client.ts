@@ -113,7 +113,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       for (;;) {
         const what = prefixOf(request.subject, url.host === host ? undefined : url.host);
         request.signal?.throwIfAborted();
-        const signed = { ...headers, ...(await signIn?.(url)) };
+        const signed = { ...headers, ...(await signIn?.(url, method)) };
         options.onRequest?.(request.operation ?? method.toLowerCase());
         const response = await send(url, method, signed, body, what, request.signal);
         const { status } = response;

@@ -6,8 +6,8 @@ import { cookieHeader } from "./cookies.ts";
 import { findNetrcEntry, type NetrcEntry } from "./netrc.ts";
 import type { Environment } from "./proxy.ts";
 
-/** The headers that sign in to a URL; empty where there is nothing to sign in with. */
-export type Authorize = (url: URL) => Promise<Readonly<Record<string, string>>>;
+/** The headers that sign in to a URL, for a request by that method; empty where there is nothing to sign in with. */
+export type Authorize = (url: URL, method?: string) => Promise<Readonly<Record<string, string>>>;
 
 /** Where credentials come from. */
 export interface SignIn {

@@ -10,3 +10,14 @@ export { type Authorize, makeAuthorize, readNetrc, type SignIn } from "./credent
 export { readTlsFiles } from "./dispatcher.ts";
 export { connectionError, parseRetryAfter, statusError } from "./errors.ts";
 export { type Environment, proxyFor } from "./proxy.ts";
+export {
+  changedSince,
+  inspect,
+  isNothing,
+  type Pin,
+  pinOf,
+  readPinned,
+  resourceOf,
+  sameVersion,
+  stillThat,
+} from "./resource.ts";

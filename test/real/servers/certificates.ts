@@ -40,3 +40,41 @@ export function makeCertificates(dir: string): void {
     );
   }
 }
+
+/** A certificate of {@link makeCertificates}' authority whose time is over: `expired.pem`, `expired.key`. */
+export function makeExpired(dir: string): void {
+  const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: dir, stdio: "pipe" });
+  openssl(
+    "req",
+    "-new",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+    "-keyout",
+    "expired.key",
+    "-out",
+    "expired.csr",
+    "-subj",
+    "/CN=127.0.0.1",
+    "-addext",
+    "subjectAltName=IP:127.0.0.1",
+  );
+  openssl(
+    "x509",
+    "-req",
+    "-in",
+    "expired.csr",
+    "-CA",
+    "ca.pem",
+    "-CAkey",
+    "ca.key",
+    "-copy_extensions",
+    "copy",
+    "-out",
+    "expired.pem",
+    "-days",
+    "-1",
+  );
+}

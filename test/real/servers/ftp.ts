@@ -3,7 +3,7 @@ import { type ChildProcess, execFileSync } from "node:child_process";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join, resolve } from "node:path";
-import { makeCertificates } from "./certificates.ts";
+import { makeCertificates, makeExpired } from "./certificates.ts";
 import { type Ground, listening, run } from "./process.ts";
 
 export interface FtpServer {
@@ -191,42 +191,4 @@ ${way === "nat" ? "MasqueradeAddress 10.11.12.13\n<Limit EPSV>\n  DenyAll\n</Lim
 ${way === "limited" ? 'MaxClientsPerHost 2 "Sorry, the maximum number of connections (%m) for your host are already connected."' : ""}
 ${way === "explicit" || way === "implicit" || way === "expired" ? tls : ""}
 `;
-}
-
-/** A certificate of the same authority whose time is over. */
-function makeExpired(dir: string): void {
-  const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: dir, stdio: "pipe" });
-  openssl(
-    "req",
-    "-new",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-    "-keyout",
-    "expired.key",
-    "-out",
-    "expired.csr",
-    "-subj",
-    "/CN=127.0.0.1",
-    "-addext",
-    "subjectAltName=IP:127.0.0.1",
-  );
-  openssl(
-    "x509",
-    "-req",
-    "-in",
-    "expired.csr",
-    "-CA",
-    "ca.pem",
-    "-CAkey",
-    "ca.key",
-    "-copy_extensions",
-    "copy",
-    "-out",
-    "expired.pem",
-    "-days",
-    "-1",
-  );
 }

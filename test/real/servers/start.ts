@@ -13,6 +13,7 @@ import { type FtpServer, startProftpd, startVsftpd } from "./ftp.ts";
 import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
+import { type DavServer, startApacheDav, startNginxDav } from "./webdav.ts";
 import { end, findProgram, type Ground } from "./process.ts";
 import { type S3Server, startRclone, startVersity } from "./s3.ts";
 import { type SftpPasswordServer, type SftpServer, startSftp, startSftpPasswords } from "./sftp.ts";
@@ -27,6 +28,8 @@ export interface Servers {
   readonly sftp?: SftpServer | undefined;
   readonly vsftpd?: FtpServer | undefined;
   readonly proftpd?: FtpServer | undefined;
+  readonly apacheDav?: DavServer | undefined;
+  readonly nginxDav?: DavServer | undefined;
   readonly sftpPasswords?: SftpPasswordServer | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
@@ -55,6 +58,8 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   sftp: { programs: ["sshd", "ssh-keygen"], start: startSftp },
   vsftpd: { programs: ["vsftpd", "openssl"], start: startVsftpd },
   proftpd: { programs: ["proftpd", "openssl"], start: startProftpd },
+  apacheDav: { programs: ["apache2", "openssl"], start: startApacheDav },
+  nginxDav: { programs: ["nginx", "openssl"], start: startNginxDav },
   sftpPasswords: {
     programs: ["sshd", "ssh-keygen", "openssl", "unshare"],
     asRoot: "its users are in a mount namespace of its own",

@@ -4,8 +4,14 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SourceError } from "@pannier/core";
-import type { HttpClient, HttpResponse } from "@pannier/http-client";
-import { type Pin, pinOf, sameVersion, stillThat } from "../resource.ts";
+import {
+  type HttpClient,
+  type HttpResponse,
+  type Pin,
+  pinOf,
+  sameVersion,
+  stillThat,
+} from "@pannier/http-client";
 import { writeAll } from "./scratch.ts";
 
 /** A part's name begins so; the rest is a digest of the URL. Beside it lies a note. */

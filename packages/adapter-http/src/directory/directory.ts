@@ -7,10 +7,18 @@ import {
   type SourceContext,
   SourceError,
 } from "@pannier/core";
-import type { HttpClient, HttpResponse } from "@pannier/http-client";
+import {
+  type HttpClient,
+  type HttpResponse,
+  changedSince,
+  inspect,
+  type Pin,
+  pinOf,
+  readPinned,
+  resourceOf,
+} from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
 import { createDigestReader } from "../digest.ts";
-import { changedSince, inspect, type Pin, pinOf, readPinned, resourceOf } from "../resource.ts";
 import { MANIFEST_NAMES, readManifest } from "./manifest.ts";
 import { type IndexItem, readIndex } from "./index-page.ts";
 

@@ -1,6 +1,7 @@
 /** One URL: asking whether it changed, and reading exactly the version that was listed. */
 import { type Body, type ByteRange, SourceError } from "@pannier/core";
-import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
+import { readBytes } from "./body.ts";
+import type { HttpClient, HttpResponse } from "./client.ts";
 
 /** Bodies up to this size are handed over in one piece. */
 const SMALL = 64 * 1024;

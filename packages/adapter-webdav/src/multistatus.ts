@@ -1,0 +1,129 @@
+/** Answers to PROPFIND (RFC 4918, 14.16), read as they come in. */
+import { SourceError } from "@pannier/core";
+
+/** What a server says of one of its resources. */
+export interface Resource {
+  /** As it stands there: a path or a URL, percent-encoded. */
+  readonly href: string;
+  /** Of the resource as a whole, where something is wrong with it. */
+  readonly status: number | undefined;
+  readonly collection: boolean;
+  readonly size: number | undefined;
+  /** An HTTP date. */
+  readonly modified: string | undefined;
+  readonly etag: string | undefined;
+}
+
+/** Characters of one value: more than any path or ETag has. */
+const MAX_TEXT = 64 * 1024;
+const DAV = "DAV:";
+
+/** @throws SourceError `invalid` where it is not a multistatus, or not all of one */
+export async function* parseMultistatus(
+  body: AsyncIterable<Uint8Array>,
+): AsyncGenerator<readonly Resource[]> {
+  const { default: sax } = await import("sax");
+  const parser = sax.parser(true, { xmlns: true });
+  let done: Resource[] = [];
+  let text = "";
+  let resource: { -readonly [Name in keyof Resource]: Resource[Name] } | undefined;
+  /** Properties of one propstat, which count only if its status is 200. */
+  let found: Partial<Resource> = {};
+  let status = 200;
+  const path: string[] = [];
+  let sawRoot = false;
+
+  // oxlint-disable-next-line unicorn/prefer-add-event-listener -- sax knows no other way
+  parser.onerror = (error) => {
+    throw notDav(error);
+  };
+  // Entities could be made to grow; no answer needs any of its own.
+  parser.ondoctype = () => {
+    throw notDav();
+  };
+  parser.onopentag = (node) => {
+    const name = "uri" in node && node.uri === DAV ? node.local : "?";
+    path.push(name);
+    text = "";
+    if (path.length === 1) {
+      if (name !== "multistatus") throw notDav();
+      sawRoot = true;
+    } else if (name === "response" && path.length === 2) {
+      resource = {
+        href: "",
+        status: undefined,
+        collection: false,
+        size: undefined,
+        modified: undefined,
+        etag: undefined,
+      };
+    } else if (name === "propstat") {
+      found = {};
+      status = 200;
+    } else if (name === "collection" && path.at(-2) === "resourcetype") {
+      found = { ...found, collection: true };
+    }
+  };
+  const onText = (piece: string) => {
+    text += piece;
+    if (text.length > MAX_TEXT) throw notDav();
+  };
+  // oxlint-disable-next-line unicorn/prefer-add-event-listener -- sax knows no other way
+  parser.ontext = onText;
+  parser.oncdata = onText;
+  parser.onclosetag = () => {
+    const name = path.pop();
+    const parent = path.at(-1);
+    const value = text.trim();
+    text = "";
+    if (resource === undefined) return;
+    if (parent === "response") {
+      if (name === "href") resource.href = value;
+      else if (name === "status") resource.status = statusOf(value);
+      else if (name === "propstat" && status === 200) Object.assign(resource, found);
+    } else if (parent === "propstat") {
+      if (name === "status") status = statusOf(value);
+    } else if (parent === "prop") {
+      if (name === "getcontentlength" && /^\d{1,15}$/.test(value))
+        found = { ...found, size: Number(value) };
+      else if (name === "getlastmodified" && value !== "") found = { ...found, modified: value };
+      else if (name === "getetag" && value !== "") found = { ...found, etag: value };
+    } else if (name === "response" && path.length === 1) {
+      done.push(resource);
+      resource = undefined;
+    }
+  };
+
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  for await (const chunk of body) {
+    parser.write(decode(decoder, chunk));
+    if (done.length > 0) yield done;
+    done = [];
+  }
+  parser.write(decode(decoder));
+  if (!sawRoot || path.length > 0) throw notDav();
+  parser.close();
+}
+
+function statusOf(line: string): number {
+  return Number(/^HTTP\/\S+ (\d{3})/.exec(line)?.[1] ?? 0);
+}
+
+function decode(decoder: TextDecoder, chunk?: Uint8Array): string {
+  try {
+    return chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
+  } catch (error) {
+    throw notDav(error);
+  }
+}
+
+function notDav(cause?: unknown): SourceError {
+  return new SourceError(
+    "invalid",
+    "the server's answer to PROPFIND is not WebDAV, or not all of it",
+    {
+      hint: "check the path in the URL: servers have WebDAV below one of their own, such as /dav/ or /remote.php/dav/files/USER/",
+      cause,
+    },
+  );
+}

@@ -1,0 +1,4 @@
+import type { OptionSpecs } from "@pannier/core";
+
+/** None: what there is to choose, the server's answers decide. */
+export const webdavOptions = {} as const satisfies OptionSpecs;
