@@ -1,5 +1,4 @@
 /** Bodies that tell the truth: one that was cut short fails, and one that is larger than allowed is not kept. */
-import type { Readable } from "node:stream";
 import { SourceError } from "@pannier/core";
 import { connectionError } from "./errors.ts";
 
@@ -8,14 +7,14 @@ import { connectionError } from "./errors.ts";
  * `Content-Length` announced more.
  */
 export function checkedBody(
-  stream: Readable,
+  stream: AsyncIterable<Uint8Array>,
   length: number | undefined,
   what: string,
   signal: AbortSignal | undefined,
 ): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
-      const iterator = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+      const iterator = stream[Symbol.asyncIterator]();
       let received = 0;
       return {
         async next() {
@@ -35,9 +34,8 @@ export function checkedBody(
             throw connectionError(error, what);
           }
         },
-        // A generator that was never started would not free the stream, hence by hand.
         async return() {
-          stream.destroy();
+          await iterator.return?.();
           return { done: true, value: undefined };
         },
       };

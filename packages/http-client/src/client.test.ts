@@ -443,3 +443,53 @@ test("counts every request that is sent", async () => {
   await (await http.request(`${origin}/x`, { method: "HEAD" })).discard();
   expect(operations).toEqual(["list", "list", "head"]);
 });
+
+/** An answer that ends, as does its connection, before anybody reads it. */
+async function unreadUntilClosed(body: string): Promise<AsyncIterable<Uint8Array>> {
+  const closed = Promise.withResolvers<void>();
+  const head = `HTTP/1.1 200 OK\r\nContent-Length: ${LONG.length}\r\nConnection: close\r\n\r\n`;
+  const origin = await serveRaw((socket) => {
+    socket.write(head + body);
+    socket.end(() => closed.resolve());
+  });
+  const answer = await client().request(origin);
+  await closed.promise;
+  // Time for the end to arrive: there is nothing else to tell of it.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  return answer.body;
+}
+
+const LONG = "a".repeat(1 << 20);
+
+test("a server that closes while its answer waits to be read loses nothing of it", async () => {
+  expect(await readText(await unreadUntilClosed(LONG), LONG.length)).toBe(LONG);
+});
+
+test("a server that closes too early while its answer waits to be read is a broken connection", async () => {
+  const reading = readText(await unreadUntilClosed(LONG.slice(1000)), LONG.length);
+  expect(await failure(reading)).toMatchObject({ code: "unavailable", transient: true });
+});
+
+test("a server that is read slowly is held back", async () => {
+  let written = 0;
+  const origin = await serveRaw((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${64 * LONG.length}\r\n\r\n`);
+    const more = () => {
+      while (written < 64 * LONG.length && !socket.destroyed) {
+        written += LONG.length;
+        if (!socket.write(LONG)) return void socket.once("drain", more);
+      }
+    };
+    more();
+  });
+  const { body } = await client().request(origin);
+  const reader = body[Symbol.asyncIterator]();
+  await reader.next();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(written).toBeLessThan(32 * LONG.length);
+  let read = 0;
+  for (let part = await reader.next(); part.done !== true; part = await reader.next())
+    read += part.value.length;
+  expect(read).toBeGreaterThan(63 * LONG.length);
+  expect(written).toBe(64 * LONG.length);
+});

@@ -4,11 +4,11 @@
  */
 import { Readable } from "node:stream";
 import { type Credentials, SourceError } from "@pannier/core";
-import type { Dispatcher } from "undici";
 import { checkedBody } from "./body.ts";
 import type { Authorize } from "./credentials.ts";
 import { createDispatchers } from "./dispatcher.ts";
 import { connectionError, statusError } from "./errors.ts";
+import { type Answer, exchange } from "./exchange.ts";
 import type { Environment } from "./proxy.ts";
 
 const MAX_REDIRECTS = 10;
@@ -172,62 +172,39 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     signal: AbortSignal | undefined,
   ): Promise<HttpResponse> {
     const dispatcher = await dispatchers.for(url);
-    const sent = dispatcher.request({
-      origin: url.origin,
-      path: url.pathname + url.search,
-      method,
-      headers: { ...headers },
-      body: toUndici(body),
-      signal: signal ?? null,
-    });
-    let answer: Dispatcher.ResponseData;
+    const sent = exchange(
+      dispatcher,
+      {
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method,
+        headers: { ...headers },
+        body: toUndici(body),
+      },
+      signal,
+    );
+    let answer: Answer;
     try {
-      answer = await untilAborted(sent, signal);
+      answer = await sent;
     } catch (error) {
       signal?.throwIfAborted();
       throw connectionError(error, what);
     }
-    const stream = answer.body;
-    // A body that nobody reads may fail as well; that must not end the process.
-    stream.on("error", () => {});
-    const headersIn = Object.fromEntries(
-      Object.entries(answer.headers).map(([name, value]) => [name, String(value ?? "")]),
-    );
-    const length = headersIn["content-length"];
-    const bodiless = method === "HEAD" || answer.statusCode === 204 || answer.statusCode === 304;
+    const { status } = answer;
+    const length = answer.headers["content-length"];
+    const bodiless = method === "HEAD" || status === 204 || status === 304;
     return {
-      status: answer.statusCode,
-      headers: headersIn,
+      status,
+      headers: answer.headers,
       url,
       body: checkedBody(
-        stream,
+        answer.body,
         bodiless || length === undefined ? undefined : Number(length),
         what,
         signal,
       ),
-      discard: async () => {
-        await stream.dump({ limit: 64 * 1024 }).catch(() => {});
-      },
+      discard: () => answer.body.discard(),
     };
-  }
-}
-
-/** undici looks at the signal only once it has a connection; a caller who gave up does not wait for that. */
-async function untilAborted(
-  sent: Promise<Dispatcher.ResponseData>,
-  signal: AbortSignal | undefined,
-): Promise<Dispatcher.ResponseData> {
-  if (signal === undefined) return sent;
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => {
-    reject(signal.reason);
-    sent.then(({ body }) => body.on("error", () => {}).destroy()).catch(() => {});
-  };
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([sent, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }
 

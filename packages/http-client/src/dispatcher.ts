@@ -56,7 +56,7 @@ async function makeDispatcher(
   options: DispatcherOptions,
   proxy: URL | undefined,
 ): Promise<Dispatcher> {
-  const { Agent, Pool, ProxyAgent } = await import("undici");
+  const { Agent, Pool, ProxyAgent, connect } = await loadUndici();
   const tls = await readTlsFiles(options.credentials);
   const common = {
     // HTTP/1.1 on several connections: what every server, proxy and fault we know of agrees on.
@@ -79,12 +79,35 @@ async function makeDispatcher(
     proxyTunnel: false,
     // Without this the answer to CONNECT is waited for five minutes.
     clientFactory: (origin, init) =>
-      new Pool(origin, { ...(init as PoolType.Options), headersTimeout: options.idleTimeout }),
+      Object.assign(
+        new Pool(origin, { ...(init as PoolType.Options), headersTimeout: options.idleTimeout }),
+        { connect },
+      ),
   });
 }
 
+/**
+ * The modules that are needed, one by one: all of undici 8 at once takes Node 22.15 for a decompressor that we have no use
+ * for. Not undici 7, whose process ends when a server closes a connection while a body is held back (nodejs/undici#5360).
+ */
+async function loadUndici() {
+  const [agent, pool, proxyAgent, connect] = await Promise.all([
+    import("undici/lib/dispatcher/agent.js"),
+    import("undici/lib/dispatcher/pool.js"),
+    import("undici/lib/dispatcher/proxy-agent.js"),
+    import("undici/lib/api/api-connect.js"),
+  ]);
+  return {
+    Agent: agent.default,
+    Pool: pool.default,
+    ProxyAgent: proxyAgent.default,
+    // Of every dispatcher where all of undici is loaded; a proxy's is asked for it.
+    connect: connect.default,
+  };
+}
+
 /** Options of `tls.connect`. */
-export interface TlsFiles {
+interface TlsFiles {
   ca?: string[];
   cert?: string;
   key?: string;
