@@ -23,6 +23,9 @@ const BENCHES: Record<string, () => Promise<string>> = {
   "object-stores-s3-large": async () => (await import("./object-stores-s3.ts")).s3Large(),
   "object-stores-s3-unchanged": async () => (await import("./object-stores-s3.ts")).s3Unchanged(),
   "object-stores-s3-million": async () => (await import("./object-stores-s3.ts")).s3Million(),
+  "shares-sftp": async () => (await import("./shares.ts")).sftp(),
+  "shares-ftp": async () => (await import("./shares.ts")).ftp(),
+  "shares-webdav": async () => (await import("./shares.ts")).webdav(),
   start: async () => (await import("./start.ts")).start(),
 };
 

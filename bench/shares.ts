@@ -1,0 +1,234 @@
+/** Directories of servers: many small files and one large one, first sync and nothing changed, beside what a person would use. */
+import { execFileSync } from "node:child_process";
+import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { findProgram } from "../test/real/servers/process.ts";
+import { type ServerName, type Servers, startServers } from "../test/real/servers/start.ts";
+import { type Command, compete, type Contestant, table } from "./measure.ts";
+import { pannier } from "./tools.ts";
+
+const FILES = Number(process.env["PANNIER_BENCH_FILES"] ?? 2000);
+const LARGE = Number(process.env["PANNIER_BENCH_LARGE_MIB"] ?? 1024);
+const ROUNDS = Number(process.env["PANNIER_BENCH_ROUNDS"] ?? 5);
+
+interface Tool {
+  readonly name: string;
+  /** Brings a directory of the server below an empty or earlier target. */
+  readonly command: (directory: string, target: string) => Command;
+  /** Fetches everything again, whatever is there: no contestant where nothing changed. */
+  readonly onlyFirst?: boolean;
+}
+
+export async function sftp(): Promise<string> {
+  return measured("sftp", ({ sftp: server }) => {
+    if (server === undefined) throw new Error("sshd is needed");
+    const { port, user, key, knownHosts, root } = server;
+    const ssh = ["-i", key, "-o", `UserKnownHostsFile=${knownHosts}`, "-o", "BatchMode=yes"];
+    const connect = `ssh -a -x -F /dev/null ${ssh.join(" ")}`;
+    const tools: Tool[] = [
+      {
+        name: "`pannier sync`",
+        command: (directory, target) => ({
+          ...pannier("sync", `sftp://${user}@127.0.0.1:${port}${directory}/`, target),
+          env: { PANNIER_SSH_KEY_FILE: key, PANNIER_SSH_KNOWN_HOSTS_FILE: knownHosts },
+        }),
+      },
+      {
+        name: "`sftp -r`",
+        onlyFirst: true,
+        command: (directory, target) => ({
+          program: "sftp",
+          args: [
+            "-q",
+            "-r",
+            "-F",
+            "/dev/null",
+            ...ssh,
+            "-P",
+            String(port),
+            `${user}@127.0.0.1:${directory}`,
+            target,
+          ],
+        }),
+      },
+      {
+        name: "`lftp mirror --parallel=8`",
+        command: (directory, target) =>
+          lftp(
+            `set sftp:connect-program "${connect}"; open -u ${user}, -p ${port} sftp://127.0.0.1`,
+            directory,
+            target,
+          ),
+      },
+      // Otherwise it runs a program on the server for the checksum of each file, which takes minutes.
+      rclone(
+        (directory) =>
+          `:sftp,disable_hashcheck=true,host=127.0.0.1,port=${port},user=${user},key_file=${key},known_hosts_file=${knownHosts}:${directory}`,
+      ),
+    ];
+    return { root, tools };
+  });
+}
+
+export async function ftp(): Promise<string> {
+  const tables: string[] = [];
+  for (const name of ["vsftpd", "proftpd"] as const) {
+    const result = await measured(name, ({ [name]: server }) => {
+      if (server === undefined) throw new Error(`${name} is needed`);
+      const { plain: port, user, password, root } = server;
+      // vsftpd tells the machine's paths, proftpd begins at its root.
+      const at = (directory: string) =>
+        name === "vsftpd" ? directory : directory.slice(root.length);
+      const obscured = execFileSync(rcloneProgram(), ["obscure", password], {
+        encoding: "utf8",
+      }).trim();
+      const tools: Tool[] = [
+        {
+          name: "`pannier sync`",
+          command: (directory, target) => ({
+            ...pannier("sync", `ftp://127.0.0.1:${port}/%2F${at(directory).slice(1)}/`, target),
+            env: { PANNIER_USERNAME: user, PANNIER_PASSWORD: password },
+          }),
+        },
+        {
+          name: "`lftp mirror --parallel=8`",
+          command: (directory, target) =>
+            lftp(
+              `set ftp:ssl-allow no; open -u "${user},${password}" -p ${port} ftp://127.0.0.1`,
+              at(directory),
+              target,
+            ),
+        },
+        rclone(
+          (directory) =>
+            `:ftp,host=127.0.0.1,port=${port},user="${user}",pass=${obscured}:${at(directory)}`,
+        ),
+      ];
+      return { root, tools };
+    });
+    tables.push(`**${name}**\n\n${result}`);
+  }
+  return tables.join("\n\n");
+}
+
+export async function webdav(): Promise<string> {
+  return measured("apacheDav", ({ apacheDav: server }) => {
+    if (server === undefined) throw new Error("apache2 is needed");
+    const { plain: port, root } = server;
+    const at = (directory: string) => directory.slice(root.length + 1);
+    const tools: Tool[] = [
+      {
+        name: "`pannier sync`",
+        command: (directory, target) =>
+          pannier("sync", `dav://127.0.0.1:${port}/deep/${at(directory)}/`, target),
+      },
+      rclone(
+        (directory) => `:webdav,url="http://127.0.0.1:${port}/deep",vendor=other:${at(directory)}`,
+      ),
+    ];
+    return { root, tools };
+  });
+}
+
+async function measured(
+  server: ServerName,
+  tools: (servers: Servers) => { readonly root: string; readonly tools: readonly Tool[] },
+): Promise<string> {
+  const { servers, stop } = await startServers([server]);
+  const work = await mkdtemp(join(tmpdir(), "pannier-bench-"));
+  try {
+    const { root, tools: all } = tools(servers);
+    const small = await makeSmall(join(root, "small"));
+    const large = await makeLarge(join(root, "large"));
+    const contestants = (directory: string, count: number, anew: boolean): Contestant[] =>
+      all
+        .filter(({ onlyFirst }) => anew || onlyFirst !== true)
+        .map(({ name, command }, index) => {
+          const target = join(work, `${index}-${anew}`);
+          return {
+            name,
+            command: command(directory, target),
+            prepare: async () => {
+              if (anew) await rm(target, { recursive: true, force: true });
+              await mkdir(target, { recursive: true });
+            },
+            check: () => checkCount(target, count),
+          };
+        });
+    const firstSmall = await compete(contestants(small, FILES, true), ROUNDS);
+    const firstLarge = await compete(contestants(large, 1, true), ROUNDS);
+    const unchanged = await compete(contestants(small, FILES, false), ROUNDS);
+    return [
+      `First sync of ${FILES} files of 1 to 16 KiB:\n\n${table(firstSmall)}`,
+      `First sync of one file of ${LARGE} MiB:\n\n${table(firstLarge)}`,
+      `Nothing changed, ${FILES} files:\n\n${table(unchanged)}`,
+    ].join("\n\n");
+  } finally {
+    await stop();
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+function lftp(connect: string, directory: string, target: string): Command {
+  const script = `set cmd:fail-exit yes; ${connect}; mirror --parallel=8 "${directory}" "${target}"; quit`;
+  return { program: "lftp", args: ["--norc", "-c", script] };
+}
+
+function rclone(remote: (directory: string) => string): Tool {
+  return {
+    name: "`rclone sync --transfers 8`",
+    command: (directory, target) => ({
+      program: rcloneProgram(),
+      args: [
+        "--config",
+        "/dev/null",
+        "sync",
+        "--transfers",
+        "8",
+        "--checkers",
+        "8",
+        remote(directory),
+        target,
+      ],
+    }),
+  };
+}
+
+function rcloneProgram(): string {
+  const program = findProgram("rclone");
+  if (program === undefined)
+    throw new Error("rclone is missing: go install github.com/rclone/rclone@latest");
+  return program;
+}
+
+/** In directories of 50. */
+async function makeSmall(root: string): Promise<string> {
+  for (let i = 0; i < FILES; i++) {
+    const directory = join(root, `d${Math.floor(i / 50)}`);
+    if (i % 50 === 0) await mkdir(directory, { recursive: true });
+    await writeFile(
+      join(directory, `file-${i}.txt`),
+      `${i}`.padEnd(1024 + ((i * 7919) % 15_360), "x"),
+    );
+  }
+  await chmod(root, 0o755);
+  return root;
+}
+
+async function makeLarge(root: string): Promise<string> {
+  await mkdir(root);
+  const file = await open(join(root, "large.bin"), "w", 0o644);
+  const block = Buffer.alloc(2 ** 20, "0123456789abcdef");
+  for (let i = 0; i < LARGE; i++) await file.write(block);
+  await file.close();
+  return root;
+}
+
+/** Tools put the directory itself below the target, or what is in it; the published tree counts once. */
+async function checkCount(target: string, count: number): Promise<void> {
+  const entries = await readdir(target, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile() && !/state\.db|lock/.test(entry.name));
+  if (files.length < count)
+    throw new Error(`${target} has ${files.length} files instead of ${count}`);
+}
