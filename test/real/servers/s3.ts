@@ -19,7 +19,8 @@ export async function startVersity(ground: Ground, program: string): Promise<S3S
   for (const folder of [buckets, metadata]) await mkdir(folder);
   const { child, ports } = await listening("versitygw", 1, async ([port]) => {
     const keys = ["--access", KEYS.id, "--secret", KEYS.secret];
-    const where = ["--port", `127.0.0.1:${port}`, "--quiet"];
+    // It would end each connection after one answer, as AWS does not.
+    const where = ["--port", `127.0.0.1:${port}`, "--keep-alive", "--quiet"];
     // Not every file system takes extended attributes.
     return run(program, [...where, ...keys, "posix", "--sidecar", metadata, buckets]);
   });
