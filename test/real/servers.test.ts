@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { cannotServeS3 } from "./servers/s3.ts";
 import { describeWith } from "./support.ts";
 
 const run = promisify(execFile);
@@ -67,4 +68,14 @@ describeWith("sshd", "sshd", (sshd) => {
     expect((await ssh(sshd.key)).stdout).toBe("hello\n");
     await expect(ssh(sshd.strangerKey)).rejects.toThrow(/Permission denied/);
   });
+});
+
+test("an rclone that cannot serve S3, or not run, counts as missing", async () => {
+  const program = join(await mkdtemp(join(tmpdir(), "pannier-rclone-")), "rclone");
+  // What Debian's answers, and with success.
+  const script = "#!/bin/sh\necho 'Serve a remote over a given protocol. Requires a subcommand'\n";
+  await writeFile(program, script, { mode: 0o755 });
+  expect(await cannotServeS3(program)).toContain("cannot serve S3");
+  await writeFile(program, "#!/bin/sh\nexit 127\n");
+  expect(await cannotServeS3(program)).toContain("cannot serve S3");
 });

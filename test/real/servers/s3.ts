@@ -1,5 +1,7 @@
+import { execFile } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { type Ground, listening, run } from "./process.ts";
 
 /** A server of S3's API, whose buckets are directories. */
@@ -28,6 +30,15 @@ export async function startVersity(ground: Ground, program: string): Promise<S3S
   return { port: ports[0] as number, keys: KEYS };
 }
 
+/** Debian's rclone, at version 1.60, has other servers only. */
+export async function cannotServeS3(program: string): Promise<string | undefined> {
+  // Of a server that it does not have, too, it ends well.
+  const help = promisify(execFile)(program, ["serve", "s3", "--help"]);
+  const { stdout } = await help.catch(() => ({ stdout: "" }));
+  if (stdout.includes("--auth-key")) return undefined;
+  return `${program} cannot serve S3: test/real/run installs one that can`;
+}
+
 /** rclone's own server. */
 export async function startRclone(ground: Ground, program: string): Promise<S3Server> {
   const buckets = join(ground.base, "rclone");
@@ -35,8 +46,9 @@ export async function startRclone(ground: Ground, program: string): Promise<S3Se
   const { child, ports } = await listening("rclone serve s3", 1, async ([port]) => {
     const where = ["--addr", `127.0.0.1:${port}`, "--config", "/dev/null", "--log-level", "ERROR"];
     const what = ["serve", "s3", buckets, "--auth-key", `${KEYS.id},${KEYS.secret}`];
-    // What is written is seen at once.
-    return run(program, [...what, ...where, "--vfs-cache-mode", "off", "--dir-cache-time", "0s"]);
+    // Directories stay in memory (all is written by this server): a listing would read its directory anew for each file.
+    const how = ["--vfs-cache-mode", "off", "--no-unicode-normalization"];
+    return run(program, [...what, ...where, ...how]);
   });
   ground.children.push(child);
   return { port: ports[0] as number, keys: KEYS };

@@ -15,7 +15,7 @@ import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
 import { type DavServer, startApacheDav, startNginxDav } from "./webdav.ts";
 import { end, findProgram, type Ground } from "./process.ts";
-import { type S3Server, startRclone, startVersity } from "./s3.ts";
+import { cannotServeS3, type S3Server, startRclone, startVersity } from "./s3.ts";
 import { type SftpPasswordServer, type SftpServer, startSftp, startSftpPasswords } from "./sftp.ts";
 import { type SshServer, startSshd } from "./sshd.ts";
 
@@ -46,6 +46,8 @@ interface Starter<Server> {
   readonly programs: readonly string[];
   /** Why it can only be started by root, where that is so. */
   readonly asRoot?: string;
+  /** Why the programs installed will not do, where they come in versions that will not. */
+  readonly unfit?: (...programs: string[]) => Promise<string | undefined>;
   readonly start: (ground: Ground, ...programs: string[]) => Promise<Server>;
 }
 
@@ -68,7 +70,7 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
   versity: { programs: ["versitygw"], start: startVersity },
-  rclone: { programs: ["rclone"], start: startRclone },
+  rclone: { programs: ["rclone"], unfit: cannotServeS3, start: startRclone },
 };
 
 export interface RunningServers {
@@ -92,14 +94,18 @@ export async function startServers(
   };
 
   const start = async (name: ServerName): Promise<void> => {
-    const { programs, asRoot, start: startOne } = STARTERS[name] as Starter<unknown>;
-    const paths = programs.map(findProgram);
-    const absent = programs.filter((_, index) => paths[index] === undefined);
-    if (asRoot !== undefined && userInfo().uid !== 0) missing[name] = `needs root: ${asRoot}`;
-    else if (absent.length === 0) servers[name] = await startOne(ground, ...(paths as string[]));
-    else
-      missing[name] =
-        `${absent.join(" and ")} not installed: test/real/run installs what is missing`;
+    const { programs, asRoot, unfit, start: startOne } = STARTERS[name] as Starter<unknown>;
+    const found = programs.map(findProgram);
+    const paths = found.filter((path) => path !== undefined);
+    const absent = programs.filter((_, index) => found[index] === undefined);
+    const reason =
+      asRoot !== undefined && userInfo().uid !== 0
+        ? `needs root: ${asRoot}`
+        : absent.length > 0
+          ? `${absent.join(" and ")} not installed: test/real/run installs what is missing`
+          : await unfit?.(...paths);
+    if (reason === undefined) servers[name] = await startOne(ground, ...paths);
+    else missing[name] = reason;
   };
 
   const starting = await Promise.allSettled(names.map(start));
