@@ -20,7 +20,7 @@ export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined 
 }
 
 /** What is known of a URL's content without reading it. */
-export interface Resource {
+interface Resource {
   readonly pin: Pin | undefined;
   readonly size: number | undefined;
   readonly mtime: number | undefined;
