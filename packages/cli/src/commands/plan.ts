@@ -14,14 +14,16 @@ export async function run(invocation: Invocation): Promise<number> {
 
 async function planAsText(invocation: Invocation): Promise<number> {
   const { world, clearProgress, print } = invocation;
-  const result = await plan(
-    await mountFromArguments(invocation),
-    ({ change, path, kind, size }) => {
-      clearProgress();
-      const extent = kind === "symlink" ? "link" : size === undefined ? "" : formatBytes(size);
-      world.stdout.write(`${LETTERS[change]}  ${extent.padStart(10)}  ${oneLine(path)}\n`);
-    },
-  );
+  const options = await mountFromArguments(invocation);
+  const { write, flush } = gathered((text) => {
+    clearProgress();
+    world.stdout.write(text);
+  });
+  const showing = plan(options, ({ change, path, kind, size }) => {
+    const extent = kind === "symlink" ? "link" : size === undefined ? "" : formatBytes(size);
+    write(`${LETTERS[change]}  ${extent.padStart(10)}  ${oneLine(path)}\n`);
+  });
+  const result = await showing.finally(flush);
   clearProgress();
   const { added, changed, deleted } = result;
   if (result.result === "unchanged") await print(`nothing to do: ${result.revision} is published`);
@@ -36,12 +38,15 @@ async function planAsText(invocation: Invocation): Promise<number> {
 async function planAsJson(invocation: Invocation): Promise<number> {
   const { world, redact } = invocation;
   const options = await mountFromArguments(invocation);
+  const { write, flush } = gathered((text) => world.stdout.write(text));
   let comma = "";
-  const end = (rest: object) =>
-    world.stdout.write(`${comma === "" ? '{"changes":[' : ""}],${toJson(rest, redact).slice(1)}\n`);
+  const end = (rest: object) => {
+    write(`${comma === "" ? '{"changes":[' : ""}],${toJson(rest, redact).slice(1)}\n`);
+    flush();
+  };
   try {
     const result = await plan(options, (change: PlannedChange) => {
-      world.stdout.write(`${comma === "" ? '{"changes":[' : comma}\n${JSON.stringify(change)}`);
+      write(`${comma === "" ? '{"changes":[' : comma}\n${JSON.stringify(change)}`);
       comma = ",";
     });
     end(result);
@@ -51,4 +56,20 @@ async function planAsJson(invocation: Invocation): Promise<number> {
     end({ error: toFailure(error) });
     throw new ReportedError(error);
   }
+}
+
+/** Characters that are written at once: a call of the system for each line takes longer than finding it. */
+const AT_ONCE = 32 * 1024;
+
+function gathered(put: (text: string) => void) {
+  let text = "";
+  const flush = () => {
+    if (text !== "") put(text);
+    text = "";
+  };
+  const write = (more: string) => {
+    text += more;
+    if (text.length >= AT_ONCE) flush();
+  };
+  return { write, flush };
 }

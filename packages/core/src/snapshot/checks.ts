@@ -31,6 +31,7 @@ function checkPathConflicts(state: State): void {
   const below = state.sql(
     "SELECT path FROM entries WHERE path > ? AND path < ? AND until IS NULL AND kind < 2 ORDER BY path",
   );
+  const first = state.sql("SELECT 1 FROM entries LIMIT 1").get() === undefined;
   let checkedParent: string | undefined;
   for (const row of state
     .prepare(
@@ -48,7 +49,7 @@ function checkPathConflicts(state: State): void {
       if (blocking !== undefined) throw conflict(directory, path, blocking.kind);
     }
     checkedParent = parent;
-    if (row["change"] !== "A") continue;
+    if (first || row["change"] !== "A") continue;
     // '0' is the character behind '/': the range holds just what lies below the path.
     for (const other of below.iterate(`${path}/`, `${path}0`)) {
       if (future(other["path"] as string) !== undefined)

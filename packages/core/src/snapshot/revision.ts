@@ -1,9 +1,8 @@
 /** The name of a state of a mount. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { State } from "../volume/state.ts";
 import { publishedEntry } from "../volume/entries.ts";
 import type { EntryRow } from "./row.ts";
-import { ALL_COLUMNS } from "./row.ts";
 
 const MODULUS = 1n << 256n;
 
@@ -19,22 +18,23 @@ export function digestAfterPlan(
   let sum = before === undefined ? 0n : BigInt(`0x${before.digest}`);
   const published = publishedEntry(state);
   for (const row of state
-    .prepare(`SELECT ${ALL_COLUMNS}, put, change FROM plan WHERE wins = 1 AND change IS NOT NULL`)
+    .prepare(
+      "SELECT path, kind, mode, fingerprint, change FROM plan WHERE wins = 1 AND change IS NOT NULL",
+    )
     .iterate()) {
     const old = row["change"] === "A" ? undefined : published(row["path"] as string);
     if (old !== undefined) sum -= entryDigest(old);
-    if (row["change"] !== "D") sum += entryDigest(row as unknown as EntryRow);
+    if (row["change"] !== "D") sum += entryDigest(row as unknown as NamedRow);
   }
   sum = ((sum % MODULUS) + MODULUS) % MODULUS;
   return sum.toString(16).padStart(64, "0");
 }
 
-function entryDigest(row: EntryRow): bigint {
-  return BigInt(
-    `0x${createHash("sha256")
-      .update(`${row.path}\0${row.kind}\0${row.mode ?? ""}\0${row.fingerprint}`)
-      .digest("hex")}`,
-  );
+/** What of an entry a revision depends on. */
+type NamedRow = Pick<EntryRow, "path" | "kind" | "mode" | "fingerprint">;
+
+function entryDigest({ path, kind, mode, fingerprint }: NamedRow): bigint {
+  return BigInt(`0x${hash("sha256", `${path}\0${kind}\0${mode ?? ""}\0${fingerprint}`)}`);
 }
 
 /** A mount with one source that names its revisions has that name; any other is named by its content. */
@@ -51,5 +51,5 @@ export function nameRevision(
 /** A revision that can be the name of a directory, or a digest of it where it cannot. */
 export function revisionName(revision: string): string {
   if (/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/.test(revision)) return revision;
-  return createHash("sha256").update(revision).digest("hex").slice(0, 40);
+  return hash("sha256", revision).slice(0, 40);
 }
