@@ -47,8 +47,14 @@ function objectOf(element: string, decode: (text: string) => string): StoredObje
     key: decode(key),
     size,
     mtime: Number.isNaN(mtime) ? undefined : mtime,
-    fingerprint: unescape(etag).replaceAll('"', ""),
+    fingerprint: plainETag(etag),
   };
+}
+
+/** Without its quotes, which most servers escape. */
+function plainETag(text: string): string {
+  const inside = text.startsWith("&quot;") && text.endsWith("&quot;") ? text.slice(6, -6) : text;
+  return unescape(inside).replaceAll('"', "");
 }
 
 /** Checks that this is a whole answer of its kind. @returns how its keys are decoded */

@@ -44,6 +44,7 @@ async function keysOf(pages: AsyncIterable<readonly Item[]>): Promise<string[]> 
 
 const { signal } = new AbortController();
 const sorted = (keys: Iterable<string>) => [...new Set(keys)].toSorted(comparePaths);
+const four = (number: number) => String(number).padStart(4, "0");
 const hex = (text: unknown) => createHash("md5").update(String(text)).digest("hex");
 const many = (name: (i: number) => string) =>
   sorted(Array.from({ length: 20_000 }, (_, i) => name(i)));
@@ -101,6 +102,18 @@ test("holds few pages where nobody takes them", async () => {
   await sleep(200);
   expect(store.requests).toBeLessThan(40);
   await pages.return(undefined);
+});
+
+test("asks for few pages in vain where the reader takes time, and each directory fills a page", async () => {
+  const keys = many((i) => `d-${four(Math.floor(i / 20))}/${four(i % 20)}`);
+  const { listPage, store } = storeOf(keys, 20);
+  let found = 0;
+  for await (const page of orderedPages({ listPage, prefix: "", atOnce: 16 }, signal)) {
+    found += page.length;
+    await sleep(1);
+  }
+  expect(found).toBe(keys.length);
+  expect(store.requests).toBeLessThan((keys.length / 20) * 1.5);
 });
 
 test("fails where a page fails, and gives up the others", async () => {

@@ -94,6 +94,7 @@ export async function* orderedPages<Item extends { readonly key: string }>(
   let reach = PAGES_A_RANGE;
   let failure: { readonly error: unknown } | undefined;
   let wake: (() => void) | undefined;
+  let starved = false;
 
   async function ask(range: Segment<Item>): Promise<void> {
     range.state = "asking";
@@ -134,14 +135,14 @@ export async function* orderedPages<Item extends { readonly key: string }>(
       range.pages.push(inside);
       held++;
     }
-    if (range.state === "done" && range.to !== undefined) learn(range, inside.length);
+    if (range.state === "done" && range.to !== undefined) learn(range);
     // One page tells how its keys go on, two how they are carried over: `a/999` to `b/000`.
     else if (range.state === "waiting" && before !== undefined) split(range, before, inside);
   }
 
   /** A range that ended at once was cut too short for its pages to be worth while, one that went on and on too long. */
-  function learn({ fetched }: Segment<Item>, lastPage: number): void {
-    if (fetched === 1 && lastPage > 0) reach = Math.min(reach * 1.25, 64);
+  function learn({ fetched }: Segment<Item>): void {
+    if (fetched === 1) reach = Math.min(reach * 1.25, 64);
     else if (fetched > 2 * PAGES_A_RANGE) reach = Math.max(reach / 1.25, 0.5);
   }
 
@@ -174,9 +175,14 @@ export async function* orderedPages<Item extends { readonly key: string }>(
       if (asking >= atOnce) return;
       if (range.state !== "waiting") continue;
       if (range.pages.length >= WAITING) continue;
-      if (held >= room && !forgetBehind(position) && position > 0) return;
+      if (held >= room && !(isStarved() && forgetBehind(position)) && position > 0) return;
       void ask(range);
     }
+  }
+
+  /** Whether the reader waits for the first range. */
+  function isStarved(): boolean {
+    return starved && segments[0]?.pages.length === 0;
   }
 
   /** Makes room for a range by what waits farthest behind it. */
@@ -204,8 +210,10 @@ export async function* orderedPages<Item extends { readonly key: string }>(
         segments.shift();
       } else {
         const woken = new Promise<void>((resolve) => (wake = resolve));
+        starved = true;
         fill();
         await woken;
+        starved = false;
       }
     }
   } finally {
