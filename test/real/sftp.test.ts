@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { appendFile, chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describeAdapter, listAll, openSource, readAll } from "@pannier/adapter-kit";
@@ -214,10 +214,12 @@ describeWith("sftp", "SFTP from OpenSSH", (server) => {
     expect(String(await readAll(source, (await listAll(source)).file("b")))).toBe("22");
     await run("ln", ["-sfn", directory, `${directory}-link`]);
     expect(await pathsOf(`${url}-link/`, credentials)).toEqual(["a", "sub/b"]);
-    const home = await mkdtemp(join(process.env["HOME"] ?? "/", ".pannier-test-"));
+    // The server's idea of it, which $HOME need not be.
+    const { homedir } = userInfo();
+    const home = await mkdtemp(join(homedir, ".pannier-test-"));
     onTestFinished(() => rm(home, { recursive: true }));
     await writeFile(join(home, "x"), "x");
-    const below = home.slice((process.env["HOME"] ?? "/").length);
+    const below = home.slice(homedir.length);
     expect(
       await pathsOf(`sftp://${server.user}@127.0.0.1:${server.port}/~${below}/`, credentials),
     ).toEqual(["x"]);

@@ -17,7 +17,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { listAll, openSource } from "@pannier/adapter-kit";
-import { type Credentials, type SourceSpec, sync, type SyncOptions } from "@pannier/core";
+import {
+  type Credentials,
+  type SourceError,
+  type SourceSpec,
+  sync,
+  type SyncOptions,
+} from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { end, listening, signalTree } from "./servers/process.ts";
 
@@ -121,13 +127,13 @@ export function shareTrials(share: ShareServer): void {
       }
       growing = false;
     })();
-    const outcomes: string[] = [];
+    const outcomes: (string | Error)[] = [];
     // What is published is one of the file's states: a beginning of what it is in the end.
     for (let done = false; !done;) {
       done = !growing;
       const outcome = await run(share, directory, target).then(
         () => "published",
-        (error: { code?: string }) => error.code ?? "bug",
+        (error: Error) => (error.cause as SourceError | undefined)?.code ?? error,
       );
       outcomes.push(outcome);
       if (outcome !== "published") continue;

@@ -63,7 +63,12 @@ async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
         if (at === to && !whole) break;
       }
     }
-    await checkVersion(connection, reading);
+    // Over TLS, leaving in the middle has ended the session.
+    if (connection.closed()) {
+      lease.release();
+      lease = await pool.take(signal);
+    }
+    await checkVersion(lease.connection, reading);
     if (at < to) throw changed(entry);
   } catch (error) {
     signal.throwIfAborted();
