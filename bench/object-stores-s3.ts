@@ -79,6 +79,38 @@ export async function s3Unchanged(): Promise<string> {
   });
 }
 
+/** 100,000 objects, of which 100 changed, to published; what others sync gets visible at once by a copy of hard links. */
+export async function s3Changed(): Promise<string> {
+  return withServer(async (ground) => {
+    await many(100_000, (index) => ground.put(smallKey(index), smallContent(index % 100)));
+    return tablesOf(ground, (target) => {
+      const contestant = (name: string, flags: readonly string[]): Contestant => {
+        const at = join(target, name.replaceAll(" ", "-"));
+        const { program, args, env } = theirs(ground, join(at, "staging"), flags);
+        const publish =
+          'at=$1; shift; mkdir -p "$at"; "$@"; new=$(date +%s%N); cp -al "$at/staging" "$at/$new"; ' +
+          'old=$(readlink "$at/current" || true); ln -s "$new" "$at/next"; mv -T "$at/next" "$at/current"; ' +
+          'if [ -n "$old" ]; then rm -r "$at/$old"; fi';
+        return {
+          name: `${name}, cp -al, mv -T`,
+          command: { program: "bash", args: ["-ec", publish, "bash", at, program, ...args], env },
+        };
+      };
+      return compete(
+        [
+          { name: "pannier", command: ours(ground, join(target, "ours")) },
+          contestant("rclone by size and modification time", EXACT),
+          contestant("rclone by the server's time", TUNED),
+        ],
+        ROUNDS,
+        () => many(100, (index) => ground.put(smallKey(index * 997), randomBytes(2000))),
+        // Until --keep trees are there, each change also builds one.
+        3,
+      );
+    });
+  });
+}
+
 /** 1,000,000 keys listed and planned, where a page takes 50 ms. */
 export async function s3Million(): Promise<string> {
   const keys = 1_000_000;
