@@ -86,7 +86,7 @@ export async function s3Changed(): Promise<string> {
     return tablesOf(ground, (target) => {
       const contestant = (name: string, flags: readonly string[]): Contestant => {
         const at = join(target, name.replaceAll(" ", "-"));
-        const { program, args, env } = theirs(ground, join(at, "staging"), flags);
+        const { program, args, env = {} } = theirs(ground, join(at, "staging"), flags);
         const publish =
           'at=$1; shift; mkdir -p "$at"; "$@"; new=$(date +%s%N); cp -al "$at/staging" "$at/$new"; ' +
           'old=$(readlink "$at/current" || true); ln -s "$new" "$at/next"; mv -T "$at/next" "$at/current"; ' +
