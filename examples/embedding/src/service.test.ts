@@ -1,36 +1,44 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { file } from "@pannier/adapter-file";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { startService } from "./service.ts";
+import { createService } from "./service.ts";
 
-test("serves the rules, and new ones while it runs", async () => {
+async function startService() {
   const folder = await mkdtemp(join(tmpdir(), "pannier-embedding-"));
-  const source = join(folder, "rules");
-  const stopping = new AbortController();
-  await mkdir(source);
-  await writeFile(join(source, "rules.json"), '{"limit":1}');
-  const { server, done } = startService(file(source), join(folder, "target"), stopping.signal);
+  const rules = join(folder, "rules");
+  await mkdir(rules);
+  const service = createService(file(rules), join(folder, "target"));
   onTestFinished(async () => {
-    stopping.abort();
-    server.close();
-    server.closeAllConnections();
-    await done;
+    await service.close();
     await rm(folder, { recursive: true });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const ask = async () =>
-    (await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)).json();
+  const write = (text: string) => writeFile(join(rules, "rules.json"), text);
+  const address = () => service.listen({ port: 0, host: "127.0.0.1" });
+  return { service, write, address };
+}
 
-  await vi.waitFor(
-    async () => expect(await ask()).toMatchObject({ content: { limit: 1 } }),
-    10_000,
-  );
-  await writeFile(join(source, "rules.json"), '{"limit":22}');
-  await vi.waitFor(
-    async () => expect(await ask()).toMatchObject({ content: { limit: 22 } }),
-    10_000,
-  );
+test("serves the rules, and new ones while it runs", async () => {
+  const { write, address } = await startService();
+  await write('{"limit":1}');
+  const url = await address();
+  const shows = (content: object) =>
+    vi.waitFor(
+      async () => expect(await (await fetch(url)).json()).toMatchObject({ content }),
+      10_000,
+    );
+  await shows({ limit: 1 });
+  await write('{"limit":22}');
+  await shows({ limit: 22 });
+});
+
+test("ends with rules that nobody can read", async () => {
+  const { service, write, address } = await startService();
+  const said = vi.spyOn(console, "error").mockImplementation(() => {});
+  onTestFinished(() => said.mockRestore());
+  await write("{");
+  await address();
+  await vi.waitFor(() => expect(service.server.listening).toBe(false), 10_000);
+  expect(said).toHaveBeenCalledWith(expect.any(SyntaxError));
 });

@@ -1,23 +1,26 @@
-/** An HTTP service that answers with the newest published rules, and never with half of a change. */
+/** A Fastify service that answers with the newest published rules, and never with half of a change. */
 import { readFile, realpath } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import { follow, type SourceSpec } from "@pannier/core";
+import fastify, { type FastifyInstance } from "fastify";
 
-export interface Service {
-  readonly server: Server;
-  /** Ends when the signal is aborted. */
-  readonly done: Promise<void>;
+interface Rules {
+  readonly revision: string;
+  readonly content: unknown;
 }
 
 /**
  * @param source a directory, repository or archive with a `rules.json`
  * @param target where Pannier keeps its trees
+ * @returns the service, not listening yet; closing it ends the following as well
  */
-export function startService(source: SourceSpec, target: string, signal: AbortSignal): Service {
-  let rules: { readonly revision: string; readonly content: unknown } | undefined;
+export function createService(source: SourceSpec, target: string): FastifyInstance {
+  const service = fastify();
+  const stopping = new AbortController();
+  let rules: Rules | undefined;
 
   async function keepRules(): Promise<void> {
+    const { signal } = stopping;
     for await (const event of follow({ sources: [source], target, period: "10s" }, { signal })) {
       if (event.type === "failed") console.error(`still on the old rules: ${event.error.message}`);
       // "done" also comes where nothing had to be published: after a restart.
@@ -29,10 +32,22 @@ export function startService(source: SourceSpec, target: string, signal: AbortSi
     }
   }
 
-  const server = createServer((_, response) => {
-    response.setHeader("content-type", "application/json");
-    response.statusCode = rules === undefined ? 503 : 200;
-    response.end(JSON.stringify(rules ?? { error: "no rules yet" }));
+  let following: Promise<void> | undefined;
+  service.addHook("onReady", async () => {
+    following = keepRules();
+    // What ends it, rules that are no JSON for one, ends the service.
+    following.catch((error: unknown) => {
+      console.error(error);
+      void service.close();
+    });
   });
-  return { server, done: keepRules() };
+  service.addHook("onClose", async () => {
+    stopping.abort();
+    await following?.catch(() => {});
+  });
+
+  service.get("/", (_request, reply) =>
+    rules === undefined ? reply.code(503).send({ error: "no rules yet" }) : reply.send(rules),
+  );
+  return service;
 }
