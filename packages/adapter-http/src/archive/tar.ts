@@ -13,10 +13,20 @@ export async function* readTar(
 ): AsyncGenerator<Member> {
   const { extract } = await import("tar-stream");
   const archive = extract();
-  void feed(bytes, archive);
+  let failure: { readonly error: unknown } | undefined;
+  // An entry whose archive failed before anybody read it knows only that it was destroyed.
+  async function* contentOf(entry: AsyncIterable<Uint8Array>) {
+    try {
+      yield* entry;
+    } catch (error) {
+      throw failure === undefined ? error : failure.error;
+    }
+  }
+  void feed(bytes, archive, (error) => (failure = { error }));
   try {
     for await (const entry of archive) {
-      yield memberOf(entry.header, guarded(entry as AsyncIterable<Uint8Array>, signal));
+      const content = contentOf(entry as AsyncIterable<Uint8Array>);
+      yield memberOf(entry.header, guarded(content, signal));
       entry.resume();
     }
   } finally {
@@ -28,6 +38,7 @@ export async function* readTar(
 async function feed(
   bytes: AsyncIterable<Uint8Array>,
   archive: ReturnType<typeof import("tar-stream").extract>,
+  onFailure: (error: unknown) => void,
 ): Promise<void> {
   const tail = Buffer.alloc(BLOCK, 1);
   let ended = false;
@@ -53,6 +64,7 @@ async function feed(
     }
     archive.end(null);
   } catch (error) {
+    onFailure(error);
     archive.destroy(error as Error);
   }
 }
