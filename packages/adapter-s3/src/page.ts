@@ -19,7 +19,7 @@ export function parseObjects(text: string): ListedPage {
   eachElement(text, "Contents", (element) => {
     items.push(objectOf(element, decode));
   });
-  return { items, next: nextOf(text, "NextContinuationToken", unescape) };
+  return { items: detached(items), next: nextOf(text, "NextContinuationToken", unescape) };
 }
 
 /** @param text of `ListObjectVersions`; only the newest version of each key, unless that is a deletion */
@@ -32,9 +32,24 @@ export function parseVersions(text: string): ListedPage {
     items.push({ ...objectOf(element, decode), ...(ref === "" ? {} : { ref }) });
   });
   const key = nextOf(text, "NextKeyMarker", decode);
-  if (key === undefined) return { items, next: undefined };
+  if (key === undefined) return { items: detached(items), next: undefined };
   const version = unescape(valueOf(text, "NextVersionIdMarker") ?? "");
-  return { items, next: JSON.stringify([key, version]) };
+  return { items: detached(items), next: JSON.stringify([key, version]) };
+}
+
+/**
+ * The same, without the page behind it: what is cut out of a string keeps all of that string in memory, and pages wait for
+ * their turn. What is kept of a page is then a fifth of it.
+ */
+function detached(items: readonly StoredObject[]): StoredObject[] {
+  const kept = items.flatMap(({ key, fingerprint }) => [key, fingerprint]).join("");
+  let at = 0;
+  const next = (length: number) => kept.slice(at, (at += length));
+  return items.map((item) => ({
+    ...item,
+    key: next(item.key.length),
+    fingerprint: next(item.fingerprint.length),
+  }));
 }
 
 function objectOf(element: string, decode: (text: string) => string): StoredObject {
