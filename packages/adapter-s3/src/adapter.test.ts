@@ -3,9 +3,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Digest, type FileEntry, parseLocation, type Source, UsageError } from "@pannier/core";
-import { listAll, openSource } from "@pannier/adapter-kit";
+import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type S3Server, startS3Server } from "../test/s3-server.ts";
+import { connect } from "./connection.ts";
 import { s3 } from "./index.ts";
 import { checkSettings } from "./options.ts";
 
@@ -138,6 +139,66 @@ test("finds the region that the server names, once", async () => {
   expect(server.requests).toHaveLength(3);
 });
 
+test("goes where a redirect says that the bucket is, by its region and not by its address", async () => {
+  const regions: (string | undefined)[] = [];
+  server.put("bucket", "a", Buffer.from("A"));
+  server.before = ({ headers, method }, response) => {
+    const region = /\/([^/]+)\/s3\/aws4_request/.exec(headers.authorization ?? "")?.[1];
+    regions.push(region);
+    if (region === "eu-central-1") return false;
+    response.writeHead(301, {
+      "x-amz-bucket-region": "eu-central-1",
+      location: "http://127.0.0.1:1/",
+    });
+    response.end(method === "HEAD" ? "" : "<Error><Code>PermanentRedirect</Code></Error>");
+    return true;
+  };
+  const { source } = await open("s3://bucket", { marker: "a" });
+  await source.probe(signal);
+  expect((await listAll(source)).paths).toEqual(["a"]);
+  expect(regions).toEqual(["us-east-1", "eu-central-1", "eu-central-1"]);
+});
+
+test.each([
+  ["a bucket", "plain-bucket", "https://plain-bucket.s3.eu-west-1.amazonaws.com/"],
+  ["dots, which no certificate covers", "a.b", "https://s3.eu-west-1.amazonaws.com/a.b/"],
+  [
+    "the alias of an access point",
+    "name-hash-s3alias",
+    "https://name-hash-s3alias.s3.eu-west-1.amazonaws.com/",
+  ],
+])("addresses %s", async (_, bucket, base) => {
+  vi.stubEnv("AWS_ENDPOINT_URL_S3", undefined);
+  expect(await placeOf(bucket)).toEqual({ base, region: "eu-west-1", service: "s3" });
+});
+
+test("a directory bucket is signed in to in another way", async () => {
+  vi.stubEnv("AWS_ENDPOINT_URL_S3", undefined);
+  await expect(placeOf("name--euw1-az1--x-s3")).rejects.toThrow(
+    /wants another kind of signature \(sigv4-s3express\)/,
+  );
+});
+
+/** Without a request. */
+function placeOf(bucket: string) {
+  const options = { anonymous: false, requesterPays: false, versions: false, region: "eu-west-1" };
+  const settings = checkSettings(parseLocation(`s3://${bucket}/`), options as never);
+  return connect(settings, { username: undefined, password: undefined }, {}).place();
+}
+
+test("a bucket that is elsewhere and nobody says where asks for its region", async () => {
+  server.before = (_request, response) => {
+    response.writeHead(301).end("<Error><Code>PermanentRedirect</Code></Error>");
+    return true;
+  };
+  const { source } = await open("s3://bucket");
+  await expect(listAll(source)).rejects.toMatchObject({
+    code: "unavailable",
+    transient: false,
+    hint: expect.stringContaining("region="),
+  });
+});
+
 test("signs with a session's token, and takes another where it has expired", async () => {
   const keys = join(folder, "keys.json");
   const write = (SessionToken: string) =>
@@ -190,6 +251,21 @@ test("takes PANNIER_USERNAME and its password where AWS's chain has nothing", as
     code: "auth",
     message: "there are no credentials",
   });
+});
+
+test("a bucket whose requester has to pay says so to who does not", async () => {
+  server.put("bucket", "a", Buffer.from("A"));
+  server.before = ({ headers }, response) => {
+    if (headers["x-amz-request-payer"] === "requester") return false;
+    response.writeHead(403).end("<Error><Code>AccessDenied</Code></Error>");
+    return true;
+  };
+  await expect(listAll((await open("s3://bucket")).source)).rejects.toMatchObject({
+    code: "auth",
+    hint: expect.stringContaining("requesterPays=true"),
+  });
+  const { source } = await open("s3://bucket", { requesterPays: true });
+  expect(String(await readAll(source, (await listAll(source)).file("a")))).toBe("A");
 });
 
 test("signs nothing where it is to be anonymous, and says who pays where it is told to", async () => {

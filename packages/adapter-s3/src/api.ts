@@ -4,10 +4,17 @@ import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-cli
 import type { KeyRange } from "@pannier/object-store";
 import type { Connection, Place } from "./connection.ts";
 import { compositeOf, etagDigest, etagOf, partsOf, wholeDigest } from "./digest.ts";
-import { isElsewhere, isExpired, readRefusal, refusalError } from "./errors.ts";
+import {
+  isElsewhere,
+  isExpired,
+  isUnexplained,
+  isUnknown,
+  readRefusal,
+  refusalError,
+} from "./errors.ts";
 import type { S3Settings } from "./options.ts";
 import { type ListedPage, parseObjects, parseVersions } from "./page.ts";
-import { createSigner, encode, queryOf } from "./sign.ts";
+import { createSigner, encode, type Keys, queryOf } from "./sign.ts";
 
 /** 1,000 keys of 1,024 bytes, each of which may be escaped as three. */
 const MAX_PAGE = 8 << 20;
@@ -48,6 +55,8 @@ export function makeApi(init: {
   const { http, connection, settings } = init;
   const sign = createSigner();
   let place: Promise<Place> | undefined;
+  /** Keys that the server took: where it takes them no more, there may be others. */
+  const good = new WeakSet<Keys>();
 
   /** @param key `undefined`: the bucket */
   async function ask(key: string | undefined, request: Request): Promise<HttpResponse> {
@@ -73,16 +82,24 @@ export function makeApi(init: {
         operation,
         signal,
       });
-      if (response.status === 200 || response.status === 206) return response;
+      if (response.status === 200 || response.status === 206) {
+        if (keys !== undefined) good.add(keys);
+        return response;
+      }
       const refusal = await readRefusal(response);
       signal.throwIfAborted();
       if (!moved && isElsewhere(refusal) && refusal.region !== where.region) {
         place = connection.place(refusal.region);
         continue;
       }
+      if (method === "HEAD" && operation === "probe" && isUnexplained(refusal)) {
+        return ask(key, { ...request, method: "GET" });
+      }
       const error = refusalError(refusal, key);
-      // The next try signs in anew.
-      const again = isExpired(refusal) && connection.renew();
+      const worthwhile =
+        keys !== undefined && (isExpired(refusal) || (isUnknown(refusal) && good.has(keys)));
+      // The next try signs with others.
+      const again = worthwhile && (await connection.renew(keys));
       throw again
         ? new SourceError("auth", error.message, { hint: error.hint, transient: true })
         : error;
@@ -150,7 +167,9 @@ export function makeApi(init: {
     },
 
     async inspect(key, signal) {
-      const { headers } = await ask(key, { method: "HEAD", operation: "probe", signal });
+      const response = await ask(key, { method: "HEAD", operation: "probe", signal });
+      const { headers } = response;
+      await response.discard();
       return headers["x-amz-version-id"] ?? etagOf(headers);
     },
 

@@ -1,7 +1,7 @@
 /** Where requests go and how they are signed: what the SDK knows of environments, profiles, roles and endpoints. */
 import { readFile } from "node:fs/promises";
 import { type Credentials, UsageError } from "@pannier/core";
-import { signInError } from "./errors.ts";
+import { isNothingFound, noCredentials, signInError } from "./errors.ts";
 import { parseEndpoint, type S3Settings } from "./options.ts";
 import type { Keys, Scope } from "./sign.ts";
 
@@ -14,16 +14,24 @@ export interface Place extends Scope {
 export interface Connection {
   /** @param region that of an answer which said that ours is wrong */
   place(region?: string): Promise<Place>;
-  /** `undefined` where nothing is signed. Renewed before they expire. */
+  /** `undefined` where nothing is signed. Renewed before they expire; the same object until then. */
   keys(): Promise<Keys | undefined>;
-  /** Gives up the keys that were last used: the server says that they are not good any more. False where there are no others. */
-  renew(): boolean;
+  /** The server refused these keys. @returns whether there are others now */
+  renew(refused: Keys): Promise<boolean>;
   /** What the keys are from, for people. */
   identity(): Promise<string>;
 }
 
 interface Identity extends Keys {
+  readonly expiration?: Date;
   readonly $source?: Readonly<Record<string, string>>;
+}
+
+interface Found {
+  readonly keys: Identity | undefined;
+  readonly from: string;
+  /** Milliseconds since the epoch, when they are to be asked for again. */
+  readonly until: number;
 }
 
 /** What of the SDK's resolved configuration is used; its types are not made for this. */
@@ -47,6 +55,10 @@ interface SdkConfig {
 
 /** AWS asks for one, most others take any. */
 const ANY_REGION = "us-east-1";
+/** Milliseconds before keys expire, from which on the SDK looks for others. */
+const SOON = 300_000;
+/** Milliseconds between its looks: what gives keys may give the same ones until their end, and each look may start a process. */
+const PAUSE = 10_000;
 
 /** @param given user and password of the URL: access key and secret */
 export function connect(
@@ -55,27 +67,43 @@ export function connect(
   credentials: Credentials,
 ): Connection {
   const { bucket, profile, anonymous } = settings;
+  /** What the links of the SDK's chain said; the chain itself only tells that none gave keys. */
+  const said: string[] = [];
   let sdk: Promise<SdkConfig> | undefined;
-  let renewing = false;
-  const load = () => (sdk ??= loadSdk(profile, settings.region));
+  let last: Found | undefined;
+  let chainIsEmpty = false;
+  const load = () => (sdk ??= loadSdk(profile, settings.region, (words) => said.push(words)));
 
-  async function identity(): Promise<readonly [Identity | undefined, string]> {
-    if (anonymous) return [undefined, "nothing: anonymous=true"];
+  async function find(forceRefresh = false): Promise<Found> {
+    if (anonymous) return { keys: undefined, from: "nothing: anonymous=true", until: Infinity };
     const { username, password } = given;
     if (username !== undefined && password !== undefined) {
-      return [{ accessKeyId: username, secretAccessKey: password }, "the key in the URL"];
+      const keys = { accessKeyId: username, secretAccessKey: password };
+      return { keys, from: "the key in the URL", until: Infinity };
     }
-    const config = await load();
-    try {
-      const forceRefresh = renewing;
-      renewing = false;
-      const found = await config.credentials(forceRefresh ? { forceRefresh } : {});
-      return [found, sourceOf(found, profile)];
-    } catch (error) {
-      const own = await ownKeys(credentials);
-      if (own !== undefined) return [own, "PANNIER_USERNAME and its password"];
-      throw signInError(error);
+    // Asked each time, an empty chain would look for an instance's metadata each time.
+    if (!chainIsEmpty) {
+      const config = await load();
+      said.length = 0;
+      try {
+        const keys = await config.credentials(forceRefresh ? { forceRefresh } : {});
+        return { keys, from: sourceOf(keys, profile), until: renewalOf(keys) };
+      } catch (error) {
+        if (!isNothingFound(error) || credentials.username === undefined) {
+          throw signInError(error, said);
+        }
+        chainIsEmpty = true;
+      }
     }
+    return findOwn(credentials);
+  }
+
+  async function current(): Promise<Found> {
+    if (last !== undefined && Date.now() < last.until) return last;
+    const found = await find();
+    // The SDK keeps what it found, and so do those that ask whether keys were good before.
+    const same = last !== undefined && sameKeys(last.keys, found.keys);
+    return (last = same ? { ...found, keys: last?.keys } : found);
   }
 
   return {
@@ -93,7 +121,6 @@ export function connect(
           Region: region,
           Endpoint: configured?.href,
           ForcePathStyle: settings.pathStyle ?? configured !== undefined,
-          UseArnRegion: true,
           UseFIPS: fips,
           UseDualStack: dualStack,
         });
@@ -115,26 +142,56 @@ export function connect(
         service: scheme?.signingName ?? "s3",
       };
     },
-    keys: async () => (await identity())[0],
-    renew() {
-      if (anonymous || given.username !== undefined) return false;
-      renewing = true;
+    keys: async () => (await current()).keys,
+    async renew(refused) {
+      // Another request may have been told before.
+      if (!sameKeys((await current()).keys, refused)) return true;
+      const found = await find(true);
+      if (sameKeys(found.keys, refused)) return false;
+      last = found;
       return true;
     },
-    identity: async () => (await identity())[1],
+    identity: async () => (await current()).from,
   };
 }
 
 async function loadSdk(
   profile: string | undefined,
   region: string | undefined,
+  onWords: (words: string) => void,
 ): Promise<SdkConfig> {
   const { S3Client } = await import("@aws-sdk/client-s3");
-  const client = new S3Client({
-    ...(profile === undefined ? {} : { profile }),
-    ...(region === undefined ? {} : { region }),
-  });
-  return client.config as unknown as SdkConfig;
+  const debug = (...words: readonly unknown[]) =>
+    onWords(words.filter((word) => typeof word === "string").join(" "));
+  const make = (own: string | undefined) => {
+    const options = {
+      ...(profile === undefined ? {} : { profile }),
+      ...(own === undefined ? {} : { region: own }),
+      // Without one it writes warnings on standard error.
+      logger: { debug, info() {}, warn() {}, error() {} },
+      // A file with keys may have been replaced since it was read. The types do not know this one.
+      ignoreCache: true,
+    };
+    return new S3Client(options).config as unknown as SdkConfig;
+  };
+  const config = make(region);
+  const known = await config.region().catch(() => undefined);
+  // A role is assumed somewhere, too, and the bucket's region becomes known only later.
+  return known === undefined ? make(ANY_REGION) : config;
+}
+
+function sameKeys(a: Keys | undefined, b: Keys | undefined): boolean {
+  return (
+    a?.accessKeyId === b?.accessKeyId &&
+    a?.secretAccessKey === b?.secretAccessKey &&
+    a?.sessionToken === b?.sessionToken
+  );
+}
+
+function renewalOf({ expiration }: Identity): number {
+  if (expiration === undefined) return Infinity;
+  const end = expiration.getTime();
+  return Math.max(end - SOON, Math.min(Date.now() + PAUSE, end));
 }
 
 async function configuredEndpoint(config: SdkConfig): Promise<URL | undefined> {
@@ -144,37 +201,42 @@ async function configuredEndpoint(config: SdkConfig): Promise<URL | undefined> {
   return typeof text === "string" && text !== "" ? parseEndpoint(text) : undefined;
 }
 
-async function ownKeys(credentials: Credentials): Promise<Keys | undefined> {
-  const { username, password, passwordFile } = credentials;
-  if (username === undefined) return undefined;
-  if (password !== undefined) return { accessKeyId: username, secretAccessKey: password };
-  if (passwordFile === undefined) return undefined;
+/** What was given to Pannier. The file is read anew each time. */
+async function findOwn({ username = "", password, passwordFile }: Credentials): Promise<Found> {
+  const found = (secretAccessKey: string, until: number) => {
+    const from = "PANNIER_USERNAME and its password";
+    return { keys: { accessKeyId: username, secretAccessKey }, from, until };
+  };
+  if (password !== undefined) return found(password, Infinity);
+  if (passwordFile === undefined) throw noCredentials();
   try {
-    const text = await readFile(passwordFile, "utf8");
-    return { accessKeyId: username, secretAccessKey: text.trim() };
+    return found((await readFile(passwordFile, "utf8")).trim(), 0);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new UsageError(`the password file ${passwordFile} cannot be read (${code ?? "unknown"})`);
   }
 }
 
-/** The SDK notes with the keys which of its providers gave them; the last one is nearest to the source. */
+/** The SDK notes with the keys which of its providers gave them; the first of these is nearest to what people configured. */
 const SOURCES: readonly (readonly [feature: string, words: string])[] = [
+  ["CREDENTIALS_PROFILE_STS_WEB_ID_TOKEN", "a role assumed by a profile's web identity"],
   [
     "CREDENTIALS_STS_ASSUME_ROLE_WEB_ID",
     "a role assumed by web identity (AWS_WEB_IDENTITY_TOKEN_FILE)",
   ],
-  ["CREDENTIALS_PROFILE_STS_WEB_ID_TOKEN", "a role assumed by a profile's web identity"],
   ["CREDENTIALS_STS_ASSUME_ROLE", "a role assumed by a profile"],
-  ["CREDENTIALS_SSO", "single sign-on"],
+  ["CREDENTIALS_PROFILE_SSO", "single sign-on by a profile"],
+  ["CREDENTIALS_PROFILE_SSO_LEGACY", "single sign-on by a profile"],
+  ["CREDENTIALS_PROFILE_LOGIN", "aws login by a profile"],
   ["CREDENTIALS_PROCESS", "a process that a profile names"],
   ["CREDENTIALS_HTTP", "the container's credentials (Pod Identity, ECS)"],
-  ["CREDENTIALS_IMDS", "the instance's metadata"],
   ["CREDENTIALS_ENV_VARS", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"],
   ["CREDENTIALS_PROFILE", "a profile"],
 ];
 
 function sourceOf({ $source = {} }: Identity, profile: string | undefined): string {
+  // It notes nothing only where it asked the instance.
+  if (Object.keys($source).length === 0) return "the instance's metadata";
   const found = SOURCES.find(([feature]) => feature in $source)?.[1] ?? "the SDK's own chain";
   const name = profile ?? process.env["AWS_PROFILE"];
   return found.includes("a profile") && name !== undefined ? `${found} (${name})` : found;

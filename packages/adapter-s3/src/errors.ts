@@ -66,8 +66,18 @@ export function isElsewhere({ status, code, region }: Refusal): boolean {
   );
 }
 
+/** True of what a HEAD is answered for many reasons; a GET is told which. */
+export function isUnexplained({ status, code }: Refusal): boolean {
+  return code === "" && (status === 400 || status === 403);
+}
+
 export function isExpired({ code }: Refusal): boolean {
   return EXPIRED.has(code);
+}
+
+/** True where the server does not know the keys, or no longer. */
+export function isUnknown({ code }: Refusal): boolean {
+  return BAD_KEYS.has(code);
 }
 
 export function refusalError(refusal: Refusal, asked: Asked): SourceError {
@@ -89,10 +99,15 @@ export function refusalError(refusal: Refusal, asked: Asked): SourceError {
   if (code === "NoSuchVersion") {
     return new SourceError("changed", `${what}the version listed is gone`);
   }
+  if (EXPIRED.has(code)) {
+    return new SourceError("auth", `${what}the credentials have expired (${named})`, {
+      hint: "renew them where they come from; pannier doctor tells where that is",
+    });
+  }
   // Some servers say 404 to a key that they do not know.
-  if (BAD_KEYS.has(code) || EXPIRED.has(code)) {
+  if (BAD_KEYS.has(code)) {
     return new SourceError("auth", `${what}signing in failed (${named})`, {
-      hint: "see which credentials are used: pannier doctor",
+      hint: "the key is unknown or its secret wrong; pannier doctor tells where they come from",
     });
   }
   if (status === 404) {
@@ -139,21 +154,85 @@ export function refusalError(refusal: Refusal, asked: Asked): SourceError {
   return new SourceError(usual.code, message, { transient, hint, retryAfter });
 }
 
+/** Whether AWS's chain came to its end. */
+export function isNothingFound(error: unknown): boolean {
+  return error instanceof Error && /could not load credentials/i.test(error.message);
+}
+
+export function noCredentials(): SourceError {
+  return new SourceError("auth", "there are no credentials", {
+    hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or set anonymous=true for a public bucket",
+  });
+}
+
+/** What keeps a profile or a machine from being signed in with, by what the SDK says then. */
+const TROUBLES: readonly (readonly [words: RegExp, message: string, hint: string])[] = [
+  [
+    /\bSSO (session|token)|UnauthorizedException|aws login/i,
+    "the session of single sign-on is missing, or has expired",
+    "sign in again: aws sso login, or aws login",
+  ],
+  [
+    /multi-factor/,
+    "the profile wants a code of multi-factor authentication",
+    "nobody can be asked for one here: name a profile that needs none",
+  ],
+  [
+    /Command failed|credential_process returned/,
+    "the credential_process of the profile gave no keys",
+    "run it by hand: it has to end with 0, and to print keys that have not expired",
+  ],
+  [
+    /using profile: \[(?!default\])/,
+    "the profile has no keys, or there is no such profile",
+    "check its name, and AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE where they are set",
+  ],
+  [
+    /remoteProvider::fromHttp/,
+    "the server that AWS_CONTAINER_CREDENTIALS_FULL_URI (or …_RELATIVE_URI) names gave no keys",
+    "see whether a role is associated with the pod's service account, or with the task",
+  ],
+];
+
+/** Of connections, as Node names them. */
+const UNREACHABLE =
+  /\b(ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|EPIPE)\b/;
+
 /**
  * Translates how the SDK failed to find credentials. Its errors may hold requests with tokens in them: they are no cause
  * of ours.
+ *
+ * @param said what the links of the chain said, in their order
  */
-export function signInError(error: unknown): SourceError {
-  const { name = "", message = "" } = (error ?? {}) as { name?: string; message?: string };
-  if (/could not load credentials/i.test(message)) {
-    return new SourceError("auth", "there are no credentials", {
-      hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or set anonymous=true for a public bucket",
+export function signInError(error: unknown, said: readonly string[]): SourceError {
+  const { name = "", message = "", code = "", path } = (error ?? {}) as NodeJS.ErrnoException;
+  const words = isNothingFound(error) ? said.join("\n") : `${name} ${code} ${message}`;
+  if (code === "ENOENT" || code === "EACCES") {
+    return new SourceError("auth", `the token file ${path} cannot be read (${code})`, {
+      hint: "check the variable or the profile that names it",
     });
   }
+  const unreachable = UNREACHABLE.exec(words)?.[0] ?? (name === "TimeoutError" ? name : undefined);
+  if (unreachable !== undefined) {
+    return new SourceError(
+      "unavailable",
+      `the server that gives keys cannot be reached (${unreachable})`,
+      {
+        hint: "check the network, and the variables AWS_ENDPOINT_URL…",
+      },
+    );
+  }
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
-  const transient = status !== undefined && (status === 429 || status >= 500);
+  if (status !== undefined && (status === 429 || status >= 500)) {
+    return new SourceError("unavailable", `the server that gives keys answered ${status}`, {
+      hint: "see whether the service is up (STS, single sign-on)",
+    });
+  }
+  const trouble = TROUBLES.find(([pattern]) => pattern.test(words));
+  if (trouble !== undefined) return new SourceError("auth", trouble[1], { hint: trouble[2] });
+  if (isNothingFound(error)) return noCredentials();
   const kind = /^[A-Za-z]{1,60}$/.test(name) ? ` (${name})` : "";
-  return new SourceError(transient ? "unavailable" : "auth", `signing in failed${kind}`, {
-    hint: "check the profile, the role and the token that it is assumed with: pannier doctor",
+  return new SourceError("auth", `signing in failed${kind}`, {
+    hint: "check the profile, the role, who may assume it, and the token that it is assumed with: pannier doctor",
   });
 }

@@ -47,7 +47,7 @@ export const s3Options = {
 
 /** The options and the URL, checked and taken apart. */
 export interface S3Settings {
-  /** A name, an alias, or the ARN of an access point. */
+  /** A name, or the alias of an access point. */
   readonly bucket: string;
   readonly root: Root;
   readonly region: string | undefined;
@@ -65,7 +65,7 @@ export function checkSettings(
   location: Location,
   options: OptionValues<typeof s3Options>,
 ): S3Settings {
-  const { host, port, username, password } = location;
+  const { host: bucket, port, username, password } = location;
   if (port !== undefined) {
     throw new UsageError(
       "an s3:// URL has no port",
@@ -78,9 +78,8 @@ export function checkSettings(
       "write s3://KEY:SECRET@BUCKET/, or better use the environment or a profile",
     );
   }
-  const [bucket, skip] = bucketOf(location);
   // Old buckets of us-east-1 may have capitals and underscores, other stores still more.
-  if (!bucket.startsWith("arn:") && !/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
     throw new UsageError(`"${bucket}" is no name of a bucket`, "write s3://BUCKET/PREFIX/");
   }
   const { region, profile, marker, anonymous, requesterPays, versions, pathStyle } = options;
@@ -93,7 +92,7 @@ export function checkSettings(
   if (marker === "") throw new UsageError('option "marker" is empty');
   return {
     bucket,
-    root: rootOf(location, skip),
+    root: rootOf(location),
     region,
     endpoint: options.endpoint === undefined ? undefined : parseEndpoint(options.endpoint),
     pathStyle,
@@ -103,14 +102,6 @@ export function checkSettings(
     versions,
     marker,
   };
-
-  /** The bucket, and the segments of the path that belong to its name: ARNs of access points have a slash in them. */
-  function bucketOf({ pathname }: Location): readonly [bucket: string, skip: number] {
-    if (!host.startsWith("arn:") || !host.endsWith(":accesspoint")) return [host, 0];
-    const name = pathname.split("/")[1] ?? "";
-    if (name !== "") return [`${host}/${name}`, 1];
-    throw new UsageError("the access point has no name", "write s3://arn:…:accesspoint/NAME/");
-  }
 }
 
 /** @throws UsageError */

@@ -20,7 +20,7 @@ interface StoredVersion {
 export interface S3Server {
   readonly port: number;
   /** Access key → secret, and the session token where there must be one. Empty: nothing is checked. */
-  readonly keys: Map<string, { secret: string; token?: string }>;
+  readonly keys: Map<string, { secret: string; token?: string; expires?: number }>;
   /** The region that requests must be signed for; `undefined`: any. */
   region: string | undefined;
   /** Answers instead, if it returns true. */
@@ -129,7 +129,8 @@ function whyRefused(
   if (region !== undefined && signedFor !== region) {
     return [400, "AuthorizationHeaderMalformed", { "x-amz-bucket-region": region }];
   }
-  if (known.token !== headers["x-amz-security-token"]) return [400, "ExpiredToken"];
+  const expired = known.expires !== undefined && known.expires <= Date.now();
+  if (expired || known.token !== headers["x-amz-security-token"]) return [400, "ExpiredToken"];
   for (const name of ["host", "x-amz-date", "x-amz-content-sha256"]) {
     if (!names.split(";").includes(name)) return [403, "AccessDenied"];
   }

@@ -72,6 +72,8 @@ describe("parseLocation", () => {
     ["s3://bucket/a#b/", 'holds a "#"'],
     ["https://host/\r\nX: y", "a control character"],
     ["a\0b", "a control character"],
+    ["s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/name/a/", "a URL cannot hold an ARN"],
+    ["s3://arn%3Aaws%3As3:::bucket/", "a URL cannot hold an ARN"],
     ["s3://bucket%2Fother/", "a host that holds a special character"],
     ["git+http://good.example%40evil.example/x", "a host that holds a special character"],
     ["ftp://ann%0d%0aDELE%20x:pw@host/", "a control character in its user name or password"],

@@ -46,6 +46,12 @@ export function parseLocation(text: string, cwd?: string): Location {
   if (text.includes("#")) {
     throw new UsageError('the source holds a "#"', "write a literal # as %23");
   }
+  if (/^[^/]+:\/\/arn(:|%3a)/i.test(text)) {
+    throw new UsageError(
+      "a URL cannot hold an ARN: its colons would begin a port",
+      "write the name of the bucket, or the access point's alias: s3://ALIAS-s3alias/PREFIX/",
+    );
+  }
   let url: URL;
   try {
     // The URL class treats unknown schemes as opaque hosts, which keeps bucket names in their case.
