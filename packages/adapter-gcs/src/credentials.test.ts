@@ -125,28 +125,6 @@ test("signs in by workload identity federation, and reads the identity anew", as
   expect(google.given).toEqual(["exchange of subject-token-1", "exchange of subject-token-2"]);
 });
 
-test("signs in by impersonation", async () => {
-  await useFile({
-    type: "impersonated_service_account",
-    service_account_impersonation_url:
-      "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/other@a-project.iam.gserviceaccount.com:generateAccessToken",
-    source_credentials: google.makeKey(),
-  });
-  const opened = await open();
-  expect(await contentOf(opened)).toBe("content");
-  expect(google.given).toEqual(["key", "impersonation"]);
-});
-
-test("signs in by the metadata server", async () => {
-  vi.stubEnv("HTTPS_PROXY", "");
-  vi.stubEnv("METADATA_SERVER_DETECTION", "assume-present");
-  vi.stubEnv("GCE_METADATA_HOST", `127.0.0.1:${google.port}`);
-  const opened = await open();
-  expect(await contentOf(opened)).toBe("content");
-  expect(await identityOf(opened)).toBe("the metadata server's service account");
-  expect(google.given).toEqual(["metadata"]);
-});
-
 test("a token is renewed before it expires, with the key that is there then", async () => {
   vi.useFakeTimers({ toFake: ["Date"] });
   await useFile(google.makeKey());

@@ -125,7 +125,11 @@ async function askGoogle({ env, project, http }: SignInInit): Promise<Token> {
   }
   const headers = Object.fromEntries((await client.getRequestHeaders()).entries());
   const now = Date.now();
-  const life = (client.credentials.expiry_date ?? now) - now;
+  // Workforce federation keeps its token elsewhere.
+  const { cachedAccessToken: kept } = client as unknown as {
+    readonly cachedAccessToken?: { readonly expiry_date?: number } | null;
+  };
+  const life = (client.credentials.expiry_date ?? kept?.expiry_date ?? now) - now;
   return { headers, until: now + life * FRESH };
 }
 

@@ -116,12 +116,24 @@ export function isNothingFound(error: unknown): boolean {
 export function signInError(error: unknown): Error {
   const ours = ourOwn(error);
   if (ours !== undefined) return ours;
-  const { response, code } = error as {
+  const { response, code, path, message } = error as {
     readonly response?: { readonly status?: number; readonly data?: { readonly error?: unknown } };
     readonly code?: unknown;
+    readonly path?: unknown;
+    readonly message?: unknown;
   };
   const status = response?.status;
   if (status === undefined) {
+    if ((code === "ENOENT" || code === "EACCES") && path !== undefined) {
+      return new SourceError("auth", `the token file ${String(path)} cannot be read (${code})`, {
+        hint: "it is what the credentials file names as source of the identity",
+      });
+    }
+    if (/\bexecutable/i.test(String(message))) {
+      return new SourceError("auth", "signing in failed: the program for it gave no token", {
+        hint: "run what the credentials file names by hand; GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1 has to allow it",
+      });
+    }
     // Of the metadata server; what other connections fail with is ours.
     if (typeof code !== "string" || !/^E(?!RR_)[A-Z]+$/.test(code)) {
       return new SourceError("auth", "signing in failed: the credentials cannot be used", {
@@ -134,8 +146,13 @@ export function signInError(error: unknown): Error {
   const named = typeof reason === "string" && /^[a-z_]{1,60}$/.test(reason) ? ` (${reason})` : "";
   if (status === 429) return statusError(status, {}, "signing in: ");
   if (status >= 500) return statusError(status, {}, "signing in: ");
+  if (/Compute Engine built-in service account/.test(String(message))) {
+    return new SourceError("auth", `the metadata server gave no token (${status})`, {
+      hint: "attach a service account to the machine or the pod, with the scope devstorage.read_only",
+    });
+  }
   return new SourceError("auth", `signing in failed: the server answered ${status}${named}`, {
-    hint: "the key may have been deleted or the account disabled: see which credentials are used with pannier doctor",
+    hint: "the key was deleted, the account disabled, a user's consent has ended (gcloud auth application-default login), or what is shown to Google has expired",
   });
 }
 

@@ -58,6 +58,8 @@ export async function startTokenServer(accept: (token: string) => void): Promise
       const expireTime = new Date(Date.now() + expires_in * 1000).toISOString();
       return { accessToken: give("impersonation"), expireTime };
     }
+    // What others give for an identity of theirs, to be shown to Google.
+    if (url === "/identity") return `identity for ${request.headers["x-secret"]}`;
     const form = new URLSearchParams(body);
     switch (form.get("grant_type")) {
       case "urn:ietf:params:oauth:grant-type:jwt-bearer":
@@ -68,7 +70,7 @@ export async function startTokenServer(accept: (token: string) => void): Promise
         return { access_token: give("user"), expires_in, token_type: "Bearer" };
       case "urn:ietf:params:oauth:grant-type:token-exchange":
         return {
-          access_token: give(`exchange of ${form.get("subject_token")}`),
+          access_token: give(`exchange of ${subjectOf(form.get("subject_token") ?? "")}`),
           issued_token_type: "urn:ietf:params:oauth:token-type:access_token",
           token_type: "Bearer",
           expires_in,
@@ -84,9 +86,12 @@ export async function startTokenServer(accept: (token: string) => void): Promise
     const answered = refusal === undefined ? await answer(request) : undefined;
     const { status, body } = refusal ?? {
       status: answered === undefined ? 400 : 200,
-      body: JSON.stringify(
-        answered ?? { error: "invalid_grant", error_description: "Invalid JWT Signature." },
-      ),
+      body:
+        typeof answered === "string"
+          ? answered
+          : JSON.stringify(
+              answered ?? { error: "invalid_grant", error_description: "Invalid JWT Signature." },
+            ),
     };
     response.writeHead(status, { "content-type": "application/json", "metadata-flavor": "Google" });
     response.end(body);
@@ -148,6 +153,11 @@ export async function startTokenServer(accept: (token: string) => void): Promise
     },
   };
   return self;
+}
+
+/** A token as it is; of a signed request to AWS, the key that signed it. */
+function subjectOf(token: string): string {
+  return /Credential=([^/]+)\//.exec(decodeURIComponent(token))?.[1] ?? token;
 }
 
 function isSigned(assertion: string, keys: ReadonlyMap<string, string>): boolean {
