@@ -19,6 +19,8 @@ const config: KnipConfig = {
       entry: ["src/walk-worker.ts"],
       ignoreBinaries: ["mkfifo", "mount", "umount", "unshare"],
     },
+    // A process is started by its URL.
+    "packages/adapter-nfs": { entry: ["src/helper.ts", "test/fake-helper.js"] },
     // An adapter that tests name by its path.
     "packages/bundle": { entry: ["test/shelf-adapter.js"] },
     // What browsers load.

@@ -5,6 +5,7 @@ import { EventEmitter } from "node:events";
 import { fileAdapter } from "@pannier/adapter-file";
 import { azureAdapter } from "@pannier/adapter-azure";
 import { gcsAdapter } from "@pannier/adapter-gcs";
+import { nfsAdapter } from "@pannier/adapter-nfs";
 import { s3Adapter } from "@pannier/adapter-s3";
 import { ftpAdapter } from "@pannier/adapter-ftp";
 import { gitAdapter } from "@pannier/adapter-git";
@@ -30,6 +31,7 @@ describe.each([
   ["s3", s3Adapter.options, "## Options"],
   ["sftp", sftpAdapter.options, "## Options"],
   ["ftp", ftpAdapter.options, "## Options"],
+  ["nfs", nfsAdapter.options, "## Options"],
 ] as [string, OptionSpecs, string][])("options of %s", (name, options, heading) => {
   test("are those of its page, with their defaults", () => {
     const rows = tableRows(section(page(`docs/adapters/${name}.md`).text, "## Options"));
@@ -153,7 +155,7 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git", "sftp", "s3", "gcs", "azure", "ftp", "webdav"].map((name) =>
+    ...["file", "http", "git", "sftp", "s3", "gcs", "azure", "ftp", "nfs", "webdav"].map((name) =>
       section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
     ),
     section(OPERATIONS, "## When something is wrong"),

@@ -10,6 +10,8 @@ const SYSTEM: Readonly<Record<string, readonly [debian: string, alpine: string]>
   ssh: ["openssh-client", "openssh-client"],
   "libsmbclient.so.0": ["libsmbclient", "libsmbclient"],
   "libnfs.so.13": ["libnfs13", "libnfs"],
+  // What Debian 13 has of the same; images are made of Debian 12.
+  "libnfs.so.14": ["libnfs13", "libnfs"],
 };
 
 interface Manifest {

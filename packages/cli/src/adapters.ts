@@ -51,6 +51,12 @@ export const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-http")).httpAdapter),
   },
   {
+    name: "nfs",
+    package: "@pannier/adapter-nfs",
+    schemes: ["nfs"],
+    load: async () => asAdapter((await import("@pannier/adapter-nfs")).nfsAdapter),
+  },
+  {
     name: "s3",
     package: "@pannier/adapter-s3",
     schemes: ["s3"],

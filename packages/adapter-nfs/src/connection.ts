@@ -1,0 +1,273 @@
+/** The helper process as the adapter sees it: started when there is something to ask, replaced when it ended. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { lookup } from "node:dns/promises";
+import type { Duplex } from "node:stream";
+import { extname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { SourceError } from "@pannier/core";
+import { createFrameReader, encodeFrame } from "./frames.ts";
+import { greet, type Greeting } from "./greet.ts";
+import type { Facts, FromHelper, Item, Problem, Question, Start, ToHelper } from "./protocol.ts";
+
+/** Questions at once, each on a connection of its own. */
+export const CONNECTIONS = 8;
+/** Milliseconds without a question after which the helper is ended: it holds some 50 MiB. */
+const UNUSED = 20_000;
+/** Milliseconds on top of the idle timeout that a helper which owes an answer may give no sign of life: then it hangs. */
+const PATIENCE = 5000;
+/** Milliseconds without an answer after which one who leaves takes what is being asked for dead. */
+const SUSPICIOUS = 100;
+
+interface Answer {
+  readonly items: readonly Item[];
+  readonly facts: Facts | undefined;
+  readonly bytes: Uint8Array;
+}
+
+/** A question that libnfs could not answer. */
+export class Unanswered extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem.text);
+    this.problem = problem;
+  }
+}
+
+export interface ConnectionInit {
+  readonly start: Start;
+  /** What is asked whether it is there, before libnfs is let loose on it. */
+  readonly greeting: Greeting;
+  /** The helper's module. Default: the one beside this one. */
+  readonly helper?: URL | undefined;
+  /** Default {@link PATIENCE}. */
+  readonly patience?: number | undefined;
+}
+
+export interface Connection {
+  /**
+   * An abort ends the waiting at once.
+   *
+   * @throws Unanswered; SourceError where the server or the helper is not there; the signal's reason
+   */
+  ask(question: Question, signal: AbortSignal): Promise<Answer>;
+  close(): void;
+}
+
+interface Asked {
+  readonly question: Question;
+  readonly items: Item[];
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+interface Helper {
+  readonly child: ChildProcess;
+  send(message: ToHelper): void;
+}
+
+export function createConnection(init: ConnectionInit): Connection {
+  const { start, greeting, patience = PATIENCE } = init;
+  const waiting: Asked[] = [];
+  /** What the helper was asked and has not answered yet, also where nobody waits for it any longer. */
+  const asked = new Map<number, Asked>();
+  let lastId = 0;
+  let helper: Helper | undefined;
+  let greeted: { readonly done: Promise<string>; giveUp(): void } | undefined;
+  let unused: NodeJS.Timeout | undefined;
+  let hanging: NodeJS.Timeout | undefined;
+  let closed = false;
+
+  function end(error: unknown): void {
+    const ended = helper;
+    helper = undefined;
+    greeted = undefined;
+    clearTimeout(hanging);
+    clearTimeout(unused);
+    ended?.child.kill("SIGKILL");
+    const lost = [...asked.values()];
+    asked.clear();
+    for (const { reject } of lost) reject(error);
+  }
+
+  function startHelper(server: string): Helper {
+    const script = init.helper ?? new URL(`./helper${extname(import.meta.url)}`, import.meta.url);
+    const child = spawn(
+      process.execPath,
+      [
+        ...process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
+        // It holds next to nothing for long.
+        "--max-semi-space-size=1",
+        fileURLToPath(script),
+      ],
+      {
+        stdio: ["ignore", "ignore", "ignore", "pipe"],
+        // Secrets of the environment are no concern of it. libnfs gets a thread for each connection.
+        env: {
+          PATH: process.env["PATH"],
+          LD_LIBRARY_PATH: process.env["LD_LIBRARY_PATH"],
+          UV_THREADPOOL_SIZE: String(CONNECTIONS + 2),
+        },
+      },
+    );
+    const channel = child.stdio[3] as Duplex;
+    const made: Helper = {
+      child,
+      send: (message) => {
+        for (const part of encodeFrame(message)) channel.write(part);
+      },
+    };
+    const fail = (why: string) => {
+      if (helper !== made) return;
+      end(new SourceError("unavailable", `the helper process of libnfs ended (${why})`));
+      next();
+    };
+    child.once("error", (error) => fail(error.message));
+    child.once("exit", (code, signal) => fail(signal ?? `exit code ${code}`));
+    channel.on("error", () => {});
+    channel.on(
+      "data",
+      createFrameReader<FromHelper>((message, body) => {
+        if (helper === made) onMessage(message, body);
+      }),
+    );
+    made.send({ start: { ...start, server } });
+    return made;
+  }
+
+  /** Starts over what was to find out that the helper hangs. */
+  function expectSign(): void {
+    clearTimeout(hanging);
+    if (asked.size === 0) return;
+    hanging = setTimeout(() => {
+      end(new SourceError("unavailable", "the helper process of libnfs gave no sign of life"));
+      next();
+    }, start.idleTimeout + patience);
+  }
+
+  function onMessage(message: FromHelper, body: Uint8Array): void {
+    if ("id" in message) {
+      const one = asked.get(message.id);
+      if (one !== undefined) {
+        for (const item of message.items ?? []) one.items.push(item);
+        if (message.more !== true) {
+          asked.delete(message.id);
+          const { problem } = message;
+          // The next one is to learn why.
+          if (problem?.step === "connection" || problem?.step === "silent") greeted = undefined;
+          if (problem !== undefined) one.reject(new Unanswered(problem));
+          else one.resolve({ items: one.items, facts: message.facts, bytes: body });
+        }
+      }
+    }
+    expectSign();
+    next();
+  }
+
+  function greetServer(): NonNullable<typeof greeted> {
+    const stop = new AbortController();
+    const done = (async () => {
+      const address = await resolve(greeting.host);
+      await greet({ ...greeting, host: address }, stop.signal);
+      return address;
+    })();
+    const made = {
+      done,
+      giveUp: () => stop.abort(new SourceError("unavailable", "the server was given up")),
+    };
+    done.catch(() => {
+      if (greeted === made) greeted = undefined;
+    });
+    return made;
+  }
+
+  /** Asks what waits, as far as connections are free for it. */
+  function next(): void {
+    clearTimeout(unused);
+    const current = helper;
+    if (current === undefined) {
+      // Each is asked again, and then finds another helper.
+      const error = new SourceError("unavailable", "the helper process of libnfs ended");
+      for (const { reject } of waiting.splice(0)) reject(error);
+      return;
+    }
+    for (const one of waiting.splice(0, CONNECTIONS - asked.size)) {
+      const id = ++lastId;
+      asked.set(id, one);
+      current.send({ id, question: one.question });
+      if (asked.size === 1) expectSign();
+    }
+    if (asked.size > 0) return;
+    unused = setTimeout(() => end(undefined), UNUSED);
+    unused.unref();
+  }
+
+  async function ready(): Promise<void> {
+    greeted ??= greetServer();
+    const current = greeted;
+    const server = await current.done;
+    if (closed) throw new SourceError("unavailable", "the source was closed");
+    helper ??= startHelper(server);
+  }
+
+  return {
+    async ask(question, signal) {
+      signal.throwIfAborted();
+      if (closed) throw new SourceError("unavailable", "the source was closed");
+      const since = performance.now();
+      const { promise: answer, resolve: onAnswer, reject } = Promise.withResolvers<Answer>();
+      const one: Asked = { question, items: [], resolve: onAnswer, reject };
+      const onAbort = () => {
+        reject(signal.reason);
+        leave(one, since);
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      try {
+        const prepared = ready();
+        // One that leaves does not wait for it.
+        await Promise.race([prepared, answer]);
+        waiting.push(one);
+        next();
+        return await answer;
+      } finally {
+        signal.removeEventListener("abort", onAbort);
+      }
+    },
+
+    close() {
+      closed = true;
+      greeted?.giveUp();
+      const error = new SourceError("unavailable", "the source was closed");
+      end(error);
+      for (const { reject } of waiting.splice(0)) reject(error);
+    },
+  };
+
+  function leave(one: Asked, since: number): void {
+    const at = waiting.indexOf(one);
+    if (at !== -1) {
+      waiting.splice(at, 1);
+      return;
+    }
+    const found = [...asked].find(([, other]) => other === one);
+    if (found !== undefined) helper?.send({ cancel: found[0] });
+    // It waits for the greeting, and who comes next would wait for the same.
+    else if (performance.now() - since > SUSPICIOUS) greeted?.giveUp();
+  }
+}
+
+async function resolve(host: string): Promise<string> {
+  try {
+    return (await lookup(host.replace(/^\[|\]$/g, ""))).address;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOTFOUND") {
+      throw new SourceError("unavailable", "the host name is not known", {
+        hint: "check the host in the URL",
+        cause: error,
+      });
+    }
+    throw new SourceError("unavailable", "the host name cannot be resolved at the moment", {
+      cause: error,
+    });
+  }
+}
