@@ -13,6 +13,7 @@ import { type FtpServer, startProftpd, startVsftpd } from "./ftp.ts";
 import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
+import { missingForNfs, type NfsServer, startNfs } from "./nfs.ts";
 import { type DavServer, startApacheDav, startNginxDav } from "./webdav.ts";
 import { end, findProgram, type Ground } from "./process.ts";
 import { cannotServeS3, type S3Server, startRclone, startVersity } from "./s3.ts";
@@ -30,6 +31,7 @@ export interface Servers {
   readonly proftpd?: FtpServer | undefined;
   readonly apacheDav?: DavServer | undefined;
   readonly nginxDav?: DavServer | undefined;
+  readonly nfs?: NfsServer | undefined;
   readonly sftpPasswords?: SftpPasswordServer | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
@@ -66,6 +68,12 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
     programs: ["sshd", "ssh-keygen", "openssl", "unshare"],
     asRoot: "its users are in a mount namespace of its own",
     start: startSftpPasswords,
+  },
+  nfs: {
+    programs: ["ganesha.nfsd"],
+    unfit: async () => missingForNfs(),
+    asRoot: "it opens files by their handles",
+    start: startNfs,
   },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
