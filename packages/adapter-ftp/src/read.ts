@@ -68,8 +68,9 @@ async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
       lease.release();
       lease = await pool.take(signal);
     }
-    await checkVersion(lease.connection, reading);
     if (at < to) throw changed(entry);
+    // Of what was read to its end the size is known.
+    await checkVersion(lease.connection, reading, whole && from === 0 ? at : undefined);
   } catch (error) {
     signal.throwIfAborted();
     throw translate(error, entry.path);
@@ -83,10 +84,11 @@ async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
 async function checkVersion(
   { client, features }: Connection,
   { path, entry }: Reading,
+  knownSize?: number,
 ): Promise<void> {
-  const size = features.has("SIZE")
-    ? Number.parseInt((await client.send(`SIZE ${path}`)).message.slice(4), 10)
-    : (entry.size as number);
+  let size = knownSize ?? (entry.size as number);
+  if (knownSize === undefined && features.has("SIZE"))
+    size = Number.parseInt((await client.send(`SIZE ${path}`)).message.slice(4), 10);
   const mtime = features.has("MDTM")
     ? parseTime((await client.send(`MDTM ${path}`)).message.slice(4))
     : undefined;
