@@ -3,6 +3,7 @@
  * and what a developer signed in to. Its requests go over our client, so that proxy, authorities and timeouts are
  * those of every other request; it retries nothing.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { HttpClient as IdentityHttp, PipelineRequest } from "@azure/core-rest-pipeline";
 import type { TokenCredential } from "@azure/identity";
 import { SourceError } from "@pannier/core";
@@ -23,6 +24,16 @@ const METADATA = /^http:\/\/169\.254\./;
 const PUBLIC_AUTHORITIES =
   /^https:\/\/login\.(microsoftonline\.(com|us)|chinacloudapi\.cn|windows\.net)(\/|$)/;
 
+/**
+ * Who asks for a token. For managed identities the library keeps the first client that it was given for as long as the
+ * process lives, and would go on asking over the connections of a source that was closed long ago.
+ */
+interface Asker {
+  readonly http: HttpClient;
+  readonly onTrouble: (error: Error) => void;
+}
+const askers = new AsyncLocalStorage<Asker>();
+
 interface Token {
   readonly signature: Signature;
   /** Milliseconds since the epoch. */
@@ -40,8 +51,10 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
   const renew = async (): Promise<Token> => {
     trouble = undefined;
     try {
-      credential ??= makeCredential(env, http, (error) => (trouble = error));
-      const found = await (await credential).getToken(SCOPE);
+      credential ??= makeCredential(env);
+      const signedIn = await credential;
+      const onTrouble = (error: Error) => (trouble = error);
+      const found = await askers.run({ http, onTrouble }, () => signedIn.getToken(SCOPE));
       if (found === null) throw new SourceError("auth", "Microsoft Entra ID gave no token");
       const now = Date.now();
       return {
@@ -51,7 +64,7 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
     } catch (error) {
       // Made anew next time: the library also remembers what it did not find.
       credential = undefined;
-      throw trouble ?? tokenError(error);
+      throw trouble ?? tokenError(error, namedIdentity(env));
     }
   };
 
@@ -77,14 +90,19 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
   };
 }
 
-async function makeCredential(
-  env: Environment,
-  http: HttpClient,
-  onTrouble: (error: Error) => void,
-): Promise<TokenCredential> {
-  const { createHttpHeaders } = await import("@azure/core-rest-pipeline");
+async function makeCredential(env: Environment): Promise<TokenCredential> {
   const { DefaultAzureCredential } = await import("@azure/identity");
-  const send = async (request: PipelineRequest) => {
+  const authority = env["AZURE_AUTHORITY_HOST"];
+  return new DefaultAzureCredential({
+    httpClient: { sendRequest: sendForAsker },
+    retryOptions: { maxRetries: 0 },
+    disableInstanceDiscovery: Boolean(authority) && !PUBLIC_AUTHORITIES.test(authority ?? ""),
+  });
+}
+
+const sendForAsker: IdentityHttp["sendRequest"] = async (request) => {
+  const { http, onTrouble } = askers.getStore() as Asker;
+  try {
     const response = await http.request(request.url, {
       method: request.method as "GET" | "POST",
       headers: request.headers.toJSON(),
@@ -99,28 +117,15 @@ async function makeCredential(
     const bodyAsText = await readText(response.body, MAX_ANSWER);
     const { status, headers } = response;
     if (status === 429 || status >= 500) onTrouble(statusError(status, headers, `${SUBJECT}: `));
-    return {
-      request,
-      status,
-      headers: createHttpHeaders(headers as Record<string, string>),
-      bodyAsText,
-    };
-  };
-  const httpClient: IdentityHttp = {
-    sendRequest: (request) =>
-      send(request).catch((error: unknown) => {
-        // Where this is no machine of Azure's, nobody answers there: no trouble, but nothing found.
-        if (error instanceof SourceError && !METADATA.test(request.url)) onTrouble(error);
-        throw error;
-      }),
-  };
-  const authority = env["AZURE_AUTHORITY_HOST"];
-  return new DefaultAzureCredential({
-    httpClient,
-    retryOptions: { maxRetries: 0 },
-    disableInstanceDiscovery: Boolean(authority) && !PUBLIC_AUTHORITIES.test(authority ?? ""),
-  });
-}
+    const { createHttpHeaders } = await import("@azure/core-rest-pipeline");
+    const found = createHttpHeaders(headers as Record<string, string>);
+    return { request, status, headers: found, bodyAsText };
+  } catch (error) {
+    // Where this is no machine of Azure's, nobody answers there: no trouble, but nothing found.
+    if (error instanceof SourceError && !METADATA.test(request.url)) onTrouble(error);
+    throw error;
+  }
+};
 
 function signalOf({ abortSignal, timeout }: PipelineRequest): AbortSignal | undefined {
   const signals = [

@@ -103,16 +103,31 @@ function inBrackets(code: string): string {
   return /^\w+$/.test(code) ? ` (${code})` : "";
 }
 
-/** Translates why no token of Microsoft Entra ID could be had, where it was not for want of an answer. */
-export function tokenError(error: unknown): Error {
+/**
+ * Translates why no token of Microsoft Entra ID could be had, where it was not for want of an answer.
+ *
+ * @param way what variables say to sign in with
+ */
+export function tokenError(error: unknown, way: string | undefined): Error {
   if (error instanceof SourceError || error instanceof UsageError) return error;
   const { name = "", message = "" } = error as Partial<Error>;
   // The whole message may quote what was sent; the code is what can be looked up.
   const reason = /\bAADSTS\d+\b/.exec(message)?.[0];
+  const unread = /\b(ENOENT|EACCES)\b/.exec(message)?.[0];
+  if (way !== undefined && unread !== undefined) {
+    return new SourceError("auth", `${way} gave no token: a file cannot be read (${unread})`, {
+      hint: "check the paths that the variables name",
+    });
+  }
   if (name === "AuthenticationError" || reason !== undefined) {
     const named = reason === undefined ? "" : ` (${reason})`;
     return new SourceError("auth", `Microsoft Entra ID refused to sign in${named}`, {
       hint: "check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret, certificate or federated token",
+    });
+  }
+  if (way !== undefined) {
+    return new SourceError("auth", `${way} gave no token`, {
+      hint: "check the variables, the files that they name, and whether the identity is assigned to this machine or pod; or set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN",
     });
   }
   return new SourceError("auth", "no credentials for Azure were found", {

@@ -1,0 +1,330 @@
+/** Each way of signing in, through the adapter as it is, by the variables that machines and pods have. */
+import { constants, createPublicKey, verify, X509Certificate } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { listAll, readAll } from "@pannier/adapter-kit";
+import { type Credentials, sync } from "@pannier/core";
+import { generate } from "selfsigned";
+import {
+  afterAll,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  onTestFinished,
+  test,
+  vi,
+} from "vitest";
+import { authority, type Call, tokenServer } from "../test/authority.ts";
+import { ACCOUNT, makeBlob } from "../test/blob-server.ts";
+import { type Container, openContainer } from "../test/open.ts";
+import { azure } from "./index.ts";
+
+const KEY = Buffer.from("a key that nobody may see").toString("base64");
+const SAS = "sv=2024-11-04&sp=rl&sig=a%2Fsignature%2Fthat%2Fnobody%2Fmay%2Fsee";
+const { signal } = new AbortController();
+
+let container: Container;
+/** What was shown for each token that was given. */
+let given: string[];
+/** When each of them ends, in milliseconds since the epoch. */
+let ends: Map<string, number>;
+/** What the machine answers instead of a token. */
+let refusal: { readonly status: number; readonly body: unknown } | undefined;
+/** Seconds that a token lives. */
+let life: number;
+let folder: string;
+/** Of an authority of Entra ID, where there is one. */
+let caFile: string | undefined;
+/** Verifies what a certificate signs. */
+let certificate: X509Certificate | undefined;
+
+beforeEach(async () => {
+  container = await openContainer({ file: "content" });
+  for (const name of Object.keys(process.env)) {
+    if (/^(AZURE|IDENTITY|MSI|IMDS)_/.test(name)) vi.stubEnv(name, undefined);
+  }
+  // Everywhere: without it, the library would look for the machine's identity at a link-local address, and go on to.
+  vi.stubEnv("IDENTITY_ENDPOINT", machineEndpoint);
+  vi.stubEnv("IDENTITY_HEADER", "identity-header");
+  [given, ends, life] = [[], new Map(), 3600];
+  [caFile, certificate, refusal] = [undefined, undefined, undefined];
+  folder = await mkdtemp(join(tmpdir(), "pannier-azure-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  container.accepted.keys = [KEY];
+  container.accepted.sas = [SAS];
+  const includes = (token: string) => (ends.get(token) ?? 0) > Date.now();
+  container.accepted.tokens = { includes } as unknown as string[];
+  onTestFinished(() => void vi.useRealTimers());
+});
+
+function give(way: string): Record<string, unknown> {
+  given.push(way);
+  const access_token = `issued-token-${given.length}-${Math.random()}`;
+  ends.set(access_token, Date.now() + life * 1000);
+  return { access_token, token_type: "Bearer" };
+}
+
+/** What an authority is shown: a secret, a federated token, or what a certificate signed. */
+function shown({ form }: Call): string {
+  const secret = form.get("client_secret");
+  const assertion = form.get("client_assertion") ?? "";
+  if (secret !== null) return secret;
+  if (certificate === undefined) return assertion;
+  const [header, claims, signature = ""] = assertion.split(".");
+  const key = {
+    key: createPublicKey(certificate.publicKey.export({ type: "spki", format: "pem" })),
+    padding: constants.RSA_PKCS1_PSS_PADDING,
+  };
+  const good = verify(
+    "RSA-SHA256",
+    Buffer.from(`${header}.${claims}`),
+    key,
+    Buffer.from(signature, "base64url"),
+  );
+  return good ? "what the certificate signed" : "nothing";
+}
+
+async function useAuthority(): Promise<void> {
+  ({ caFile } = await authority((call) => ({
+    body: { ...give(shown(call)), expires_in: life, ext_expires_in: life },
+  })));
+}
+
+/** As App Service and Container Apps have it. The library remembers the first one for the whole process. */
+const machine = http.createServer(
+  tokenServer(({ path, headers }) => {
+    const { searchParams } = new URL(path, "http://server");
+    if (refusal !== undefined) return refusal;
+    const identity = searchParams.get("client_id") ?? "the machine";
+    const way = `${identity} by ${String(headers["x-identity-header"])}`;
+    const expires_on = String(Math.floor(Date.now() / 1000) + life);
+    return { body: { ...give(way), resource: searchParams.get("resource"), expires_on } };
+  }).listener,
+);
+let machineEndpoint: string;
+beforeAll(async () => {
+  await new Promise<void>((resolve) => machine.listen(0, "127.0.0.1", resolve));
+  machineEndpoint = `http://127.0.0.1:${(machine.address() as AddressInfo).port}/msi/token`;
+});
+afterAll(() => {
+  machine.closeAllConnections();
+  machine.close();
+});
+
+async function useMachine(): Promise<void> {
+  // The library also remembers such tokens, until five minutes before their end.
+  life = Math.min(life, 200);
+}
+
+async function write(name: string, content: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+
+interface Way {
+  /** Makes it the one that is found. */
+  readonly prepare: () => Promise<Credentials | undefined | void>;
+  readonly options?: { readonly anonymous?: boolean };
+  readonly given: readonly string[];
+  /** As `pannier doctor` has it. */
+  readonly identity: string;
+}
+
+const FIXED: Record<string, Way> = {
+  "a connection string with a key": {
+    prepare: async () =>
+      void vi.stubEnv(
+        "AZURE_STORAGE_CONNECTION_STRING",
+        `AccountName=${ACCOUNT};AccountKey=${KEY};BlobEndpoint=${container.endpoint};`,
+      ),
+    given: [],
+    identity: "the key in AZURE_STORAGE_CONNECTION_STRING",
+  },
+  "a connection string with a SAS": {
+    prepare: async () =>
+      void vi.stubEnv(
+        "AZURE_STORAGE_CONNECTION_STRING",
+        `AccountName=${ACCOUNT};BlobEndpoint=${container.endpoint};SharedAccessSignature=${SAS}`,
+      ),
+    given: [],
+    identity: "the SAS in AZURE_STORAGE_CONNECTION_STRING",
+  },
+  "a key": {
+    prepare: async () => void vi.stubEnv("AZURE_STORAGE_KEY", KEY),
+    given: [],
+    identity: "AZURE_STORAGE_KEY",
+  },
+  "a SAS": {
+    prepare: async () => void vi.stubEnv("AZURE_STORAGE_SAS_TOKEN", `?${SAS}`),
+    given: [],
+    identity: "AZURE_STORAGE_SAS_TOKEN",
+  },
+  "a key given to Pannier": {
+    prepare: async () => {
+      vi.stubEnv("IDENTITY_ENDPOINT", undefined);
+      return { password: KEY };
+    },
+    given: [],
+    identity: "PANNIER_PASSWORD (the account's key)",
+  },
+  nothing: {
+    prepare: async () => void (container.accepted.anonymous = true),
+    options: { anonymous: true },
+    given: [],
+    identity: "none: anonymous",
+  },
+};
+
+const ENTRA: Record<string, Way> = {
+  "a client secret": {
+    prepare: async () => {
+      await useAuthority();
+      vi.stubEnv("AZURE_CLIENT_SECRET", "client-secret");
+    },
+    given: ["client-secret"],
+    identity: "Microsoft Entra ID: client secret (AZURE_CLIENT_SECRET)",
+  },
+  "a client certificate": {
+    prepare: async () => {
+      await useAuthority();
+      const made = await generate([{ name: "commonName", value: "client" }]);
+      certificate = new X509Certificate(made.cert);
+      const path = await write("client.pem", `${made.private}\n${made.cert}`);
+      vi.stubEnv("AZURE_CLIENT_CERTIFICATE_PATH", path);
+    },
+    given: ["what the certificate signed"],
+    identity: "Microsoft Entra ID: client certificate (AZURE_CLIENT_CERTIFICATE_PATH)",
+  },
+  "workload identity": {
+    prepare: async () => {
+      await useAuthority();
+      vi.stubEnv("AZURE_FEDERATED_TOKEN_FILE", await write("federated", "federated-token"));
+    },
+    given: ["federated-token"],
+    identity: "Microsoft Entra ID: workload identity (AZURE_FEDERATED_TOKEN_FILE)",
+  },
+  "the machine's managed identity": {
+    prepare: useMachine,
+    given: ["the machine by identity-header"],
+    identity: "Microsoft Entra ID: managed identity (IDENTITY_ENDPOINT)",
+  },
+  "a managed identity of a name": {
+    prepare: async () => {
+      await useMachine();
+      vi.stubEnv("AZURE_CLIENT_ID", "a-client");
+    },
+    given: ["a-client by identity-header"],
+    identity: "Microsoft Entra ID: managed identity (IDENTITY_ENDPOINT)",
+  },
+};
+
+/** @returns credentials for the source, with an authority to trust */
+async function prepared({ prepare }: Way): Promise<Credentials> {
+  const credentials = await prepare();
+  return { ...credentials, caFile };
+}
+
+test.each(Object.entries({ ...FIXED, ...ENTRA }))("signs in by %s", async (_, way) => {
+  const credentials = await prepared(way);
+  const { source } = await container.open("", way.options, credentials);
+  const entry = (await listAll(source)).file("file");
+  expect(String(await readAll(source, entry))).toBe("content");
+  expect(given).toEqual(way.given);
+  expect(await source.identity?.(signal)).toBe(way.identity);
+});
+
+test.each(Object.entries(ENTRA))(
+  "a token that is refused after it was good, by %s",
+  async (_, way) => {
+    const { source } = await container.open("", {}, await prepared(way));
+    const { file } = await listAll(source);
+    await readAll(source, file("file"));
+    ends.clear();
+    const error: unknown = await readAll(source, file("file")).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: "auth", transient: true });
+    expect(inspect(error, { depth: 20, showHidden: true })).not.toMatch(/issued-token|secret/);
+    expect(String(await readAll(source, file("file")))).toBe("content");
+  },
+);
+
+describe("tokens that live for two seconds are renewed in the middle of a sync", () => {
+  test.each(Object.entries(ENTRA))("%s", async (_, way) => {
+    for (let i = 0; i < 40; i++) container.blobs.set(`f${i}`, makeBlob(`f${i}`));
+    vi.useFakeTimers({ toFake: ["Date"] });
+    life = 2;
+    const credentials = await prepared(way);
+    container.behaviour.intercept = () => {
+      // Some tokens expire on the way, too.
+      vi.setSystemTime(Date.now() + 150);
+      return false;
+    };
+    const target = join(folder, "target");
+    const { endpoint } = container;
+    const sources = [azure(`az://${ACCOUNT}/box/`, { endpoint })];
+    await sync({ sources, target, credentials, concurrency: 4, attempts: 5 });
+    expect(await readdir(join(target, "current"))).toHaveLength(41);
+    expect(await readFile(join(target, "current/f39"), "utf8")).toBe("f39");
+    // 41 blobs and a listing take six seconds of the server's time.
+    expect(given.length).toBeGreaterThanOrEqual(3);
+    expect(given.length).toBeLessThan(15);
+  });
+});
+
+/** What is wrong, as it is made; what people are told of it. */
+const FAILURES: Record<string, { prepare: () => Promise<void>; code?: string; told: RegExp }> = {
+  "a federated token that is not there": {
+    prepare: async () => {
+      await (ENTRA["workload identity"] as Way).prepare();
+      await rm(join(folder, "federated"));
+    },
+    told: /workload identity \(AZURE_FEDERATED_TOKEN_FILE\) gave no token/,
+  },
+  "a certificate that is not there": {
+    prepare: async () => {
+      await (ENTRA["a client certificate"] as Way).prepare();
+      await rm(join(folder, "client.pem"));
+    },
+    told: /client certificate \(AZURE_CLIENT_CERTIFICATE_PATH\) gave no token/,
+  },
+  "a machine without an identity": {
+    prepare: async () => {
+      await useMachine();
+      const body = { error: "invalid_request", error_description: "no identity identity-header" };
+      refusal = { status: 400, body };
+    },
+    told: /managed identity \(IDENTITY_ENDPOINT\) gave no token/,
+  },
+  "a machine that cannot say now": {
+    prepare: async () => {
+      await useMachine();
+      refusal = { status: 503, body: {} };
+    },
+    code: "unavailable",
+    told: /answered 503/,
+  },
+};
+
+test.each(Object.entries(FAILURES))(
+  "says what is wrong: %s",
+  async (_, { prepare, code = "auth", told }) => {
+    await prepare();
+    const { source } = await container.open("", {}, { caFile });
+    const error: unknown = await listAll(source).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      code,
+      transient: code === "unavailable",
+      message: expect.stringMatching(told),
+      hint: expect.any(String),
+    });
+    expect(inspect(error, { depth: 20, showHidden: true })).not.toMatch(
+      /identity-header|federated-token/,
+    );
+    expect(container.log).toEqual([]);
+  },
+);
