@@ -3,8 +3,8 @@ import type { KnipConfig } from "knip";
 const config: KnipConfig = {
   workspaces: {
     ".": {
-      // What a test runs in a browser.
-      entry: ["test/real/audit-page.js"],
+      // What a test runs in a browser, and what one runs in a network namespace.
+      entry: ["test/real/audit-page.js", "test/real/servers/relay.ts"],
       // Of the system, for the real servers; skipped by name where absent.
       ignoreBinaries: ["mount", "openssl", "ssh-agent", "ssh-keygen", "umount", "unshare"],
     },
@@ -20,7 +20,7 @@ const config: KnipConfig = {
       ignoreBinaries: ["mkfifo", "mount", "umount", "unshare"],
     },
     // A process is started by its URL.
-    "packages/adapter-nfs": { entry: ["src/helper.ts", "test/fake-helper.js"] },
+    "packages/adapter-nfs": { entry: ["src/nfs-helper.ts", "test/fake-helper.js"] },
     // An adapter that tests name by its path.
     "packages/bundle": { entry: ["test/shelf-adapter.js"] },
     // What browsers load.

@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Directory that `~` means; nothing of the user's own is ever read. */
   readonly home?: string;
+  /** A program that starts it, with arguments: `nsenter`, `setpriv`. */
+  readonly by?: readonly string[];
 }
 
 export interface Outcome {
@@ -28,7 +30,8 @@ export interface Running {
 }
 
 export function startPannier(args: readonly string[], options: RunOptions = {}): Running {
-  const child = spawn(process.execPath, [...FROM_SOURCES, PROGRAM, ...args], {
+  const command = [...(options.by ?? []), process.execPath, ...FROM_SOURCES, PROGRAM, ...args];
+  const child = spawn(command[0] as string, command.slice(1), {
     cwd: options.cwd,
     env: {
       PATH: process.env["PATH"],

@@ -91,7 +91,8 @@ export function createConnection(init: ConnectionInit): Connection {
   }
 
   function startHelper(server: string): Helper {
-    const script = init.helper ?? new URL(`./helper${extname(import.meta.url)}`, import.meta.url);
+    const script =
+      init.helper ?? new URL(`./nfs-helper${extname(import.meta.url)}`, import.meta.url);
     const child = spawn(
       process.execPath,
       [

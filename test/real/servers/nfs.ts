@@ -1,9 +1,13 @@
-/** NFS-Ganesha for NFS version 4, which needs no service beside it. */
+/**
+ * NFS-Ganesha: for NFS version 4, which needs no service beside it, and for version 3, which needs a portmapper. That
+ * one's port is fixed, so it runs in a network namespace of its own.
+ */
 import type { ChildProcess } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Ground, listening, run } from "./process.ts";
+import { FROM_SOURCES } from "../../support/from-sources.ts";
+import { type Ground, listening, run, until } from "./process.ts";
 
 export interface NfsServer {
   readonly port: number;
@@ -14,6 +18,16 @@ export interface NfsServer {
   /** What {@link runNfs} needs. */
   readonly dir: string;
   readonly program: string;
+}
+
+export interface Nfs3Server {
+  /** Of NFS and of the mount service. */
+  readonly port: number;
+  readonly mountPort: number;
+  /** A directory that is exported under its own path. */
+  readonly root: string;
+  /** A process in the server's namespace, where the portmapper tells the ports. */
+  readonly pid: number;
 }
 
 type Files = Omit<NfsServer, "port">;
@@ -50,6 +64,64 @@ export async function startNfs(ground: Ground, program: string): Promise<NfsServ
   return { ...files, port: ports[0] as number };
 }
 
+export async function startNfs3(
+  ground: Ground,
+  program: string,
+  rpcbind: string,
+  unshare: string,
+): Promise<Nfs3Server> {
+  const dir = join(ground.base, "nfs3");
+  const root = join(ground.base, "nfs3-files");
+  await mkdir(dir, { mode: 0o700 });
+  await mkdir(root);
+  await chmod(root, 0o755);
+  await writeFile(
+    join(dir, "ganesha.conf"),
+    `
+NFS_CORE_PARAM {
+  NFS_Protocols = 3;
+  NFS_Port = 2049;
+  MNT_Port = 20048;
+  Enable_UDP = false;
+  Enable_NLM = false;
+  Enable_RQUOTA = false;
+}
+MDCACHE { Dir_Chunk = 0; }
+${exportOf(1, root)}
+LOG { Default_Log_Level = CRIT; }
+`,
+  );
+  const relay = [process.execPath, ...FROM_SOURCES, join(import.meta.dirname, "relay.ts")].join(
+    " ",
+  );
+  // The portmapper's socket and lock are in /run.
+  const script = `
+mount -t tmpfs tmpfs /run
+ip link set lo up
+${rpcbind} -f -i -w &
+until [ -S /run/rpcbind.sock ]; do sleep 0.05; done
+${relay} ${dir}/nfs.sock 2049 ${dir}/mount.sock 20048 &
+exec ${program} -F -f ${dir}/ganesha.conf -L ${dir}/ganesha.log -p ${dir}/ganesha.pid
+`;
+  const server = run(unshare, ["--net", "--mount", "sh", "-ec", script]);
+  ground.children.push(server);
+  const { child, ports } = await listening("the relay to ganesha.nfsd", 2, async ([nfs, mount]) =>
+    run("/bin/sh", [
+      "-ec",
+      `exec ${relay} ${String(nfs)} ${dir}/nfs.sock ${String(mount)} ${dir}/mount.sock`,
+    ]),
+  );
+  ground.children.push(child);
+  const [port, mountPort] = ports as [number, number];
+  const pid = server.pid as number;
+  await until("ganesha.nfsd", async () => {
+    if (server.exitCode !== null) throw new Error(`ganesha.nfsd ended with ${server.exitCode}`);
+    const open = await listeningPorts(pid);
+    return open.has(2049) && open.has(20_048);
+  });
+  return { port, mountPort, root, pid };
+}
+
 /** Runs one more of the same on a port: what is to be killed or stopped in a test is the test's own. */
 export async function runNfs(files: Files, port: number): Promise<ChildProcess> {
   const { dir, root, privilegedRoot, program } = files;
@@ -70,6 +142,8 @@ NFSV4 {
   RecoveryBackend = fs;
   RecoveryRoot = ${recovery};
   Graceless = true;
+  # As Linux's own server does; libnfs looks names up one by one.
+  Only_Numeric_Owners = true;
 }
 # The tests change what is exported behind the server's back.
 MDCACHE { Dir_Chunk = 0; }
@@ -80,6 +154,20 @@ LOG { Default_Log_Level = CRIT; }
   );
   const log = join(dir, "ganesha.log");
   return run(program, ["-F", "-f", config, "-L", log, "-p", join(dir, `ganesha-${port}.pid`)]);
+}
+
+/** In the network namespace of a process: proc_net_tcp in the kernel's documentation. */
+async function listeningPorts(pid: number): Promise<Set<number>> {
+  const LISTEN = "0A";
+  const tables = await Promise.all(
+    ["tcp", "tcp6"].map((name) => readFile(`/proc/${pid}/net/${name}`, "utf8").catch(() => "")),
+  );
+  const rows = tables.flatMap((table) => table.split("\n")).map((row) => row.trim().split(/\s+/));
+  return new Set(
+    rows
+      .filter(([, , , state]) => state === LISTEN)
+      .map(([, local = ""]) => Number.parseInt(local.split(":")[1] as string, 16)),
+  );
 }
 
 function exportOf(id: number, path: string, more = ""): string {

@@ -13,7 +13,7 @@ import { type FtpServer, startProftpd, startVsftpd } from "./ftp.ts";
 import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
-import { missingForNfs, type NfsServer, startNfs } from "./nfs.ts";
+import { missingForNfs, type Nfs3Server, type NfsServer, startNfs, startNfs3 } from "./nfs.ts";
 import { type DavServer, startApacheDav, startNginxDav } from "./webdav.ts";
 import { end, findProgram, type Ground } from "./process.ts";
 import { cannotServeS3, type S3Server, startRclone, startVersity } from "./s3.ts";
@@ -32,6 +32,7 @@ export interface Servers {
   readonly apacheDav?: DavServer | undefined;
   readonly nginxDav?: DavServer | undefined;
   readonly nfs?: NfsServer | undefined;
+  readonly nfs3?: Nfs3Server | undefined;
   readonly sftpPasswords?: SftpPasswordServer | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
@@ -74,6 +75,12 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
     unfit: async () => missingForNfs(),
     asRoot: "it opens files by their handles",
     start: startNfs,
+  },
+  nfs3: {
+    programs: ["ganesha.nfsd", "rpcbind", "unshare", "ip", "mount"],
+    unfit: async () => missingForNfs(),
+    asRoot: "its portmapper is in a network namespace of its own",
+    start: startNfs3,
   },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
