@@ -6,7 +6,15 @@ const config: KnipConfig = {
       // What a test runs in a browser, and what one runs in a network namespace.
       entry: ["test/real/audit-page.js", "test/real/servers/relay.ts"],
       // Of the system, for the real servers; skipped by name where absent.
-      ignoreBinaries: ["mount", "openssl", "ssh-agent", "ssh-keygen", "umount", "unshare"],
+      ignoreBinaries: [
+        "mount",
+        "openssl",
+        "smbpasswd",
+        "ssh-agent",
+        "ssh-keygen",
+        "umount",
+        "unshare",
+      ],
     },
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": {
@@ -21,6 +29,10 @@ const config: KnipConfig = {
     },
     // A process is started by its URL.
     "packages/adapter-nfs": { entry: ["src/nfs-helper.ts", "test/fake-helper.js"] },
+    "packages/adapter-smb": {
+      // A process is started by its URL, another by tests.
+      entry: ["src/smb-helper.ts", "test/fake-helper.ts"],
+    },
     // An adapter that tests name by its path.
     "packages/bundle": { entry: ["test/shelf-adapter.js"] },
     // What browsers load.

@@ -11,6 +11,7 @@ import { ftpAdapter } from "@pannier/adapter-ftp";
 import { gitAdapter } from "@pannier/adapter-git";
 import { httpAdapter } from "@pannier/adapter-http";
 import { sftpAdapter } from "@pannier/adapter-sftp";
+import { smbAdapter } from "@pannier/adapter-smb";
 import type { OptionSpecs } from "@pannier/core";
 import { describe, expect, test } from "vitest";
 import { FLAGS, type FlagName, variableName } from "../../packages/cli/src/flags.ts";
@@ -30,6 +31,7 @@ describe.each([
   ["gcs", gcsAdapter.options, "## Options"],
   ["s3", s3Adapter.options, "## Options"],
   ["sftp", sftpAdapter.options, "## Options"],
+  ["smb", smbAdapter.options, "## Options"],
   ["ftp", ftpAdapter.options, "## Options"],
   ["nfs", nfsAdapter.options, "## Options"],
 ] as [string, OptionSpecs, string][])("options of %s", (name, options, heading) => {
@@ -155,8 +157,8 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git", "sftp", "s3", "gcs", "azure", "ftp", "nfs", "webdav"].map((name) =>
-      section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
+    ...["file", "http", "git", "sftp", "s3", "gcs", "azure", "ftp", "nfs", "webdav", "smb"].map(
+      (name) => section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
     ),
     section(OPERATIONS, "## When something is wrong"),
   ].flatMap((text) => Array.from(text.matchAll(/^\| (`.*?) \| /gm), ([, cell = ""]) => cell));

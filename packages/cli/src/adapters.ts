@@ -69,6 +69,12 @@ export const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-sftp")).sftpAdapter),
   },
   {
+    name: "smb",
+    package: "@pannier/adapter-smb",
+    schemes: ["smb"],
+    load: async () => asAdapter((await import("@pannier/adapter-smb")).smbAdapter),
+  },
+  {
     name: "webdav",
     package: "@pannier/adapter-webdav",
     schemes: ["dav", "davs"],

@@ -18,6 +18,7 @@ import { type DavServer, startApacheDav, startNginxDav } from "./webdav.ts";
 import { end, findProgram, type Ground } from "./process.ts";
 import { cannotServeS3, type S3Server, startRclone, startVersity } from "./s3.ts";
 import { type SftpPasswordServer, type SftpServer, startSftp, startSftpPasswords } from "./sftp.ts";
+import { type SmbServer, startSmb } from "./smb.ts";
 import { type SshServer, startSshd } from "./sshd.ts";
 
 /** By the names that tests ask for them. */
@@ -34,6 +35,7 @@ export interface Servers {
   readonly nfs?: NfsServer | undefined;
   readonly nfs3?: Nfs3Server | undefined;
   readonly sftpPasswords?: SftpPasswordServer | undefined;
+  readonly smb?: SmbServer | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
   readonly versity?: S3Server | undefined;
@@ -81,6 +83,12 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
     unfit: async () => missingForNfs(),
     asRoot: "its portmapper is in a network namespace of its own",
     start: startNfs3,
+  },
+  smb: {
+    // The last for what it comes with: libsmbclient, which the adapter needs.
+    programs: ["smbd", "smbpasswd", "smbclient"],
+    asRoot: "smbd becomes the user who signs in",
+    start: startSmb,
   },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },

@@ -1,0 +1,119 @@
+/** The adapter: a directory of an SMB share, or one file of it, as a source. */
+import { posix } from "node:path";
+import type { Adapter, FileEntry, Source } from "@pannier/core";
+import { type Address, addressOf, encodePath } from "./address.ts";
+import { connectionError, isMissing, translate } from "./errors.ts";
+import { fingerprintOf, mtimeOf } from "./fingerprint.ts";
+import type { Helper } from "./helper.ts";
+import { listTree } from "./list.ts";
+import { smbOptions } from "./options.ts";
+import { createPool } from "./pool.ts";
+import type { Facts } from "./protocol.ts";
+import { readFile } from "./read.ts";
+import { signIn, userOf } from "./sign-in.ts";
+
+export const smbAdapter: Adapter<typeof smbOptions> = {
+  name: "smb",
+  package: "@pannier/adapter-smb",
+  schemes: ["smb"],
+  options: smbOptions,
+  description: "a directory or file of an SMB share (Windows, Samba)",
+
+  async open(location, { domain, encrypt, sign }, context): Promise<Source> {
+    const { credentials, idleTimeout } = context;
+    const address = addressOf(location);
+    userOf(location, credentials, domain);
+    const { env } = process;
+    const pool = createPool({
+      idleTimeout,
+      env,
+      connection: async () => ({
+        share: address.url,
+        encrypt,
+        sign,
+        ...(await signIn(location, credentials, { domain, sign }, env)),
+      }),
+      greet: (helper, signal) => greet(helper, address, signal),
+    });
+    /** Whether the source is one file; known once it was looked at. */
+    let isFile: boolean | undefined;
+
+    async function look(signal: AbortSignal): Promise<FileEntry | undefined> {
+      context.request("stat");
+      const now = Date.now();
+      const path = encodePath(address.path);
+      try {
+        const { facts } = await pool.use(signal, (helper) =>
+          helper.ask({ op: "stat", path }, signal),
+        );
+        isFile = facts.kind === "file";
+        return isFile ? toFile(address.path, facts, now) : undefined;
+      } catch (error) {
+        throw translate(error, "");
+      }
+    }
+
+    return {
+      ranges: true,
+      concurrency: 16,
+
+      async probe(signal) {
+        signal.throwIfAborted();
+        // Nothing cheaper than the listing tells.
+        return undefined;
+      },
+
+      async list(signal) {
+        signal.throwIfAborted();
+        const file = await look(signal);
+        if (file !== undefined) return { ordered: true, entries: [[file]] };
+        const { request, retry } = context;
+        const root = address.path;
+        return { ordered: true, entries: listTree({ pool, root, signal, request, retry }) };
+      },
+
+      async read(entry, range, signal) {
+        signal.throwIfAborted();
+        if (isFile === undefined) await look(signal);
+        context.request("read");
+        const path = isFile === true ? address.path : `${address.path}/${entry.path}`;
+        return readFile({ pool, path, entry, range, signal });
+      },
+
+      async close() {
+        pool.close();
+      },
+    };
+  },
+};
+
+/** Makes the connection, so that what is wrong with it is told as such, and not as a matter of the path that was asked for first. */
+async function greet(
+  helper: Helper,
+  { host, share, path }: Address,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await helper.ask({ op: "stat", path: encodePath(path) }, signal);
+  } catch (error) {
+    // Of a share that is not there and a path that is not there the same is told.
+    const shareIsThere =
+      isMissing(error) &&
+      path !== "" &&
+      (await helper.ask({ op: "stat", path: "" }, signal).then(
+        () => true,
+        () => false,
+      ));
+    throw shareIsThere ? translate(error, "") : await connectionError(error, host, share);
+  }
+}
+
+function toFile(path: string, facts: Facts, now: number): FileEntry {
+  return {
+    kind: "file",
+    path: posix.basename(path),
+    size: facts.size,
+    mtime: mtimeOf(facts),
+    fingerprint: fingerprintOf(facts, now),
+  };
+}

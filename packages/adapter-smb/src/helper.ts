@@ -1,0 +1,177 @@
+/** A helper process, seen from the source: requests are asked of it, and it is ended when it breaks, or falls silent. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { extname } from "node:path";
+import type { Duplex, Writable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { SourceError } from "@pannier/core";
+import { CallFailure } from "./errors.ts";
+import {
+  type Answers,
+  createDecoder,
+  encodeMessage,
+  type Failure,
+  type Message,
+  type Request,
+} from "./protocol.ts";
+
+export interface HelperInit {
+  /** The program. Default: that of this package. */
+  readonly script?: URL | undefined;
+  /** Milliseconds that the server may be silent while it owes an answer. */
+  readonly idleTimeout: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Told once, when it is of no more use. */
+  readonly onEnd: () => void;
+}
+
+type Answer<Op extends Request["op"]> = Answers[Op] & { readonly bytes: Buffer };
+
+export interface Helper {
+  /**
+   * Asks for something; what was asked before is answered before. An abort ends the waiting only; `onLate` gets what is answered
+   * after that.
+   *
+   * @throws CallFailure as the library gives it, SourceError `unavailable` where the process ended or the server is silent
+   */
+  ask<Asked extends Request>(
+    request: Asked,
+    signal: AbortSignal,
+    onLate?: (answer: Answer<Asked["op"]>) => void,
+  ): Promise<Answer<Asked["op"]>>;
+  /** Asks for something whose answer is of no interest. */
+  tell(request: Request): void;
+  /** Whoever waits is told why. */
+  end(reason: SourceError): void;
+}
+
+interface Waiting {
+  readonly resolve: (message: Message) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Milliseconds for a process to start in, on a machine that is busy, on top of the silence that a server is allowed. */
+const STARTING = 10_000;
+
+/** What Kerberos needs to find tickets and its settings, and the dynamic linker the library. Nothing else is passed on. */
+const VARIABLES = ["KRB5CCNAME", "KRB5_CONFIG", "KRB5_CLIENT_KTNAME", "LD_LIBRARY_PATH"];
+
+export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): Helper {
+  // Beside this file, whether that is source, built, or bundled with the program.
+  const program = script ?? new URL(`./smb-helper${extname(import.meta.url)}`, import.meta.url);
+  const child = spawn(
+    process.execPath,
+    [
+      // What makes Node before 22.18 take sources; and little memory, of which the helper needs little.
+      ...process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
+      "--max-semi-space-size=1",
+      fileURLToPath(program),
+    ],
+    {
+      stdio: ["pipe", "ignore", "ignore", "pipe"],
+      env: Object.fromEntries(VARIABLES.map((name) => [name, env[name]])),
+    },
+  );
+  const waiting: Waiting[] = [];
+  const life = watchLife(child);
+  let broken: SourceError | undefined;
+  let started = false;
+  let heard = performance.now();
+  const timer = setInterval(checkSilence, Math.max(20, idleTimeout / 8));
+
+  function end(reason: SourceError): void {
+    if (broken !== undefined) return;
+    broken = reason;
+    clearInterval(timer);
+    child.kill("SIGKILL");
+    for (const { reject } of waiting.splice(0)) reject(reason);
+    onEnd();
+  }
+
+  function checkSilence(): void {
+    if (waiting.length === 0 || life.stirred()) heard = performance.now();
+    const allowed = started ? idleTimeout : idleTimeout + STARTING;
+    if (performance.now() - heard <= allowed) return;
+    end(new SourceError("unavailable", "the server did not answer in time"));
+  }
+
+  const gone = (why: string) => () =>
+    end(new SourceError("unavailable", `the process that talks to the server ${why}`));
+  child.once("error", gone("could not be started"));
+  child.once("exit", (code, signal) => gone(`ended (${signal ?? `exit code ${code}`})`)());
+  const requests = child.stdin as Writable;
+  requests.on("error", () => {});
+  const answers = child.stdio[3] as Duplex;
+  const decode = createDecoder();
+  answers.on("error", () => {});
+  answers.on("data", (piece: Buffer) => {
+    heard = performance.now();
+    started = true;
+    try {
+      for (const message of decode(piece)) waiting.shift()?.resolve(message);
+    } catch {
+      gone("sent what is no answer")();
+    }
+  });
+
+  function send(request: Request, one: Waiting): void {
+    if (waiting.length === 0) heard = performance.now();
+    waiting.push(one);
+    for (const piece of encodeMessage(request)) requests.write(piece);
+  }
+
+  return {
+    ask<Asked extends Request>(
+      request: Asked,
+      signal: AbortSignal,
+      onLate?: (answer: Answer<Asked["op"]>) => void,
+    ) {
+      return new Promise<Answer<Asked["op"]>>((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason);
+        if (broken !== undefined) return reject(broken);
+        const onAbort = () => reject(signal.reason);
+        signal.addEventListener("abort", onAbort, { once: true });
+        send(request, {
+          resolve({ head, bytes }) {
+            signal.removeEventListener("abort", onAbort);
+            const answer = head as Answers[Asked["op"]] | Failure;
+            if ("failed" in answer) return reject(new CallFailure(answer));
+            const whole = { ...answer, bytes };
+            if (signal.aborted) onLate?.(whole);
+            resolve(whole);
+          },
+          reject(reason) {
+            signal.removeEventListener("abort", onAbort);
+            reject(reason);
+          },
+        });
+      });
+    },
+    tell(request) {
+      if (broken === undefined) send(request, { resolve: () => {}, reject: () => {} });
+    },
+    end,
+  };
+}
+
+/**
+ * Tells whether a process that is blocked in a call has woken since it was last looked at, which it does whenever something
+ * comes from the server: a slow one is waited for, a silent one is not. Where the system does not tell, only answers count.
+ */
+function watchLife({ pid }: ChildProcess): { stirred(): boolean } {
+  let before = "";
+  return {
+    stirred() {
+      let now = before;
+      try {
+        const status = readFileSync(`/proc/${pid}/status`, "latin1");
+        now = /^voluntary_ctxt_switches:\s*(\d+)/m.exec(status)?.[1] ?? before;
+      } catch {
+        // It has ended, or there is no such file here.
+      }
+      const stirred = now !== before;
+      before = now;
+      return stirred;
+    },
+  };
+}

@@ -1,0 +1,61 @@
+/** Directories of a share as entries. */
+import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
+import { type DirectoryItem, walk } from "@pannier/walk";
+import { encodePath } from "./address.ts";
+import { isMissing, isNoDirectory, translate } from "./errors.ts";
+import { fingerprintOf, mtimeOf } from "./fingerprint.ts";
+import type { Pool } from "./pool.ts";
+import type { NamedFacts } from "./protocol.ts";
+
+/** Directories at once, over all helpers. */
+const CONCURRENCY = 8;
+
+export interface Listing {
+  readonly pool: Pool;
+  /** Below the share, without a `/` at the end. */
+  readonly root: string;
+  readonly signal: AbortSignal;
+  readonly request: (operation: string) => void;
+  readonly retry: SourceContext["retry"];
+}
+
+export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
+  const { signal } = listing;
+  return walk({
+    read: (prefix, inner) => listing.retry(() => readDirectory(listing, prefix, inner), inner),
+    concurrency: CONCURRENCY,
+    signal,
+  });
+}
+
+async function readDirectory(
+  { pool, root, request }: Listing,
+  prefix: string,
+  signal: AbortSignal,
+): Promise<readonly DirectoryItem[] | undefined> {
+  const path = encodePath(`${root}/${prefix}`.replace(/\/$/, ""));
+  request("list");
+  const now = Date.now();
+  try {
+    const { items } = await pool.use(signal, (helper) => helper.ask({ op: "list", path }, signal));
+    return items.map((item) => toItem(item, now));
+  } catch (error) {
+    if (prefix !== "" && isMissing(error)) return undefined;
+    if (prefix !== "" && isNoDirectory(error)) {
+      throw new SourceError("changed", `${quotePath(prefix)} was replaced while it was listed`);
+    }
+    throw translate(error, prefix);
+  }
+}
+
+function toItem(found: NamedFacts, now: number): DirectoryItem {
+  const { name, kind, size } = found;
+  // Separates names as well, on this protocol.
+  if (name.includes("\\")) {
+    throw new SourceError("invalid", `the server lists a name that is none: ${quotePath(name)}`);
+  }
+  if (kind === "directory") return { kind, name };
+  const fingerprint = fingerprintOf(found, now);
+  const facts = { kind: "file", size, mtime: mtimeOf(found), fingerprint } as const;
+  return { kind: "entry", name, entry: (path) => ({ ...facts, path }) };
+}

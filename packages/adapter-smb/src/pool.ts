@@ -1,0 +1,137 @@
+/** The helper processes of a source: as many as there is work for, and none where there is none for a while. */
+import { SourceError } from "@pannier/core";
+import { isAnswer, libraryError } from "./errors.ts";
+import { type Helper, startHelper } from "./helper.ts";
+import type { Connection } from "./protocol.ts";
+
+/** Processes at once. Each has some 40 MiB, and a connection of its own. */
+const MOST = 4;
+/** Requests that wait at one before another is started. */
+const BUSY = 2;
+/** Milliseconds without work after which a process is ended. */
+const IDLE = 10_000;
+
+export interface PoolInit {
+  readonly idleTimeout: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly script?: URL | undefined;
+  /** Asked for each process: passwords may have changed since. */
+  readonly connection: () => Promise<Connection>;
+  /** Tries the connection of a new process, before anything else is asked of it. */
+  readonly greet: (helper: Helper, signal: AbortSignal) => Promise<void>;
+}
+
+/** A process for as long as one has use for it. */
+interface Lease {
+  readonly helper: Helper;
+  /** @param error what came of it. Where that is no answer of the server, the process is not used again. */
+  release(error?: unknown): void;
+}
+
+export interface Pool {
+  lease(signal: AbortSignal): Promise<Lease>;
+  /** Leases a process for a while. */
+  use<Result>(signal: AbortSignal, work: (helper: Helper) => Promise<Result>): Promise<Result>;
+  close(): void;
+}
+
+interface Slot {
+  readonly helper: Helper;
+  /** Once it is connected. */
+  readonly ready: Promise<Helper>;
+  /** Leases. */
+  load: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+export function createPool(init: PoolInit): Pool {
+  const slots = new Set<Slot>();
+  let closed = false;
+
+  function start(): Slot {
+    const { script, idleTimeout, env } = init;
+    const helper = startHelper({ script, idleTimeout, env, onEnd: () => slots.delete(slot) });
+    const slot: Slot = { helper, ready: connect(helper), load: 0, timer: undefined };
+    slot.ready.catch(() => end(slot, "the connection could not be made"));
+    slots.add(slot);
+    return slot;
+  }
+
+  async function connect(helper: Helper): Promise<Helper> {
+    // Of use to others where who asked for it first waits no longer.
+    const { signal } = new AbortController();
+    const connection = await init.connection();
+    await helper.ask({ op: "start", connection }, signal).catch((error: unknown) => {
+      throw libraryError(error);
+    });
+    await init.greet(helper, signal);
+    return helper;
+  }
+
+  function choose(): Slot {
+    const [least] = [...slots].toSorted((a, b) => a.load - b.load);
+    if (least === undefined) return start();
+    // It takes a while to start, and what there is will be done before that: the new one is for what comes then.
+    if (least.load >= BUSY && slots.size < MOST) start();
+    return least;
+  }
+
+  async function lease(signal: AbortSignal): Promise<Lease> {
+    signal.throwIfAborted();
+    if (closed) throw new SourceError("unavailable", "the source was closed");
+    const slot = choose();
+    clearTimeout(slot.timer);
+    slot.load++;
+    const release = (error?: unknown) => {
+      slot.load--;
+      if (error !== undefined && !signal.aborted && !isAnswer(error)) {
+        end(slot, "the connection broke");
+      }
+      if (slot.load > 0 || !slots.has(slot)) return;
+      slot.timer = setTimeout(() => end(slot, "nothing was asked for a while"), IDLE);
+    };
+    try {
+      return { helper: await unlessAborted(slot.ready, signal), release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  return {
+    lease,
+    async use(signal, work) {
+      const { helper, release } = await lease(signal);
+      let error: unknown;
+      try {
+        return await work(helper);
+      } catch (reason) {
+        error = reason;
+        throw reason;
+      } finally {
+        release(error);
+      }
+    },
+    close() {
+      closed = true;
+      for (const slot of slots) end(slot, "the source was closed");
+    },
+  };
+}
+
+/** @param why for those who still wait for it */
+function end({ helper, timer }: Slot, why: string): void {
+  clearTimeout(timer);
+  helper.end(new SourceError("unavailable", why));
+}
+
+async function unlessAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * What a source and its helper processes say to each other: requests one way, exactly one answer to each the other way, in
+ * their order. A message is its head as JSON and, with answers that bring content, bytes behind it. Lengths come first.
+ */
+
+/** How the helper is to reach the server. It travels by a pipe: arguments and variables of a process can be seen by others. */
+export interface Connection {
+  /** As `smb://host:port/share`, without a `/` at the end. */
+  readonly share: string;
+  readonly user: string;
+  readonly password: string;
+  readonly domain: string | undefined;
+  readonly encrypt: "auto" | "required";
+  readonly sign: "auto" | "required" | "off";
+  /** `password`: NTLMv2; `kerberos`: the tickets of the user's cache; `guest`: nothing is known. */
+  readonly by: "password" | "kerberos" | "guest";
+}
+
+/** Paths are below the share, encoded as in URLs, and start with a `/` unless they are the share itself. */
+export type Request =
+  /** The first. The answer says whether the library is there. */
+  | { readonly op: "start"; readonly connection: Connection }
+  | { readonly op: "stat"; readonly path: string }
+  | { readonly op: "list"; readonly path: string }
+  /** The first bytes of a file, and its facts once it is closed again. */
+  | { readonly op: "file"; readonly path: string; readonly length: number }
+  | { readonly op: "open"; readonly path: string }
+  | {
+      readonly op: "read";
+      readonly handle: number;
+      readonly offset: number;
+      readonly length: number;
+    }
+  /** The facts are those after it is closed, see `Library.open`. */
+  | { readonly op: "close"; readonly handle: number; readonly path: string };
+
+/** What is known of a file or directory. */
+export interface Facts {
+  readonly kind: "file" | "directory";
+  readonly size: number;
+  /** Of the last modification, since the epoch. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+export interface NamedFacts extends Facts {
+  readonly name: string;
+}
+
+/** Why a request failed: the name of a number of errno, as the library gives it, or a word of ours in lower case. */
+export interface Failure {
+  readonly failed: string;
+  /** For people. */
+  readonly detail?: string | undefined;
+}
+
+export interface Answers {
+  readonly start: Record<never, never>;
+  readonly stat: { readonly facts: Facts };
+  readonly list: { readonly items: readonly NamedFacts[] };
+  readonly file: { readonly facts: Facts };
+  readonly open: { readonly handle: number; readonly facts: Facts };
+  readonly read: Record<never, never>;
+  readonly close: { readonly facts: Facts };
+}
+
+const NO_BYTES = new Uint8Array();
+/** What no message of ours comes near. */
+const LARGEST = 1024 * 1024 * 1024;
+
+/** A message as bytes; to be written one after the other. */
+export function encodeMessage(head: object, bytes: Uint8Array = NO_BYTES): Uint8Array[] {
+  const text = Buffer.from(JSON.stringify(head));
+  const lengths = Buffer.alloc(8);
+  lengths.writeUInt32LE(text.length, 0);
+  lengths.writeUInt32LE(bytes.length, 4);
+  return bytes.length === 0 ? [lengths, text] : [lengths, text, bytes];
+}
+
+export interface Message {
+  readonly head: unknown;
+  readonly bytes: Buffer;
+}
+
+/** Puts messages together from the pieces in which they come. @throws Error on what can be no message */
+export function createDecoder(): (piece: Uint8Array) => Message[] {
+  let pieces: Uint8Array[] = [];
+  let have = 0;
+  let need = 8;
+  return (piece) => {
+    pieces.push(piece);
+    have += piece.length;
+    const messages: Message[] = [];
+    while (have >= need) {
+      const all = Buffer.concat(pieces);
+      const text = all.readUInt32LE(0);
+      const bytes = all.readUInt32LE(4);
+      need = 8 + text + bytes;
+      if (need > LARGEST) throw new Error("this is no message");
+      pieces = [all];
+      if (have < need) break;
+      messages.push({
+        head: JSON.parse(all.toString("utf8", 8, 8 + text)),
+        bytes: all.subarray(8 + text, need),
+      });
+      pieces = [all.subarray(need)];
+      have -= need;
+      need = 8;
+    }
+    return messages;
+  };
+}

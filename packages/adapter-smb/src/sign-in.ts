@@ -1,0 +1,107 @@
+/** Who to sign in as, and by what. */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { type Credentials, type Location, SourceError, UsageError } from "@pannier/core";
+
+export interface SignIn {
+  readonly user: string;
+  readonly password: string;
+  readonly domain: string | undefined;
+  readonly by: "password" | "kerberos" | "guest";
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+type Place = Pick<Location, "username" | "password">;
+
+/** Bytes that libsmbclient has for a name or a password. Longer ones would be cut. */
+const ROOM = 255;
+
+/**
+ * A user with a password: by NTLMv2. Without a password: by Kerberos where there is a cache of tickets, and otherwise as a
+ * user without password; without a user: as a guest. The password file is read anew each time.
+ *
+ * A domain may also stand before the user's name (`DOMAIN\user`, `DOMAIN;user`).
+ *
+ * @throws UsageError on a domain that is said twice, and on what is too long
+ * @throws SourceError `auth` on a password without a user, a password file that cannot be read, and a guest where all must be signed
+ */
+export async function signIn(
+  location: Place,
+  credentials: Credentials,
+  { domain, sign }: { readonly domain: string | undefined; readonly sign: string },
+  env: Environment,
+): Promise<SignIn> {
+  const { user, domain: named } = userOf(location, credentials, domain);
+  const password = await passwordOf(location, credentials);
+  if (password !== undefined && user === "") {
+    throw new SourceError("auth", "there is a password, but no user to sign in as", {
+      hint: "set PANNIER_USERNAME, or write smb://USER@host/share/path",
+    });
+  }
+  checkRoom("the password", password ?? "");
+  const by =
+    password !== undefined
+      ? "password"
+      : hasTickets(env)
+        ? "kerberos"
+        : user === ""
+          ? "guest"
+          : "password";
+  if (by === "guest" && sign === "required") {
+    throw new SourceError("auth", "what a guest reads cannot be signed, and must be", {
+      hint: "give a user and a password, or leave out sign=required",
+    });
+  }
+  return { user, password: password ?? "", domain: named, by };
+}
+
+/** @throws UsageError as {@link signIn} does */
+export function userOf(
+  { username }: Place,
+  credentials: Credentials,
+  domain: string | undefined,
+): { readonly user: string; readonly domain: string | undefined } {
+  const given = username ?? credentials.username ?? "";
+  const [, before, name = given] = /^([^\\;]*)[\\;](.*)$/s.exec(given) ?? [];
+  if (before !== undefined && domain !== undefined && before !== domain) {
+    throw new UsageError(
+      'the option "domain" and the user name name different domains',
+      "name it once",
+    );
+  }
+  const named = domain ?? before;
+  checkRoom("the user name", name);
+  checkRoom("the domain", named ?? "");
+  return { user: name, domain: named };
+}
+
+/** Where MIT Kerberos keeps tickets unless it is told otherwise. */
+function hasTickets(env: Environment): boolean {
+  const named = env["KRB5CCNAME"];
+  if (named === undefined || named === "") return existsSync(`/tmp/krb5cc_${process.getuid?.()}`);
+  const file = /^(?:FILE:)?(\/.*)$/s.exec(named)?.[1];
+  return file === undefined || existsSync(file);
+}
+
+async function passwordOf(
+  location: Place,
+  { password, passwordFile }: Credentials,
+): Promise<string | undefined> {
+  if (location.password !== undefined) return location.password;
+  if (password !== undefined) return password;
+  if (passwordFile === undefined) return undefined;
+  try {
+    return (await readFile(passwordFile, "utf8")).replace(/[\r\n]+$/, "");
+  } catch (error) {
+    const { code = "unknown" } = error as NodeJS.ErrnoException;
+    throw new SourceError("auth", `the password file ${passwordFile} cannot be read (${code})`, {
+      hint: "check its path and its mode",
+      cause: error,
+    });
+  }
+}
+
+function checkRoom(what: string, text: string): void {
+  if (Buffer.byteLength(text) <= ROOM && !text.includes("\0")) return;
+  throw new UsageError(`${what} cannot be longer than ${ROOM} bytes, or hold a NUL`);
+}

@@ -1,0 +1,287 @@
+/** What needs no library and no server; test/real has Samba. */
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { listAll, openSource } from "@pannier/adapter-kit";
+import { type Credentials, SourceError, UsageError } from "@pannier/core";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
+import { type Address, addressOf, encodePath } from "../src/address.ts";
+import { CallFailure, connectionError, libraryError, translate } from "../src/errors.ts";
+import { fingerprintOf, matches } from "../src/fingerprint.ts";
+import { smb } from "../src/index.ts";
+import { createPool, type Pool } from "../src/pool.ts";
+import { createDecoder, encodeMessage, type Facts, type Message } from "../src/protocol.ts";
+import { signIn } from "../src/sign-in.ts";
+
+const FAKE = new URL("./fake-helper.ts", import.meta.url);
+const { signal } = new AbortController();
+
+function poolOf({ idleTimeout = 20_000, user = "user" } = {}): Pool {
+  const pool = createPool({
+    idleTimeout,
+    env: process.env,
+    script: FAKE,
+    connection: async () => ({
+      share: "smb://host:445/share",
+      user,
+      password: "secret",
+      domain: undefined,
+      encrypt: "auto",
+      sign: "auto",
+      by: "password",
+    }),
+    greet: async () => {},
+  });
+  onTestFinished(() => pool.close());
+  return pool;
+}
+
+function stat(pool: Pool, path: string): Promise<{ readonly facts: Facts }> {
+  return pool.use(signal, (helper) => helper.ask({ op: "stat", path }, signal));
+}
+
+function partsOf(url: string): Address {
+  return addressOf(smb(url).location);
+}
+
+function failure(failed: string): CallFailure {
+  return new CallFailure({ failed });
+}
+
+async function pidOf(pool: Pool): Promise<number> {
+  return (await stat(pool, "/pid")).facts.size;
+}
+
+describe("a helper process", () => {
+  test("that crashes is replaced, and whoever waited may try again", async () => {
+    const pool = poolOf();
+    const before = await pidOf(pool);
+    await expect(stat(pool, "/crash")).rejects.toMatchObject({
+      code: "unavailable",
+      transient: true,
+      message: "the process that talks to the server ended (SIGSEGV)",
+    });
+    const after = await pidOf(pool);
+    expect(after).not.toBe(before);
+    // One that answers stays.
+    expect(await pidOf(pool)).toBe(after);
+  });
+
+  test("that hangs is ended after the timeout, and one that something still comes to is not", async () => {
+    const pool = poolOf({ idleTimeout: 700 });
+    const before = await pidOf(pool);
+    await stat(pool, "/slow");
+    expect(await pidOf(pool)).toBe(before);
+    const began = performance.now();
+    await expect(stat(pool, "/hang")).rejects.toMatchObject({
+      code: "unavailable",
+      message: "the server did not answer in time",
+    });
+    expect(performance.now() - began).toBeGreaterThan(650);
+    expect(await pidOf(pool)).not.toBe(before);
+  });
+
+  test("is asked again after a server's no, and not after what leaves the connection in doubt", async () => {
+    const pool = poolOf();
+    const before = await pidOf(pool);
+    await expect(stat(pool, "/missing")).rejects.toMatchObject({ failed: "ENOENT" });
+    expect(await pidOf(pool)).toBe(before);
+    await expect(stat(pool, "/broken")).rejects.toMatchObject({ failed: "EINVAL" });
+    expect(await pidOf(pool)).not.toBe(before);
+  });
+
+  test("is not waited for once the signal is aborted", async () => {
+    const pool = poolOf();
+    await pidOf(pool);
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const waiting = pool.use(abort.signal, (helper) =>
+      helper.ask({ op: "stat", path: "/hang" }, abort.signal),
+    );
+    abort.abort(reason);
+    await expect(waiting).rejects.toBe(reason);
+  });
+
+  test("has company where there is more to do than one can", async () => {
+    const pool = poolOf();
+    await pidOf(pool);
+    const pids = new Set<number>();
+    for (let round = 0; round < 100 && pids.size < 2; round++) {
+      const some = await Promise.all(Array.from({ length: 12 }, () => pidOf(pool)));
+      for (const pid of some) pids.add(pid);
+    }
+    expect(pids.size).toBeGreaterThan(1);
+    expect(pids.size).toBeLessThanOrEqual(4);
+  });
+
+  test("that finds no library says what to install", async () => {
+    await expect(stat(poolOf({ user: "nobody" }), "/file")).rejects.toMatchObject({
+      code: "unsupported",
+      transient: false,
+      message: "libsmbclient, which smb sources need, is not installed",
+      hint: expect.stringMatching(/libsmbclient \(Debian 12, Alpine\) or libsmbclient0/),
+    });
+  });
+});
+
+test("messages come through in whatever pieces", () => {
+  const bytes = randomBytes(300_000);
+  const sent = [{ op: "a" }, { op: "b", text: "ü".repeat(1000) }, { op: "c" }];
+  const all = Buffer.concat(
+    sent.flatMap((head, index) => encodeMessage(head, index === 1 ? bytes : undefined)),
+  );
+  for (const size of [1, 7, 4096, 65_536, all.length]) {
+    const decode = createDecoder();
+    const messages: Message[] = [];
+    for (let at = 0; at < all.length; at += size)
+      messages.push(...decode(all.subarray(at, at + size)));
+    expect(messages.map(({ head }) => head)).toEqual(sent);
+    expect(messages.map((message) => message.bytes.equals(bytes))).toEqual([false, true, false]);
+  }
+  expect(() => createDecoder()(Buffer.from("HTTP/1.1 400 Bad Request"))).toThrow(/no message/);
+});
+
+describe("an address", () => {
+  test("is taken apart", () => {
+    expect(partsOf("smb://host/share")).toEqual({
+      host: "host",
+      share: "share",
+      url: "smb://host:445/share",
+      path: "",
+    });
+    expect(partsOf("smb://[::1]:4450/Public%20Files/a%3Fb/%25/c/")).toEqual({
+      host: "::1",
+      share: "Public Files",
+      url: "smb://%3A%3A1:4450/Public%20Files",
+      path: "/a?b/%/c",
+    });
+    expect(encodePath("/a?b/%/c")).toBe("/a%3Fb/%25/c");
+  });
+
+  test.each(["smb:///share", "smb://host", "smb://host/", "smb://host/share/a%5Cb"])(
+    "%s is none",
+    (url) => {
+      expect(() => partsOf(url)).toThrow(UsageError);
+    },
+  );
+
+  test("with a wrong option or user is refused before anything is asked", async () => {
+    for (const [url, credentials] of [
+      ["smb://host/share?encrypt=yes", {}],
+      ["smb://host/share?sign=required&signing=off", {}],
+      ["smb://host/share?domain=A", { username: "B\\user" }],
+      ["smb://host/share", { username: "u".repeat(256) }],
+    ] as const) {
+      // What the options are is found out when they are parsed, all else when the source is opened.
+      const opening = (async () => openSource(smb(url), { credentials }))();
+      await expect(opening, url).rejects.toThrow(UsageError);
+    }
+  });
+});
+
+describe("signing in", () => {
+  const nobody = { username: undefined, password: undefined };
+  const none = { KRB5CCNAME: "/nonexistent/tickets" };
+  const by = (credentials: Credentials, env = none, domain?: string) =>
+    signIn(nobody, credentials, { domain, sign: "auto" }, env);
+
+  test("is by password, by ticket, or as a guest", async () => {
+    expect(await by({ username: "ann", password: "x" })).toMatchObject({ by: "password" });
+    expect(await by({ username: "ann" })).toMatchObject({ by: "password", password: "" });
+    expect(await by({})).toMatchObject({ by: "guest", user: "" });
+    const cache = { KRB5CCNAME: "KEYRING:session:ann" };
+    expect(await by({}, cache)).toMatchObject({ by: "kerberos" });
+    expect(await by({ username: "ann", password: "x" }, cache)).toMatchObject({ by: "password" });
+  });
+
+  test("knows the domain by the option or before the name", async () => {
+    const found = { user: "ann", domain: "OFFICE" };
+    expect(await by({ username: "OFFICE\\ann" })).toMatchObject(found);
+    expect(await by({ username: "OFFICE;ann" })).toMatchObject(found);
+    expect(await by({ username: "ann" }, none, "OFFICE")).toMatchObject(found);
+  });
+
+  test("reads the password file anew, and says which cannot be read", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "pannier-smb-"));
+    onTestFinished(() => rm(dir, { recursive: true }));
+    const passwordFile = join(dir, "password");
+    const given = { username: "ann", passwordFile };
+    await expect(by(given)).rejects.toMatchObject({
+      code: "auth",
+      message: `the password file ${passwordFile} cannot be read (ENOENT)`,
+    });
+    for (const password of ["one", "two"]) {
+      await writeFile(passwordFile, `${password}\n`);
+      expect(await by(given)).toMatchObject({ password });
+    }
+  });
+
+  test("is refused where a password has no user, or a guest must sign", async () => {
+    await expect(by({ password: "x" })).rejects.toMatchObject({ code: "auth" });
+    const guest = signIn(nobody, {}, { domain: undefined, sign: "required" }, none);
+    await expect(guest).rejects.toMatchObject({ code: "auth" });
+  });
+});
+
+test("a fingerprint tells 100 ns apart, and is marked where the file is too young to tell", () => {
+  const facts = { kind: "file", size: 5, seconds: 1000, nanoseconds: 100 } as const;
+  const old = fingerprintOf(facts, 2_000_000);
+  expect(old).toBe("5-1000.000000100");
+  expect(fingerprintOf(facts, 1_000_500)).toBe(`${old}~`);
+  expect(matches(`${old}~`, facts)).toBe(true);
+  for (const other of [{ size: 6 }, { nanoseconds: 200 }, { seconds: 1001 }]) {
+    expect(matches(old, { ...facts, ...other })).toBe(false);
+  }
+});
+
+test("what the library says is translated", async () => {
+  const codes = {
+    ENOENT: "not-found",
+    EACCES: "auth",
+    EBUSY: "unavailable",
+    ECONNRESET: "unavailable",
+    unencrypted: "unsupported",
+  };
+  for (const [failed, code] of Object.entries(codes)) {
+    expect(translate(failure(failed), "a"), failed).toMatchObject({ code });
+    expect(await connectionError(failure(failed), "127.0.0.1", "share"), failed).toMatchObject({
+      code,
+    });
+  }
+  for (const failed of ["library", "koffi", "machine"]) {
+    expect(libraryError(failure(failed))).toMatchObject({ code: "unsupported" });
+  }
+  const other = new SourceError("throttled", "x");
+  expect(translate(other, "a")).toBe(other);
+});
+
+test("neither koffi nor the library is loaded before a source is used, nor in this process at all", async () => {
+  const script = `
+    const { smb } = await import("@pannier/adapter-smb");
+    const { listAll, openSource } = await import("@pannier/adapter-kit");
+    const { source, close } = await openSource(smb("smb://127.0.0.1:1/share"));
+    await listAll(source).catch(() => {});
+    await close();
+    const { readFileSync } = await import("node:fs");
+    console.log(/koffi|smbclient/.test(readFileSync("/proc/self/maps", "utf8")));`;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [...FROM_SOURCES, "--no-addons", "--input-type=module", "-e", script],
+    { cwd: import.meta.dirname },
+  );
+  expect(stdout.trim()).toBe("false");
+});
+
+test("a source whose server is not there says so, or what to install", async () => {
+  vi.stubEnv("KRB5CCNAME", "/nonexistent/tickets");
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const { source, close } = await openSource(smb("smb://127.0.0.1:1/share"));
+  onTestFinished(close);
+  await expect(listAll(source)).rejects.toMatchObject({
+    message: expect.stringMatching(/^the connection was refused$|^libsmbclient, .* not installed$/),
+  });
+});

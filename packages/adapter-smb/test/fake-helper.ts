@@ -1,0 +1,35 @@
+/** Takes the place of the helper program in tests: answers, crashes or hangs, as the paths it is asked for say. */
+import { readSync, writeSync } from "node:fs";
+import { createDecoder, encodeMessage, type Request } from "../src/protocol.ts";
+
+const FACTS = { kind: "file", size: 1, seconds: 1, nanoseconds: 0 };
+
+function answer(request: Request): object {
+  if (request.op === "start") {
+    return request.connection.user === "nobody"
+      ? { failed: "library", detail: "no such file" }
+      : {};
+  }
+  const path = "path" in request ? request.path : "";
+  if (path === "/crash") process.kill(process.pid, "SIGSEGV");
+  // Blocked, as in a call of the library: nothing wakes it.
+  if (path === "/hang") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  // Blocked as well, but something arrives now and then.
+  if (path === "/slow") {
+    for (let i = 0; i < 15; i++) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+  }
+  if (path === "/missing") return { failed: "ENOENT" };
+  if (path === "/broken") return { failed: "EINVAL" };
+  if (path === "/pid") return { facts: { ...FACTS, size: process.pid } };
+  return { facts: FACTS };
+}
+
+const decode = createDecoder();
+const piece = Buffer.alloc(65_536);
+for (;;) {
+  const count = readSync(0, piece);
+  if (count === 0) process.exit(0);
+  for (const { head } of decode(piece.subarray(0, count))) {
+    for (const part of encodeMessage(answer(head as Request))) writeSync(3, part);
+  }
+}

@@ -1,0 +1,119 @@
+/** Samba, set up in three ways: as it comes, with signing and with encryption as a must; and one that cannot encrypt. */
+import { type ChildProcess, execFileSync } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+import { type Ground, listening, run } from "./process.ts";
+
+export interface SmbServer {
+  readonly port: number;
+  /** The same files on servers that refuse what is not signed, what is not encrypted, and that do not encrypt. */
+  readonly signingPort: number;
+  readonly encryptingPort: number;
+  readonly plainPort: number;
+  readonly user: string;
+  readonly password: string;
+  /** The server's own domain. */
+  readonly workgroup: string;
+  /** What the shares `files`, `open` (for guests) and `closed` (for nobody) show. */
+  readonly root: string;
+  /** What {@link runSmb} and {@link setSmbPassword} need. */
+  readonly dir: string;
+  readonly program: string;
+}
+
+type SmbPlace = Pick<SmbServer, "root" | "dir" | "program">;
+
+const WORKGROUP = "PANNIER";
+
+/** Further lines of the section `[global]`. */
+const SETTINGS = {
+  default: [],
+  signing: ["server signing = mandatory"],
+  encrypting: ["server smb encrypt = required"],
+  plain: ["server smb encrypt = off"],
+} as const;
+
+export async function startSmb({ base, children }: Ground, program: string): Promise<SmbServer> {
+  const dir = join(base, "smb");
+  const root = join(base, "smb-files");
+  await mkdir(dir, { mode: 0o700 });
+  await mkdir(root);
+  const place = { root, dir, program };
+  const ports: number[] = [];
+  for (const settings of Object.values(SETTINGS)) {
+    const started = await listening("smbd", 1, ([port]) => runSmb(place, port as number, settings));
+    children.push(started.child);
+    ports.push(started.ports[0] as number);
+  }
+  const [port, signingPort, encryptingPort, plainPort] = ports as [number, number, number, number];
+  const password = "päss %41; word'";
+  const user = userInfo().username;
+  const server = { ...place, port, signingPort, encryptingPort, plainPort, user, password };
+  setSmbPassword(server, password);
+  return { ...server, workgroup: WORKGROUP };
+}
+
+/** Runs one more of the same on a port: what is to be killed or stopped in a test is the test's own. */
+export async function runSmb(
+  { root, dir, program }: SmbPlace,
+  port: number,
+  settings: readonly string[] = SETTINGS.default,
+): Promise<ChildProcess> {
+  const own = join(dir, String(port));
+  const directories = {
+    "lock directory": "lock",
+    "state directory": "state",
+    "cache directory": "cache",
+    "pid directory": "pid",
+    "private dir": "private",
+    "ncalrpc dir": "ncalrpc",
+  };
+  for (const name of Object.values(directories)) {
+    await mkdir(join(own, name), { recursive: true });
+  }
+  const share = (name: string, ...lines: readonly string[]) =>
+    [`[${name}]`, `path = ${root}`, "read only = yes", ...lines].join("\n");
+  await writeFile(
+    configOf(dir, port),
+    `[global]
+server role = standalone server
+workgroup = ${WORKGROUP}
+interfaces = 127.0.0.1
+bind interfaces only = yes
+smb ports = ${port}
+disable netbios = yes
+${Object.entries(directories)
+  .map(([setting, name]) => `${setting} = ${join(own, name)}`)
+  .join("\n")}
+passdb backend = smbpasswd:${join(dir, "smbpasswd")}
+log file = ${join(own, "log")}
+map to guest = Bad User
+load printers = no
+printing = bsd
+${settings.join("\n")}
+${share("files")}
+${share("open", "guest ok = yes", "guest only = yes")}
+${share("closed", "valid users = nobody")}
+`,
+  );
+  return run(program, [
+    "--foreground",
+    "--no-process-group",
+    `--configfile=${configOf(dir, port)}`,
+  ]);
+}
+
+export function setSmbPassword(
+  { dir, port, user }: Pick<SmbServer, "dir" | "port" | "user">,
+  password: string,
+): void {
+  execFileSync("smbpasswd", ["-c", configOf(dir, port), "-s", "-a", user], {
+    input: `${password}\n${password}\n`,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+}
+
+function configOf(dir: string, port: number): string {
+  return join(dir, `smb_${port}.conf`);
+}
