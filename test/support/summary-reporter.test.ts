@@ -1,7 +1,15 @@
 import { expect, test } from "vitest";
-import { summaryLine } from "./summary-reporter.ts";
+import { describeFailure, summaryLine } from "./summary-reporter.ts";
 
 test("the summary names skipped tests only when there are some", () => {
   expect(summaryLine({ passed: 3, failed: 1, skipped: 0 })).toBe("3 passed, 1 failed");
   expect(summaryLine({ passed: 3, failed: 0, skipped: 2 })).toBe("3 passed, 0 failed, 2 skipped");
+});
+
+test("a failure is told by where, what and why, without colours, and shortly", () => {
+  const error = { message: "\u001b[31mno\u001b[39m file", cause: { message: "ENOENT" } };
+  expect(describeFailure("a.test.ts > reads", error)).toBe(
+    "  a.test.ts > reads\n    no file\n    ENOENT",
+  );
+  expect(describeFailure("a", { message: "x".repeat(9999) })).toHaveLength(609);
 });

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import type { SerializedError } from "vitest";
 import type { Reporter, TestCase, TestModule, TestSuite } from "vitest/node";
 
@@ -20,7 +21,18 @@ export function summaryLine({ passed, failed, skipped }: Counts): string {
   return skipped > 0 ? `${line}, ${skipped} skipped` : line;
 }
 
-/** Ends a run with what was skipped and why, then the counts on a line of their own. */
+/** What fits on a screen of each failure; the whole is further up. */
+const MESSAGE_LENGTH = 600;
+
+/** Two lines and more: where it failed, and with what. */
+export function describeFailure(where: string, { message, cause }: SerializedError): string {
+  const because = (cause as SerializedError | undefined)?.message;
+  const text = stripVTControlCharacters(because === undefined ? message : `${message}\n${because}`);
+  const cut = text.length > MESSAGE_LENGTH ? `${text.slice(0, MESSAGE_LENGTH)}…` : text;
+  return `  ${where}\n${cut.replaceAll(/^/gm, "    ")}`;
+}
+
+/** Ends a run with what was skipped and why, what failed, then the counts on a line of their own: logs are read from their end. */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(
     modules: readonly TestModule[],
@@ -30,24 +42,37 @@ export default class SummaryReporter implements Reporter {
     // the run must never read "0 failed" when it exits with an error.
     const counts: Counts = { passed: 0, failed: unhandledErrors.length, skipped: 0 };
     const skipped = new Set<string>();
+    const failures = unhandledErrors.map((error) => describeFailure("outside of any test", error));
 
     for (const module of modules) {
       for (const task of [module, ...module.children.allSuites()]) {
+        const where = task.type === "suite" ? nameOf(task) : task.relativeModuleId;
         counts.failed += task.errors().length;
+        failures.push(...task.errors().map((error) => describeFailure(where, error)));
       }
       for (const test of module.children.allTests()) {
-        const { state } = test.result();
+        const { state, errors = [] } = test.result();
         if (state === "passed" || state === "failed") counts[state] += 1;
         else {
           counts.skipped += 1;
           skipped.add(describeSkipped(test));
         }
+        if (state !== "failed") continue;
+        failures.push(...errors.map((error) => describeFailure(nameOf(test), error)));
       }
     }
 
-    const report = skipped.size > 0 ? `Skipped:\n${[...skipped].join("\n")}\n\n` : "";
+    const report = list("Skipped", [...skipped]) + list("Failed", failures);
     process.stdout.write(`${report}${summaryLine(counts)}\n`);
   }
+}
+
+function list(title: string, lines: readonly string[]): string {
+  return lines.length > 0 ? `${title}:\n${lines.join("\n")}\n\n` : "";
+}
+
+function nameOf(task: TestCase | TestSuite): string {
+  return `${task.module.relativeModuleId} > ${task.fullName}`;
 }
 
 /** Names the outermost suite that is skipped as a whole, so that its tests fold into one line. */
