@@ -60,6 +60,42 @@ test("uses connections again", async () => {
   expect(ports.size).toBeLessThanOrEqual(2);
 });
 
+test.each([
+  ["a GET is asked again, once", "GET", undefined, ["get", "get", "get"], /^the third$/],
+  ["a PROPFIND as well", "PROPFIND", "<propfind/>", ["get", "propfind", "propfind"], /^the third$/],
+  ["a POST is not", "POST", "x", ["get", "post"], /^unavailable: .*the connection broke/],
+] as const)(
+  "a server that ends an idle connection just as it is used: %s",
+  async (_, method, body, expected, outcome) => {
+    let requests = 0;
+    const origin = await serve((request, response) => {
+      if (++requests === 2) request.socket.end();
+      else response.end(requests === 1 ? "the first" : "the third");
+    });
+    const sent: string[] = [];
+    const http = client({ connections: 1, onRequest: (operation) => sent.push(operation) });
+    await readText((await http.request(origin)).body, 99);
+    const answer = http
+      .request(origin, { method, body })
+      .then((response) => readText(response.body, 99))
+      .catch((error: SourceError) => `${error.code}: ${error.message}`);
+    expect(await answer).toMatch(outcome);
+    expect(sent).toEqual(expected);
+  },
+);
+
+test("a server that ends each connection after its first answer is not asked for ever", async () => {
+  let requests = 0;
+  const origin = await serve((request, response) => {
+    if (++requests === 1) response.end("x");
+    else request.socket.end();
+  });
+  const http = client({ connections: 1 });
+  await readText((await http.request(origin)).body, 9);
+  expect((await failure(http.request(origin))).code).toBe("unavailable");
+  expect(requests).toBe(3);
+});
+
 test("refuses an answer larger than allowed", async () => {
   const origin = await serve((_, response) => response.end(Buffer.alloc(100_000)));
   const { body } = await client().request(origin);

@@ -114,8 +114,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         const what = prefixOf(request.subject, url.host === host ? undefined : url.host);
         request.signal?.throwIfAborted();
         const signed = { ...headers, ...(await signIn?.(url, method)) };
-        options.onRequest?.(request.operation ?? method.toLowerCase());
-        const response = await send(url, method, signed, body, what, request.signal);
+        const onSend = () => options.onRequest?.(request.operation ?? method.toLowerCase());
+        const response = await send(url, method, signed, body, what, onSend, request.signal);
         const { status } = response;
 
         if (request.redirect === "manual" || !isRedirect(status, response.headers)) {
@@ -151,7 +151,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
           headers = without(headers, (name) => !HARMLESS_HEADERS.has(name));
           signIn = undefined;
         }
-        if (body !== undefined && typeof body !== "string" && !(body instanceof Uint8Array)) {
+        if (!isRepeatable(body)) {
           throw new SourceError(
             "unsupported",
             `${what}the server redirects a body that is a stream`,
@@ -169,23 +169,31 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     headers: Readonly<Record<string, string>>,
     body: HttpRequest["body"],
     what: string,
+    onSend: () => void,
     signal: AbortSignal | undefined,
   ): Promise<HttpResponse> {
     const dispatcher = await dispatchers.for(url);
-    const sent = exchange(
-      dispatcher,
-      {
-        origin: url.origin,
-        path: url.pathname + url.search,
-        method,
-        headers: { ...headers },
-        body: toUndici(body),
-      },
-      signal,
-    );
+    const sent = () => {
+      onSend();
+      return exchange(
+        dispatcher,
+        {
+          origin: url.origin,
+          path: url.pathname + url.search,
+          method,
+          headers: { ...headers },
+          body: toUndici(body),
+        },
+        signal,
+      );
+    };
     let answer: Answer;
     try {
-      answer = await sent;
+      answer = await sent().catch((error: unknown) => {
+        signal?.throwIfAborted();
+        if (!SAFE.has(method) || !isRepeatable(body) || !wasInUse(error)) throw error;
+        return sent();
+      });
     } catch (error) {
       signal?.throwIfAborted();
       throw connectionError(error, what);
@@ -208,11 +216,25 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   }
 }
 
+/** May be asked twice: RFC 9110, section 9.2.1. */
+const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "PROPFIND"]);
+
+/**
+ * Whether a request met a connection just as the server ended it, which every server does with one that idles; one that had
+ * answered before says nothing about this request. RFC 9112, section 9.3.1: such a request is asked again, once.
+ */
+function wasInUse(error: unknown): boolean {
+  const { code, socket } = error as { code?: string; socket?: { bytesRead?: number } };
+  return code === "UND_ERR_SOCKET" && (socket?.bytesRead ?? 0) > 0;
+}
+
+/** Not a stream, which is gone once it was sent. */
+function isRepeatable(body: HttpRequest["body"]): body is string | Uint8Array | undefined {
+  return body === undefined || typeof body === "string" || body instanceof Uint8Array;
+}
+
 function toUndici(body: HttpRequest["body"]): string | Uint8Array | Readable | null {
-  if (body === undefined || typeof body === "string" || body instanceof Uint8Array) {
-    return body ?? null;
-  }
-  return Readable.from(body);
+  return isRepeatable(body) ? (body ?? null) : Readable.from(body);
 }
 
 function isRedirect(status: number, headers: HttpResponse["headers"]): boolean {
