@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Digest, type FileEntry, parseLocation, type Source, UsageError } from "@pannier/core";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { createHttpClient } from "@pannier/http-client";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type S3Server, startS3Server } from "../test/s3-server.ts";
 import { connect } from "./connection.ts";
@@ -183,7 +184,9 @@ test("a directory bucket is signed in to in another way", async () => {
 function placeOf(bucket: string) {
   const options = { anonymous: false, requesterPays: false, versions: false, region: "eu-west-1" };
   const settings = checkSettings(parseLocation(`s3://${bucket}/`), options as never);
-  return connect(settings, { username: undefined, password: undefined }, {}).place();
+  const http = createHttpClient({ idleTimeout: 1000 });
+  opened.push(http);
+  return connect(settings, { username: undefined, password: undefined }, {}, http).place();
 }
 
 test("a bucket that is elsewhere and nobody says where asks for its region", async () => {

@@ -26,7 +26,7 @@ export const s3Adapter: Adapter<typeof s3Options> = {
       idleTimeout,
       onRequest: (operation) => context.request(operation),
     });
-    const connection = connect(settings, location, credentials);
+    const connection = connect(settings, location, credentials, http);
     const api = makeApi({ http, connection, settings });
     const source: Source = {
       async probe(signal) {

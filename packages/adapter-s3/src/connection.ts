@@ -1,6 +1,7 @@
 /** Where requests go and how they are signed: what the SDK knows of environments, profiles, roles and endpoints. */
 import { readFile } from "node:fs/promises";
 import { type Credentials, UsageError } from "@pannier/core";
+import { type HttpClient, readBytes } from "@pannier/http-client";
 import { isNothingFound, noCredentials, signInError } from "./errors.ts";
 import { parseEndpoint, type S3Settings } from "./options.ts";
 import type { Keys, Scope } from "./sign.ts";
@@ -60,11 +61,15 @@ const SOON = 300_000;
 /** Milliseconds between its looks: what gives keys may give the same ones until their end, and each look may start a process. */
 const PAUSE = 10_000;
 
+/** Bytes of an answer with keys. */
+const MAX_ANSWER = 1 << 20;
+
 /** @param given user and password of the URL: access key and secret */
 export function connect(
   settings: S3Settings,
   given: { readonly username: string | undefined; readonly password: string | undefined },
   credentials: Credentials,
+  http: HttpClient,
 ): Connection {
   const { bucket, profile, anonymous } = settings;
   /** What the links of the SDK's chain said; the chain itself only tells that none gave keys. */
@@ -72,7 +77,13 @@ export function connect(
   let sdk: Promise<SdkConfig> | undefined;
   let last: Found | undefined;
   let chainIsEmpty = false;
-  const load = () => (sdk ??= loadSdk(profile, settings.region, (words) => said.push(words)));
+  const load = () =>
+    (sdk ??= loadSdk({
+      profile,
+      region: settings.region,
+      requestHandler: sendBy(http),
+      onWords: (words) => said.push(words),
+    }));
 
   async function find(forceRefresh = false): Promise<Found> {
     if (anonymous) return { keys: undefined, from: "nothing: anonymous=true", until: Infinity };
@@ -155,11 +166,13 @@ export function connect(
   };
 }
 
-async function loadSdk(
-  profile: string | undefined,
-  region: string | undefined,
-  onWords: (words: string) => void,
-): Promise<SdkConfig> {
+async function loadSdk(init: {
+  readonly profile: string | undefined;
+  readonly region: string | undefined;
+  readonly requestHandler: ReturnType<typeof sendBy>;
+  readonly onWords: (words: string) => void;
+}): Promise<SdkConfig> {
+  const { profile, requestHandler, onWords } = init;
   const { S3Client } = await import("@aws-sdk/client-s3");
   const debug = (...words: readonly unknown[]) =>
     onWords(words.filter((word) => typeof word === "string").join(" "));
@@ -167,6 +180,7 @@ async function loadSdk(
     const options = {
       ...(profile === undefined ? {} : { profile }),
       ...(own === undefined ? {} : { region: own }),
+      requestHandler,
       // Without one it writes warnings on standard error.
       logger: { debug, info() {}, warn() {}, error() {} },
       // A file with keys may have been replaced since it was read. The types do not know this one.
@@ -174,10 +188,54 @@ async function loadSdk(
     };
     return new S3Client(options).config as unknown as SdkConfig;
   };
-  const config = make(region);
+  const config = make(init.region);
   const known = await config.region().catch(() => undefined);
   // A role is assumed somewhere, too, and the bucket's region becomes known only later.
   return known === undefined ? make(ANY_REGION) : config;
+}
+
+/**
+ * How the SDK asks STS to assume roles: over our connections, so that proxy, authorities and timeouts are those of every
+ * other request. Of single sign-on, containers and instances it asks by itself.
+ */
+function sendBy(http: HttpClient) {
+  return {
+    async handle(
+      request: {
+        readonly protocol: string;
+        readonly hostname: string;
+        readonly port?: number;
+        readonly path: string;
+        readonly method: string;
+        readonly headers: Readonly<Record<string, string>>;
+        readonly body?: unknown;
+      },
+      { abortSignal }: { readonly abortSignal?: unknown } = {},
+    ) {
+      const { protocol, hostname, port, path, method, body } = request;
+      // The host belongs to the URL, the length to the body.
+      const { host: _host, "content-length": _length, ...headers } = request.headers;
+      const url = `${protocol}//${hostname}${port === undefined ? "" : `:${port}`}${path}`;
+      const response = await http.request(url, {
+        method: method as "GET" | "POST",
+        headers,
+        body: body as string | Uint8Array | undefined,
+        // Keys go where they were asked for, and nowhere else.
+        redirect: "manual",
+        expect: "any",
+        operation: "sign-in",
+        subject: "signing in",
+        signal: abortSignal as AbortSignal | undefined,
+      });
+      return {
+        response: {
+          statusCode: response.status,
+          headers: response.headers as Record<string, string>,
+          body: await readBytes(response.body, MAX_ANSWER),
+        },
+      };
+    },
+  };
 }
 
 function sameKeys(a: Keys | undefined, b: Keys | undefined): boolean {

@@ -205,6 +205,8 @@ const UNREACHABLE =
  * @param said what the links of the chain said, in their order
  */
 export function signInError(error: unknown, said: readonly string[]): SourceError {
+  // Of STS we ask ourselves.
+  if (error instanceof SourceError) return error;
   const { name = "", message = "", code = "", path } = (error ?? {}) as NodeJS.ErrnoException;
   const words = isNothingFound(error) ? said.join("\n") : `${name} ${code} ${message}`;
   if (code === "ENOENT" || code === "EACCES") {

@@ -6,6 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { inspect } from "node:util";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { type Credentials, sync } from "@pannier/core";
+import { generate } from "selfsigned";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AwsServer, startAwsServer } from "../test/aws-server.ts";
 import { type S3Server, startS3Server } from "../test/s3-server.ts";
@@ -368,7 +369,7 @@ const FAILURES: Record<
       vi.stubEnv("AWS_ENDPOINT_URL_STS", CLOSED);
     },
     code: "unavailable",
-    told: /cannot be reached \(ECONNREFUSED\)/,
+    told: /^signing in: the connection was refused/,
   },
   "nobody at the port, of single sign-on": {
     prepare: async () => {
@@ -407,6 +408,28 @@ test.each(Object.entries(FAILURES))(
     expect(server.requests).toEqual([]);
   },
 );
+
+test("a role is assumed over the connections of every other request, with their authorities", async () => {
+  const { private: key, cert } = await generate([{ name: "commonName", value: "127.0.0.1" }], {
+    extensions: [{ name: "subjectAltName", altNames: [{ type: 7, ip: "127.0.0.1" }] }],
+  });
+  const sts = await startAwsServer(({ id, ...more }) => void server.keys.set(id, more), {
+    key,
+    cert,
+  });
+  onTestFinished(() => sts.close());
+  await way("web identity (IRSA)").prepare();
+  vi.stubEnv("AWS_ENDPOINT_URL_STS", sts.url);
+  await expect(listAll(await open())).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringMatching(/^signing in: the server's certificate is not trusted/),
+  });
+  const credentials = { caFile: await write("ca.pem", cert) };
+  const { source, requests, close } = await openSource(s3("s3://bucket"), { credentials });
+  onTestFinished(close);
+  expect((await listAll(source)).paths).toEqual(["file"]);
+  expect(requests).toEqual(["sign-in", "list"]);
+});
 
 test("a role is assumed where no region is named", async () => {
   await way("web identity (IRSA)").prepare();

@@ -3,7 +3,8 @@
  * instance's metadata. One server for all, on 127.0.0.1.
  */
 import { once } from "node:events";
-import { createServer, type IncomingMessage } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 
@@ -28,8 +29,14 @@ export interface AwsServer {
   close(): Promise<void>;
 }
 
-/** @param accept told of each key that is given */
-export async function startAwsServer(accept: (key: GivenKey) => void): Promise<AwsServer> {
+/**
+ * @param accept told of each key that is given
+ * @param tls with what it speaks TLS
+ */
+export async function startAwsServer(
+  accept: (key: GivenKey) => void,
+  tls?: { readonly key: string; readonly cert: string },
+): Promise<AwsServer> {
   let keys = 0;
 
   const give = (way: string): GivenKey => {
@@ -89,7 +96,7 @@ export async function startAwsServer(accept: (key: GivenKey) => void): Promise<A
     return `<${action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><${action}Result><AssumedRoleUser><AssumedRoleId>AROA:s</AssumedRoleId><Arn>${arn}/s</Arn></AssumedRoleUser><Credentials><AccessKeyId>${id}</AccessKeyId><SecretAccessKey>${secret}</SecretAccessKey><SessionToken>${token}</SessionToken><Expiration>${expiration}</Expiration></Credentials></${action}Result></${action}Response>`;
   }
 
-  const server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     self.requests++;
     void text(request).then((body) => {
       const { status, code } = self.refusal ?? { status: 403, code: "AccessDenied" };
@@ -103,11 +110,12 @@ export async function startAwsServer(accept: (key: GivenKey) => void): Promise<A
       }
       return response.end(typeof found === "string" ? found : JSON.stringify(found));
     });
-  });
+  };
+  const server = tls === undefined ? createServer(listener) : createTlsServer(tls, listener);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const self: AwsServer = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     life: 3600_000,
     given: [],
     requests: 0,

@@ -266,7 +266,7 @@ test.each<Failing>([
       vi.stubEnv("AWS_ENDPOINT_URL_STS", CLOSED);
     },
     5,
-    /the server that gives keys cannot be reached \(ECONNREFUSED\).*\. Check the network/,
+    /signing in: the connection was refused.*\. Check the host and the port/,
   ],
 ])("says what is wrong, and what to do: %s, of %s", async (_, source, prepare, exitCode, told) => {
   await prepare();
