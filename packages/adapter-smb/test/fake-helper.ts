@@ -16,7 +16,7 @@ function answer(request: Request): object {
   if (path === "/hang") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
   // Blocked as well, but something arrives now and then.
   if (path === "/slow") {
-    for (let i = 0; i < 15; i++) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+    for (let i = 0; i < 10; i++) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
   }
   if (path === "/missing") return { failed: "ENOENT" };
   if (path === "/broken") return { failed: "EINVAL" };
