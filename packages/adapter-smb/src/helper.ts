@@ -41,6 +41,8 @@ export interface Helper {
   ): Promise<Answer<Asked["op"]>>;
   /** Asks for something whose answer is of no interest. */
   tell(request: Request): void;
+  /** Milliseconds that it has been silent though it owes an answer; `undefined` where it owes none. */
+  silence(): number | undefined;
   /** Whoever waits is told why. */
   end(reason: SourceError): void;
 }
@@ -150,6 +152,7 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
     tell(request) {
       if (broken === undefined) send(request, { resolve: () => {}, reject: () => {} });
     },
+    silence: () => (waiting.length === 0 ? undefined : performance.now() - heard),
     end,
   };
 }

@@ -11,6 +11,8 @@ const MOST = 4;
  * server is near, one process reads 2,000 files sooner than two do, and where it is far away, most of the time is waiting.
  */
 const SLOW = 100;
+/** Milliseconds of silence after which one that still owes an answer to somebody who left is taken for blocked. */
+const SUSPICIOUS = 100;
 /** Milliseconds without work after which a process is ended. */
 const IDLE = 10_000;
 
@@ -44,6 +46,8 @@ interface Slot {
   readonly ready: Promise<Helper>;
   /** Leases. */
   load: number;
+  /** Whether the last lease was given up: what it asked for may still be owed. */
+  left: boolean;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -54,7 +58,7 @@ export function createPool(init: PoolInit): Pool {
   function start(): Slot {
     const { script, idleTimeout, env } = init;
     const helper = startHelper({ script, idleTimeout, env, onEnd: () => slots.delete(slot) });
-    const slot: Slot = { helper, ready: connect(helper), load: 0, timer: undefined };
+    const slot: Slot = { helper, ready: connect(helper), load: 0, left: false, timer: undefined };
     slot.ready.catch(() => end(slot, "the connection could not be made"));
     slots.add(slot);
     return slot;
@@ -72,8 +76,16 @@ export function createPool(init: PoolInit): Pool {
   }
 
   function choose(): Slot {
+    const usable: Slot[] = [];
+    for (const slot of slots) {
+      // It may be blocked for as long as the server is silent.
+      const silence = slot.left && slot.load === 0 ? slot.helper.silence() : undefined;
+      if (silence === undefined) usable.push(slot);
+      else if (silence > SUSPICIOUS) end(slot, "the server was silent");
+    }
+    const from = usable.length === 0 && slots.size >= MOST ? [...slots] : usable;
     // Of those that have as much to do, the first, which is connected already.
-    return [...slots].toSorted((a, b) => a.load - b.load)[0] ?? start();
+    return from.toSorted((a, b) => a.load - b.load)[0] ?? start();
   }
 
   async function lease(signal: AbortSignal): Promise<Lease> {
@@ -85,6 +97,7 @@ export function createPool(init: PoolInit): Pool {
     let since = Infinity;
     const release = (error?: unknown) => {
       slot.load--;
+      slot.left = signal.aborted;
       const slow = performance.now() - since > SLOW;
       if (slow && slot.load > 0 && slots.size < MOST && !closed) start();
       if (error !== undefined && !signal.aborted && !isAnswer(error)) {

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
 import { listAll, openSource } from "@pannier/adapter-kit";
 import { type Credentials, SourceError, UsageError } from "@pannier/core";
@@ -94,16 +95,18 @@ describe("a helper process", () => {
     expect(await pidOf(pool)).not.toBe(before);
   });
 
-  test("is not waited for once the signal is aborted", async () => {
+  test("is not waited for once the signal is aborted, by whoever comes next neither", async () => {
     const pool = poolOf();
-    await pidOf(pool);
+    const before = await pidOf(pool);
     const abort = new AbortController();
     const reason = new Error("enough");
     const waiting = pool.use(abort.signal, (helper) =>
       helper.ask({ op: "stat", path: "/hang" }, abort.signal),
     );
+    await setTimeout(200);
     abort.abort(reason);
     await expect(waiting).rejects.toBe(reason);
+    expect(await pidOf(pool)).not.toBe(before);
   });
 
   test("has company where there is more to do than one can", async () => {
