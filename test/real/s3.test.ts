@@ -27,7 +27,7 @@ function conformance({ port, keys }: S3Server): void {
     failures: {
       auth: (store) => {
         const { url, ...rest } = store.source({});
-        return { ...rest, url: url.replace("s3://", `s3://${keys.id}:wrong@`) };
+        return { ...rest, url: url.replace("s3://", `s3://${keys.id}:another-secret-key@`) };
       },
       "not-found": (store) => ({ ...store.source({}), url: "s3://no-such-bucket/" }),
     },
