@@ -27,6 +27,8 @@ const BENCHES: Record<string, () => Promise<string>> = {
   "shares-sftp": async () => (await import("./shares.ts")).sftp(),
   "shares-ftp": async () => (await import("./shares.ts")).ftp(),
   "shares-webdav": async () => (await import("./shares.ts")).webdav(),
+  "shares-smb": async () => (await import("./shares.ts")).smb(),
+  "shares-nfs": async () => (await import("./shares.ts")).nfs(),
   start: async () => (await import("./start.ts")).start(),
 };
 

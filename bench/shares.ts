@@ -80,9 +80,7 @@ export async function ftp(): Promise<string> {
       // vsftpd tells the machine's paths, proftpd begins at its root.
       const at = (directory: string) =>
         name === "vsftpd" ? directory : directory.slice(root.length);
-      const obscured = execFileSync(rcloneProgram(), ["obscure", password], {
-        encoding: "utf8",
-      }).trim();
+      const obscured = obscure(password);
       const tools: Tool[] = [
         {
           name: "`pannier sync`",
@@ -126,6 +124,74 @@ export async function webdav(): Promise<string> {
       rclone(
         (directory) => `:webdav,url="http://127.0.0.1:${port}/deep",vendor=other:${at(directory)}`,
       ),
+    ];
+    return { root, tools };
+  });
+}
+
+export async function smb(): Promise<string> {
+  return measured("smb", ({ smb: server }) => {
+    if (server === undefined) throw new Error("samba is needed");
+    const { port, user, password, root } = server;
+    const at = (directory: string) => directory.slice(root.length + 1);
+    const obscured = obscure(password);
+    const tools: Tool[] = [
+      {
+        name: "`pannier sync`",
+        command: (directory, target) => ({
+          ...pannier("sync", `smb://127.0.0.1:${port}/files/${at(directory)}/`, target),
+          env: { PANNIER_USERNAME: user, PANNIER_PASSWORD: password },
+        }),
+      },
+      {
+        name: "`smbclient` `mget *`",
+        onlyFirst: true,
+        command: (directory, target) => ({
+          program: "smbclient",
+          args: [
+            "//127.0.0.1/files",
+            "-p",
+            String(port),
+            "-U",
+            user,
+            "-D",
+            at(directory),
+            "-c",
+            `recurse ON; prompt OFF; lcd ${target}; mget *`,
+          ],
+          env: { PASSWD: password },
+        }),
+      },
+      rclone(
+        (directory) =>
+          `:smb,host=127.0.0.1,port=${port},user="${user}",pass=${obscured}:files/${at(directory)}`,
+      ),
+    ];
+    return { root, tools };
+  });
+}
+
+export async function nfs(): Promise<string> {
+  return measured("nfs", ({ nfs: server }) => {
+    if (server === undefined) throw new Error("nfs-ganesha is needed");
+    const { port, root } = server;
+    // One file at a time is all that it does, so it is told their names, and has directories made for it.
+    const script = `cd "$1" && find . -type d -exec mkdir -p "$2/{}" \\; && find . -type f | cut -c3- | while read -r file; do
+      nfs-cp "nfs://127.0.0.1$1/$file?version=4&nfsport=${port}" "$2/$file" || exit 1; done`;
+    const tools: Tool[] = [
+      {
+        name: "`pannier sync`",
+        command: (directory, target) =>
+          pannier("sync", `nfs://127.0.0.1:${port}${directory}/`, target),
+      },
+      {
+        name: "`nfs-cp`, file by file",
+        onlyFirst: true,
+        command: (directory, target) => ({
+          program: "sh",
+          args: ["-c", script, "sh", directory, target],
+        }),
+      },
     ];
     return { root, tools };
   });
@@ -193,6 +259,11 @@ function rclone(remote: (directory: string) => string): Tool {
       ],
     }),
   };
+}
+
+/** As rclone wants passwords to be given. */
+function obscure(password: string): string {
+  return execFileSync(rcloneProgram(), ["obscure", password], { encoding: "utf8" }).trim();
 }
 
 function rcloneProgram(): string {
