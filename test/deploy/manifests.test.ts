@@ -1,6 +1,7 @@
 /** The manifests: what kustomize makes of them, against the schemas of the versions that they are for. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { BlockList, isIPv6 } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -26,8 +27,15 @@ interface Container {
   readonly volumeMounts?: readonly { readonly name: string }[];
 }
 
-interface Manifest {
-  readonly kind: string;
+interface Policy {
+  readonly spec: {
+    readonly egress: readonly {
+      readonly to: readonly { readonly ipBlock?: { cidr: string; except: string[] } }[];
+    }[];
+  };
+}
+
+interface Deployment {
   readonly spec: {
     readonly template: {
       readonly spec: {
@@ -96,6 +104,22 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
     expect(initContainers.map(({ name }) => name)).toEqual(["pannier-first"]);
     expect(containers.map(({ name }) => name).toSorted()).toEqual(["nginx", "pannier"]);
   });
+
+  test("the network policy lets sources of both address families through, and no metadata service", () => {
+    const { spec } = documentOf(
+      "examples/static-site/kubernetes/native",
+      "NetworkPolicy",
+    ) as Policy;
+    const blocks = spec.egress.flatMap(({ to }) => to.flatMap(({ ipBlock }) => ipBlock ?? []));
+    expect(blocks.map(({ cidr }) => cidr)).toEqual(["0.0.0.0/0", "::/0"]);
+    const closed = new BlockList();
+    for (const range of blocks.flatMap(({ except }) => except)) {
+      const [address, prefix] = range.split("/") as [string, string];
+      closed.addSubnet(address, Number(prefix), isIPv6(address) ? "ipv6" : "ipv4");
+    }
+    expect(closed.check("169.254.169.254")).toBe(true);
+    expect(closed.check("fd00:ec2::254", "ipv6")).toBe(true);
+  });
 });
 
 const actionlint = findProgram("actionlint");
@@ -115,8 +139,11 @@ function build(path: string): string {
   return execFileSync(program, [...args, join(CHECKOUT, path)], { encoding: "utf8" });
 }
 
+function documentOf(path: string, kind: string): unknown {
+  const documents = parseAllDocuments(build(path)).map((one) => one.toJSON() as { kind: string });
+  return documents.find((one) => one.kind === kind);
+}
+
 function podOf(path: string) {
-  const documents = parseAllDocuments(build(path)).map((one) => one.toJSON() as Manifest);
-  const deployment = documents.find(({ kind }) => kind === "Deployment") as Manifest;
-  return deployment.spec.template.spec;
+  return (documentOf(path, "Deployment") as Deployment).spec.template.spec;
 }
