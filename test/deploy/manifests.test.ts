@@ -1,11 +1,13 @@
 /** The manifests: what kustomize makes of them, against the schemas of the versions that they are for. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { BlockList, isIPv6 } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
+import { BUILT_IN } from "../../packages/cli/src/adapters.ts";
 import { findProgram } from "../real/servers/process.ts";
 
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
@@ -42,6 +44,16 @@ interface Deployment {
         readonly initContainers: readonly Container[];
         readonly containers: readonly Container[];
         readonly volumes: readonly { readonly name: string }[];
+      };
+    };
+  };
+}
+
+interface Workflow {
+  readonly jobs: {
+    readonly image: {
+      readonly strategy: {
+        readonly matrix: { readonly include: readonly { name: string; adapters: string }[] };
       };
     };
   };
@@ -131,6 +143,14 @@ test.skipIf(actionlint === undefined)("the workflows are valid", { meta: unlinte
     encoding: "utf8",
   });
   expect({ status, stdout }).toEqual({ status: 0, stdout: "" });
+});
+
+test("the image of all adapters that is published has all of them", async () => {
+  const { jobs } = parse(
+    await readFile(join(CHECKOUT, ".github/workflows/image.yaml"), "utf8"),
+  ) as Workflow;
+  const all = jobs.image.strategy.matrix.include.find(({ name }) => name === "all");
+  expect(all?.adapters.split(" ").toSorted()).toEqual(BUILT_IN.map(({ name }) => name).toSorted());
 });
 
 function build(path: string): string {
