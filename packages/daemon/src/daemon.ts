@@ -9,6 +9,7 @@ import type { ConfigStatus } from "./http/status.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import type { Mount } from "./mount.ts";
 import { createSupervisor } from "./supervisor.ts";
+import { endsWithin, SLACK } from "./within.ts";
 import type { DaemonInit, MountEvent } from "./world.ts";
 
 /**
@@ -51,6 +52,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
     explain: init.explain,
     metrics,
     mounts: () => supervisor.mounts,
+    lingering: () => supervisor.lingering,
     config: () => configStatus,
   };
   const live = createLive(() => {
@@ -79,7 +81,9 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   async function take(config: DaemonConfig): Promise<void> {
     const plan = await supervisor.plan(config);
     if (!init.once) await port.listen(config.http);
-    const { started, stopped, restarted } = await supervisor.apply(plan);
+    const changes = await supervisor.apply(plan);
+    if (changes === undefined) return;
+    const { started, stopped, restarted } = changes;
     for (const name of stopped) metrics.drop(name);
     log("info", "configuration taken over", {
       mounts: config.mounts.length,
@@ -111,9 +115,12 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
       ]);
     else await aborted(stop.signal);
   } finally {
-    await watching;
     const grace = supervisor.config.shutdownGrace;
-    await supervisor.stop(grace);
+    // A reload under way may be waiting for mounts to end: that has no grace of its own.
+    await Promise.all([
+      supervisor.stop(grace),
+      endsWithin(Promise.resolve(watching), grace + SLACK),
+    ]);
     await port.close();
     init.signal.removeEventListener("abort", onSignal);
   }

@@ -13,6 +13,7 @@ import { createPrePublish } from "./hooks/pre-publish.ts";
 import { createPostPublish, type PostPublish } from "./hooks/post-publish.ts";
 import { applyEvent, type MountState, newState } from "./mount-state.ts";
 import { createTrigger } from "./trigger.ts";
+import { endsWithin, SLACK } from "./within.ts";
 import type { DaemonInit, MountEvent } from "./world.ts";
 
 /** How an attempt ended. */
@@ -32,8 +33,8 @@ export interface Mount {
   nextOutcome(): Promise<Outcome>;
   /** Resolves when the mount has ended by itself (`once`) or by {@link Mount.stop}. */
   readonly ended: Promise<void>;
-  /** Abandons the sync under way, gives hooks under way `grace` milliseconds, and ends. */
-  stop(grace: number): Promise<void>;
+  /** Abandons the sync under way and gives hooks under way `grace` milliseconds. @returns whether the mount has ended by then */
+  stop(grace: number): Promise<boolean>;
 }
 
 export interface MountInit {
@@ -90,7 +91,7 @@ export function startMount(init: MountInit): Mount {
     async stop(grace) {
       stopping.abort();
       settle({ stopped: true }, () => true);
-      await Promise.all([mount.ended, postPublish.stop(grace)]);
+      return endsWithin(Promise.all([mount.ended, postPublish.stop(grace)]), grace + SLACK);
     },
   };
   return mount;

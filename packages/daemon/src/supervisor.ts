@@ -11,8 +11,11 @@ export interface Supervisor {
   readonly config: DaemonConfig;
   /** Finds out all that can be wrong with a configuration without touching targets and sources. @throws UsageError, TargetError */
   plan(config: DaemonConfig): Promise<Plan>;
-  /** Takes it over: starts mounts that are new, stops those that are gone, and restarts those that changed. The others go on undisturbed. */
-  apply(plan: Plan): Promise<Changes>;
+  /** Takes it over: starts mounts that are new, stops those that are gone, and restarts those that changed. The others go on undisturbed. @returns `undefined` where all was stopped meanwhile */
+  apply(plan: Plan): Promise<Changes | undefined>;
+  /** Those that were told to end and did not: they still hold their targets. */
+  readonly lingering: readonly Mount[];
+  /** Ends all mounts, and whatever {@link Supervisor.apply} is about to start. */
   stop(grace: number): Promise<void>;
 }
 
@@ -40,6 +43,8 @@ export function createSupervisor(
   const turns = createTurns();
   let current: DaemonConfig | undefined;
   let mounts: readonly Mount[] = [];
+  let stopping = false;
+  const lingering = new Set<Mount>();
 
   const start = ({ config, layers }: Planned) =>
     startMount({
@@ -54,9 +59,24 @@ export function createSupervisor(
       explain: init.explain,
     });
 
+  async function end(ending: readonly Mount[], grace: number): Promise<void> {
+    const stopped = ending.map(async (mount) => {
+      if (await mount.stop(grace)) return;
+      init.log("warn", "the mount does not end, and is left to itself", {
+        mount: mount.config.name,
+      });
+      lingering.add(mount);
+      void mount.ended.then(() => lingering.delete(mount));
+    });
+    await Promise.all(stopped);
+  }
+
   return {
     get mounts() {
       return mounts;
+    },
+    get lingering() {
+      return [...lingering];
     },
     get config() {
       if (current === undefined) throw new Error("no configuration yet");
@@ -75,7 +95,8 @@ export function createSupervisor(
     async apply({ config, mounts: planned }) {
       const kept = new Set(planned);
       const ending = mounts.filter((mount) => !kept.has(mount));
-      await Promise.all(ending.map((mount) => mount.stop(config.shutdownGrace)));
+      await end(ending, config.shutdownGrace);
+      if (stopping) return undefined;
       const before = new Set(ending.map((mount) => mount.config.name));
       const fresh = planned
         .filter((mount) => !isRunning(mount))
@@ -90,7 +111,8 @@ export function createSupervisor(
       };
     },
     async stop(grace) {
-      await Promise.all(mounts.map((mount) => mount.stop(grace)));
+      stopping = true;
+      await end(mounts, grace);
     },
   };
 }

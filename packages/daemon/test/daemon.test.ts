@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { sync, SourceError } from "@pannier/core";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { memorySource } from "../../core/test/memory-source.ts";
-import { daemonConfig, mountConfig, scratch, startDaemon } from "./run-daemon.ts";
+import { daemonConfig, mountConfig, neverClosing, scratch, startDaemon } from "./run-daemon.ts";
 
 const unreachable = () => {
   throw new SourceError("unavailable", "no route to it", { transient: false });
@@ -197,6 +197,18 @@ it("abandons a download when it is to end, and goes on with it at the next start
   await second.event("site", "published");
   expect(second.source("site").reads.length).toBeLessThan(40);
   expect(readFileSync(join(target, "current/f39"), "utf8")).toBe("39");
+});
+
+it("ends although a source does not", async () => {
+  const mount = mountConfig("site", join(scratch(), "t"));
+  const daemon = startDaemon(daemonConfig([mount], { shutdownGrace: 200 }), {
+    resolveSource: neverClosing,
+  });
+  await daemon.event("site", "waiting");
+  const began = performance.now();
+  expect(await daemon.stop()).toBe(0);
+  expect(performance.now() - began).toBeLessThan(4000);
+  expect(daemon.log.join("\n")).toMatch(/warn .*does not end.*"mount":"site"/);
 });
 
 it("waits for a target that another process holds", async () => {

@@ -3,7 +3,8 @@ import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { join } from "node:path";
 import { expect, it, vi } from "vitest";
 import { readConfigFile } from "../src/config/file.ts";
-import { type Running, scratch, startDaemon } from "./run-daemon.ts";
+import type { DaemonInit } from "../src/index.ts";
+import { neverClosing, type Running, scratch, startDaemon } from "./run-daemon.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
 
@@ -29,8 +30,8 @@ function configMap(folder: string) {
   };
 }
 
-function start(file: string): Running {
-  return startDaemon(() => readConfigFile(file, { env: {} }), { file });
+function start(file: string, more: Partial<DaemonInit> = {}): Running {
+  return startDaemon(() => readConfigFile(file, { env: {} }), { file, ...more });
 }
 
 const mount = (name: string, more = "") =>
@@ -102,6 +103,22 @@ it.each([
     ),
   );
   expect(starts(daemon, "site")).toBe(1);
+});
+
+it("goes on although a source of the old configuration does not end, and says that it does not live", async () => {
+  const map = configMap(scratch());
+  const hurried = `${HTTP}shutdownGrace: 100ms\n`;
+  const file = map.first(`mounts:\n${mount("site")}${hurried}`);
+  const daemon = start(file, { resolveSource: neverClosing });
+  await daemon.event("site", "waiting");
+  expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
+  for (const keep of [3, 4]) {
+    map.write(`mounts:\n${mount("site", `, keep: ${keep}`)}${hurried}`);
+    await vi.waitFor(() => expect(takenOver(daemon)).toBe(keep - 1), { timeout: 5000 });
+  }
+  // It still holds the target, which only another process can have.
+  expect((await daemon.event("site", "failed")).error.message).toMatch(/another Pannier/);
+  expect(await daemon.get("/livez")).toEqual({ status: 503, text: "no attempt ends: site\n" });
 });
 
 it("moves to another port", async () => {

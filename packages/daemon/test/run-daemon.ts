@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { SourceSpec } from "@pannier/core";
 import { onTestFinished } from "vitest";
 import { type Content, type MemorySource, memorySource } from "../../core/test/memory-source.ts";
 import type { DaemonConfig, MountConfig } from "../src/config/config.ts";
@@ -161,6 +162,16 @@ export function startDaemon(
       return mounts.find(({ name }) => name === mount) ?? {};
     },
   };
+}
+
+/** As `resolveSource`, with an adapter that does not end when it is told to. */
+export async function neverClosing(url: string): Promise<SourceSpec> {
+  const spec = memorySource({ a: "1" }, url.replace("memory://", ""));
+  const open: SourceSpec["adapter"]["open"] = async (...given) => ({
+    ...(await spec.adapter.open(...given)),
+    close: () => new Promise(() => {}),
+  });
+  return { ...spec, adapter: { ...spec.adapter, open } };
 }
 
 /** As the command line does it, in short. */

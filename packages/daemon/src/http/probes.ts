@@ -7,10 +7,13 @@ import { plain, type Reply } from "./reply.ts";
 /**
  * Follows work that was *completed*: a mount whose attempt does not end by its deadline, or whose next one does not begin, makes it 503. A source
  * that fails does not: restarting would not help.
+ *
+ * @param lingering mounts of an earlier configuration that do not end
  */
-export function livez(mounts: readonly Mount[]): Reply {
+export function livez(mounts: readonly Mount[], lingering: readonly Mount[]): Reply {
   const stuck = mounts.filter(({ state, config }) => isStuck(state, config.options.timeout));
-  return stuck.length === 0 ? plain(200, "ok") : plain(503, `no attempt ends: ${names(stuck)}`);
+  const all = [...lingering, ...stuck];
+  return all.length === 0 ? plain(200, "ok") : plain(503, `no attempt ends: ${names(all)}`);
 }
 
 /** Whether every mount has something published; with `maxAge`, also whether that is fresh. */

@@ -18,6 +18,7 @@ export interface RoutesInit {
   readonly explain: DaemonInit["explain"];
   readonly metrics: Metrics;
   readonly mounts: () => readonly Mount[];
+  readonly lingering: () => readonly Mount[];
   readonly config: () => ConfigStatus;
 }
 
@@ -56,7 +57,7 @@ export async function route(
   if (!isRead) return notAllowed("GET, HEAD");
   switch (known) {
     case "/livez":
-      return livez(mounts);
+      return livez(mounts, init.lingering());
     case "/readyz":
       return readyz(mounts, searchParams);
     case "/metrics":
