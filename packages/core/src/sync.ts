@@ -11,7 +11,16 @@ import { isChanged, type Run, startRun } from "./run.ts";
 import type { SyncOptions } from "./settings.ts";
 import type { Change } from "./snapshot/change.ts";
 import { checkTree } from "./snapshot/checks.ts";
-import { guardDeletes, guardSize, isQuiet, type PlanTotals, planTotals } from "./snapshot/guard.ts";
+import {
+  type EmptiedLayer,
+  emptiedLayer,
+  guardDeletes,
+  guardEmptied,
+  guardSize,
+  isQuiet,
+  type PlanTotals,
+  planTotals,
+} from "./snapshot/guard.ts";
 import { layOver } from "./snapshot/layers.ts";
 import { plannedChanges } from "./snapshot/plan.ts";
 import { digestAfterPlan, nameRevision } from "./snapshot/revision.ts";
@@ -167,6 +176,7 @@ interface Next {
   readonly digest: string;
   readonly revision: string;
   readonly totals: PlanTotals;
+  readonly emptied: EmptiedLayer | undefined;
 }
 
 interface Outcome {
@@ -208,6 +218,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
     }
     if (isQuiet(totals)) return settle(run, published, next, probes.immutable);
   }
+  guardEmptied(next.emptied, mount.layers, settings.maxDelete);
   guardDeletes(totals, published?.files ?? 0, settings.maxDelete);
   guardSize(totals, settings.limits);
   if (settings.dryRun) return run.planned(next, probes.immutable);
@@ -275,6 +286,7 @@ async function makePlan(
       digest,
       revision,
       totals: planTotals(state, published),
+      emptied: emptiedLayer(state, mount.layers.length),
     };
     if (!settings.dryRun) checkStateRoom(state, volume.layout.target);
     state.db.exec(settings.dryRun ? "ROLLBACK" : "COMMIT");

@@ -242,6 +242,37 @@ describe("swap", () => {
     expect(current()).toEqual({});
   });
 
+  it("refuses a layer that became empty, however small its share of the tree", async () => {
+    const named = (count: number, name: string) =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [`${name}${i}`, "x"]));
+    const below = memorySource({ ...named(100, "below"), shared: "below" }, "below");
+    const above = memorySource({ ...named(10, "above"), shared: "above" }, "above");
+    const layered = (options: Partial<SyncOptions> = {}) =>
+      sync({ sources: [below, above], target, ...options });
+    await layered();
+    above.content = { other: "x" };
+    await layered();
+    above.content = { shared: "above" };
+    await layered();
+    const published = current();
+    above.content = {};
+    await expect(plan({ sources: [below, above], target })).rejects.toThrow("has become empty");
+    const refused = "has become empty: all that came from memory://above/ would be deleted";
+    // It uncovers a file of the layer below, and deletes none.
+    await expect(layered()).rejects.toThrow(refused);
+    await expect(layered({ maxDelete: "99%" })).rejects.toThrow(refused);
+    expect(current()).toEqual(published);
+    // Who takes a source out of the list means it.
+    await sync({ sources: [below], target });
+    expect(current()).toEqual(below.content);
+    above.content = named(10, "above");
+    await layered();
+    above.content = {};
+    await expect(layered({ maxDelete: 9 })).rejects.toThrow("has become empty");
+    await layered({ maxDelete: 10 });
+    expect(current()).toEqual(below.content);
+  });
+
   it("keeps to limits", async () => {
     const source = memorySource({ a: "12345", b: "1" });
     await expect(run(source, { maxFileBytes: 4 })).rejects.toMatchObject({

@@ -2,6 +2,7 @@
 import { NoRoomError, RefusedError } from "../errors.ts";
 import { UsageError } from "../source/errors.ts";
 import type { State } from "../volume/state.ts";
+import { SKIPPED } from "./row.ts";
 
 /** What a plan does to the tree, in numbers. */
 export interface PlanTotals {
@@ -59,8 +60,35 @@ export function isQuiet(totals: PlanTotals): boolean {
   return totals.added + totals.changed + totals.deleted === 0;
 }
 
+/** A layer of which the plan leaves nothing. */
+export interface EmptiedLayer {
+  readonly layer: number;
+  /** Files and symlinks that it had. */
+  readonly files: number;
+}
+
+/**
+ * The first layer that had something and has nothing any more.
+ *
+ * @param layers how many sources the mount has: what came from others was taken off the list
+ */
+export function emptiedLayer(state: State, layers: number): EmptiedLayer | undefined {
+  const losing = state
+    .sql(
+      `SELECT layer, count(*) AS files FROM plan WHERE kind <> ${SKIPPED} AND layer < ? GROUP BY layer HAVING max(put) = 0 ORDER BY layer`,
+    )
+    .all(layers) as unknown as EmptiedLayer[];
+  const survivor = state.sql(
+    `SELECT 1 FROM entries WHERE layer = ? AND until IS NULL AND kind <> ${SKIPPED}
+     AND NOT EXISTS (SELECT 1 FROM plan WHERE plan.path = entries.path AND plan.layer = entries.layer) LIMIT 1`,
+  );
+  return losing.find(({ layer }) => survivor.get(layer) === undefined);
+}
+
 /** Below this many files a large share of them is quickly gone, and nothing is refused for it. */
 const GUARDED_FROM = 20;
+
+const DELETE_HINT = "nothing was changed; if this is meant, allow it with --max-delete 100%";
 
 /**
  * @param maxDelete `50%`, `1000`, or `undefined` for the default
@@ -71,19 +99,33 @@ export function guardDeletes(
   filesBefore: number,
   maxDelete: string | number | undefined,
 ): void {
-  if (totals.deleted === 0) return;
   const limit = parseMaxDelete(maxDelete);
-  const empty = totals.files === 0 && limit.share < 1 && totals.deleted > (limit.count ?? 0);
   const tooMany =
     limit.count !== undefined
       ? totals.deleted > limit.count
       : totals.deleted > limit.share * filesBefore && filesBefore >= limit.from;
-  if (!empty && !tooMany) return;
+  if (!tooMany) return;
   throw new RefusedError(
-    empty
-      ? `the source has become empty: all ${totals.deleted} files would be deleted`
-      : `${totals.deleted} of ${filesBefore} files would be deleted, more than --max-delete allows`,
-    { hint: "nothing was changed; if this is meant, allow it with --max-delete 100%" },
+    `${totals.deleted} of ${filesBefore} files would be deleted, more than --max-delete allows`,
+    { hint: DELETE_HINT },
+  );
+}
+
+/**
+ * @param layers with the URLs of their sources, redacted
+ * @throws RefusedError for a source of which nothing is left, unless that much may be deleted
+ */
+export function guardEmptied(
+  emptied: EmptiedLayer | undefined,
+  layers: readonly { readonly url: string }[],
+  maxDelete: string | number | undefined,
+): void {
+  if (emptied === undefined) return;
+  const { count = 0, share } = parseMaxDelete(maxDelete);
+  if (share >= 1 || emptied.files <= count) return;
+  throw new RefusedError(
+    `the source has become empty: all that came from ${layers[emptied.layer]?.url} would be deleted`,
+    { hint: DELETE_HINT },
   );
 }
 
