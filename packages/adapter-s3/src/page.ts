@@ -14,26 +14,26 @@ export interface ListedPage {
 
 /** @param text of `ListObjectsV2` */
 export function parseObjects(text: string): ListedPage {
-  const decode = checked(text, "ListBucketResult");
+  const { frame, decode } = frameOf(text, "ListBucketResult", ["Contents"]);
   const items: StoredObject[] = [];
   eachElement(text, "Contents", (element) => {
     items.push(objectOf(element, decode));
   });
-  return { items: detached(items), next: nextOf(text, "NextContinuationToken", unescape) };
+  return { items: detached(items), next: nextOf(frame, "NextContinuationToken", unescape) };
 }
 
 /** @param text of `ListObjectVersions`; only the newest version of each key, unless that is a deletion */
 export function parseVersions(text: string): ListedPage {
-  const decode = checked(text, "ListVersionsResult");
+  const { frame, decode } = frameOf(text, "ListVersionsResult", ["Version", "DeleteMarker"]);
   const items: StoredObject[] = [];
   eachElement(text, "Version", (element) => {
     if (valueOf(element, "IsLatest") !== "true") return;
     const ref = unescape(valueOf(element, "VersionId") ?? "");
     items.push({ ...objectOf(element, decode), ...(ref === "" ? {} : { ref }) });
   });
-  const key = nextOf(text, "NextKeyMarker", decode);
+  const key = nextOf(frame, "NextKeyMarker", decode);
   if (key === undefined) return { items: detached(items), next: undefined };
-  const version = unescape(valueOf(text, "NextVersionIdMarker") ?? "");
+  const version = unescape(valueOf(frame, "NextVersionIdMarker") ?? "");
   return { items: detached(items), next: JSON.stringify([key, version]) };
 }
 
@@ -72,21 +72,32 @@ function plainETag(text: string): string {
   return unescape(inside).replaceAll('"', "");
 }
 
-/** Checks that this is a whole answer of its kind. @returns how its keys are decoded */
-function checked(text: string, root: string): (text: string) => string {
-  const head = text.slice(0, 1000);
-  if (!head.includes(`<${root}`) || !text.trimEnd().endsWith(`</${root}>`)) throw notS3();
-  // It is asked for, since XML cannot hold all that a key may; not every server knows it.
-  const escaped = /<EncodingType>url<\/EncodingType>/.test(head + text.slice(-1000));
-  return escaped ? decodeKey : unescape;
+interface Frame {
+  /** What surrounds the items: some servers tell about a page before them, some behind them. */
+  readonly frame: string;
+  /** How its keys are decoded. */
+  readonly decode: (text: string) => string;
 }
 
-function nextOf(text: string, name: string, decode: (text: string) => string): string | undefined {
-  const edges = text.length > 8000 ? text.slice(0, 4000) + text.slice(-4000) : text;
-  const truncated = /<IsTruncated>\s*(true|false)\s*<\/IsTruncated>/.exec(edges)?.[1];
+/** Checks that this is a whole answer of its kind. */
+function frameOf(text: string, root: string, items: readonly string[]): Frame {
+  if (!text.slice(0, 1000).includes(`<${root}`) || !text.trimEnd().endsWith(`</${root}>`)) {
+    throw notS3();
+  }
+  const starts = items.map((name) => text.indexOf(`<${name}>`)).filter((at) => at !== -1);
+  const ends = items.map((name) => text.lastIndexOf(`</${name}>`));
+  const frame =
+    starts.length === 0 ? text : text.slice(0, Math.min(...starts)) + text.slice(Math.max(...ends));
+  // It is asked for, since XML cannot hold all that a key may; not every server knows it.
+  const escaped = frame.includes("<EncodingType>url</EncodingType>");
+  return { frame, decode: escaped ? decodeKey : unescape };
+}
+
+function nextOf(frame: string, name: string, decode: (text: string) => string): string | undefined {
+  const truncated = /<IsTruncated>\s*(true|false)\s*<\/IsTruncated>/.exec(frame)?.[1];
   if (truncated === undefined) throw notS3();
   if (truncated === "false") return undefined;
-  const next = valueOf(edges, name);
+  const next = valueOf(frame, name);
   // Without it the rest of the bucket would be taken for deleted.
   if (!next) throw notS3();
   return decode(next);

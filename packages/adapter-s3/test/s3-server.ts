@@ -172,11 +172,17 @@ function list(
   const encoded = query.get("encoding-type") === "url";
   const write = (key: string) =>
     encoded ? encodeURIComponent(key).replaceAll("%2F", "/") : escape(key);
-  const common = `${encoded ? "<EncodingType>url</EncodingType>" : ""}<IsTruncated>${truncated}</IsTruncated>`;
+  // In the order in which AWS writes them.
   const last = page.at(-1) ?? "";
   const next = byVersion
     ? `<NextKeyMarker>${write(last)}</NextKeyMarker><NextVersionIdMarker>x</NextVersionIdMarker>`
     : `<NextContinuationToken>${escape(last)}</NextContinuationToken>`;
+  const head = [
+    `<Prefix>${write(prefix)}</Prefix>`,
+    truncated ? next : "",
+    encoded ? "<EncodingType>url</EncodingType>" : "",
+    `<IsTruncated>${truncated}</IsTruncated>`,
+  ].join("");
   const elements = page.flatMap((key) =>
     (objects.get(key) ?? []).slice(0, byVersion ? undefined : 1).map((version, i) => {
       const name = version.gone === true ? "DeleteMarker" : byVersion ? "Version" : "Contents";
@@ -186,7 +192,7 @@ function list(
   const root = byVersion ? "ListVersionsResult" : "ListBucketResult";
   response.writeHead(200, { "content-type": "application/xml" });
   response.end(
-    `<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${common}${truncated ? next : ""}${elements.join("")}</${root}>`,
+    `<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${head}${elements.join("")}</${root}>`,
   );
 }
 
