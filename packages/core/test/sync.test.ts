@@ -48,6 +48,9 @@ const run = (source: ReturnType<typeof memorySource>, options: Partial<SyncOptio
 
 const litter = () => litterOf(target);
 
+const named = (count: number, name: string) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`${name}${i}`, "x"]));
+
 describe("swap", () => {
   it("publishes a tree and says what it did", async () => {
     const source = memorySource({
@@ -230,8 +233,7 @@ describe("swap", () => {
   });
 
   it("refuses to delete most of a tree, unless told that it may", async () => {
-    const many = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`f${i}`, "x"]));
-    const source = memorySource(many);
+    const source = memorySource(named(30, "f"));
     await run(source);
     source.content = { f1: "x" };
     await expect(run(source)).rejects.toThrow("29 of 30 files would be deleted");
@@ -243,8 +245,6 @@ describe("swap", () => {
   });
 
   it("refuses a layer that became empty, however small its share of the tree", async () => {
-    const named = (count: number, name: string) =>
-      Object.fromEntries(Array.from({ length: count }, (_, i) => [`${name}${i}`, "x"]));
     const below = memorySource({ ...named(100, "below"), shared: "below" }, "below");
     const above = memorySource({ ...named(10, "above"), shared: "above" }, "above");
     const layered = (options: Partial<SyncOptions> = {}) =>
