@@ -56,20 +56,21 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
     }
 
     async function* entriesOf(found: Root, signal: AbortSignal) {
-      const specials: string[] = [];
+      const specials = new Set<string>();
       yield* listTree({
         pool,
         root: found.path,
         signal,
         request: context.request,
         retry: context.retry,
-        onSpecial: (special) => specials.push(special),
+        onSpecial: (special) => specials.add(special),
       });
-      if (specials.length === 0 || warned) return;
+      const [first] = specials;
+      if (first === undefined || warned) return;
       warned = true;
       context.warn(
-        `left out what is no file or directory, and no symlink that can be told: ${quotePath(specials[0] as string)}` +
-          (specials.length > 1 ? ` and ${specials.length - 1} more` : ""),
+        `left out what is no file or directory, and no symlink that can be told: ${quotePath(first)}` +
+          (specials.size > 1 ? ` and ${specials.size - 1} more` : ""),
       );
     }
 

@@ -19,7 +19,7 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
-  /** Told of what is neither file, directory nor symlink, and is left out. */
+  /** Told of what is neither file, directory nor symlink, and is left out; also twice. */
   readonly onSpecial: (path: string) => void;
 }
 
@@ -115,6 +115,8 @@ async function whyUnreadable(
     .run(signal, (connection) => readLines(connection, `${above}/`))
     .catch((reason: unknown) => {
       signal.throwIfAborted();
+      // The walk looks further up.
+      if (refusalOf(reason)?.code === 550) return [];
       throw translate(reason, prefix);
     });
   const line = lines.find((one) => one.name === name);

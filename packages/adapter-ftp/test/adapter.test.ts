@@ -93,6 +93,22 @@ test("a file that grows or is replaced while it is read is not taken", async () 
   }
 });
 
+test("directories that are deleted while they are listed are left out, but not where all are gone", async () => {
+  await mkdir(join(root, "sub/deep"));
+  await writeFile(join(root, "sub/deep/b"), "2");
+  const source = await open();
+  let gone = "sub";
+  server.onCommand = async (line) => {
+    if (line.startsWith("CWD") && line.includes("deep"))
+      await rm(join(root, gone), { recursive: true, force: true });
+  };
+  expect((await listAll(source)).paths).toEqual(["a", "large"]);
+  await mkdir(join(root, "sub/deep"), { recursive: true });
+  gone = "";
+  await expect(listAll(source)).rejects.toMatchObject({ code: "not-found" });
+  await mkdir(root);
+});
+
 test("a part is asked for by REST, and the connection is used again after it", async () => {
   const source = await open();
   const entry = (await listAll(source)).file("large");

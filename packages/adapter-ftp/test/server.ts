@@ -18,6 +18,8 @@ export interface FtpServer {
   readonly commands: string[];
   /** What happens to the next data connections that carry content. */
   fault: Fault | undefined;
+  /** Called before a command is answered. */
+  onCommand: ((line: string) => Promise<void>) | undefined;
   close(): Promise<void>;
 }
 
@@ -46,6 +48,7 @@ export async function startFtpServer(init: FtpServerInit): Promise<FtpServer> {
     port: (server.address() as AddressInfo).port,
     commands: [],
     fault: undefined,
+    onCommand: undefined,
     async close() {
       const closed = once(server, "close");
       server.close();
@@ -164,6 +167,7 @@ async function serve(socket: Socket, init: FtpServerInit, server: FtpServer): Pr
   for await (const line of createInterface({ input: socket, crlfDelay: Infinity })) {
     const [, command = "", argument = ""] = /^(\S+) ?(.*)$/s.exec(line) ?? [];
     server.commands.push(command === "PASS" ? command : line);
+    await server.onCommand?.(line);
     await answer(command.toUpperCase(), argument).catch(() => reply("550 no"));
   }
 }

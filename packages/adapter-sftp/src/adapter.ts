@@ -71,24 +71,25 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
       }
     }
 
-    function warnOf(specials: readonly string[]): void {
-      if (specials.length === 0 || warned) return;
+    function warnOf(specials: ReadonlySet<string>): void {
+      const [first] = specials;
+      if (first === undefined || warned) return;
       warned = true;
       context.warn(
-        `left out what is no file, directory or symlink: ${quotePath(specials[0] as string)}` +
-          (specials.length > 1 ? ` and ${specials.length - 1} more` : ""),
+        `left out what is no file, directory or symlink: ${quotePath(first)}` +
+          (specials.size > 1 ? ` and ${specials.size - 1} more` : ""),
       );
     }
 
     async function* entriesOf(found: Root, signal: AbortSignal) {
-      const specials: string[] = [];
+      const specials = new Set<string>();
       yield* listTree({
         connection,
         root: found.path,
         signal,
         request: context.request,
         retry: context.retry,
-        onSpecial: (special) => specials.push(special),
+        onSpecial: (special) => specials.add(special),
       });
       warnOf(specials);
     }

@@ -19,7 +19,7 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
-  /** Told of each FIFO, socket and device, which are left out. */
+  /** Told of each FIFO, socket and device, which are left out; also twice. */
   readonly onSpecial: (path: string) => void;
 }
 

@@ -3,7 +3,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { comparePaths, type Entry } from "@pannier/core";
 import * as fc from "fast-check";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type DirectoryItem, walk } from "./walk.ts";
 
 const signal = new AbortController().signal;
@@ -34,6 +34,20 @@ function reader(tree: Tree, before: (prefix: string) => Promise<void> = async ()
       below === null ? file(name) : directory(name),
     );
   };
+}
+
+/** Reads what the tree holds now; what `onRead` takes from it is gone. */
+function changing(tree: Tree, onRead: (prefix: string) => void) {
+  const asked: string[] = [];
+  const read = async (prefix: string) => {
+    asked.push(prefix);
+    onRead(prefix);
+    let at: Tree | null | undefined = tree;
+    for (const name of prefix.split("/").slice(0, -1)) at = at?.[name];
+    if (at === undefined || at === null) return undefined;
+    return reader(at)("");
+  };
+  return { asked, listed: () => paths(walk({ read, concurrency: 1, signal })) };
 }
 
 function pathsOf(tree: Tree, prefix = ""): string[] {
@@ -159,13 +173,51 @@ test("100,000 entries in memory that stays flat", async () => {
   expect(late - early, "MiB between 20,000 and 100,000 entries").toBeLessThan(3);
 });
 
-test("a directory that is gone has nothing in it", async () => {
-  const batches = walk({
-    read: async (prefix) => (prefix === "" ? [directory("gone"), file("kept")] : undefined),
-    concurrency: 2,
-    signal,
+describe("a directory that is gone", () => {
+  test("has nothing in it", async () => {
+    const tree: Record<string, Tree | null> = { a: { x: { f: null }, y: { f: null } }, kept: null };
+    const { asked, listed } = changing(tree, (prefix) => {
+      if (prefix === "a/y/") delete tree["a"];
+    });
+    expect(await listed()).toEqual(["a/x/f", "kept"]);
+    expect(asked).toEqual(["", "a/", "a/x/", "a/y/", "a/", ""]);
   });
-  expect(await paths(batches)).toEqual(["kept"]);
+
+  test("costs one look above, however many there are", async () => {
+    const tree: Record<string, Tree | null> = { kept: null };
+    for (let i = 0; i < 50; i++) tree[`d${i}`] = { f: null };
+    const { asked, listed } = changing(tree, (prefix) => {
+      if (prefix !== "")
+        for (const name of Object.keys(tree)) if (name !== "kept") delete tree[name];
+    });
+    expect(await listed()).toEqual(["kept"]);
+    expect(asked.filter((prefix) => prefix === "").length).toBe(2);
+  });
+
+  test("fails the listing where the root is gone too, as the root does", async () => {
+    const failure = new Error("not there");
+    let there = true;
+    const read = async (prefix: string) => {
+      if (prefix === "a/") there = false;
+      if (prefix !== "") return undefined;
+      if (!there) throw failure;
+      return [directory("a"), directory("b"), file("f")];
+    };
+    await expect(paths(walk({ read, concurrency: 2, signal }))).rejects.toBe(failure);
+  });
+
+  const LISTED = 'the server lists "a/", and says that it does not exist';
+  test.each([
+    ["is still listed", () => [directory("a"), file("f")], LISTED],
+    ["is something else", () => [file("a"), file("f")], LISTED],
+    ["went with all, as from a disk", () => [], '"a/" disappeared with all that was beside it'],
+  ])("is not taken for deleted where it %s", async (_, later, message) => {
+    let looks = 0;
+    const read = async (prefix: string) =>
+      prefix !== "" ? undefined : looks++ === 0 ? [directory("a"), file("f")] : later();
+    const listing = paths(walk({ read, concurrency: 1, signal }));
+    await expect(listing).rejects.toMatchObject({ name: "SourceError", code: "changed", message });
+  });
 });
 
 test("throws what the first directory in order failed with, after what comes before it", async () => {

@@ -18,7 +18,8 @@ export interface Walk {
    * Reads a directory. `.` and `..` are left out by it.
    *
    * @param prefix relative to the root, with a `/` at the end; empty for the root
-   * @returns `undefined` where it is gone by now: nothing is listed of it
+   * @returns `undefined` where it is gone by now: nothing is listed of it, once the directory above it says so too
+   * @throws where the root is gone
    */
   readonly read: (
     prefix: string,
@@ -36,6 +37,9 @@ const BATCH = 1000;
 /** A directory that is listed sooner or later. Those not yet reached form a list in the order of their paths. */
 interface Directory {
   readonly prefix: string;
+  readonly parent: Directory | undefined;
+  /** As its parent has it. */
+  readonly name: string;
   state: "unread" | "reading" | "read" | "failed";
   /** Sorted, once read. */
   items: readonly DirectoryItem[];
@@ -45,12 +49,15 @@ interface Directory {
   nextChild: number;
   error: unknown;
   following: Directory | undefined;
+  /** What it held when it was looked at again, because something of it was gone. */
+  laterNames: ReadonlySet<string> | undefined;
 }
 
 /**
  * Lists all files and symlinks below a root.
  *
- * @throws what `read` throws, for the first directory in order that fails; SourceError `invalid` on a name that is none
+ * @throws what `read` throws, for the first directory in order that fails; SourceError `invalid` on a name that is none,
+ * `changed` where a directory cannot be entered that is still listed
  */
 export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
   const { signal, concurrency, ahead = 20_000 } = options;
@@ -60,7 +67,7 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
   let bell = Promise.withResolvers<void>();
   let reading = 0;
   let waiting = 0;
-  const root = makeDirectory("");
+  const root = makeDirectory(undefined, "");
   /** The first one that the consumer has not reached. */
   let first: Directory | undefined = root;
 
@@ -77,8 +84,9 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
     directory.state = "reading";
     reading++;
     try {
-      const items = (await options.read(directory.prefix, inner)) ?? [];
-      directory.items = sorted(items, directory.prefix);
+      const items = await options.read(directory.prefix, inner);
+      if (items === undefined) await checkGone(directory);
+      directory.items = sorted(items ?? [], directory.prefix);
       directory.state = "read";
       waiting += directory.items.length;
       insertChildren(directory);
@@ -89,6 +97,29 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
     reading--;
     bell.resolve();
     if (!inner.aborted) readAhead();
+  }
+
+  /**
+   * A server says of all that it cannot reach that it does not exist, be it one directory that was deleted or the disk with all
+   * of them. So the directory above has to be there, and to have something else: what is missing from a listing is deleted.
+   */
+  async function checkGone({ parent, name, prefix }: Directory): Promise<void> {
+    if (parent === undefined) throw new SourceError("not-found", "the root does not exist");
+    if (parent.laterNames === undefined || parent.laterNames.has(name)) {
+      const items = await options.read(parent.prefix, inner);
+      if (items === undefined) return checkGone(parent);
+      parent.laterNames = new Set(items.map((item) => item.name));
+    }
+    const { laterNames } = parent;
+    if (laterNames.has(name)) {
+      const why = `the server lists ${quotePath(prefix)}, and says that it does not exist`;
+      throw new SourceError("changed", why);
+    }
+    if (parent.items.some((item) => laterNames.has(item.name))) return;
+    throw new SourceError(
+      "changed",
+      `${quotePath(prefix)} disappeared with all that was beside it`,
+    );
   }
 
   /** When a directory is reached it leaves the list; what it holds no longer counts as read ahead. */
@@ -144,9 +175,11 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
   }
 }
 
-function makeDirectory(prefix: string): Directory {
+function makeDirectory(parent: Directory | undefined, name: string): Directory {
   return {
-    prefix,
+    prefix: parent === undefined ? "" : `${parent.prefix}${name}/`,
+    parent,
+    name,
     state: "unread",
     items: [],
     next: 0,
@@ -154,6 +187,7 @@ function makeDirectory(prefix: string): Directory {
     nextChild: 0,
     error: undefined,
     following: undefined,
+    laterNames: undefined,
   };
 }
 
@@ -163,7 +197,7 @@ function insertChildren(directory: Directory): void {
   const { following } = directory;
   for (const item of directory.items) {
     if (item.kind !== "directory") continue;
-    const child = makeDirectory(`${directory.prefix}${item.name}/`);
+    const child = makeDirectory(directory, item.name);
     directory.children.push(child);
     last.following = child;
     last = child;
