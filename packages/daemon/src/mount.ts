@@ -69,7 +69,9 @@ export function startMount(init: MountInit): Mount {
     if (event.type === "failed") settle({ error: event.error }, ({ begun }) => begun);
     init.onEvent(mount, event);
   };
-  const tools = { mount: config.name, target, env: init.env, redact: init.redact, emit };
+  const killing = new AbortController();
+  const { env, redact } = init;
+  const tools = { mount: config.name, target, env, redact, emit, kill: killing.signal };
   const prePublish = createPrePublish(config.hooks.prePublish, tools);
   const postPublish = createPostPublish(config.hooks.postPublish, tools);
 
@@ -91,7 +93,9 @@ export function startMount(init: MountInit): Mount {
     async stop(grace) {
       stopping.abort();
       settle({ stopped: true }, () => true);
-      return endsWithin(Promise.all([mount.ended, postPublish.stop(grace)]), grace + SLACK);
+      const clock = setTimeout(() => killing.abort(), grace);
+      const ended = Promise.all([mount.ended, postPublish.stop(grace)]);
+      return endsWithin(ended, grace + SLACK).finally(() => clearTimeout(clock));
     },
   };
   return mount;

@@ -226,7 +226,7 @@ it("gives a hook under way its grace at the end, and not more", async () => {
   });
   const daemon = startDaemon(
     daemonConfig([mountConfig("site", join(folder, "t"), { hooks: hooks("a") })], {
-      shutdownGrace: 800,
+      shutdownGrace: 2000,
     }),
   );
   await vi.waitFor(() => expect(existsSync(join(folder, "a-begun"))).toBe(true));
@@ -234,6 +234,33 @@ it("gives a hook under way its grace at the end, and not more", async () => {
   expect(await daemon.stop()).toBe(0);
   expect(performance.now() - began).toBeLessThan(4000);
   expect(existsSync(join(folder, "a-done"))).toBe(true);
+});
+
+it("ends a hook that heeds no signal when the grace is over, a reload under way or not", async () => {
+  const folder = scratch();
+  const file = join(folder, "pannier.yaml");
+  // Tells of the signal that it does not heed.
+  const script = `trap 'echo > ${folder}/told' TERM; echo >> ${folder}/begun; while :; do sleep 0.05; done`;
+  const config = (keep: number) =>
+    daemonConfig(
+      [
+        mountConfig("site", join(folder, "t"), {
+          hooks: { postPublish: [after(script, { timeout: 60_000 })] },
+          options: { keep },
+        }),
+      ],
+      { shutdownGrace: 2000 },
+    );
+  writeFileSync(file, "");
+  const daemon = startDaemon(() => config(existsSync(join(folder, "begun")) ? 3 : 2), { file });
+  await vi.waitFor(() => expect(existsSync(join(folder, "begun"))).toBe(true));
+  writeFileSync(file, "changed");
+  const began = performance.now();
+  // The reload has told the hook to end.
+  await vi.waitFor(() => expect(existsSync(join(folder, "told"))).toBe(true), { timeout: 3000 });
+  expect(await daemon.stop()).toBe(0);
+  expect(performance.now() - began).toBeLessThan(3500);
+  expect(readFileSync(join(folder, "begun"), "utf8")).toBe("\n");
 });
 
 async function listen(answer: RequestListener): Promise<string> {

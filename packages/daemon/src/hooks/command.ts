@@ -51,11 +51,14 @@ export interface CommandInit {
   readonly env: Readonly<Record<string, string>>;
   /** Milliseconds. */
   readonly timeout: number;
+  /** Asks it to end. */
   readonly signal: AbortSignal;
+  /** Ends it. */
+  readonly kill: AbortSignal;
 }
 
 /** Time between asking a process group to end and ending it. */
-const PATIENCE = 2000;
+export const PATIENCE = 2000;
 /** Characters of the output that are kept for a message. */
 const TAIL = 2000;
 
@@ -82,21 +85,23 @@ export async function runCommand(init: CommandInit): Promise<string> {
       output = (output + text).slice(-TAIL);
     });
   const kill = (how: NodeJS.Signals) => killGroup(child.pid, how);
+  const killNow = () => kill("SIGKILL");
   let timedOut = false;
   let lastResort: NodeJS.Timeout | undefined;
   const end = () => {
     kill("SIGTERM");
-    lastResort ??= setTimeout(() => kill("SIGKILL"), PATIENCE);
+    lastResort ??= setTimeout(killNow, PATIENCE);
   };
   const clock = setTimeout(() => {
     timedOut = true;
     end();
   }, timeout);
   signal.addEventListener("abort", end, { once: true });
+  init.kill.addEventListener("abort", killNow, { once: true });
   try {
     // Not `close`: a grandchild may hold the pipes open.
     const [code, by] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
-    kill("SIGKILL");
+    killNow();
     await drained(child.stdout, child.stderr);
     signal.throwIfAborted();
     const said = output.trim() === "" ? "" : `: ${output.trim()}`;
@@ -119,6 +124,7 @@ export async function runCommand(init: CommandInit): Promise<string> {
     clearTimeout(clock);
     clearTimeout(lastResort);
     signal.removeEventListener("abort", end);
+    init.kill.removeEventListener("abort", killNow);
     child.stdout.destroy();
     child.stderr.destroy();
   }

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { changesBetween, history, plainOrQuoted, sleep, type SyncResult } from "@pannier/core";
 import type { PostPublishConfig } from "../config/config.ts";
 import { callUrl } from "./call.ts";
-import { HookFailure, hookEnvironment, type HookSubject, runCommand } from "./command.ts";
+import { HookFailure, hookEnvironment, type HookSubject, PATIENCE, runCommand } from "./command.ts";
 import type { HookTools } from "./pre-publish.ts";
 import { sendSignal } from "./signal.ts";
 
@@ -26,7 +26,7 @@ export interface PostPublish {
   settle(result: SyncResult): void;
   /** Resolves when nothing is left to run or to try again. */
   idle(): Promise<void>;
-  /** Lets runs under way go on for `grace` milliseconds; what is still to be tried again is left to the next start. */
+  /** Lets runs under way end within `grace` milliseconds; what is still to be tried again is left to the next start. */
   stop(grace: number): Promise<void>;
 }
 
@@ -133,7 +133,9 @@ function createWorker(
     async stop(grace) {
       stopping.abort();
       wake?.();
-      const timer = setTimeout(() => abort.abort(new Error("the process ends")), grace);
+      // Asked early enough to have ended when the grace is over.
+      const patience = Math.max(grace / 2, grace - PATIENCE);
+      const timer = setTimeout(() => abort.abort(new Error("the process ends")), patience);
       await working;
       clearTimeout(timer);
     },
@@ -144,7 +146,7 @@ async function runHook(
   config: PostPublishConfig,
   result: SyncResult,
   done: string | undefined,
-  { mount, target, env }: HookTools,
+  { mount, target, env, kill }: HookTools,
   signal: AbortSignal,
 ): Promise<void> {
   const { revision, path } = result;
@@ -163,6 +165,7 @@ async function runHook(
       env: hookEnvironment(env, { ...subject, changes }, config.env),
       timeout: config.timeout,
       signal,
+      kill,
     });
   } finally {
     rmSync(changes, { force: true });

@@ -10,6 +10,8 @@ export interface HookTools {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly redact: (text: string) => string;
   readonly emit: (event: MountEvent) => void;
+  /** Ends whatever runs: the grace is over. */
+  readonly kill: AbortSignal;
 }
 
 export interface PrePublish {
@@ -52,7 +54,7 @@ async function ask(
   config: PrePublishConfig,
   candidate: Candidate,
   signal: AbortSignal,
-  { mount, env, redact, emit }: HookTools,
+  { mount, env, redact, emit, kill }: HookTools,
 ): Promise<void> {
   const { revision } = candidate;
   const started = performance.now();
@@ -70,6 +72,7 @@ async function ask(
       env: hookEnvironment(env, { mount, ...candidate }, config.env),
       timeout: config.timeout,
       signal,
+      kill,
     });
     emit({ ...told, result: "success", duration: duration() });
   } catch (error) {
