@@ -4,7 +4,7 @@
  *
  * @see https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
  */
-import { createHash, createHmac } from "node:crypto";
+import { createHmac, hash } from "node:crypto";
 
 export interface Keys {
   readonly accessKeyId: string;
@@ -53,7 +53,7 @@ export function createSigner(): (
       request.method,
       request.url.pathname,
       canonicalQuery(request.url),
-      ...names.map((name) => `${name}:${headers[name]?.trim().replace(/ +/g, " ")}`),
+      ...names.map((name) => `${name}:${oneSpaced(headers[name] as string)}`),
       "",
       signed,
       headers["x-amz-content-sha256"],
@@ -77,7 +77,7 @@ export function createSigner(): (
 
 /** Everything but letters, digits, `-`, `.`, `_` and `~` escaped, in UTF-8; slashes too. */
 export function encode(text: string): string {
-  return encodeURIComponent(text).replace(
+  return encodeURIComponent(text).replaceAll(
     /[!'()*]/g,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
   );
@@ -92,11 +92,15 @@ export function queryOf(parameters: Readonly<Record<string, string | undefined>>
 }
 
 function canonicalQuery(url: URL): string {
-  return queryOf(Object.fromEntries(url.searchParams));
+  return url.search === "" ? "" : queryOf(Object.fromEntries(url.searchParams));
+}
+
+function oneSpaced(value: string): string {
+  return value.includes(" ") ? value.trim().replace(/ +/g, " ") : value;
 }
 
 function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
+  return hash("sha256", text);
 }
 
 function hmac(key: string | Buffer, text: string): Buffer {

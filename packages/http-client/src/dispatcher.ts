@@ -23,20 +23,29 @@ export interface Dispatchers {
 
 export function createDispatchers(options: DispatcherOptions): Dispatchers {
   const { credentials, env } = options;
-  const files = [credentials.caFile, credentials.clientCertFile, credentials.clientKeyFile];
+  const files = [credentials.caFile, credentials.clientCertFile, credentials.clientKeyFile].filter(
+    (path) => path !== undefined,
+  );
   let version = "";
   let pools = new Map<string, Promise<Dispatcher>>();
+  /** Of each origin; `undefined`: directly. The variables are those of the start. */
+  const proxies = new Map<string, URL | undefined>();
+
+  function proxyOf(url: URL): URL | undefined {
+    if (!proxies.has(url.origin)) proxies.set(url.origin, proxyFor(url, env));
+    return proxies.get(url.origin);
+  }
 
   return {
     async for(url) {
-      const now = await versionOf(files);
+      const now = files.length > 0 ? await versionOf(files) : version;
       if (now !== version) {
         // Rotated: requests under way end on the old connections, new ones use the new files.
         for (const pool of pools.values()) pool.then((old) => old.close()).catch(() => {});
         pools = new Map();
         version = now;
       }
-      const proxy = proxyFor(url, env);
+      const proxy = proxyOf(url);
       const key = proxy?.href ?? "";
       let pool = pools.get(key);
       if (pool === undefined) {
@@ -145,10 +154,9 @@ async function readPem(path: string, what: string): Promise<string> {
 }
 
 /** Changes when a file is replaced, also by a symlink swap as Kubernetes does it. */
-async function versionOf(files: readonly (string | undefined)[]): Promise<string> {
+async function versionOf(files: readonly string[]): Promise<string> {
   const stats = await Promise.all(
     files.map(async (path) => {
-      if (path === undefined) return "";
       try {
         const { dev, ino, size, mtimeMs } = await stat(path);
         return `${dev}:${ino}:${size}:${mtimeMs}`;
