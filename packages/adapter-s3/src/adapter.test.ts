@@ -297,6 +297,15 @@ test("asks the marker alone whether anything changed, by one HEAD", async () => 
   expect(await source.probe(signal)).not.toEqual(first);
 });
 
+test("sees a marker written anew where versions are suspended, and each has the same id", async () => {
+  const headers = { "x-amz-version-id": "null" };
+  server.put("bucket", ".done", Buffer.from("1"), { headers });
+  const { source } = await open("s3://bucket", { marker: ".done" });
+  const first = await source.probe(signal);
+  server.put("bucket", ".done", Buffer.from("2"), { headers });
+  expect(await source.probe(signal)).not.toEqual(first);
+});
+
 test("reads versions by their id, and names them", async () => {
   server.put("bucket", "a", Buffer.from("old"));
   server.put("bucket", "gone", Buffer.from("gone"));

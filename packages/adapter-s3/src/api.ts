@@ -28,7 +28,7 @@ export interface Api {
     continuation: string | undefined,
     signal: AbortSignal,
   ): Promise<ListedPage>;
-  /** The newest version of an object: its ETag, or its version. */
+  /** What tells the newest version of an object from others. */
   inspect(key: string, signal: AbortSignal): Promise<string>;
   content(version: Version, range: ByteRange | undefined, signal: AbortSignal): Promise<Body>;
 }
@@ -170,7 +170,8 @@ export function makeApi(init: {
       const response = await ask(key, { method: "HEAD", operation: "probe", signal });
       const { headers } = response;
       await response.discard();
-      return headers["x-amz-version-id"] ?? etagOf(headers);
+      // Where versions are suspended each has the id "null"; where they are kept, one content may come again.
+      return `${headers["x-amz-version-id"] ?? ""} ${etagOf(headers)}`;
     },
 
     async content(version, range, signal) {
