@@ -44,12 +44,13 @@ const ARCHIVED = new Set(["BlobArchived", "BlobBeingRehydrated"]);
  * Translates an answer that is none.
  *
  * @param blob what was asked for, as messages name it; `undefined` for the container
- * @param renewed true where the credentials have changed since: trying again can help
+ * @param known `renewed`: the credentials have changed since, trying again can help; `listed`: a listing told of the blob,
+ *   where it is gone, it went since
  */
 export function blobError(
   { status, headers }: Refusal,
   blob: string | undefined,
-  renewed = false,
+  { renewed, listed }: { readonly renewed: boolean; readonly listed: boolean },
 ): SourceError {
   const code = headers["x-ms-error-code"] ?? "";
   const what = blob === undefined ? "" : `${blob}: `;
@@ -79,8 +80,11 @@ export function blobError(
     });
   }
   if (status === 404 && blob !== undefined) {
-    return new SourceError("not-found", `${what}the blob does not exist${inBrackets(code)}`, {
-      hint: "it was deleted since it was listed; where the account keeps deleted blobs, it can be restored",
+    const gone = listed ? "changed" : "not-found";
+    return new SourceError(gone, `${what}the blob does not exist${inBrackets(code)}`, {
+      hint: listed
+        ? "it was deleted since it was listed; where the account keeps deleted blobs, it can be restored"
+        : undefined,
     });
   }
   if (status === 412) {

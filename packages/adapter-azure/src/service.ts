@@ -65,7 +65,7 @@ export function createBlobService(init: BlobServiceInit): BlobService {
     if (status === 200 || status === 206) return response;
     await response.discard();
     const renewed = (status === 401 || status === 403) && (await signIn.refused(signature));
-    throw blobError(response, subject, renewed);
+    throw blobError(response, subject, { renewed, listed: operation === "read" });
   };
 }
 

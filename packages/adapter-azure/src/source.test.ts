@@ -82,10 +82,21 @@ test("a blob that was deleted, softly or not, fails by name", async () => {
   const entry = (await listAll(source)).file("a");
   container.blobs.delete("x/a");
   await expect(readAll(source, entry)).rejects.toMatchObject({
-    code: "not-found",
+    code: "changed",
     message: "a: the blob does not exist (BlobNotFound)",
     hint: expect.stringContaining("restored"),
   });
+});
+
+test("a blob that is deleted before it is read is left out, and the others come", async () => {
+  const container = await openContainer({ a: "1", b: "2", c: "3" });
+  container.behaviour.intercept = ({ url }) => {
+    if (url?.endsWith("/box/b") === true) container.blobs.delete("b");
+    return false;
+  };
+  const target = await folder();
+  await syncOnce(container, target, { password: container.accepted.keys[0] as string });
+  expect(await readdir(join(target, "current"))).toEqual(["a", "c"]);
 });
 
 test.each<[number, string, Record<string, unknown>]>([

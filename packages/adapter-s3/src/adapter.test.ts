@@ -1,8 +1,15 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Digest, type FileEntry, parseLocation, type Source, UsageError } from "@pannier/core";
+import {
+  type Digest,
+  type FileEntry,
+  parseLocation,
+  type Source,
+  sync,
+  UsageError,
+} from "@pannier/core";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { createHttpClient } from "@pannier/http-client";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -306,6 +313,17 @@ test("sees a marker written anew where versions are suspended, and each has the 
   expect(await source.probe(signal)).not.toEqual(first);
 });
 
+test("lists again where an object is deleted before it is read", async () => {
+  for (const key of ["a", "b", "c"]) server.put("bucket", key, Buffer.from(key));
+  server.before = ({ url }) => {
+    if (url === "/bucket/b") server.remove("bucket", "b");
+    return false;
+  };
+  const target = await mkdtemp(join(folder, "target-"));
+  await sync({ sources: [s3("s3://bucket/")], target });
+  expect(await readdir(join(target, "current"))).toEqual(["a", "c"]);
+});
+
 test("reads versions by their id, and names them", async () => {
   server.put("bucket", "a", Buffer.from("old"));
   server.put("bucket", "gone", Buffer.from("gone"));
@@ -324,7 +342,8 @@ describe("an answer that is none", () => {
     [429, "", { code: "throttled", transient: true }],
     [500, "InternalError", { code: "unavailable", transient: true }],
     [403, "AccessDenied", { code: "auth", transient: false }],
-    [404, "NoSuchKey", { code: "not-found", transient: false }],
+    [404, "NoSuchKey", { code: "changed", transient: false }],
+    [404, "NoSuchBucket", { code: "not-found", transient: false }],
     [403, "RequestTimeTooSkewed", { code: "auth", message: expect.stringContaining("clock") }],
     [412, "PreconditionFailed", { code: "changed" }],
     [

@@ -95,7 +95,7 @@ export function makeApi(init: {
       if (method === "HEAD" && operation === "probe" && isUnexplained(refusal)) {
         return ask(key, { ...request, method: "GET" });
       }
-      const error = refusalError(refusal, key);
+      const error = refusalError(refusal, key, operation === "read");
       const worthwhile =
         keys !== undefined && (isExpired(refusal) || (isUnknown(refusal) && good.has(keys)));
       // The next try signs with others.

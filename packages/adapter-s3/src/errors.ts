@@ -80,11 +80,13 @@ export function isUnknown({ code }: Refusal): boolean {
   return BAD_KEYS.has(code);
 }
 
-export function refusalError(refusal: Refusal, asked: Asked): SourceError {
+/** @param listed true for an object that a listing told of: where it is gone, it went since */
+export function refusalError(refusal: Refusal, asked: Asked, listed = false): SourceError {
   const { status, code, headers } = refusal;
   const what = asked === undefined ? "" : `${asked}: `;
   const retryAfter = statusError(429, headers).retryAfter;
   const named = code === "" ? `${status}` : `${status} ${code}`;
+  const gone = listed ? "changed" : "not-found";
 
   if (status === 429 || status === 503 || THROTTLED.has(code)) {
     return new SourceError("throttled", `${what}the server asks for fewer requests (${named})`, {
@@ -116,10 +118,10 @@ export function refusalError(refusal: Refusal, asked: Asked): SourceError {
         hint: "check the bucket's name in the URL, and the endpoint",
       });
     }
-    return new SourceError("not-found", `${what}there is no such object`);
+    return new SourceError(gone, `${what}there is no such object`);
   }
   if (status === 405 && headers["x-amz-delete-marker"] === "true") {
-    return new SourceError("not-found", `${what}the object was deleted`);
+    return new SourceError(gone, `${what}the object was deleted`);
   }
   if (status === 412 || status === 416) {
     return new SourceError("changed", `${what}the object changed since it was listed`);
