@@ -43,6 +43,20 @@ test.each(["etag", "weak", "date"] as const)(
 
 test.each([
   ["etag", true],
+  ["date", false],
+] as const)("two queries of one path: by %s they may be one file: %s", async (validator, same) => {
+  const server = await site({ "/x": { body: "1", validator } });
+  const fingerprints = await Promise.all(
+    ["v=1", "v=2"].map(async (query) => {
+      const { source } = await open(`${server.origin}/x?${query}`);
+      return (await listAll(source)).file("x").fingerprint;
+    }),
+  );
+  expect(fingerprints[0] === fingerprints[1]).toBe(same);
+});
+
+test.each([
+  ["etag", true],
   ["etag", false],
   ["weak", true],
   ["weak", false],

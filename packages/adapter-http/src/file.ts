@@ -1,7 +1,7 @@
 /** A source of one file. */
 import { createHash } from "node:crypto";
 import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core";
-import { type HttpClient, inspect, readPinned } from "@pannier/http-client";
+import { type HttpClient, inspect, type Pin, readPinned } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
 import { createDigestReader } from "./digest.ts";
 
@@ -48,7 +48,7 @@ export function fileSource({ client, url, name, checksum }: FileSourceInit): Sou
                 : undefined,
             )
           : pin !== undefined
-            ? entry(pin)
+            ? entry(fingerprintOf(pin, url))
             : await entryByContent();
       return { entries: [[found]], ordered: true, token: () => pin };
 
@@ -87,6 +87,12 @@ export function fileSource({ client, url, name, checksum }: FileSourceInit): Sou
     },
     close: () => client.close(),
   };
+}
+
+/** What one program makes of many queries may all have one date: then the query is part of what tells two contents apart. */
+function fingerprintOf(pin: Pin, { search }: URL): string {
+  if (search === "" || !pin.startsWith("modified ")) return pin;
+  return `${pin} ${createHash("sha256").update(search).digest("hex").slice(0, 16)}`;
 }
 
 /** The probe of whatever is one URL: one conditional GET. */

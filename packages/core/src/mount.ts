@@ -164,15 +164,19 @@ async function openLayer(
   const source = await adapter.open(location, spec.source.options as never, context);
   limiter = createLimiter(atOnce(settings, source));
   const url = describeSource(spec.source);
+  const { options: own } = spec.source;
   return {
     position,
     source,
     adapter: adapter.name,
     url,
     into,
-    identity: digest(adapter.name, source.contentAddressed === true ? "" : url),
+    // Without the values that the URL hides: a signature made anew is no other source.
+    identity: digest(adapter.name, ...(source.contentAddressed === true ? [] : [url, own])),
     view: digest(
       url,
+      location.rawQuery,
+      own,
       into,
       options.include ?? [],
       options.exclude ?? [],
@@ -378,7 +382,8 @@ function sweepScratch(volume: Volume, specs: readonly LayerSpec[]): void {
 
 /** One for each URL with its options: two archives may differ by their query alone. */
 function scratchName(spec: SourceSpec): string {
-  return `${spec.adapter.name}-${digest(describeSource(spec), spec.options).slice(0, 16)}`;
+  const { adapter, location, options } = spec;
+  return `${adapter.name}-${digest(describeSource(spec), location.rawQuery, options).slice(0, 16)}`;
 }
 
 function digest(...parts: unknown[]): string {

@@ -212,6 +212,30 @@ describe("swap", () => {
     expect(litter()).toEqual([]);
   });
 
+  it.each([
+    ["query", "v=2", {}],
+    ["option", "v=1", { path: "other" }],
+  ])("asks anew where the %s is another, whatever it had told", async (_, rawQuery, options) => {
+    const source = memorySource({ a: "1", b: "1" });
+    source.token = "same";
+    const { location } = source;
+    const first = { ...source, location: { ...location, rawQuery: "v=1" } };
+    await run(first);
+    await run(first);
+    expect(source.lists).toBe(1);
+    source.content = { a: "2", b: "1" };
+    await run({ ...source, location: { ...location, rawQuery }, options });
+    expect(current()).toEqual(source.content);
+  });
+
+  it("fetches nothing again for a signature made anew", async () => {
+    const source = memorySource({ a: "1" });
+    for (const rawQuery of ["signature=1", "signature=2"])
+      await run({ ...source, location: { ...source.location, rawQuery } });
+    expect(source.lists).toBe(2);
+    expect(source.reads).toEqual(["a"]);
+  });
+
   it("never takes a failed listing for a deletion", async () => {
     const source = memorySource({ a: "1", b: "2" });
     await run(source);
