@@ -2,9 +2,8 @@
 import { buildAhead } from "./build-ahead.ts";
 import { HookError } from "./errors.ts";
 import type { SyncEvent } from "./events.ts";
-import { type Layer, type Mount, openMount } from "./mount.ts";
+import { checkMount, type Layer, longerThanNothing, type Mount, openMount } from "./mount.ts";
 import type { SyncOptions } from "./settings.ts";
-import { UsageError } from "./source/errors.ts";
 import { syncMount } from "./sync.ts";
 import { sleep } from "./transfer/sleep.ts";
 import { parseDuration } from "./units.ts";
@@ -39,14 +38,13 @@ export async function* follow(
   options: FollowOptions,
   control: FollowControl = {},
 ): AsyncGenerator<SyncEvent, void> {
-  const period = positive("period", parseDuration(options.period ?? 60_000));
-  const scrub = parseDuration(options.scrub ?? 24 * 3_600_000);
+  const times = checkTimes(options);
   const events = eventQueue();
   const stop = new AbortController();
   const onAbort = () => stop.abort(control.signal?.reason);
   control.signal?.addEventListener("abort", onAbort, { once: true });
   if (control.signal?.aborted === true) onAbort();
-  const running = loop(options, { period, scrub }, control, events.push, stop.signal).then(
+  const running = loop(options, times, control, events.push, stop.signal).then(
     () => events.end(),
     (error: unknown) => events.end(stop.signal.aborted ? undefined : error),
   );
@@ -59,9 +57,31 @@ export async function* follow(
   }
 }
 
+/**
+ * Checks what can be checked of a mount without touching its target or its sources.
+ *
+ * @throws UsageError, TargetError
+ */
+export function checkOptions(options: FollowOptions): void {
+  checkMount(options);
+  checkTimes(options);
+}
+
+interface Times {
+  readonly period: number;
+  readonly scrub: number;
+}
+
+function checkTimes({ period, scrub }: FollowOptions): Times {
+  return {
+    period: longerThanNothing("period", parseDuration(period ?? 60_000)),
+    scrub: parseDuration(scrub ?? 24 * 3_600_000),
+  };
+}
+
 async function loop(
   options: FollowOptions,
-  times: { readonly period: number; readonly scrub: number },
+  times: Times,
   control: FollowControl,
   emit: (event: SyncEvent) => void,
   signal: AbortSignal,
@@ -107,11 +127,6 @@ async function loop(
     await Promise.allSettled(helpers);
     await mount.close();
   }
-}
-
-function positive(name: string, value: number): number {
-  if (!(value > 0)) throw new UsageError(`the ${name} must be longer than nothing`);
-  return value;
 }
 
 /** So that many followers of one server do not ask it all at once. */

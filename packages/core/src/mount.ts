@@ -116,12 +116,8 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
   }
 }
 
-/**
- * Checks what can be checked of a mount without touching its target or its sources.
- *
- * @throws UsageError, TargetError
- */
-export function checkOptions(options: SyncOptions): void {
+/** See `checkOptions`, which also looks at what only the loop needs. @throws UsageError, TargetError */
+export function checkMount(options: SyncOptions): void {
   const { target } = checkSettings(options);
   const specs = options.sources.map(asLayerSpec);
   for (const { into } of specs) normaliseInto(into);
@@ -278,6 +274,12 @@ const ATTEMPTS = 5;
 /** Of sources that do not say what suits them. */
 const CONCURRENCY = 16;
 
+/** @throws UsageError */
+export function longerThanNothing(name: string, milliseconds: number): number {
+  if (!(milliseconds > 0)) throw new UsageError(`the ${name} must be longer than nothing`);
+  return milliseconds;
+}
+
 /** @throws UsageError when a setting is below what makes sense */
 function count(name: string, value: number | undefined, standard: number, least = 1): number {
   if (value !== undefined && !(value >= least))
@@ -332,7 +334,8 @@ function checkSettings(options: SyncOptions): MountSettings {
         ? undefined
         : count("concurrency", options.concurrency, CONCURRENCY),
     bandwidth: options.bandwidth,
-    timeout: options.timeout,
+    timeout:
+      options.timeout === undefined ? undefined : longerThanNothing("timeout", options.timeout),
     idleTimeout: count("idle-timeout", options.idleTimeout, IDLE_TIMEOUT),
     attempts: count("attempts", options.attempts, ATTEMPTS),
     dryRun: options.dryRun ?? false,

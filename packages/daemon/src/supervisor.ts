@@ -1,8 +1,9 @@
 /** All mounts of a configuration at work, and the change from one configuration to the next. */
-import { checkOptions, type LayerSpec } from "@pannier/core";
+import { checkOptions, type Credentials, type LayerSpec, openSource } from "@pannier/core";
 import type { DaemonConfig, MountConfig } from "./config/config.ts";
 import { type Mount, startMount } from "./mount.ts";
 import { createTurns } from "./turns.ts";
+import { endsWithin } from "./within.ts";
 import type { DaemonInit, MountEvent } from "./world.ts";
 
 export interface Supervisor {
@@ -132,7 +133,27 @@ async function planMount(config: MountConfig, init: DaemonInit): Promise<Planned
     if ("url" in hook) init.learn([hook.url], Object.values(hook.headers));
   const prePublish = config.hooks.prePublish === undefined ? undefined : async () => {};
   checkOptions({ ...config.options, sources: layers, prePublish });
+  for (const layer of layers) await checkSource(layer, init.credentials);
   return { config, layers };
+}
+
+/** An adapter checks in no time what needs no network; one that does not is no reason to wait. */
+const OPENING = 5000;
+
+/** @throws UsageError for what no waiting mends; anything else is for the mount to find, and to try again */
+async function checkSource(
+  { source, credentials }: LayerSpec,
+  standard: Credentials,
+): Promise<void> {
+  const checking = openSource(source, { credentials: credentials ?? standard }).then(
+    // That it ends is not waited for either.
+    (opened) => void opened.close().catch(() => {}),
+    (error: Error) => {
+      // By name: an adapter may bring a core of its own.
+      if (error.name === "UsageError") throw error;
+    },
+  );
+  await endsWithin(checking, OPENING);
 }
 
 function isEqual(a: MountConfig, b: MountConfig): boolean {

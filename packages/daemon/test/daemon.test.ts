@@ -1,10 +1,17 @@
 /** Mounts at work: schedule, probes, status, the end. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { sync, SourceError } from "@pannier/core";
+import { sync, SourceError, UsageError } from "@pannier/core";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { memorySource } from "../../core/test/memory-source.ts";
-import { daemonConfig, mountConfig, neverClosing, scratch, startDaemon } from "./run-daemon.ts";
+import {
+  daemonConfig,
+  failToOpen,
+  mountConfig,
+  neverClosing,
+  scratch,
+  startDaemon,
+} from "./run-daemon.ts";
 
 const unreachable = () => {
   throw new SourceError("unavailable", "no route to it", { transient: false });
@@ -86,6 +93,19 @@ it("goes on where a source cannot be reached at the start, and is ready once it 
   await daemon.event("off", "done");
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
   expect(await daemon.status("off")).toMatchObject({ failures: 0, error: null });
+});
+
+it("goes on where a source cannot even be opened, unless it never can be", async () => {
+  const mount = mountConfig("site", join(scratch(), "t"));
+  const unopened = memorySource({}, "site");
+  const start = () =>
+    startDaemon(daemonConfig([mount]), { resolveSource: () => Promise.resolve(unopened) });
+  failToOpen(unopened, new SourceError("unavailable", "no route to it"));
+  const daemon = start();
+  expect((await daemon.event("site", "failed")).error.message).toBe("no route to it");
+  await daemon.stop();
+  failToOpen(unopened, new UsageError("no such ref"));
+  await expect(start().exit).rejects.toThrow("no such ref");
 });
 
 it("outlives a source that is gone for an hour", async () => {

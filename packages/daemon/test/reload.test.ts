@@ -1,10 +1,11 @@
 /** Taking a changed configuration over. */
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { UsageError } from "@pannier/core";
 import { expect, it, vi } from "vitest";
 import { readConfigFile } from "../src/config/file.ts";
 import type { DaemonInit } from "../src/index.ts";
-import { neverClosing, type Running, scratch, startDaemon } from "./run-daemon.ts";
+import { failToOpen, neverClosing, type Running, scratch, startDaemon } from "./run-daemon.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
 
@@ -75,6 +76,13 @@ it.each([
   ],
   ["half a file", "mounts:\n  - { name: site", /flow map/i],
   ["what the engine refuses", `mounts:\n${mount("site", ", link: a/b")}${HTTP}`, /link name/],
+  ["a period of nothing", `mounts:\n${mount("site").replace("1h", "0")}${HTTP}`, /the period/],
+  ["a timeout of nothing", `mounts:\n${mount("site", ", timeout: 0s")}${HTTP}`, /timeout/],
+  [
+    "what an adapter refuses",
+    `mounts:\n${mount("site").replace("memory://site", "memory://refused")}${HTTP}`,
+    /no such ref/,
+  ],
   [
     "a port that cannot be had",
     `mounts:\n${mount("site")}http: { host: 192.0.2.1, port: 9 }\n`,
@@ -86,6 +94,7 @@ it.each([
   const good = `mounts:\n${mount("site")}${HTTP}`;
   const daemon = start(map.first(good));
   await daemon.event("site", "waiting");
+  failToOpen(daemon.source("refused"), new UsageError("no such ref"));
   map.write(text);
   expect(await daemon.logged(/is refused, the old one goes on/)).toMatch(why);
   const { config } = JSON.parse((await daemon.get("/status")).text) as {

@@ -174,6 +174,12 @@ export async function neverClosing(url: string): Promise<SourceSpec> {
   return { ...spec, adapter: { ...spec.adapter, open } };
 }
 
+/** Makes the adapter refuse the source, or find it out of reach, already when it is opened. */
+export function failToOpen(spec: MemorySource, error: Error): void {
+  const adapter = { ...spec.adapter, open: () => Promise.reject(error) };
+  Object.assign(spec, { adapter });
+}
+
 /** As the command line does it, in short. */
 function explain(error: unknown): Failure {
   const { name, message, code, cause, hint } = error as Error & { code?: string; hint?: string };
