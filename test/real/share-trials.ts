@@ -11,6 +11,7 @@ import {
   readFile,
   rm,
   stat,
+  utimes,
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -103,6 +104,22 @@ export function shareTrials(share: ShareServer): void {
     // Those that were written in the second of the first listing are read once more, and are the same.
     await run(share, directory, target);
     expect(await run(share, directory, target)).toMatchObject({ result: "unchanged", received: 0 });
+  });
+
+  test("content that changed and left size and time as they were is noticed where all is read", async () => {
+    const { directory, target } = await folders(share);
+    const file = join(directory, "file");
+    const put = async (text: string) => {
+      await writeFile(file, text);
+      await utimes(file, 1_700_000_000, 1_700_000_000);
+    };
+    await put("one");
+    await run(share, directory, target);
+    await put("two");
+    expect(await run(share, directory, target)).toMatchObject({ result: "unchanged" });
+    const verified = await run(share, directory, target, { verifyContent: true });
+    expect(verified).toMatchObject({ result: "published", changed: 1 });
+    expect(await readFile(join(target, "current/file"), "utf8")).toBe("two");
   });
 
   test(`a file of ${LARGE / MiB} MiB`, { timeout: FULL ? 600_000 : 120_000 }, async () => {

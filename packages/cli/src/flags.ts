@@ -33,6 +33,7 @@ export interface Settings {
   readonly owner?: { readonly uid: number; readonly gid: number };
   readonly concurrency?: number;
   readonly bandwidth?: number;
+  readonly verifyContent?: boolean;
   readonly dryRun?: boolean;
   readonly once?: boolean;
   readonly repair?: boolean;
@@ -149,6 +150,9 @@ export const FLAGS = {
     description: "reads at once of each source (default: what suits it, mostly 16)",
   },
   bandwidth: { value: "SIZE", parse: parseSize, description: "bytes a second at most" },
+  "verify-content": {
+    description: "read every file each time, also where size and time say that it did not change",
+  },
   "dry-run": { description: "show what would be done, and write nothing to the tree" },
   once: { description: "sync once, then end" },
   repair: {

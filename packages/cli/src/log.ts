@@ -70,8 +70,8 @@ export function logEvent(log: Log, event: SyncEvent): void {
     case "step":
       return log("debug", event.step);
     case "planned": {
-      const { added, changed, deleted, fetchFiles, fetchBytes } = event;
-      return log("debug", "planned", { added, changed, deleted, fetchFiles, fetchBytes });
+      const { type: _, ...totals } = event;
+      return log("debug", "planned", totals);
     }
     case "retry":
       return logRetry(log, event.what, event);

@@ -33,7 +33,8 @@ export function mountOptions(
 export function mountSettings(settings: Settings) {
   const { include, exclude, publish, link, keep, timeout, maxBytes, maxFiles, maxFileBytes } =
     settings;
-  const { maxDelete, symlinks, mode, dirMode, owner, concurrency, bandwidth } = settings;
+  const { maxDelete, symlinks, mode, dirMode, owner, concurrency, bandwidth, verifyContent } =
+    settings;
   return {
     include,
     exclude,
@@ -51,5 +52,6 @@ export function mountSettings(settings: Settings) {
     owner,
     concurrency,
     bandwidth,
+    verifyContent,
   };
 }

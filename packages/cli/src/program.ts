@@ -57,7 +57,7 @@ const COMMANDS: readonly CommandSpec[] = [
     most: Infinity,
     summary: "make TARGET equal to the sources, once",
     details: `${PLACES}\nThe content is at TARGET/current: a link that is replaced at once when a new revision is complete.`,
-    flags: [...MOUNT, "dry-run", "once", ...OUTPUT],
+    flags: [...MOUNT, "verify-content", "dry-run", "once", ...OUTPUT],
     examples: [
       "pannier sync 'git+https://git.example.com/web/site.git?ref=main&path=public' ./site",
       "pannier sync https://example.com/site.tar.gz ./site --max-bytes 200Mi",
@@ -72,7 +72,7 @@ const COMMANDS: readonly CommandSpec[] = [
     most: Infinity,
     summary: "sync, then follow the sources until a signal",
     details: `${PLACES}\nSIGINT and SIGTERM end it with exit code 0; SIGUSR1 asks for a sync now.`,
-    flags: [...MOUNT, "period", "dry-run", "once", ...OUTPUT],
+    flags: [...MOUNT, "verify-content", "period", "dry-run", "once", ...OUTPUT],
     examples: [
       "pannier watch git+ssh://git@git.example.com/web/site.git /srv/site --period 30s",
       "pannier watch https://example.com/app.json ./config --json",
@@ -91,6 +91,7 @@ const COMMANDS: readonly CommandSpec[] = [
       "config",
       "http",
       ...MOUNT,
+      "verify-content",
       "period",
       "once",
       "max-active",

@@ -55,6 +55,18 @@ test("sync publishes, and says so in a line or an object", async () => {
   });
 });
 
+test("--verify-content notices what size and time do not show", async () => {
+  await run(["sync", "site", "out"]);
+  await put("site/docs/a.txt", "b");
+  const env = { PANNIER_VERIFY_CONTENT: "true" };
+  expect(await json(["sync", "site", "out"])).toMatchObject({ result: "unchanged" });
+  expect(await json(["sync", "site", "out"], { env })).toMatchObject({ changed: 1 });
+  expect(await published("docs/a.txt")).toBe("b");
+  await put("site/docs/a.txt", "c");
+  await run(["sync", "site", "out", "--verify-content"]);
+  expect(await published("docs/a.txt")).toBe("c");
+});
+
 test("sources are layered, and flags and variables reach the engine", async () => {
   await put("over/index.html", "over");
   await put("over/skipped.psd", "x");

@@ -44,6 +44,9 @@ export type SyncEvent =
       readonly deleted: number;
       readonly fetchFiles: number;
       readonly fetchBytes: number;
+      /** Read only to be sure that they are as published (`verifyContent`). */
+      readonly rereadFiles: number;
+      readonly rereadBytes: number;
     }
   /** How far the fetch is; at most some times a second. `totalBytes` grows where a source did not tell sizes. */
   | {

@@ -13,7 +13,9 @@ import type { Fetcher } from "./volume/fetcher.ts";
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;
   const { settings, counters } = mount;
-  const smallFiles = openSmallFiles(totals.fetchFiles);
+  const totalFiles = totals.fetchFiles + totals.rereadFiles;
+  const totalBytes = totals.fetchBytes + totals.rereadBytes;
+  const smallFiles = openSmallFiles(totalFiles);
   let files = 0;
   let bytes = 0;
   let told = performance.now();
@@ -24,8 +26,8 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
       type: "progress",
       files,
       bytes,
-      totalFiles: Math.max(totals.fetchFiles, files),
-      totalBytes: Math.max(totals.fetchBytes, bytes),
+      totalFiles: Math.max(totalFiles, files),
+      totalBytes: Math.max(totalBytes, bytes),
     });
   }
   return {

@@ -40,10 +40,19 @@ export async function probeLayers(run: Run, published: Generation | undefined): 
   };
 }
 
+/** What is published of a layer, where its source's word that nothing changed is enough. */
 function sameView(layer: Layer, record: LayerRecord | undefined): LayerRecord | undefined {
-  return record !== undefined && record.identity === layer.identity && record.view === layer.view
+  return record !== undefined &&
+    !readsAgain(layer) &&
+    record.identity === layer.identity &&
+    record.view === layer.view
     ? record
     : undefined;
+}
+
+/** Not known before it is asked: some sources learn from their first answer what they are. */
+function readsAgain({ verifyContent, source }: Layer): boolean {
+  return verifyContent && source.contentAddressed !== true;
 }
 
 function isUnchanged(
@@ -129,7 +138,7 @@ async function listWhole(
 ): Promise<LayerRecord> {
   const { state } = run.mount.volume;
   const comparable = published?.identity === layer.identity;
-  let ignore = comparable ? (published?.ignore ?? null) : null;
+  let ignore = comparable && !readsAgain(layer) ? (published?.ignore ?? null) : null;
   for (let tries = 0; tries <= IGNORE_FILE_TRIES; tries++) {
     const outcome = await run.ask(layer, "list", async () => {
       state.sql("DELETE FROM plan WHERE layer = ?").run(layer.position);
@@ -222,6 +231,7 @@ function makeDiff(
     filter: mount.filter,
     ignored: ignore === null ? undefined : ignoreFileFilter(ignore.text),
     comparable,
+    readAgain: readsAgain(layer),
     maxFileBytes: settings.limits.maxFileBytes,
     maxFiles: settings.limits.maxFiles,
     signal: run.signal,

@@ -38,6 +38,7 @@ interface MountSettings {
   readonly timeout: number | undefined;
   readonly idleTimeout: number;
   readonly attempts: number;
+  readonly verifyContent: boolean;
   readonly dryRun: boolean;
   readonly prePublish: SyncOptions["prePublish"];
 }
@@ -53,6 +54,8 @@ export interface Layer {
   /** See LayerRecord. */
   readonly identity: string;
   readonly view: string;
+  /** As {@link SyncOptions} have it. */
+  readonly verifyContent: boolean;
   /** Bounds the reads of this source. */
   readonly limiter: Limiter;
 }
@@ -180,6 +183,7 @@ async function openLayer(
       settings.mode ?? null,
       settings.tree,
     ),
+    verifyContent: settings.verifyContent,
     limiter,
   };
 }
@@ -338,6 +342,7 @@ function checkSettings(options: SyncOptions): MountSettings {
       options.timeout === undefined ? undefined : longerThanNothing("timeout", options.timeout),
     idleTimeout: count("idle-timeout", options.idleTimeout, IDLE_TIMEOUT),
     attempts: count("attempts", options.attempts, ATTEMPTS),
+    verifyContent: options.verifyContent ?? false,
     dryRun: options.dryRun ?? false,
     prePublish: options.prePublish,
   };

@@ -53,6 +53,11 @@ export interface SyncOptions {
   /** How often one request is tried in all. Default 5. */
   readonly attempts?: number | undefined;
   readonly credentials?: Credentials | undefined;
+  /**
+   * Read every file at each sync, and compare its content with what is published: for sources where size and time are all that tells two
+   * versions of a file apart, and content may change without them. Files whose fingerprint is a digest of their content are not read again. Default false.
+   */
+  readonly verifyContent?: boolean | undefined;
   /** Find out what would be done, and write nothing to the tree. Default false. */
   readonly dryRun?: boolean | undefined;
   /**

@@ -23,7 +23,7 @@ import {
 } from "./snapshot/guard.ts";
 import { layOver } from "./snapshot/layers.ts";
 import { plannedChanges } from "./snapshot/plan.ts";
-import { digestAfterPlan, nameRevision } from "./snapshot/revision.ts";
+import { digestAfterPlan, nameRevision, revisionFound } from "./snapshot/revision.ts";
 import { type EntryRow, toEntry } from "./snapshot/row.ts";
 import {
   discardCandidate,
@@ -216,7 +216,8 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
       if (!settings.dryRun) hold(state, { tokens: probes.tokens, digest: next.digest });
       return run.unchanged(published, probes.immutable);
     }
-    if (isQuiet(totals)) return settle(run, published, next, probes.immutable);
+    if (isQuiet(totals) && (settings.dryRun || totals.rereadFiles === 0))
+      return settle(run, published, next, probes.immutable);
   }
   guardEmptied(next.emptied, mount.layers, settings.maxDelete);
   guardDeletes(totals, published?.files ?? 0, settings.maxDelete);
@@ -334,13 +335,17 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
       settleCandidate(volume, candidate, next.published.id);
       return undefined;
     }
+    const revision = revisionFound(volume.state, next.revision);
     if (settings.prePublish !== undefined) {
       run.step("hook");
-      await askHook(run, settings.prePublish, candidate.path, next);
+      await askHook(run, settings.prePublish, candidate.path, { ...next, revision });
     }
     run.signal.throwIfAborted();
     run.step("publish");
-    return { generation: publishCandidate(volume, candidate, { ...next, ...totals }), foreign: [] };
+    return {
+      generation: publishCandidate(volume, candidate, { ...next, ...totals, revision }),
+      foreign: [],
+    };
   } finally {
     published?.close();
     candidate.tree.close();
@@ -361,7 +366,8 @@ async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
     run.step("publish");
     const decided = staging;
     staging = undefined;
-    return publishMirror(volume, decided, { ...next, ...totals }, settings.tree);
+    const revision = revisionFound(volume.state, next.revision);
+    return publishMirror(volume, decided, { ...next, ...totals, revision }, settings.tree);
   } finally {
     tree.close();
     if (staging !== undefined) removeTree(join(volume.layout.home, staging));

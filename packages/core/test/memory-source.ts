@@ -29,6 +29,7 @@ export interface MemorySource extends SourceSpec {
   token: string | undefined;
   revision: string | undefined;
   ordered: boolean;
+  contentAddressed: boolean;
   /** False: a source that does not tell sizes. */
   sizes: boolean;
   lists: number;
@@ -56,6 +57,7 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     token: undefined,
     revision: undefined,
     ordered: true,
+    contentAddressed: false,
     sizes: true,
     lists: 0,
     reads: [],
@@ -93,6 +95,9 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
         range?.offset ?? 0,
         range?.length === undefined ? undefined : range.offset + range.length,
       );
+    },
+    get contentAddressed() {
+      return spec.contentAddressed;
     },
     close: () => Promise.resolve(),
   };

@@ -1,6 +1,7 @@
 /** What a layer's listing changes against what is published, written to the state's plan. Memory does not follow the number of entries. */
 import type { Change as SourceChange, Entry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
+import { READ_AGAIN } from "../volume/entries.ts";
 import type { State } from "../volume/state.ts";
 import type { Filter } from "./filter.ts";
 import { comparePaths, quotePath, unsafePath } from "./path.ts";
@@ -23,6 +24,8 @@ export interface LayerDiff {
   readonly ignored: Filter | undefined;
   /** False when fingerprints of the published rows came from another source: then every entry counts as changed. */
   readonly comparable: boolean;
+  /** True when a file is to be read even where its fingerprint is that of the published row. */
+  readonly readAgain: boolean;
   readonly maxFileBytes: number;
   /** Entries allowed in this layer. */
   readonly maxFiles: number;
@@ -149,20 +152,23 @@ function toWanted(diff: LayerDiff, entry: Entry): EntryRow | undefined {
 
 function insertPut(diff: LayerDiff, before: KnownRow | undefined, wanted: EntryRow): void {
   const sameContent = before !== undefined && diff.comparable && sameVersion(before, wanted);
-  if (sameContent && before.mode === wanted.mode) {
+  const readAgain = sameContent && diff.readAgain && before.kind === FILE;
+  const sameMode = before?.mode === wanted.mode;
+  if (sameContent && sameMode && !readAgain) {
     if (before.ref !== wanted.ref) rename(diff, wanted);
     return;
   }
   // A path that is published already was judged when it came.
   if (before === undefined) refuseUnsafe(wanted.path);
-  const same = sameContent && before.kind === FILE;
+  const same = sameContent && before.kind === FILE && !readAgain;
+  const unchanged = readAgain && sameMode;
   diff.state
     .sql(INSERT_PUT)
     .run(
       wanted.path,
       wanted.layer,
-      before === undefined || before.kind === SKIPPED ? "A" : "M",
-      same ? 1 : 0,
+      before === undefined || before.kind === SKIPPED ? "A" : unchanged ? "T" : "M",
+      same ? 1 : unchanged ? READ_AGAIN : 0,
       wanted.kind,
       wanted.size,
       wanted.mode,

@@ -1,6 +1,7 @@
 /** The guards between a plan and the tree: how much may vanish, how much may come. */
 import { NoRoomError, RefusedError } from "../errors.ts";
 import { UsageError } from "../source/errors.ts";
+import { READ_AGAIN } from "../volume/entries.ts";
 import type { State } from "../volume/state.ts";
 import { SKIPPED } from "./row.ts";
 
@@ -15,6 +16,9 @@ export interface PlanTotals {
   /** What has to be fetched. */
   readonly fetchFiles: number;
   readonly fetchBytes: number;
+  /** What is only read to be sure that it is what is published. It takes no room of its own unless it is not. */
+  readonly rereadFiles: number;
+  readonly rereadBytes: number;
 }
 
 export function planTotals(
@@ -27,7 +31,9 @@ export function planTotals(
         count(*) FILTER (WHERE change = 'A') AS added, count(*) FILTER (WHERE change = 'M') AS changed, count(*) FILTER (WHERE change = 'D') AS deleted,
         coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0), 0) AS put,
         count(*) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same <> 1) AS fetchFiles,
-        coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same <> 1), 0) AS fetchBytes
+        coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same <> 1), 0) AS fetchBytes,
+        count(*) FILTER (WHERE change = 'T' AND same = ${READ_AGAIN}) AS rereadFiles,
+        coalesce(sum(size) FILTER (WHERE change = 'T' AND same = ${READ_AGAIN}), 0) AS rereadBytes
       FROM plan WHERE wins = 1`,
     )
     .get() as unknown as {
@@ -37,6 +43,8 @@ export function planTotals(
     put: number;
     fetchFiles: number;
     fetchBytes: number;
+    rereadFiles: number;
+    rereadBytes: number;
   };
   const gone = state
     .sql(
@@ -52,6 +60,8 @@ export function planTotals(
     bytes: before.bytes + row.put - gone,
     fetchFiles: row.fetchFiles,
     fetchBytes: row.fetchBytes,
+    rereadFiles: row.rereadFiles,
+    rereadBytes: row.rereadBytes,
   };
 }
 

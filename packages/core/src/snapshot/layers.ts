@@ -1,6 +1,6 @@
 /** Layering: which of a path's rows decides what the tree shows, once several sources have a say. */
 import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
-import { plannedPaths } from "../volume/entries.ts";
+import { plannedPaths, READ_AGAIN } from "../volume/entries.ts";
 import type { State } from "../volume/state.ts";
 
 /**
@@ -12,9 +12,11 @@ export function layOver(state: State, layers: number): void {
   const published = state.sql(
     `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND until IS NULL ORDER BY layer DESC`,
   );
-  const planned = state.sql("SELECT layer, put, kind FROM plan WHERE path = ? ORDER BY layer DESC");
+  const planned = state.sql(
+    "SELECT layer, put, kind, same FROM plan WHERE path = ? ORDER BY layer DESC",
+  );
   const decide = state.sql(
-    "UPDATE plan SET wins = 1, change = ?, same = CASE WHEN ? THEN same ELSE 0 END WHERE path = ? AND layer = ?",
+    "UPDATE plan SET wins = 1, change = ?, same = ? WHERE path = ? AND layer = ?",
   );
   const uncover = state.sql(
     `INSERT INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256) VALUES (?, ?, 1, 1, ?, 0, ?, ?, ?, ?, ?, ?, ?)`,
@@ -23,6 +25,7 @@ export function layOver(state: State, layers: number): void {
   for (const path of plannedPaths(state, "TRUE")) {
     const rows = planned.all(path) as unknown as (Pick<EntryRow, "layer" | "kind"> & {
       put: number;
+      same: number;
     })[];
     const old = published.all(path) as unknown as PublishedRow[];
     const before = old[0];
@@ -30,7 +33,9 @@ export function layOver(state: State, layers: number): void {
     const put = rows.find((row) => row.put === 1);
     const wasShown = before !== undefined && before.kind !== SKIPPED;
     if (put !== undefined && (kept === undefined || put.layer > kept.layer)) {
-      decide.run(wasShown ? "M" : "A", before?.layer === put.layer ? 1 : 0, path, put.layer);
+      const same = before?.layer === put.layer ? put.same : 0;
+      const change = same === READ_AGAIN ? "T" : wasShown ? "M" : "A";
+      decide.run(change, same, path, put.layer);
     } else if (kept === undefined) {
       decide.run(wasShown ? "D" : null, 0, path, (rows[0] as { layer: number }).layer);
     } else if (kept !== before) {

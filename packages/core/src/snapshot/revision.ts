@@ -1,7 +1,7 @@
 /** The name of a state of a mount. */
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import type { State } from "../volume/state.ts";
-import { publishedEntry } from "../volume/entries.ts";
+import { publishedEntry, READ_AGAIN } from "../volume/entries.ts";
 import type { EntryRow } from "./row.ts";
 
 const MODULUS = 1n << 256n;
@@ -46,6 +46,25 @@ export function nameRevision(
   return layers.length === 1 && only !== undefined && only.revision !== ""
     ? only.revision
     : digest.slice(0, 40);
+}
+
+/**
+ * The revision of a plan that was carried out. Content that was read again and is another under the same fingerprint makes a revision
+ * that neither the source nor the digest has a name for.
+ */
+export function revisionFound(state: State, revision: string): string {
+  const name = createHash("sha256").update(revision);
+  let found = false;
+  for (const { path, sha256 } of state
+    .prepare(
+      `SELECT path, sha256 FROM plan WHERE wins = 1 AND change = 'M' AND same = ${READ_AGAIN}
+       AND sha256 IS NOT (SELECT sha256 FROM entries WHERE path = plan.path AND layer = plan.layer AND until IS NULL) ORDER BY path`,
+    )
+    .iterate() as Iterable<{ path: string; sha256: string }>) {
+    name.update(`\0${path}\0${sha256}`);
+    found = true;
+  }
+  return found ? name.digest("hex").slice(0, 40) : revision;
 }
 
 /** A revision that can be the name of a directory, or a digest of it where it cannot. */

@@ -1,6 +1,6 @@
 /** What is wrong with the published tree, and planning to put it right. */
 import { join } from "node:path";
-import { FETCH_ANEW } from "./entries.ts";
+import { FETCH_ANEW, MADE_ANEW } from "./entries.ts";
 import { finishPublish, openPublishedTree } from "./publish.ts";
 import { isDirectory } from "./remove.ts";
 import { empty, type Generation, getMeta, setMeta, type State } from "./state.ts";
@@ -84,5 +84,5 @@ export function planDamage(state: State, damage: Damage | undefined): void {
 /** After layering: whatever is planned at a damaged path, the published file is not to be used for it. */
 export function distrustDamaged(state: State, damage: Damage | undefined): void {
   if (damage === undefined) return;
-  state.db.exec(`UPDATE plan SET same = ${FETCH_ANEW} WHERE path IN (SELECT path FROM seen)`);
+  state.db.exec(`UPDATE plan SET ${MADE_ANEW} WHERE path IN (SELECT path FROM seen)`);
 }

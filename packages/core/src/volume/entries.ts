@@ -25,6 +25,12 @@ export function entryAt(state: State, generation: number): EntryView {
 /** How a planned row (its `same`) says that its content must come from the source, whatever the published tree seems to have. */
 export const FETCH_ANEW = 2;
 
+/** How one with the change `T` says that its content is believed to be what is published, and read to be sure. */
+export const READ_AGAIN = 3;
+
+/** Assignments by which planned rows are made anew from the source, whatever was believed of their content. */
+export const MADE_ANEW = `same = ${FETCH_ANEW}, change = CASE change WHEN 'T' THEN 'M' ELSE change END`;
+
 /** A row of the plan that decides what the tree will show at its path. */
 export type PlannedRow = PublishedRow & {
   readonly put: number;

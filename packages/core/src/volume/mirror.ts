@@ -57,7 +57,7 @@ export async function stageMirror(
   const published = publishedEntry(state);
   let number = 0;
   try {
-    const paths = plannedPaths(state, "wins = 1 AND put = 1 AND change IN ('A', 'M')");
+    const paths = plannedPaths(state, "wins = 1 AND put = 1 AND change IN ('A', 'M', 'T')");
     const planned = plannedEntry(state);
     await fetcher.each(paths, async (path, signal) => {
       const row = planned(path);
@@ -104,7 +104,7 @@ export async function stageMirror(
             sha256: written.sha256,
             ino: written.ino,
             disk_mtime: written.mtime,
-            change: row.change,
+            change: row.change === "T" ? "M" : row.change,
             staged,
           });
       }

@@ -59,7 +59,7 @@ CREATE TABLE deltas (generation INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KE
 
 -- The plan of the sync under way (or of the last one that failed). put 0: the layer's row ends.
 -- wins 1: this row decides what the tree shows at the path. change, where wins: A, M, D, or T for a file whose
--- content turned out to be what is published.
+-- content turned out to be what is published, or is believed to be and read to be sure.
 CREATE TABLE plan (
   path TEXT NOT NULL,
   layer INTEGER NOT NULL,

@@ -61,7 +61,7 @@ export async function stage(job: StageJob): Promise<void> {
             sha256: written.sha256,
             ino: written.ino,
             disk_mtime: written.mtime,
-            change,
+            change: change === "T" ? "M" : change,
           });
       } finally {
         place.release();
@@ -189,6 +189,8 @@ function isThere(
   const left = views.overlay(row.path);
   if (left !== undefined) {
     if (left.present !== 1) return false;
+    // Only what was found to be what is published is known to be read.
+    if (change === "T" && left.ino !== views.published(row.path)?.ino) return false;
     const same =
       left.origin === job.origins[row.layer] &&
       left.kind === row.kind &&

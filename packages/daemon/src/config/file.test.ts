@@ -75,7 +75,7 @@ http: { triggerTokenFile: /run/token }
 
 it("takes scalars as they are written", () => {
   const config = parse(`
-mounts: [{ target: /t, sources: [/s], mode: 0640, owner: 65532, maxDelete: 50%, maxBytes: 1Gi, name: 1.10 }]
+mounts: [{ target: /t, sources: [/s], mode: 0640, owner: 65532, maxDelete: 50%, maxBytes: 1Gi, verifyContent: true, name: 1.10 }]
 `);
   expect(config.mounts[0]).toMatchObject({
     name: "1.10",
@@ -84,6 +84,7 @@ mounts: [{ target: /t, sources: [/s], mode: 0640, owner: 65532, maxDelete: 50%, 
       owner: { uid: 65_532, gid: 65_532 },
       maxDelete: "50%",
       maxBytes: 1024 ** 3,
+      verifyContent: true,
     },
   });
 });

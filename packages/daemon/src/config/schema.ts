@@ -187,6 +187,11 @@ const mount = z.strictObject({
   owner: z.optional(read(parseOwner, "UID or UID:GID of everything written.")),
   concurrency: z.optional(count("Reads at once. Default 16.")),
   bandwidth: z.optional(size("Bytes a second at most.")),
+  verifyContent: z.optional(
+    flag(
+      "Read every file at each sync, also where size and time say that it did not change. Default false.",
+    ),
+  ),
   hooks: z.optional(
     z.strictObject({
       prePublish: z.optional(prePublish),
