@@ -44,7 +44,7 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
   let credential: Promise<TokenCredential> | undefined;
   let token: Token | undefined;
   let renewing: Promise<Token> | undefined;
-  const accepted = new WeakSet<Signature>();
+  const good = new WeakSet<Signature>();
   /** Why the last request failed: the library keeps of it at most some words. */
   let trouble: Error | undefined;
 
@@ -78,14 +78,15 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
         // All that ask meanwhile wait for the same new one, and nobody's abort takes it from the others.
         renewing ??= renew().finally(() => (renewing = undefined));
         token = await untilAborted(renewing, signal);
-      } else accepted.add(token.signature);
+      }
       return token.signature;
     },
+    accepted: (signature) => void good.add(signature),
     async refused(signature) {
       if (token?.signature === signature) token = undefined;
       // A library that is asked again would answer from its memory.
       credential = undefined;
-      return accepted.has(signature);
+      return good.has(signature);
     },
   };
 }

@@ -40,6 +40,13 @@ const NO_CONTAINER = new Set([
 const THROTTLED = new Set(["ServerBusy", "TooManyRequests"]);
 const ARCHIVED = new Set(["BlobArchived", "BlobBeingRehydrated"]);
 
+/** True where other credentials may help; what these may not do, a new token of theirs may not do either. */
+export function isUnauthenticated({ status, headers }: Refusal): boolean {
+  return (
+    status === 401 || (status === 403 && headers["x-ms-error-code"] === "AuthenticationFailed")
+  );
+}
+
 /**
  * Translates an answer that is none.
  *

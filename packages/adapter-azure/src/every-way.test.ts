@@ -253,6 +253,24 @@ test.each(Object.entries(ENTRA))(
   },
 );
 
+test("an identity that may list and not read is refused for good, and keeps its token", async () => {
+  await useMachine();
+  const { source } = await container.open();
+  const { file } = await listAll(source);
+  container.behaviour.intercept = ({ url }, response) => {
+    if (url?.includes("comp=list") === true) return false;
+    response.writeHead(403, { "x-ms-error-code": "AuthorizationPermissionMismatch" }).end();
+    return true;
+  };
+  const reads = Array.from({ length: 4 }, () => readAll(source, file("file")));
+  for (const { reason } of (await Promise.allSettled(reads)) as PromiseRejectedResult[]) {
+    expect(reason).toMatchObject({ code: "auth", transient: false });
+  }
+  container.behaviour.intercept = undefined;
+  expect(String(await readAll(source, file("file")))).toBe("content");
+  expect(given).toHaveLength(1);
+});
+
 describe("tokens that live for two seconds are renewed in the middle of a sync", () => {
   test.each(Object.entries(ENTRA))("%s", async (_, way) => {
     for (let i = 0; i < 40; i++) container.blobs.set(`f${i}`, makeBlob(`f${i}`));

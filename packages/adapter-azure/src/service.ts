@@ -1,6 +1,6 @@
 /** Requests to the blob service: addressed, signed in and sent over the shared data plane, with their refusals translated. */
 import type { HttpClient, HttpResponse } from "@pannier/http-client";
-import { blobError } from "./errors.ts";
+import { blobError, isUnauthenticated } from "./errors.ts";
 import type { SignIn } from "./sign-in.ts";
 
 /** Names with characters that XML cannot hold are encoded since 2021-02-12, and kinds of entries told since 2020-10-02. Azure Stack and emulators lag behind, hence not the newest. */
@@ -62,9 +62,12 @@ export function createBlobService(init: BlobServiceInit): BlobService {
       signal,
     });
     const { status } = response;
-    if (status === 200 || status === 206) return response;
+    if (status === 200 || status === 206) {
+      signIn.accepted(signature);
+      return response;
+    }
     await response.discard();
-    const renewed = (status === 401 || status === 403) && (await signIn.refused(signature));
+    const renewed = isUnauthenticated(response) && (await signIn.refused(signature));
     throw blobError(response, subject, { renewed, listed: operation === "read" });
   };
 }

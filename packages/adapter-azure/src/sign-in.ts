@@ -24,7 +24,9 @@ export interface SignIn {
   readonly source: string;
   /** Files are read anew each time. */
   sign(request: SignableRequest, signal: AbortSignal): Promise<Signature>;
-  /** The server refused this signature. @returns whether another may be accepted: the credentials were renewed meanwhile */
+  /** The server took this signature. */
+  accepted(signature: Signature): void;
+  /** The server refused this signature. @returns whether another may be accepted: the credentials were renewed meanwhile, or can be */
   refused(signature: Signature): Promise<boolean>;
 }
 
@@ -60,7 +62,12 @@ function choose(
 ): SignIn {
   const { account, anonymous, location, credentials, env } = init;
   if (anonymous)
-    return { source: "none: anonymous", sign: async () => ({}), refused: async () => false };
+    return {
+      source: "none: anonymous",
+      sign: async () => ({}),
+      accepted() {},
+      refused: async () => false,
+    };
   if (location.password !== undefined)
     return byKey(account, location.password, "the key in the URL");
 
@@ -127,6 +134,7 @@ function bySecret(
       used.set(signature, current);
       return signature;
     },
+    accepted() {},
     refused: async (signature) => used.get(signature) !== (await read()),
   };
 }
