@@ -11,7 +11,7 @@ import { compile } from "./compile.ts";
 import { licenceTexts } from "./licences.ts";
 import { copyNative, findPackage } from "./native.ts";
 import { packageGraph } from "./packages.ts";
-import { makeSbom } from "./sbom.ts";
+import { makeSbom, PROGRAM } from "./sbom.ts";
 
 export interface BundleRequest {
   /** Packages, or paths that start with `.` or `/`. */
@@ -37,8 +37,19 @@ export interface Bundle {
   readonly components: number;
 }
 
-/** What says that a directory holds a bundle. */
 const SBOM = "sbom.cdx.json";
+/** All that a bundle has at its top. */
+const NAMES: ReadonlySet<string> = new Set([
+  "bin",
+  "dist",
+  "assets",
+  "node_modules",
+  "package.json",
+  "packages.debian",
+  "packages.alpine",
+  "LICENSES.txt",
+  SBOM,
+]);
 
 /**
  * Equal packages at equal places to each other make equal bytes, wherever they lie.
@@ -60,7 +71,7 @@ export async function bundle({ adapters, out, cwd, program }: BundleRequest): Pr
   const alpine = union(chosen.map((adapter) => adapter.alpine));
   const told: Readonly<Record<string, string | Uint8Array>> = {
     "bin/pannier.js": await readFile(join(own, "bin/pannier.js")),
-    "package.json": json({ name: "pannier", version, license, type: "module" }),
+    "package.json": json({ name: PROGRAM, version, license, type: "module" }),
     "packages.debian": lines(debian),
     "packages.alpine": lines(alpine),
     "LICENSES.txt": await licenceTexts(packages),
@@ -102,12 +113,27 @@ async function clear(out: string): Promise<void> {
     if (error.code === "ENOTDIR") throw new UsageError(`"${out}" is no directory`);
     throw error;
   });
-  if (names.length > 0 && !names.includes(SBOM))
+  if (names.length > 0 && !(await isBundle(out, names)))
     throw new UsageError(
       `"${out}" holds something that is no bundle`,
       "name a directory that is empty, or not there",
     );
   for (const name of names) await rm(join(out, name), { recursive: true });
+}
+
+/** What is about to be deleted must be ours to the last name: others have a bill of materials as well. */
+async function isBundle(directory: string, names: readonly string[]): Promise<boolean> {
+  if (!names.every((name) => NAMES.has(name))) return false;
+  try {
+    const bill = JSON.parse(await readFile(join(directory, SBOM), "utf8")) as Bill | null;
+    return bill?.metadata?.component?.name === PROGRAM;
+  } catch {
+    return false;
+  }
+}
+
+interface Bill {
+  readonly metadata?: { readonly component?: { readonly name?: unknown } };
 }
 
 function union(lists: readonly (readonly string[])[]): string[] {

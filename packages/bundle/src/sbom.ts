@@ -1,13 +1,15 @@
 /** The bill of materials: CycloneDX 1.6, without what would differ from run to run (a time, a serial number). */
 import { idOf, type Package } from "./packages.ts";
 
+export const PROGRAM = "pannier";
+
 interface Program {
   readonly version: string;
   readonly license: string;
 }
 
 export function makeSbom({ version, license }: Program, packages: readonly Package[]): unknown {
-  const self = `pkg:generic/pannier@${version}`;
+  const self = `pkg:generic/${PROGRAM}@${version}`;
   return {
     $schema: "http://cyclonedx.org/schema/bom-1.6.schema.json",
     bomFormat: "CycloneDX",
@@ -17,7 +19,7 @@ export function makeSbom({ version, license }: Program, packages: readonly Packa
       component: {
         type: "application",
         "bom-ref": self,
-        name: "pannier",
+        name: PROGRAM,
         version,
         licenses: licences(license),
         purl: self,

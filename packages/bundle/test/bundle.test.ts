@@ -245,6 +245,8 @@ async function copyInstalled(to: string, names: readonly string[]): Promise<void
   }
 }
 
+const bill = (name: string) => JSON.stringify({ metadata: { component: { name } } });
+
 describe("a mistake is named", () => {
   const program = join(CHECKOUT, "packages/cli/src");
 
@@ -294,5 +296,24 @@ describe("a mistake is named", () => {
     const shelf = join(import.meta.dirname, SHELF);
     expect(await mistakeOf([shelf], cwd)).toContain("holds something that is no bundle");
     expect(Object.keys(await digests(cwd))).toEqual(["out/mine"]);
+  });
+
+  test.each([
+    ["a project with a bill of materials of its own", { "sbom.cdx.json": bill("site") }],
+    ["a bill of materials that cannot be read", { "sbom.cdx.json": "{" }],
+    [
+      "a bundle with something put beside it",
+      { "sbom.cdx.json": bill("pannier"), "bin/pannier.js": "", ".git/HEAD": "" },
+    ],
+  ])("of %s, which is left alone", async (_, files) => {
+    const cwd = await makeTemporary();
+    for (const [name, content] of Object.entries(files)) {
+      await mkdir(dirname(join(cwd, "out", name)), { recursive: true });
+      await writeFile(join(cwd, "out", name), content);
+    }
+    const before = await digests(cwd);
+    const shelf = join(import.meta.dirname, SHELF);
+    expect(await mistakeOf([shelf], cwd)).toContain("holds something that is no bundle");
+    expect(await digests(cwd)).toEqual(before);
   });
 });
