@@ -6,9 +6,15 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { describeAdapter, listAll, openSource, readAll } from "@pannier/adapter-kit";
+import {
+  createFaultProxy,
+  describeAdapter,
+  listAll,
+  openSource,
+  readAll,
+} from "@pannier/adapter-kit";
 import { smb, smbAdapter } from "@pannier/adapter-smb";
-import { type Credentials, type FileEntry, sync } from "@pannier/core";
+import { type Credentials, type FileEntry, type SourceError, sync } from "@pannier/core";
 import * as vitest from "vitest";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { runPannier } from "../support/pannier.ts";
@@ -107,6 +113,39 @@ describeWith("smb", "SMB from Samba", (server) => {
       expect(await failing(urlOf(path), by)).toMatchObject({ code: "auth", transient: false });
       await writeFile(passwordFile, "another\n");
       expect(await pathsOf(urlOf(path), by)).toEqual(["a", "sub/b"]);
+    });
+
+    test("a server that hangs up meanwhile has not refused the password", async () => {
+      const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port } });
+      onTestFinished(() => proxy.close());
+      for (const cutAfter of [300, 450, 600]) {
+        await proxy.set({ cutAfter });
+        expect(await failing(urlOf(path, proxy.port)), String(cutAfter)).toMatchObject({
+          code: "unavailable",
+          transient: true,
+        });
+      }
+      expect(proxy.stats.strikes).toBe(3);
+    });
+
+    test("a password that was rotated before the connection broke is taken over as well", async () => {
+      const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port } });
+      const passwordFile = await scratch("password", password);
+      const { source } = await open(urlOf(path, proxy.port), { username: user, passwordFile });
+      onTestFinished(() => proxy.close());
+      await listAll(source);
+      setSmbPassword(server, "another");
+      onTestFinished(() => setSmbPassword(server, password));
+      await writeFile(passwordFile, "another");
+      await proxy.set({ resetAfter: 0, times: 1 });
+      // The connection is found broken, made once more by the old password, and then by the new one.
+      const codes = new Set<string>();
+      await until("a listing", async () => {
+        const outcome = await listAll(source).catch((error: SourceError) => error);
+        if (outcome instanceof Error) codes.add(outcome.code);
+        return !(outcome instanceof Error);
+      });
+      expect([...codes]).toEqual(["unavailable"]);
     });
 
     test("as a guest, where guests are let in", async () => {

@@ -21,7 +21,6 @@ const ANSWERS = [
   "ENOTDIR",
   "EISDIR",
   "EACCES",
-  "EPERM",
   "ENODEV",
   "ENXIO",
   "EBUSY",
@@ -30,7 +29,8 @@ const ANSWERS = [
   "ELOOP",
 ];
 const MISSING = ["ENOENT", "ENODEV", "ENXIO"];
-const DENIED = ["EACCES", "EPERM"];
+/** Of a new connection. Before Samba 4.16, EPERM is all that could not sign in, for whatever reason, also when a connection was made anew. */
+const NOT_LET_IN = ["EACCES", "EPERM"];
 const IN_USE = ["EBUSY", "ETXTBSY"];
 
 /** True where the server answered, if only to say no: the helper can be asked for more. */
@@ -66,7 +66,7 @@ export function translate(error: unknown, path: string): unknown {
       cause: error,
     });
   }
-  if (DENIED.includes(failed)) {
+  if (failed === "EACCES") {
     return new SourceError("auth", `no permission to read ${what}`, {
       hint: "let the user who is signed in read it",
       cause: error,
@@ -92,7 +92,7 @@ export async function connectionError(
       cause: error,
     });
   }
-  if (DENIED.includes(failed)) {
+  if (NOT_LET_IN.includes(failed)) {
     return new SourceError("auth", "the server did not let us sign in, or not into the share", {
       hint: "check the user, the password (PANNIER_USERNAME, PANNIER_PASSWORD_FILE) and the option domain, and that the user may read the share",
       cause: error,

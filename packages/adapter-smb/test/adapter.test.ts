@@ -89,10 +89,13 @@ describe("a helper process", () => {
   test("is asked again after a server's no, and not after what leaves the connection in doubt", async () => {
     const pool = poolOf();
     const before = await pidOf(pool);
-    await expect(stat(pool, "/missing")).rejects.toMatchObject({ failed: "ENOENT" });
+    await expect(stat(pool, "/ENOENT")).rejects.toMatchObject({ failed: "ENOENT" });
     expect(await pidOf(pool)).toBe(before);
-    await expect(stat(pool, "/broken")).rejects.toMatchObject({ failed: "EINVAL" });
-    expect(await pidOf(pool)).not.toBe(before);
+    for (const failed of ["EINVAL", "EPERM"]) {
+      const now = await pidOf(pool);
+      await expect(stat(pool, `/${failed}`)).rejects.toMatchObject({ failed });
+      expect(await pidOf(pool), failed).not.toBe(now);
+    }
   });
 
   test("is not waited for once the signal is aborted, by whoever comes next neither", async () => {
@@ -257,6 +260,11 @@ test("what the library says is translated", async () => {
       code,
     });
   }
+  // Not let in again: a new connection, with the password as it is by then, will tell.
+  expect(translate(failure("EPERM"), "a")).toMatchObject({ code: "unavailable", transient: true });
+  expect(await connectionError(failure("EPERM"), "127.0.0.1", "share")).toMatchObject({
+    code: "auth",
+  });
   for (const failed of ["library", "koffi", "machine"]) {
     expect(libraryError(failure(failed))).toMatchObject({ code: "unsupported" });
   }
