@@ -50,7 +50,7 @@ export async function compile(
       minify: true,
       legalComments: "none",
       logLevel: "silent",
-      banner: { js: REQUIRE },
+      banner: { js: COMMONJS },
       plugins: [
         register(join(program, `adapters${extension}`), adapters),
         leaveOutBinaries,
@@ -88,8 +88,8 @@ function modulesOf({ inputs, outputs }: Metafile, base: string): Module[] {
   }));
 }
 
-/** CommonJS modules ask for Node's own by `require`, which an ES module has not. */
-const REQUIRE = `import{createRequire as __pannierRequire}from"node:module";const require=__pannierRequire(import.meta.url);`;
+/** CommonJS modules ask for Node's own by `require`, and for their place: an ES module has neither. */
+const COMMONJS = `import{createRequire as __pannierRequire}from"node:module";const require=__pannierRequire(import.meta.url),__filename=import.meta.filename,__dirname=import.meta.dirname;`;
 
 /** Puts the list of the chosen adapters in the place of the one of all that come with the program. */
 function register(path: string, adapters: readonly BundledAdapter[]): Plugin {

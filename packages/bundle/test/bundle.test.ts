@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { UsageError } from "@pannier/core";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { startSftpServer } from "../../adapter-sftp/test/server.ts";
 import { BUILT_IN } from "../../cli/src/adapters.ts";
 import { bundle as makeBundle } from "../src/index.ts";
 import {
@@ -149,6 +150,16 @@ describe("the program", () => {
       expect({ name, ...outcome }).toMatchObject({ name, code: 0, stderr: "" });
       expect(await read(cwd, join(target, "current/page"))).toBe("page");
     }
+  });
+
+  test("signs in by ssh, whose ciphers ask for their directory", async () => {
+    const cwd = await makeTemporary();
+    await writeFile(join(cwd, "page"), "page");
+    const { port, fingerprint, close } = await startSftpServer();
+    onTestFinished(close);
+    const source = `sftp://ada:secret@127.0.0.1:${port}${cwd}/?hostKey=${encodeURIComponent(fingerprint)}`;
+    const outcome = await runBundle(await bundleOf("sftp"), ["ls", source], "/");
+    expect(outcome).toMatchObject({ code: 0, stderr: "", stdout: expect.stringMatching(/page$/m) });
   });
 
   test("makes no bundles", async () => {
