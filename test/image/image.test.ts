@@ -64,7 +64,7 @@ for (const [choice, adapters] of Object.entries(CHOICES)) {
 
     for (const adapter of adapters) {
       const source = SOURCES[adapter];
-      if (source === undefined) continue;
+      if (source === undefined) throw new Error(`no source for ${adapter} in sources.ts`);
       const missing = source.server && servers.missing[source.server];
       const meta = { skipReason: missing ?? "" };
       test.skipIf(missing)(`keeps up with ${adapter}`, { meta }, async () => {

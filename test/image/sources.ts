@@ -1,8 +1,8 @@
 /** One page on a real server of each kind, for a container to keep up with. */
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import type { Harness } from "@pannier/adapter-kit";
+import type { Harness, SourceAddress } from "@pannier/adapter-kit";
 import { sdkClient } from "../../packages/adapter-azure/test/sdk-client.ts";
 import { createStore as createAzureStore } from "../../packages/adapter-azure/test/stores.ts";
 import { apiClient } from "../../packages/adapter-gcs/test/api-client.ts";
@@ -11,6 +11,7 @@ import { sdkServer } from "../../packages/adapter-s3/test/sdk-client.ts";
 import { createStore as createS3Store } from "../../packages/adapter-s3/test/stores.ts";
 import type { ServerName, Servers } from "../real/servers/start.ts";
 import { makeRepository } from "../support/git-server.ts";
+import { makeShare } from "../support/share.ts";
 
 interface PageSource {
   readonly url: string;
@@ -53,6 +54,52 @@ export const SOURCES: Readonly<
       return { ...source, env: { ...env, AWS_EC2_METADATA_DISABLED: "true" } };
     },
   },
+  file: {
+    make: async (_, directory) => {
+      await chmod(directory, 0o755);
+      const source = await shareSource(directory, 0, (path) => ({ url: `file://${path}` }));
+      return { ...source, volumes: { [directory]: `${directory}:ro` } };
+    },
+  },
+  webdav: {
+    server: "apacheDav",
+    make: ({ apacheDav }) => {
+      const { root, plain, user, password } = present(apacheDav);
+      return shareSource(root, plain, (path) => ({
+        url: `dav://127.0.0.1:${plain}/basic${path.slice(root.length)}/`,
+        credentials: { username: user, password },
+      }));
+    },
+  },
+  smb: {
+    server: "smb",
+    make: ({ smb }) => {
+      const { root, port, user, password } = present(smb);
+      return shareSource(root, port, (path) => ({
+        url: `smb://127.0.0.1:${port}/files${path.slice(root.length)}`,
+        credentials: { username: user, password },
+      }));
+    },
+  },
+  nfs: {
+    server: "nfs",
+    make: ({ nfs }) => {
+      const { root, port } = present(nfs);
+      return shareSource(root, port, (path) => ({ url: `nfs://127.0.0.1:${port}${path}` }));
+    },
+  },
+  ftp: {
+    server: "vsftpd",
+    make: ({ vsftpd }) => {
+      const { root, plain, user, password } = present(vsftpd);
+      return shareSource(root, plain, (path) => ({
+        // From the machine's root, not from where the user is when signed in.
+        url: `ftp://127.0.0.1:${plain}/%2F${path.slice(1)}`,
+        credentials: { username: user, password },
+      }));
+    },
+  },
+  sftp: { server: "sftp", make: ({ sftp }, directory) => sftpSource(present(sftp), directory) },
   sqlite: { make: async (_, directory) => sqliteSource(directory) },
 };
 
@@ -79,6 +126,36 @@ async function httpSource(
   return {
     url: `${http}/json/${name}/`,
     write: (text) => writeFile(join(root, name, "page"), text),
+  };
+}
+
+/** A directory that a server serves. */
+async function shareSource(
+  parent: string,
+  port: number,
+  address: (path: string) => SourceAddress,
+): Promise<PageSource> {
+  const server = { host: "127.0.0.1", port };
+  return fromStore((files) => makeShare(files, { parent, server, address }));
+}
+
+/** With a key as a Secret mounts it: others than its owner may read it. */
+async function sftpSource(
+  { root, port, user, key, fingerprint }: NonNullable<Servers["sftp"]>,
+  directory: string,
+): Promise<PageSource> {
+  const mounted = join(directory, "key");
+  await copyFile(key, mounted);
+  await chmod(directory, 0o755);
+  await chmod(mounted, 0o644);
+  const source = await shareSource(root, port, (path) => ({
+    url: `sftp://${user}@127.0.0.1:${port}${path}`,
+    options: { hostKey: fingerprint },
+  }));
+  return {
+    ...source,
+    env: { PANNIER_SSH_KEY_FILE: mounted },
+    volumes: { [directory]: `${directory}:ro` },
   };
 }
 
