@@ -24,9 +24,15 @@ interface Container {
   readonly name: string;
   readonly image: string;
   readonly restartPolicy?: string;
+  readonly envFrom?: unknown;
   readonly securityContext?: Record<string, unknown>;
   readonly resources?: { readonly limits?: Record<string, string> };
   readonly volumeMounts?: readonly { readonly name: string }[];
+}
+
+interface Secret {
+  readonly metadata: { readonly name: string };
+  readonly data: Readonly<Record<string, string>>;
 }
 
 interface Policy {
@@ -116,6 +122,21 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
     expect(initContainers.map(({ name }) => name)).toEqual(["pannier-first"]);
     expect(containers.map(({ name }) => name).toSorted()).toEqual(["nginx", "pannier"]);
   });
+
+  test.each(["examples/static-site/kubernetes/native", "examples/static-site/kubernetes/classic"])(
+    "the source of %s is one variable",
+    (path) => {
+      const { metadata, data } = documentOf(path, "Secret") as Secret;
+      expect(Object.keys(data)).toEqual(["SOURCE"]);
+      const { initContainers, containers } = podOf(path);
+      const sidecars = [...initContainers, ...containers].filter(({ image }) =>
+        image.startsWith("registry.example.com/pannier:"),
+      );
+      expect(sidecars).not.toEqual([]);
+      for (const { envFrom } of sidecars)
+        expect(envFrom).toEqual([{ secretRef: { name: metadata.name, optional: true } }]);
+    },
+  );
 
   test("the network policy lets sources of both address families through, and no metadata service", () => {
     const { spec } = documentOf(

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
+import { BUILT_IN } from "../../packages/cli/src/adapters.ts";
 import { SOURCES } from "../image/sources.ts";
 import { startPannier } from "../support/pannier.ts";
 import { end, findProgram, listening, run, until } from "./servers/process.ts";
@@ -16,11 +17,11 @@ const servers = inject("servers");
 const nginx = findProgram("nginx");
 
 describe("a static site", () => {
-  for (const [adapter, { server, make }] of Object.entries(SOURCES)) {
-    if (server === undefined) continue;
-    const missing = nginx === undefined ? "nginx not installed" : servers.missing[server];
+  for (const { name } of BUILT_IN) {
+    const { server, make } = SOURCES[name] as (typeof SOURCES)[string];
+    const missing = nginx === undefined ? "nginx not installed" : server && servers.missing[server];
     const meta = { skipReason: missing ?? "" };
-    test.skipIf(missing)(`shows what changes on ${adapter}`, { meta }, async () => {
+    test.skipIf(missing)(`shows what changes on ${name}`, { meta }, async () => {
       const directory = await mkdtemp(join(tmpdir(), "pannier-site-"));
       onTestFinished(() => rm(directory, { recursive: true }));
       await chmod(directory, 0o755);
@@ -29,14 +30,12 @@ describe("a static site", () => {
 
       const config = parse(await readFile(join(EXAMPLE, "pannier.yaml"), "utf8"));
       const content = join(directory, "content");
-      Object.assign(config.mounts[0], {
-        target: content,
-        sources: [{ url: page.url }],
-        period: "500ms",
-      });
+      Object.assign(config.mounts[0], { target: content, period: "500ms" });
       config.http = { enabled: false };
       await writeFile(join(directory, "pannier.yaml"), JSON.stringify(config));
-      const sidecar = startPannier(["run"], { cwd: directory, env: page.env ?? {} });
+      // Nothing else differs from one kind of source to another.
+      const env = { SOURCE: page.url, ...page.env };
+      const sidecar = startPannier(["run"], { cwd: directory, env });
       onTestFinished(async () => {
         sidecar.child.kill("SIGTERM");
         expect((await sidecar.ended).code).toBe(0);
