@@ -74,3 +74,18 @@ test("refuses what is not UTF-8", async () => {
   })();
   await expect(parsePage(body)).rejects.toMatchObject({ code: "invalid" });
 });
+
+test("refuses a page without an end before it fills the memory", async () => {
+  const piece = Buffer.alloc(1 << 20, " ");
+  let given = 0;
+  const body = (async function* () {
+    yield Buffer.from("<EnumerationResults><Blobs>");
+    // Far more than is allowed, so that the test ends where nothing is refused.
+    while (++given < 1000) yield piece;
+  })();
+  await expect(parsePage(body)).rejects.toMatchObject({
+    code: "invalid",
+    message: expect.stringContaining("larger"),
+  });
+  expect(given).toBeLessThan(100);
+});

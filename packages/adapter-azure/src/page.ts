@@ -7,6 +7,9 @@
 import { SourceError } from "@pannier/core";
 import { Parser } from "htmlparser2";
 
+/** Bytes of a page. It has at most 5,000 names of 1,024 characters, each with up to 8 KiB of metadata. */
+const MAX_PAGE = 64 << 20;
+
 /** A blob as it is listed. */
 export interface ListedBlob {
   readonly key: string;
@@ -35,7 +38,12 @@ export interface Page {
 export async function parsePage(body: AsyncIterable<Uint8Array>): Promise<Page> {
   const page = pageParser();
   const decoder = new TextDecoder("utf-8", { fatal: true });
-  for await (const chunk of body) page.write(decode(chunk, true));
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.byteLength;
+    if (size > MAX_PAGE) throw invalid(`is larger than ${MAX_PAGE} bytes a page`);
+    page.write(decode(chunk, true));
+  }
   page.write(decode(undefined, false));
   return page.end();
 
