@@ -80,10 +80,14 @@ export function logEvent(log: Log, event: SyncEvent): void {
     case "healed":
       return log("warn", `put right: ${event.message}`);
     case "failed":
-      return log("error", failureLine(toFailure(event.error), "follow"), {
-        failures: event.failures,
-        next: formatDuration(event.delay),
-      });
+      return log(
+        event.repeated ? "debug" : "error",
+        failureLine(toFailure(event.error), "follow"),
+        {
+          failures: event.failures,
+          next: formatDuration(event.delay),
+        },
+      );
     case "waiting":
       return log("debug", `waiting ${formatDuration(event.delay)}`);
     default:

@@ -84,7 +84,10 @@ export type SyncEvent =
       readonly error: Error;
       /** Bytes read from sources all the same. */
       readonly received: number;
+      /** In a row. */
       readonly failures: number;
+      /** True for a refusal by a pre-publish hook that was told before, and is not counted again. */
+      readonly repeated: boolean;
       readonly delay: number;
     }
   /** Only from `follow`: waiting for the next poll. */

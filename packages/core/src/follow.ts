@@ -94,6 +94,8 @@ async function loop(
   ];
   const turn = control.turn ?? ((work) => work());
   let failures = 0;
+  /** What the hook threw, where that was the last failure. */
+  let refusal: unknown;
   let scrubbed = performance.now();
   let delay = 0;
   let before = 0;
@@ -104,6 +106,7 @@ async function loop(
     if (verify) scrubbed = performance.now();
     const { immutable } = await syncMount(mount, signal, { verify });
     failures = 0;
+    refusal = undefined;
     // Nothing to poll for; only a scrub, if there is one, is left to do.
     delay = immutable ? times.scrub || Number.POSITIVE_INFINITY : jitter(times.period);
   };
@@ -113,11 +116,14 @@ async function loop(
         await turn(attempt, signal);
       } catch (error) {
         signal.throwIfAborted();
-        failures++;
+        const refused = error instanceof HookError ? error.cause : undefined;
+        const repeated = refused !== undefined && refused === refusal;
+        refusal = refused;
+        if (!repeated) failures++;
         // A hook that said no is not asked again and again: the next poll comes in its time, and asks if there is something to ask.
-        delay = error instanceof HookError ? jitter(times.period) : backoff(failures, times.period);
+        delay = refused === undefined ? backoff(failures, times.period) : jitter(times.period);
         const received = mount.counters.received - before;
-        emit({ type: "failed", error: error as Error, received, failures, delay });
+        emit({ type: "failed", error: error as Error, received, failures, repeated, delay });
       }
       if (failures === 0) await bell.during((rung) => buildAhead(mount, rung), signal);
       emit({ type: "waiting", delay });

@@ -61,7 +61,8 @@ export interface SyncOptions {
   /** Find out what would be done, and write nothing to the tree. Default false. */
   readonly dryRun?: boolean | undefined;
   /**
-   * Runs on the complete candidate tree before it becomes visible; what it throws keeps the old one published.
+   * Runs on the complete candidate tree before it becomes visible; what it throws keeps the old one published. An error thrown
+   * before, the same object, stands for an answer that is still the same: `follow` does not count it as another failure.
    */
   readonly prePublish?: ((candidate: Candidate, signal: AbortSignal) => Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -20,6 +20,7 @@ const failed: MountEvent = {
   error: new Error("off"),
   received: 0,
   failures: 9,
+  repeated: false,
   delay: 5 * MINUTE,
 };
 

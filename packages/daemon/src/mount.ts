@@ -145,7 +145,7 @@ export function startMount(init: MountInit): Mount {
     const delay =
       Math.min(longest, 1000 * 2 ** Math.min(failures - 1, 20)) * (0.9 + Math.random() * 0.2);
     emit({ type: "started" });
-    emit({ type: "failed", error: failure, received: 0, failures, delay });
+    emit({ type: "failed", error: failure, received: 0, failures, repeated: false, delay });
     const waking = new AbortController();
     const wake = () => waking.abort();
     stopping.signal.addEventListener("abort", wake, { once: true });

@@ -68,6 +68,30 @@ it("gates what is published by what it finds in the candidate tree", async () =>
   expect(readFileSync(asked, "utf8")).toBe("x\nx\nx\n");
 });
 
+it("counts a refusal once, however often the source is looked at", async () => {
+  const gated = { prePublish: { ...shell("test -e a"), retry: 60_000 } };
+  const mount = mountConfig("site", join(scratch(), "t"), {
+    hooks: gated,
+    options: { period: 20 },
+  });
+  const daemon = startDaemon(daemonConfig([mount], { maxFailures: 2 }), {
+    contents: { site: { b: "1" } },
+  });
+  await daemon.event("site", "failed");
+  await polls(daemon, 5);
+  expect(await daemon.status("site")).toMatchObject({ failures: 1, error: { code: "HookError" } });
+  expect((await daemon.get("/metrics")).text).toContain(
+    'pannier_syncs_total{mount="site",result="failed"} 1\n',
+  );
+  daemon.source("site").content = { b: "2" };
+  await daemon.event("site", "failed", ({ failures }) => failures === 2);
+  // After a success it counts anew.
+  daemon.source("site").content = { a: "1" };
+  await daemon.event("site", "done");
+  daemon.source("site").content = { b: "2" };
+  await vi.waitFor(async () => expect(await daemon.status("site")).toMatchObject({ failures: 1 }));
+});
+
 it("asks again after its time, and at once when somebody asks for a sync", async () => {
   const folder = scratch();
   const gate = join(folder, "gate");

@@ -129,12 +129,13 @@ export function createMetrics(version: string, explain: DaemonInit["explain"]): 
           return received.add({ mount }, event.result.received);
         }
         case "failed": {
+          received.add({ mount }, event.received);
+          if (event.repeated) return;
           syncs.add({ mount, result: "failed" });
           durations.observe(
             { mount },
             (performance.now() - (underway.get(mount) ?? performance.now())) / 1000,
           );
-          received.add({ mount }, event.received);
           return errors.add({ mount, code: explain(event.error).code });
         }
         case "hook":
