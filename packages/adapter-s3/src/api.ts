@@ -106,14 +106,13 @@ export function makeApi(init: {
     }
   }
 
-  /** The digest of an object that was uploaded in parts, where all but the last of them are of one size. */
-  async function partsDigest(
+  /** The digest that only HEADs tell: of the whole object, or of its parts, where all but the last of them are of one size. */
+  async function digestByHead(
     { key, size = 0, fingerprint }: Version,
     conditions: Pick<Request, "query" | "headers">,
     signal: AbortSignal,
   ) {
     const parts = partsOf(fingerprint);
-    if (parts === undefined) return undefined;
     const head = async (partNumber?: number) => {
       const { headers } = await ask(key, {
         method: "HEAD",
@@ -127,7 +126,7 @@ export function makeApi(init: {
     try {
       const whole = await head();
       const digest = wholeDigest(whole);
-      if (digest !== undefined) return digest;
+      if (digest !== undefined || parts === undefined) return digest;
       if (parts === 1) return compositeOf(whole, size);
       const [first, last] = await Promise.all([head(1), head(parts)]);
       const partSize = Number(first["content-length"]);
@@ -185,8 +184,9 @@ export function makeApi(init: {
         headers: versionId === undefined ? { "if-match": `"${fingerprint}"` } : {},
       };
       // Of an answer that begins with the first byte only: what is hashed later on is joined to it.
-      const uploadedInParts = partsOf(fingerprint) !== undefined && (range?.offset ?? 0) === 0;
-      const composite = uploadedInParts ? partsDigest(version, conditions, signal) : undefined;
+      const begins = (range?.offset ?? 0) === 0;
+      const askForDigest = () => digestByHead(version, conditions, signal);
+      const composite = begins && partsOf(fingerprint) !== undefined ? askForDigest() : undefined;
       composite?.catch(() => {});
       const response = await ask(key, {
         ...conditions,
@@ -205,7 +205,11 @@ export function makeApi(init: {
       const { headers } = response;
       try {
         // The checksum of a part's answer may be that of a part.
-        const digest = (await composite) ?? (partial ? etagDigest(headers) : wholeDigest(headers));
+        let digest = (await composite) ?? (partial ? etagDigest(headers) : wholeDigest(headers));
+        // Encrypted by a key of KMS: the ETag is no MD5.
+        if (digest === undefined && partial && begins && composite === undefined) {
+          digest = await askForDigest();
+        }
         const length = Number(headers["content-length"] ?? Infinity);
         const body = length <= SMALL ? await readBytes(response.body, SMALL) : response.body;
         return digest === undefined ? body : Object.assign(body, { digest });
