@@ -111,22 +111,25 @@ export function createConnection(init: ConnectionInit): Connection {
         },
       },
     );
-    const channel = child.stdio[3] as Duplex;
+    // For want of descriptors there are no streams at all, and the error comes later.
+    const channel = (child.stdio as typeof child.stdio | undefined)?.[3] as Duplex | undefined;
     const made: Helper = {
       child,
       send: (message) => {
-        for (const part of encodeFrame(message)) channel.write(part);
+        for (const part of encodeFrame(message)) channel?.write(part);
       },
     };
     const fail = (why: string) => {
       if (helper !== made) return;
-      end(new SourceError("unavailable", `the helper process of libnfs ended (${why})`));
+      end(new SourceError("unavailable", `the helper process of libnfs ${why}`));
       next();
     };
-    child.once("error", (error) => fail(error.message));
-    child.once("exit", (code, signal) => fail(signal ?? `exit code ${code}`));
-    channel.on("error", () => {});
-    channel.on(
+    child.once("error", ({ code }: NodeJS.ErrnoException) =>
+      fail(`could not be started (${code})`),
+    );
+    child.once("exit", (code, signal) => fail(`ended (${signal ?? `exit code ${code}`})`));
+    channel?.on("error", () => {});
+    channel?.on(
       "data",
       createFrameReader<FromHelper>((message, body) => {
         if (helper === made) onMessage(message, body);

@@ -2,11 +2,13 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
+import { withFewDescriptors } from "../../../test/support/few-descriptors.ts";
 import { createConnection } from "../src/connection.ts";
 import { translate } from "../src/errors.ts";
 import { NFS } from "../src/greet.ts";
 import type { Problem } from "../src/protocol.ts";
 
+const FAKE = new URL("./fake-helper.js", import.meta.url);
 const SIGNAL = new AbortController().signal;
 
 /** Answers the greeting as a server of NFS does, or as `reply` says. */
@@ -48,7 +50,7 @@ function connectTo(port: number, idleTimeout = 5000, patience = 5000) {
   const connection = createConnection({
     start: { server: "127.0.0.1", port, version: 4, path: "/", idleTimeout },
     greeting,
-    helper: new URL("./fake-helper.js", import.meta.url),
+    helper: FAKE,
     patience,
   });
   onTestFinished(() => connection.close());
@@ -68,6 +70,26 @@ test.each([
   await expect(ask(how)).rejects.toMatchObject({ code: "unavailable", transient: true, message });
   expect(await other).toMatchObject({ code: "unavailable", transient: true, message });
   expect(await ask("pid")).not.toBe(before);
+});
+
+test("a helper that cannot be started for want of descriptors is started as soon as there are some", async () => {
+  const port = await startServer();
+  const told = await withFewDescriptors(`
+    const { createConnection } = await import("${new URL("../src/connection.ts", import.meta.url)}");
+    const connection = createConnection({
+      start: { server: "127.0.0.1", port: ${port}, version: 4, path: "/", idleTimeout: 5000 },
+      greeting: { host: "127.0.0.1", port: ${port}, program: ${NFS.program}, version: 4, idleTimeout: 5000 },
+      helper: new URL("${FAKE}"),
+    });
+    const { signal } = new AbortController();
+    const ask = () => connection.ask({ ask: "list", path: "pid" }, signal);
+    // Enough for the greeting.
+    const give = takeDescriptors({ but: 3 });
+    const error = await ask().catch((error) => error);
+    give();
+    console.log(error.code, error.message, Number(Buffer.from((await ask()).bytes)) > 0);
+    connection.close();`);
+  expect(told).toBe("unavailable the helper process of libnfs could not be started (EMFILE) true");
 });
 
 test("a helper that gives no sign of life is ended, and replaced", async () => {

@@ -99,14 +99,18 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
 
   const gone = (why: string) => () =>
     end(new SourceError("unavailable", `the process that talks to the server ${why}`));
-  child.once("error", gone("could not be started"));
+  child.once("error", ({ code }: NodeJS.ErrnoException) =>
+    gone(`could not be started (${code})`)(),
+  );
   child.once("exit", (code, signal) => gone(`ended (${signal ?? `exit code ${code}`})`)());
-  const requests = child.stdin as Writable;
-  requests.on("error", () => {});
-  const answers = child.stdio[3] as Duplex;
+  // For want of descriptors there are no streams at all, and the error comes later.
+  const stdio = child.stdio as typeof child.stdio | undefined;
+  const requests = stdio?.[0] as Writable | undefined;
+  const answers = stdio?.[3] as Duplex | undefined;
+  requests?.on("error", () => {});
   const decode = createDecoder();
-  answers.on("error", () => {});
-  answers.on("data", (piece: Buffer) => {
+  answers?.on("error", () => {});
+  answers?.on("data", (piece: Buffer) => {
     heard = performance.now();
     started = true;
     try {
@@ -119,7 +123,7 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
   function send(request: Request, one: Waiting): void {
     if (waiting.length === 0) heard = performance.now();
     waiting.push(one);
-    for (const piece of encodeMessage(request)) requests.write(piece);
+    for (const piece of encodeMessage(request)) requests?.write(piece);
   }
 
   return {

@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { listAll, openSource } from "@pannier/adapter-kit";
 import { type Credentials, SourceError, UsageError } from "@pannier/core";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { withFewDescriptors } from "../../../test/support/few-descriptors.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 import { type Address, addressOf, encodePath } from "../src/address.ts";
 import { CallFailure, connectionError, libraryError, translate } from "../src/errors.ts";
@@ -124,6 +125,28 @@ describe("a helper process", () => {
       for (const pid of some) pids.add(pid);
     }
     expect(pids.size).toBeLessThanOrEqual(4);
+  });
+
+  test("that cannot be started for want of descriptors is started as soon as there are some", async () => {
+    const told = await withFewDescriptors(`
+      const { createPool } = await import("${new URL("../src/pool.ts", import.meta.url)}");
+      const { signal } = new AbortController();
+      const pool = createPool({
+        idleTimeout: 20_000,
+        env: {},
+        script: new URL("${FAKE}"),
+        connection: async () => ({ user: "user" }),
+        greet: async () => {},
+      });
+      const look = () => pool.use(signal, (helper) => helper.ask({ op: "stat", path: "/file" }, signal));
+      const give = takeDescriptors({ but: 3 });
+      const error = await look().catch((error) => error);
+      give();
+      console.log(error.code, error.message, (await look()).facts.kind);
+      pool.close();`);
+    expect(told).toBe(
+      "unavailable the process that talks to the server could not be started (EMFILE) file",
+    );
   });
 
   test("that finds no library says what to install", async () => {
