@@ -1,7 +1,8 @@
 /** Between syncs: building the tree that the next change goes into, so that even the first change costs only what it changes. */
 import type { Mount } from "./mount.ts";
 import {
-  discardCandidate,
+  type Candidate,
+  giveBackRoom,
   prepareCandidate,
   readCandidate,
   settleCandidate,
@@ -14,11 +15,19 @@ import { latestGeneration } from "./volume/state.ts";
 const refuse = () => Promise.reject(new Error("the published tree lacks a file"));
 
 /**
- * Links a second tree together where there is none to recycle yet. Gives up, with no harm done, when aborted, or when the published tree
- * is not as it was left: the next sync sees to that.
+ * Links a second tree together where there is none to recycle yet. Gives up, with no harm done, when aborted, when the volume is full, or when the
+ * published tree is not as it was left: the next sync sees to that.
  */
 export async function buildAhead(mount: Mount, signal: AbortSignal): Promise<void> {
-  const { volume, settings } = mount;
+  try {
+    await build(mount, signal);
+  } catch {
+    // What an abort leaves half done, the next sync goes on with.
+    if (!signal.aborted) giveBackRoom(mount.volume);
+  }
+}
+
+async function build({ volume, settings }: Mount, signal: AbortSignal): Promise<void> {
   const published = latestGeneration(volume.state);
   if (
     volume.publish !== "swap" ||
@@ -28,9 +37,10 @@ export async function buildAhead(mount: Mount, signal: AbortSignal): Promise<voi
     return;
   const tree = openPublishedTree(volume, published, settings.tree);
   if (tree === undefined) return;
-  clearPlan(volume.state);
-  const candidate = prepareCandidate(volume, settings.tree);
+  let candidate: Candidate | undefined;
   try {
+    clearPlan(volume.state);
+    candidate = prepareCandidate(volume, settings.tree);
     const fetcher = {
       fetch: refuse,
       async each(items: AsyncIterable<unknown> | Iterable<unknown>) {
@@ -47,11 +57,8 @@ export async function buildAhead(mount: Mount, signal: AbortSignal): Promise<voi
       signal,
     });
     settleCandidate(volume, candidate, published.id);
-  } catch {
-    // What an abort leaves half done, the next sync goes on with.
-    if (!signal.aborted) discardCandidate(volume);
   } finally {
-    candidate.tree.close();
+    candidate?.tree.close();
     tree.close();
   }
 }

@@ -27,6 +27,7 @@ import { digestAfterPlan, nameRevision, revisionFound } from "./snapshot/revisio
 import { type EntryRow, toEntry } from "./snapshot/row.ts";
 import {
   discardCandidate,
+  giveBackRoom,
   keepFetched,
   noteOrigins,
   prepareCandidate,
@@ -152,16 +153,6 @@ function makeRoom(volume: Volume, totals: PlanTotals): void {
     if (readCandidate(volume.state) === undefined) throw error;
     discardCandidate(volume);
     check();
-  }
-}
-
-/** The fetched half of a tree that does not fit is in the way of everybody else. */
-function giveBackRoom(volume: Volume): void {
-  try {
-    discardCandidate(volume);
-    volume.state.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-  } catch {
-    // Then it is done when the target is opened next; what failed first is what counts.
   }
 }
 

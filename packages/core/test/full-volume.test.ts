@@ -1,10 +1,18 @@
 /** A volume that is too small: what was published stays, and the room is given back. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { sync, type SyncOptions, verify } from "../src/index.ts";
+import { follow, sync, type SyncOptions, verify } from "../src/index.ts";
 import { type MemorySource, memorySource } from "./memory-source.ts";
 import { litterOf, readTree } from "./trees.ts";
 
@@ -40,6 +48,18 @@ const free = () => {
   const { bavail, bsize } = statfsSync(target);
   return bavail * bsize;
 };
+
+/** A file that takes all the room there is. */
+function fill(file: string): void {
+  const out = openSync(file, "w");
+  try {
+    for (;;) writeSync(out, Buffer.alloc(4096));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+  } finally {
+    closeSync(out);
+  }
+}
 
 describe.skipIf(!canMount)(
   "a small volume",
@@ -93,6 +113,24 @@ describe.skipIf(!canMount)(
       await run(source);
       expect(current()).toEqual({ a: "2" });
       expect(free()).toBeGreaterThan(before / 2);
+    });
+
+    it("has no room for the tree that is built ahead, which ends nothing", async () => {
+      mountSmall("size=4m");
+      const source = memorySource({ a: "1" });
+      const filler = join(target, "filler");
+      const turn = async (work: () => Promise<void>) => {
+        rmSync(filler, { force: true });
+        await work();
+        if (source.lists > 1) return;
+        fill(filler);
+        source.content = { a: "2" };
+      };
+      const stop = new AbortController();
+      const options = { sources: [source], target, period: "5ms" };
+      for await (const event of follow(options, { turn, signal: stop.signal }))
+        if (event.type === "done" && source.lists > 1) stop.abort();
+      expect(current()).toEqual({ a: "2" });
     });
 
     it("has too few inodes", async () => {

@@ -117,6 +117,16 @@ export function discardCandidate(volume: Volume): void {
   });
 }
 
+/** The half of a tree that does not fit is in the way of everybody else. */
+export function giveBackRoom(volume: Volume): void {
+  try {
+    discardCandidate(volume);
+    volume.state.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  } catch {
+    // Then it is done when the target is opened next; what failed first is what counts.
+  }
+}
+
 /** The candidate turned out to be what is published: it stays, ready for the next sync. */
 export function settleCandidate(volume: Volume, candidate: Candidate, generation: number): void {
   transaction(volume.state, () => {
