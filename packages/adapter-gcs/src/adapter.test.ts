@@ -210,6 +210,9 @@ test.each([
 
 test.each([
   ["a page of something else", "<html></html>"],
+  ["nothing", "null"],
+  ["a list of nothing", "[]"],
+  ["a page that goes on nobody knows where", '{"nextPageToken":{}}'],
   ["objects without names", '{"items":[{"generation":"1"}]}'],
   ["a page that is cut", '{"items":[{"name":"file","gener'],
 ])("%s is no listing", async (_, body) => {

@@ -88,9 +88,9 @@ export function makeApi({ http, signIn, settings }: ApiInit): Api {
         asked: { kind: "bucket", bucket },
         signal,
       });
-      const page = (await readJson(response, MAX_PAGE)) as Partial<Page>;
+      const page = await readJson(response, MAX_PAGE);
+      if (!isPage(page)) throw notGcs();
       const { items = [], nextPageToken } = page;
-      if (!Array.isArray(items) || !items.every(isObject)) throw notGcs();
       return { items, nextPageToken: nextPageToken || undefined };
     },
 
@@ -207,6 +207,13 @@ async function readJson(response: HttpResponse, limit: number): Promise<unknown>
   } catch {
     throw notGcs();
   }
+}
+
+/** Nothing in it means that there are no objects, hence the care. */
+function isPage(value: unknown): value is Partial<Page> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const { items = [], nextPageToken = "" } = value as Partial<Page>;
+  return Array.isArray(items) && items.every(isObject) && typeof nextPageToken === "string";
 }
 
 function isObject(value: unknown): value is GcsObject {
