@@ -145,3 +145,25 @@ test("refuses a store that begins a page before where it was asked to", async ()
   const pages = orderedPages({ listPage: async () => page, prefix: "", atOnce: 4 }, signal);
   await expect(keysOf(pages)).rejects.toMatchObject({ code: "invalid" });
 });
+
+test("refuses a store that goes on where it was, without an object", async () => {
+  let asked = 0;
+  const listPage: ListPage<Item> = async () => {
+    // So that the test ends where nothing is refused.
+    if (++asked > 100) throw new Error("went on");
+    return { items: [], next: "x" };
+  };
+  const pages = orderedPages({ listPage, prefix: "", atOnce: 4 }, signal);
+  await expect(keysOf(pages)).rejects.toMatchObject({ code: "invalid" });
+});
+
+test("goes on behind pages that happen to be empty", async () => {
+  const keys = many(hex).slice(0, 20);
+  const { listPage } = storeOf(keys, 1);
+  const sparse: ListPage<Item> = async (...asked) => {
+    const { items, next } = await listPage(...asked);
+    return { items: items.filter(({ key }) => key === keys[15]), next };
+  };
+  const pages = orderedPages({ listPage: sparse, prefix: "", atOnce: 4 }, signal);
+  expect(await keysOf(pages)).toEqual([keys[15]]);
+});

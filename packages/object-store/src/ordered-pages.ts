@@ -72,7 +72,7 @@ interface Segment<Item> {
 }
 
 /**
- * @throws what `listPage` throws, as soon as that happens; SourceError `invalid` where the store does not list in order
+ * @throws what `listPage` throws, as soon as that happens; SourceError `invalid` where the store does not list in order, or gets no further
  */
 export async function* orderedPages<Item extends { readonly key: string }>(
   init: PagesInit<Item>,
@@ -119,6 +119,12 @@ export async function* orderedPages<Item extends { readonly key: string }>(
     const floor = range.last ?? range.after;
     if (first !== undefined && floor !== undefined && compare(first.key, floor) <= 0) {
       const message = "the store does not list its keys in their order";
+      failure ??= { error: new SourceError("invalid", message) };
+      return;
+    }
+    // Pages may be empty, and others follow; this one would be asked for again and again.
+    if (next !== undefined && next === range.continuation) {
+      const message = "the store's listing goes on where it was";
       failure ??= { error: new SourceError("invalid", message) };
       return;
     }
