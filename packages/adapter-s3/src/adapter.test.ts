@@ -383,6 +383,31 @@ describe("an answer that is none", () => {
   });
 
   test.each([
+    [
+      "a listing",
+      "InvalidRequest",
+      /^the server refuses the request \(400 InvalidRequest\)$/,
+      /endpoint/,
+    ],
+    ["a listing", "", /^the server refuses the request \(400\)$/, /endpoint/],
+    ["an object", "InvalidRequest", /^cold\.bin: the server refuses/, /SSE-C/],
+  ])("%s that is answered 400 %s says what may be wrong", async (what, code, message, hint) => {
+    server.put("bucket", "cold.bin", Buffer.from("x"));
+    const { source } = await open("s3://bucket");
+    const entry = (await listAll(source)).file("cold.bin");
+    server.before = (_request, response) => {
+      response.writeHead(400).end(`<Error><Code>${code}</Code></Error>`);
+      return true;
+    };
+    const asked = what === "a listing" ? listAll(source) : source.read(entry, undefined, signal);
+    await expect(asked).rejects.toMatchObject({
+      code: "unsupported",
+      message: expect.stringMatching(message),
+      hint: expect.stringMatching(hint),
+    });
+  });
+
+  test.each([
     ["a page that is cut", "<ListBucketResult><IsTruncated>false</IsTruncated><Contents>"],
     ["a page of something else", "<html></html>"],
     [

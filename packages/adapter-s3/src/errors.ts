@@ -141,7 +141,10 @@ export function refusalError(refusal: Refusal, asked: Asked, listed = false): So
   }
   if (status === 400 && (code === "InvalidRequest" || code === "")) {
     return new SourceError("unsupported", `${what}the server refuses the request (${named})`, {
-      hint: "an object that is encrypted with a key of the customer's (SSE-C) cannot be read; leave it out with --exclude",
+      hint:
+        asked === undefined
+          ? "check the endpoint, and the options pathStyle and versions: not every server knows what is asked of it"
+          : "an object that is encrypted with a key of the customer's (SSE-C) cannot be read; leave it out with --exclude",
     });
   }
   if (status === 301 || status === 307) {
