@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { BUILT_IN } from "../../packages/cli/src/adapters.ts";
+import { resolveSources } from "../../packages/cli/src/choose-adapter.ts";
 import { findProgram } from "../real/servers/process.ts";
 
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
@@ -18,17 +19,42 @@ const VERSIONS = {
   "examples/static-site/kubernetes/native": ["1.29", "1.37"],
   "examples/static-site/kubernetes/classic": ["1.25", "1.37"],
   "examples/model-server/kubernetes": ["1.25", "1.37"],
+  "examples/share/kubernetes/smb": ["1.29", "1.37"],
+  "examples/share/kubernetes/nfs": ["1.29", "1.37"],
+  "examples/share/kubernetes/smb-mounted": ["1.29", "1.37"],
+  "examples/share/kubernetes/nfs-mounted": ["1.29", "1.37"],
 } as const;
 
 interface Container {
   readonly name: string;
   readonly image: string;
   readonly restartPolicy?: string;
-  readonly envFrom?: unknown;
+  readonly envFrom?: readonly { readonly secretRef: { readonly name: string } }[];
   readonly securityContext?: Record<string, unknown>;
   readonly resources?: { readonly limits?: Record<string, string> };
-  readonly volumeMounts?: readonly { readonly name: string }[];
+  readonly volumeMounts?: readonly {
+    readonly name: string;
+    readonly mountPath: string;
+    readonly readOnly?: boolean;
+  }[];
 }
+
+type Volume = Readonly<Record<string, unknown>> & {
+  readonly name: string;
+  readonly persistentVolumeClaim?: { readonly claimName: string };
+};
+
+/** Those that the standard `restricted` allows a pod. */
+const VOLUME_TYPES = [
+  "configMap",
+  "csi",
+  "downwardAPI",
+  "emptyDir",
+  "ephemeral",
+  "persistentVolumeClaim",
+  "projected",
+  "secret",
+];
 
 interface Secret {
   readonly metadata: { readonly name: string };
@@ -39,6 +65,7 @@ interface Policy {
   readonly spec: {
     readonly egress: readonly {
       readonly to: readonly { readonly ipBlock?: { cidr: string; except: string[] } }[];
+      readonly ports: readonly { readonly port: number }[];
     }[];
   };
 }
@@ -49,7 +76,7 @@ interface Deployment {
       readonly spec: {
         readonly initContainers: readonly Container[];
         readonly containers: readonly Container[];
-        readonly volumes: readonly { readonly name: string }[];
+        readonly volumes: readonly Volume[];
       };
     };
   };
@@ -107,6 +134,8 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
       for (const mount of container.volumeMounts ?? [])
         expect(volumes.map(({ name }) => name)).toContain(mount.name);
     }
+    for (const { name, ...type } of volumes)
+      expect(VOLUME_TYPES, name).toEqual(expect.arrayContaining(Object.keys(type)));
   });
 
   test("the sidecar starts before the application, and goes on beside it", () => {
@@ -155,6 +184,59 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
   });
 });
 
+describe.skipIf(missing)("a site from a share", { meta: { skipReason: missing ?? "" } }, () => {
+  const EXAMPLE = "examples/share/kubernetes";
+
+  test.each([
+    ["smb", "smb", 445],
+    ["nfs", "nfs", 2049],
+    ["smb-mounted", "file", undefined],
+    ["nfs-mounted", "file", undefined],
+  ])("%s has a source of the adapter %s, and a way to it", async (example, adapter, port) => {
+    const { SOURCE } = variablesOf(`${EXAMPLE}/${example}`);
+    const [spec] = await resolveSources([SOURCE as string], { cwd: CHECKOUT });
+    expect(spec).toMatchObject({ adapter: { name: adapter } });
+    const { spec: policy } = documentOf(`${EXAMPLE}/${example}`, "NetworkPolicy") as Policy;
+    const ports = policy.egress.flatMap((rule) => rule.ports.map((one) => one.port));
+    expect(ports).toEqual([53, 53, 443, 22, ...(port === undefined ? [] : [port])]);
+  });
+
+  test("the password is a file of the Secret that the sidecar mounts", () => {
+    const { PANNIER_PASSWORD_FILE } = variablesOf(`${EXAMPLE}/smb`);
+    const { stringData } = documentOf(`${EXAMPLE}/smb`, "Secret", "pannier-credentials") as {
+      stringData: Record<string, string>;
+    };
+    const { initContainers } = podOf(`${EXAMPLE}/smb`);
+    const mount = initContainers[0]?.volumeMounts?.find(
+      ({ name }) => name === "pannier-credentials",
+    );
+    expect(Object.keys(stringData).map((name) => `${mount?.mountPath}/${name}`)).toEqual([
+      PANNIER_PASSWORD_FILE,
+    ]);
+  });
+
+  test.each(["smb-mounted", "nfs-mounted"])("%s: a volume that only the sidecar has", (example) => {
+    const path = `${EXAMPLE}/${example}`;
+    const source = new URL(variablesOf(path)["SOURCE"] as string);
+    expect(source.search).toBe("?mountpoint=true");
+    const { initContainers, containers, volumes } = podOf(path);
+    const [sidecar, ...others] = [...initContainers, ...containers];
+    const mount = sidecar?.volumeMounts?.find(({ mountPath }) => mountPath === source.pathname);
+    expect(mount?.readOnly).toBe(true);
+    const used = others.flatMap((one) => one.volumeMounts?.map(({ name }) => name) ?? []);
+    expect(used).not.toContain(mount?.name);
+    const volume = volumes.find(({ name }) => name === mount?.name);
+    const claim = documentOf(
+      path,
+      "PersistentVolumeClaim",
+      volume?.persistentVolumeClaim?.claimName,
+    ) as { spec: { volumeName: string } };
+    expect(documentOf(path, "PersistentVolume", claim.spec.volumeName)).toMatchObject({
+      spec: { mountOptions: expect.arrayContaining(["ro"]) },
+    });
+  });
+});
+
 const actionlint = findProgram("actionlint");
 const unlinted = { skipReason: "actionlint not installed" };
 
@@ -174,15 +256,34 @@ test("the image of all adapters that is published has all of them", async () => 
   expect(all?.adapters.split(" ").toSorted()).toEqual(BUILT_IN.map(({ name }) => name).toSorted());
 });
 
+const built = new Map<string, string>();
+
 function build(path: string): string {
   const [program, args] =
     kubectl === undefined ? [kustomize as string, ["build"]] : [kubectl, ["kustomize"]];
-  return execFileSync(program, [...args, join(CHECKOUT, path)], { encoding: "utf8" });
+  const text =
+    built.get(path) ?? execFileSync(program, [...args, join(CHECKOUT, path)], { encoding: "utf8" });
+  built.set(path, text);
+  return text;
 }
 
-function documentOf(path: string, kind: string): unknown {
-  const documents = parseAllDocuments(build(path)).map((one) => one.toJSON() as { kind: string });
-  return documents.find((one) => one.kind === kind);
+function documentOf(path: string, kind: string, name?: string): unknown {
+  const documents = parseAllDocuments(build(path)).map(
+    (one) => one.toJSON() as { kind: string; metadata: { name: string } },
+  );
+  return documents.find(
+    (one) => one.kind === kind && (name === undefined || one.metadata.name === name),
+  );
+}
+
+/** What the sidecar gets as its environment. */
+function variablesOf(path: string): Readonly<Record<string, string>> {
+  const [sidecar] = podOf(path).initContainers;
+  const secret = sidecar?.envFrom?.[0]?.secretRef.name;
+  const { data } = documentOf(path, "Secret", secret) as Secret;
+  return Object.fromEntries(
+    Object.entries(data).map(([name, text]) => [name, Buffer.from(text, "base64").toString()]),
+  );
 }
 
 function podOf(path: string) {
