@@ -64,7 +64,7 @@ export function newState(history: readonly HistoryEntry[]): MountState {
   };
 }
 
-/** Brings the state up to date. `readHistory` is called when something was published. */
+/** Brings the state up to date. `readHistory` is called when something was published, or may have come to light again. */
 export function applyEvent(
   state: MountState,
   event: MountEvent,
@@ -79,6 +79,8 @@ export function applyEvent(
       return;
     case "started":
       enter(state, "syncing");
+      // The target has been opened, which puts back a link that was lost.
+      if (state.history.length === 0) state.history = tools.readHistory();
       return;
     case "step":
       state.step = event.step;
@@ -92,6 +94,7 @@ export function applyEvent(
       state.history = tools.readHistory();
       return;
     case "done":
+      if (state.history.length === 0) state.history = tools.readHistory();
       succeed(state, event.result);
       return;
     case "failed":

@@ -1,4 +1,6 @@
 /** One mount at work: the engine's loop, and what is known of it. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import {
   type Credentials,
   follow,
@@ -8,7 +10,7 @@ import {
   sleep,
   type SyncResult,
 } from "@pannier/core";
-import type { MountConfig } from "./config/config.ts";
+import type { MountConfig, MountOptions } from "./config/config.ts";
 import { createPrePublish } from "./hooks/pre-publish.ts";
 import { createPostPublish, type PostPublish } from "./hooks/post-publish.ts";
 import { applyEvent, type MountState, newState } from "./mount-state.ts";
@@ -63,7 +65,10 @@ export function startMount(init: MountInit): Mount {
   };
 
   const emit = (event: MountEvent) => {
-    applyEvent(mount.state, event, { explain: init.explain, readHistory: () => read(target) });
+    applyEvent(mount.state, event, {
+      explain: init.explain,
+      readHistory: () => read(config.options),
+    });
     if (event.type === "started") for (const waiter of waiters) waiter.begun = true;
     if (event.type === "done") settle({ result: event.result }, ({ begun }) => begun);
     if (event.type === "failed") settle({ error: event.error }, ({ begun }) => begun);
@@ -78,7 +83,7 @@ export function startMount(init: MountInit): Mount {
   const mount: Mount = {
     config,
     layers: init.layers,
-    state: newState(read(target)),
+    state: newState(read(config.options)),
     trigger() {
       // Whoever asks wants to know what the hook says now.
       prePublish?.forget();
@@ -159,8 +164,12 @@ export function startMount(init: MountInit): Mount {
 
 const LONGEST_WAIT = 60_000;
 
-/** A history that cannot be read is none: the next sync builds the state anew. */
-function read(target: string): readonly HistoryEntry[] {
+/**
+ * What is published at its head. A history that cannot be read is none: the next sync builds the state anew. Nor is one whose trees somebody
+ * took away from beside the state.
+ */
+function read({ target, publish, link = "current" }: MountOptions): readonly HistoryEntry[] {
+  if (publish !== "mirror" && !existsSync(join(target, link))) return [];
   try {
     return history(target);
   } catch {

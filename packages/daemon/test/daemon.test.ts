@@ -1,5 +1,5 @@
 /** Mounts at work: schedule, probes, status, the end. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sync, SourceError, UsageError } from "@pannier/core";
 import { expect, it, onTestFinished, vi } from "vitest";
@@ -195,6 +195,38 @@ it("is ready at once after a restart, while the source is out of reach", async (
   expect(await daemon.get("/readyz")).toEqual({ status: 200, text: "ok\n" });
   expect(await daemon.get("/readyz?maxAge=5m")).toMatchObject({ status: 200 });
   expect(await daemon.status("site")).toMatchObject({ files: 1, lastAttempt: null });
+});
+
+it("is not ready after a restart where the volume has it no more, until it has it again", async () => {
+  const target = join(scratch(), "t");
+  const source = memorySource({ a: "1" }, "site");
+  await sync({ sources: [source], target });
+  for (const path of ["current", ".pannier/generations"])
+    rmSync(join(target, path), { recursive: true });
+  const held = Promise.withResolvers<void>();
+  source.beforeList = () => held.promise;
+  const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
+    resolveSource: () => Promise.resolve(source),
+  });
+  await daemon.event("site", "step");
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 503 });
+  held.resolve();
+  await daemon.event("site", "done");
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+});
+
+it("is ready once the link is back that the volume had lost, while the source is out of reach", async () => {
+  const target = join(scratch(), "t");
+  const source = memorySource({ a: "1" }, "site");
+  await sync({ sources: [source], target });
+  rmSync(join(target, "current"));
+  source.beforeList = unreachable;
+  const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
+    resolveSource: () => Promise.resolve(source),
+  });
+  await daemon.event("site", "failed");
+  expect(readFileSync(join(target, "current/a"), "utf8")).toBe("1");
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
 });
 
 it("abandons a download when it is to end, and goes on with it at the next start", async () => {
