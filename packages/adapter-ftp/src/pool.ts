@@ -5,6 +5,8 @@ import { isTooMany, translateConnect } from "./errors.ts";
 
 /** Connections at once. One does one thing at a time, and servers often allow about ten from one address. */
 export const MOST = 8;
+/** Milliseconds after which one more is tried, where the server took no more of them: it may have been starting, or busy. */
+const AGAIN = 60_000;
 
 export interface Pool {
   /** Does something on a connection of its own. What was left in an unknown state is not used again. */
@@ -29,8 +31,12 @@ export function createPool(init: ConnectionInit): Pool {
   /** Who waits for a connection, or for room for one. */
   const waiting: (() => void)[] = [];
   let connecting = 0;
-  let most = MOST;
+  let refused: { readonly at: number; readonly most: number } | undefined;
   let closed = false;
+
+  function most(): number {
+    return refused === undefined || performance.now() - refused.at >= AGAIN ? MOST : refused.most;
+  }
 
   function wake(): void {
     waiting.shift()?.();
@@ -93,10 +99,10 @@ export function createPool(init: ConnectionInit): Pool {
     } catch (error) {
       signal.throwIfAborted();
       // With others there, a refusal means that they are as many as there may be.
-      const refused =
+      const isFull =
         isTooMany(error) || (translateConnect(error) as SourceError).code === "unavailable";
-      if (!refused || all.size === 0) throw translateConnect(error);
-      most = all.size;
+      if (!isFull || all.size === 0) throw translateConnect(error);
+      refused = { at: performance.now(), most: all.size };
       return undefined;
     }
   }
@@ -111,7 +117,7 @@ export function createPool(init: ConnectionInit): Pool {
         forget(free);
         continue;
       }
-      if (all.size + connecting < most) {
+      if (all.size + connecting < most()) {
         const connection = await open(signal);
         if (connection !== undefined) return lease(connection);
       } else await wait(signal);

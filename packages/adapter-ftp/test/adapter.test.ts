@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { type Credentials, type FileEntry, UsageError } from "@pannier/core";
-import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { ftp } from "../src/index.ts";
 import { parseLs, parseMlsd, parseTime } from "../src/lines.ts";
 import { bytesOf, textOf } from "../src/names.ts";
@@ -11,7 +11,7 @@ import { type FtpServer, startFtpServer } from "./server.ts";
 
 const PASSWORD = "secret of the test";
 const CONTENT = Buffer.alloc(3 << 20, "0123456789abcdef");
-const IDLE = 300;
+const IDLE = 1000;
 let root = "";
 let server: FtpServer;
 
@@ -34,6 +34,22 @@ async function open(path = root, credentials: Credentials = { username: "u", pas
   onTestFinished(() => opened.close());
   return opened.source;
 }
+
+test("makes do with as many connections as there may be, and looks for more after a while", async () => {
+  for (let i = 0; i < 20; i++) await mkdir(join(root, `sub/${i}`));
+  const source = await open();
+  const logins = () => server.commands.filter((command) => command === "PASS").length;
+  server.most = 1;
+  await listAll(source);
+  server.most = Infinity;
+  await listAll(source);
+  expect(logins()).toBe(1);
+  const now = performance.now();
+  vi.spyOn(performance, "now").mockImplementation(() => now + 60_000);
+  onTestFinished(() => void vi.restoreAllMocks());
+  await listAll(source);
+  expect(logins()).toBeGreaterThan(1);
+});
 
 test("a path with a line break becomes no command", async () => {
   const source = await open();

@@ -20,6 +20,8 @@ export interface FtpServer {
   fault: Fault | undefined;
   /** Called before a command is answered. */
   onCommand: ((line: string) => Promise<void>) | undefined;
+  /** Connections at once: those beyond are ended without a word. */
+  most: number;
   close(): Promise<void>;
 }
 
@@ -37,6 +39,10 @@ interface Fault {
 export async function startFtpServer(init: FtpServerInit): Promise<FtpServer> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
+    if (sockets.size >= running.most) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     // A client may leave at any moment.
@@ -49,6 +55,7 @@ export async function startFtpServer(init: FtpServerInit): Promise<FtpServer> {
     commands: [],
     fault: undefined,
     onCommand: undefined,
+    most: Infinity,
     async close() {
       const closed = once(server, "close");
       server.close();
@@ -69,7 +76,10 @@ async function serve(socket: Socket, init: FtpServerInit, server: FtpServer): Pr
   let incoming: Promise<unknown[]> = Promise.resolve([]);
   const at = (argument: string) => (argument.startsWith("/") ? argument : join(here, argument));
 
-  async function send(content: AsyncIterable<Uint8Array>, fault?: Fault): Promise<void> {
+  async function send(
+    content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    fault?: Fault,
+  ): Promise<void> {
     const [data] = (await incoming) as [Socket];
     passive?.close();
     reply("150 here it comes");
@@ -150,7 +160,8 @@ async function serve(socket: Socket, init: FtpServerInit, server: FtpServer): Pr
         return reply(`213 ${timeOf((await stat(at(argument))).mtimeMs)}`);
       case "MLSD":
       case "LIST":
-        return send(listing(here, command === "MLSD"));
+        // Before a connection waits for it.
+        return send([await listing(here, command === "MLSD")]);
       case "RETR": {
         const [start, fault] = [offset, server.fault];
         offset = 0;
@@ -172,7 +183,7 @@ async function serve(socket: Socket, init: FtpServerInit, server: FtpServer): Pr
   }
 }
 
-async function* listing(directory: string, mlsd: boolean): AsyncGenerator<Buffer> {
+async function listing(directory: string, mlsd: boolean): Promise<Buffer> {
   const lines: string[] = [];
   for (const name of await readdir(directory)) {
     const path = join(directory, name);
@@ -196,7 +207,7 @@ async function* listing(directory: string, mlsd: boolean): AsyncGenerator<Buffer
     );
   }
   if (!mlsd) lines.push("drwxr-xr-x   1 ftp      ftp      0 Nov 23 07:45 .");
-  yield Buffer.from(lines.map((line) => `${line}\r\n`).join(""));
+  return Buffer.from(lines.map((line) => `${line}\r\n`).join(""));
 }
 
 /** `20251123074500`: RFC 3659, 2.3. */
