@@ -20,6 +20,8 @@ const ROOM = 255;
  * A user with a password: by NTLMv2. Without a password: by Kerberos where there is a cache of tickets, and otherwise as a
  * user without password; without a user: as a guest. The password file is read anew each time.
  *
+ * Tickets alone are not enough: without a user, libsmbclient signs in as a guest before it looks at them.
+ *
  * A domain may also stand before the user's name (`DOMAIN\user`, `DOMAIN;user`).
  *
  * @throws UsageError on a domain that is said twice, and on what is too long
@@ -40,16 +42,10 @@ export async function signIn(
   }
   checkRoom("the password", password ?? "");
   const by =
-    password !== undefined
-      ? "password"
-      : hasTickets(env)
-        ? "kerberos"
-        : user === ""
-          ? "guest"
-          : "password";
+    user === "" ? "guest" : password === undefined && hasTickets(env) ? "kerberos" : "password";
   if (by === "guest" && sign === "required") {
     throw new SourceError("auth", "what a guest reads cannot be signed, and must be", {
-      hint: "give a user and a password, or leave out sign=required",
+      hint: "give a user, and a password or tickets, or leave out sign=required",
     });
   }
   return { user, password: password ?? "", domain: named, by };
