@@ -19,13 +19,17 @@ import {
   statSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { history, repair, sync, type SyncOptions, verify } from "../src/index.ts";
+import type { PublishedRow } from "../src/snapshot/row.ts";
+import { copyPublished } from "../src/volume/copy.ts";
 import { removeTree } from "../src/volume/remove.ts";
+import { openTree, READING } from "../src/volume/tree.ts";
 import { type MemorySource, memorySource } from "./memory-source.ts";
 import { readTree } from "./trees.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
@@ -270,6 +274,80 @@ describe("a file of somebody else is not changed through its name in the tree", 
       expectOutsideUntouched();
     },
   );
+});
+
+/** Copies it to `copy` in the target, with mode 0640. */
+function copyOf(recorded: PublishedRow) {
+  const tree = openTree(target, READING);
+  try {
+    return copyPublished(tree, recorded, join(target, "copy"), 0o640, undefined);
+  } finally {
+    tree.close();
+  }
+}
+
+describe("what is copied from the published tree is what was published", () => {
+  const row: PublishedRow = {
+    path: "d/a",
+    layer: 0,
+    since: 1,
+    kind: 0,
+    size: 7,
+    mode: 0o644,
+    mtime: null,
+    fingerprint: "1",
+    ref: null,
+    sha256: "2",
+    ino: null,
+    disk_mtime: null,
+  };
+  const published = () => {
+    mkdirSync(join(target, "d"));
+    writeFileSync(join(target, "d/a"), "content");
+    utimesSync(join(target, "d/a"), 1e9, 1e9);
+    const { ino, mtimeMs } = statSync(join(target, "d/a"));
+    return { ...row, ino, disk_mtime: mtimeMs };
+  };
+
+  it("with its time and another mode", () => {
+    const recorded = published();
+    // No bit of it comes along, whoever set it.
+    chmodSync(join(target, "d/a"), 0o6777);
+    const copied = copyOf(recorded);
+    const { mode, ino, mtimeMs } = lstatSync(join(target, "copy"));
+    expect(mode & 0o7777).toBe(0o640);
+    expect(mtimeMs).toBe(recorded.disk_mtime);
+    expect(copied).toEqual({ size: 7, sha256: "2", ino, disk_mtime: mtimeMs });
+    expect(readFileSync(join(target, "copy"), "utf8")).toBe("content");
+  });
+
+  it.each<[string, (file: string) => void]>([
+    ["a symlink", (file) => symlinkSync(join(outside, "secret"), file)],
+    ["a hard link", (file) => linkSync(join(outside, "secret"), file)],
+    ["a FIFO", (file) => spawnSync("mkfifo", [file])],
+    ["nothing", () => {}],
+    [
+      "nothing, behind a link",
+      (file) => {
+        rmSync(join(file, ".."), { recursive: true });
+        symlinkSync(outside, join(file, ".."));
+      },
+    ],
+  ])("and not %s in its place, whenever it came there", (_, plant) => {
+    const recorded = published();
+    unlinkSync(join(target, "d/a"));
+    plant(join(target, "d/a"));
+    expect(copyOf(recorded)).toBeUndefined();
+    expect(existsSync(join(target, "copy"))).toBe(false);
+    expectOutsideUntouched();
+  });
+
+  it("nor anything over what is there already", () => {
+    const recorded = published();
+    symlinkSync(join(outside, "secret"), join(target, "copy"));
+    expect(() => copyOf(recorded)).toThrow("EEXIST");
+    expectOutsideUntouched();
+  });
 });
 
 describe("what is not a file is not opened", () => {

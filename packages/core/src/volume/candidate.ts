@@ -2,7 +2,7 @@
  * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
  * costs what changed; without one it is built anew, with hardlinks to the published tree.
  */
-import { chmodSync, chownSync, mkdirSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import { FILE, type PublishedRow } from "../snapshot/row.ts";
 import type { Volume } from "./volume.ts";
@@ -204,14 +204,16 @@ function entryRange(
     .all(after, generation, generation, count) as unknown as PublishedRow[];
 }
 
+type RecordedRow = Pick<PublishedRow, "path" | "size" | "ino" | "disk_mtime">;
+
 /** Whether the file on the volume is the very one that was written. */
-export function isAsRecorded(
-  tree: Tree,
-  row: Pick<PublishedRow, "path" | "size" | "ino" | "disk_mtime">,
-): boolean {
+export function isAsRecorded(tree: Tree, row: RecordedRow): boolean {
   const stats = tree.stat(row.path);
+  return stats !== undefined && isRecorded(stats, row);
+}
+
+export function isRecorded(stats: Stats, row: RecordedRow): boolean {
   return (
-    stats !== undefined &&
     stats.isFile() &&
     stats.ino === row.ino &&
     stats.size === row.size &&

@@ -1,25 +1,100 @@
 /** A copy of a published file where only its permissions or owner are to differ. */
-import { chmodSync, constants, copyFileSync, lchownSync, lstatSync, utimesSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  futimesSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import type { PublishedRow } from "../snapshot/row.ts";
 import { toNodeTime } from "../transfer/output.ts";
-import type { TreeSettings } from "./tree.ts";
+import { isRecorded } from "./candidate.ts";
+import { PROC } from "./remove.ts";
+import type { Tree, TreeSettings } from "./tree.ts";
 
-export function copyPublished(
-  published: PublishedRow,
-  from: string,
-  to: string,
-  mode: number | null,
-  owner: TreeSettings["owner"],
-): {
+/** How the copy stands on the volume. */
+export interface CopiedFile {
   readonly size: number;
   readonly sha256: string | null;
   readonly ino: number;
   readonly disk_mtime: number;
-} {
-  copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-  if (owner !== undefined) lchownSync(to, owner.uid, owner.gid);
-  chmodSync(to, mode ?? 0o644);
-  utimesSync(to, new Date(), toNodeTime(published.disk_mtime ?? Date.now()));
-  const { size, ino, mtimeMs } = lstatSync(to);
-  return { size, sha256: published.sha256, ino, disk_mtime: mtimeMs };
+}
+
+/**
+ * @param to where nothing is yet
+ * @returns `undefined`, and nothing done, where the published file is not what was published any more
+ */
+export function copyPublished(
+  published: Tree,
+  row: PublishedRow,
+  to: string,
+  mode: number | null,
+  owner: TreeSettings["owner"],
+): CopiedFile | undefined {
+  const from = openRecorded(published, row);
+  if (from === undefined) return undefined;
+  try {
+    return copyOpened(from, row, to, mode ?? 0o644, owner);
+  } finally {
+    closeSync(from);
+  }
+}
+
+/** The published file open, so that what was looked at is what is copied: never what a link leads to. */
+function openRecorded(published: Tree, row: PublishedRow): number | undefined {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  let fd: number;
+  try {
+    const place = published.at(row.path, false);
+    try {
+      fd = openSync(place.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    } finally {
+      place.release();
+    }
+  } catch {
+    return undefined;
+  }
+  if (isRecorded(fstatSync(fd), row)) return fd;
+  closeSync(fd);
+  return undefined;
+}
+
+function copyOpened(
+  from: number,
+  row: PublishedRow,
+  to: string,
+  mode: number,
+  owner: TreeSettings["owner"],
+): CopiedFile {
+  const { O_CREAT, O_EXCL, O_RDWR, O_NOFOLLOW } = constants;
+  const copy = openSync(to, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600);
+  try {
+    // First: copying hands on the mode, and whatever bits somebody set on the old file must not be set on one of ours.
+    if (owner !== undefined) fchownSync(copy, owner.uid, owner.gid);
+    copyContent(from, copy);
+    futimesSync(copy, new Date(), toNodeTime(row.disk_mtime ?? Date.now()));
+    fchmodSync(copy, mode);
+    const { size, ino, mtimeMs } = fstatSync(copy);
+    return { size, sha256: row.sha256, ino, disk_mtime: mtimeMs };
+  } catch (error) {
+    unlinkSync(to);
+    throw error;
+  } finally {
+    closeSync(copy);
+  }
+}
+
+function copyContent(from: number, to: number): void {
+  if (PROC) {
+    return copyFileSync(`/proc/self/fd/${from}`, `/proc/self/fd/${to}`, constants.COPYFILE_FICLONE);
+  }
+  const buffer = Buffer.allocUnsafe(1 << 20);
+  for (let count = readSync(from, buffer); count > 0; count = readSync(from, buffer))
+    writeFileSync(to, buffer.subarray(0, count));
 }

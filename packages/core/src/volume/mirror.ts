@@ -65,6 +65,10 @@ export async function stageMirror(
       const staged = String(++number);
       const place = join(layout.home, staging, staged);
       const before = published(path);
+      const copied =
+        row.kind === FILE && row.same === 1 && before !== undefined
+          ? copyPublished(tree, before, place, row.mode, owner)
+          : undefined;
       if (row.kind === SYMLINK) {
         symlinkSync(row.fingerprint, place);
         if (owner !== undefined) lchownSync(place, owner.uid, owner.gid);
@@ -76,17 +80,8 @@ export async function stageMirror(
           change: row.change,
           staged,
         });
-      } else if (row.same === 1 && before !== undefined && isAsRecorded(tree, before)) {
-        const from = tree.at(path, false);
-        try {
-          journal.note(row, {
-            ...copyPublished(before, from.path, place, row.mode, owner),
-            change: row.change,
-            staged,
-          });
-        } finally {
-          from.release();
-        }
+      } else if (copied !== undefined) {
+        journal.note(row, { ...copied, change: row.change, staged });
       } else {
         const written = await fetcher.fetch(row, place, signal);
         const touched =

@@ -252,24 +252,15 @@ function copySame(
   row: PlannedRow,
 ): boolean {
   const before = views.published(row.path);
-  if (
-    row.same !== 1 ||
-    before === undefined ||
-    job.published === undefined ||
-    !isAsRecorded(job.published, before)
-  )
-    return false;
-  const from = job.published.at(row.path, false);
+  if (row.same !== 1 || before === undefined || job.published === undefined) return false;
   const to = job.candidate.tree.at(row.path, true);
   try {
-    journal.note(row, {
-      ...copyPublished(before, from.path, to.path, row.mode, job.owner),
-      change: row.change,
-    });
+    const copied = copyPublished(job.published, before, to.path, row.mode, job.owner);
+    if (copied === undefined) return false;
+    journal.note(row, { ...copied, change: row.change });
     return true;
   } finally {
     to.release();
-    from.release();
   }
 }
 
