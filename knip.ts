@@ -19,7 +19,7 @@ const config: KnipConfig = {
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": {
       // A thread is started by its URL, processes by tests by their path.
-      entry: ["src/transfer/small-file-worker.ts", "test/*-child.ts"],
+      entry: ["src/transfer/*-worker.ts", "test/*-child.ts"],
       ignoreBinaries: ["mkfifo", "mount", "umount"],
     },
     "packages/adapter-file": {

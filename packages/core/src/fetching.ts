@@ -6,6 +6,7 @@ import type { PlanTotals } from "./snapshot/guard.ts";
 import { toEntry } from "./snapshot/row.ts";
 import { fetchFile } from "./transfer/fetch-file.ts";
 import { forEachConcurrent } from "./transfer/limiter.ts";
+import { openRangeHashes } from "./transfer/range-hash.ts";
 import { FILES_AHEAD, openSmallFiles } from "./transfer/small-files.ts";
 import type { Layer } from "./mount.ts";
 import type { Fetcher } from "./volume/fetcher.ts";
@@ -16,6 +17,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const totalFiles = totals.fetchFiles + totals.rereadFiles;
   const totalBytes = totals.fetchBytes + totals.rereadBytes;
   const smallFiles = openSmallFiles(totalFiles);
+  const rangeHashes = openRangeHashes();
   let files = 0;
   let bytes = 0;
   let told = performance.now();
@@ -46,6 +48,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           attempts: settings.attempts,
           limiter: layer.limiter,
           smallFiles,
+          rangeHashes,
           bandwidth: mount.bandwidth,
           onBytes(count) {
             counters.received += count;
@@ -77,6 +80,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
         await forEachConcurrent(items, reads + FILES_AHEAD, work, run.signal);
       } finally {
         smallFiles.close();
+        rangeHashes.close();
       }
       tell(true);
     },

@@ -3,14 +3,18 @@ import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Body, ByteRange, FileEntry, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { createBandwidth } from "./bandwidth.ts";
 import { fetchFile } from "./fetch-file.ts";
 import type { FetchOptions } from "./fetch-options.ts";
+import { openRangeHashes } from "./range-hash.ts";
 import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
+
+const rangeHashes = openRangeHashes();
+afterAll(() => rangeHashes.close());
 
 let directory: string;
 let destination: string;
@@ -88,6 +92,7 @@ function fetching(source: Source, more: Partial<FetchOptions> = {}): FetchOption
     attempts: 3,
     limiter: createLimiter(4),
     smallFiles: openSmallFiles(1),
+    rangeHashes,
     signal: new AbortController().signal,
     ...more,
   };

@@ -18,11 +18,11 @@ import {
   type DiskFacts,
   finishFile,
   truncateFile,
-  writeAll,
 } from "./output.ts";
 import { fetchParts } from "./parts.ts";
 import { cutShort, receive, retryRead } from "./receive.ts";
 import { SMALL } from "./small-files.ts";
+import { type WriteBehind, writeBehind } from "./write-behind.ts";
 
 /** From this size on, and where ranges are cheap, a file is fetched in parts side by side. */
 const PARALLEL_FROM = 64 * 1024 * 1024;
@@ -57,6 +57,7 @@ interface Output {
   chunks: Uint8Array[] | undefined;
   /** `undefined` before the first byte came, so that a read that fails at once touches nothing. */
   fd: number | undefined;
+  writer: WriteBehind | undefined;
   created: boolean;
   /** Bytes that came, from the start on. */
   size: number;
@@ -73,6 +74,7 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
   const output: Output = {
     chunks: held(entry),
     fd: undefined,
+    writer: undefined,
     created: false,
     size: 0,
     hash: createContentHash(entry.digest),
@@ -89,6 +91,7 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
     const facts = await finish(options, output);
     return { size: output.size, sha256: content.sha256, ...facts };
   } catch (error) {
+    await output.writer?.restart().catch(() => {});
     if (output.fd !== undefined) await closeFile(output.fd).catch(() => {});
     if (output.created) await discardFile(options.destination);
     throw error;
@@ -106,6 +109,7 @@ async function finish(options: FetchOptions, output: Output): Promise<DiskFacts>
       owner: options.owner,
     });
   const fd = await opened(options, output);
+  await output.writer?.flush();
   const facts = await finishFile(fd, options);
   output.fd = undefined;
   // NFS tells only here that there was no room.
@@ -129,6 +133,7 @@ async function fetchOnce(options: FetchOptions, output: Output): Promise<Content
 
 async function startOver({ entry }: FetchOptions, output: Output): Promise<void> {
   output.chunks = held(entry);
+  await output.writer?.restart();
   if (output.fd !== undefined) await truncateFile(output.fd, 0);
   output.size = 0;
   output.hash = createContentHash(entry.digest);
@@ -180,6 +185,8 @@ async function put(
   if (isWhole && output.size === 0 && output.fd === undefined && chunk.length <= SMALL)
     output.chunks = [chunk];
   else if (output.chunks !== undefined) output.chunks.push(isWhole ? chunk : chunk.slice());
-  // Nothing more is asked for before this one is written: its memory may then be another's.
-  else await writeAll(await opened(options, output), chunk, output.size);
+  else {
+    output.writer ??= writeBehind(await opened(options, output), 0, options.entry.size);
+    await output.writer.write(chunk);
+  }
 }

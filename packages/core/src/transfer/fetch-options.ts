@@ -5,6 +5,7 @@ import { SourceError } from "../source/errors.ts";
 import type { Bandwidth } from "./bandwidth.ts";
 import type { Limiter } from "./limiter.ts";
 import type { Attributes, DiskFacts } from "./output.ts";
+import type { RangeHashes } from "./range-hash.ts";
 import type { SmallFiles } from "./small-files.ts";
 
 export interface FetchOptions extends Attributes {
@@ -21,6 +22,8 @@ export interface FetchOptions extends Attributes {
   readonly limiter: Limiter;
   /** Shared by all files of one sync. */
   readonly smallFiles: Pick<SmallFiles, "write">;
+  /** Shared as well. */
+  readonly rangeHashes: Pick<RangeHashes, "open">;
   readonly bandwidth?: Bandwidth | undefined;
   /** Told of bytes as they come, those of repeated tries included. */
   readonly onBytes?: ((count: number) => void) | undefined;

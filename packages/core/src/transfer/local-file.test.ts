@@ -19,8 +19,12 @@ import type { FileEntry, LocalFile, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { fetchFile } from "./fetch-file.ts";
 import type { FetchOptions } from "./fetch-options.ts";
+import { openRangeHashes } from "./range-hash.ts";
 import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
+
+const rangeHashes = openRangeHashes();
+afterAll(() => rangeHashes.close());
 
 let directory: string;
 let target: string;
@@ -82,6 +86,7 @@ function fetching(source: Source, entry: Partial<FileEntry> = {}): FetchOptions 
     attempts: 1,
     limiter: createLimiter(4),
     smallFiles: openSmallFiles(1),
+    rangeHashes,
     signal: new AbortController().signal,
   };
 }

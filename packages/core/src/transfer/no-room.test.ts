@@ -7,9 +7,13 @@ import { NoRoomError } from "../errors.ts";
 import type { Body, Source } from "../source/contract.ts";
 import { fetchFile } from "./fetch-file.ts";
 import type { FetchOptions } from "./fetch-options.ts";
+import { openRangeHashes } from "./range-hash.ts";
 import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
 import { asNoRoom } from "./output.ts";
+
+const rangeHashes = openRangeHashes();
+afterAll(() => rangeHashes.close());
 
 const MiB = 1024 * 1024;
 const mountPoint = join(tmpdir(), `pannier-full-${process.pid}`);
@@ -51,6 +55,7 @@ function fetching(size: number, read: Source["read"]): FetchOptions {
     attempts: 3,
     limiter: createLimiter(4),
     smallFiles: openSmallFiles(1),
+    rangeHashes,
     signal: new AbortController().signal,
   };
 }

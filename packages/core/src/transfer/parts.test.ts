@@ -5,14 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import * as fc from "fast-check";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { ByteRange, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { fetchFile } from "./fetch-file.ts";
 import type { FetchOptions } from "./fetch-options.ts";
+import { openRangeHashes } from "./range-hash.ts";
 import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
 import { fetchParts } from "./parts.ts";
+
+const rangeHashes = openRangeHashes();
+afterAll(() => rangeHashes.close());
 
 let directory: string;
 let destination: string;
@@ -49,6 +53,7 @@ function fetching(source: Source, size: number, more: Partial<FetchOptions> = {}
     attempts: 4,
     limiter: createLimiter(4),
     smallFiles: openSmallFiles(1),
+    rangeHashes,
     signal: new AbortController().signal,
     ...more,
   };
@@ -92,6 +97,7 @@ test("parts of any size, in chunks of any size, cut anywhere, come together to t
       const options = fetching(sourceOf(read), size, {
         limiter: createLimiter(concurrency),
         smallFiles: openSmallFiles(1),
+        rangeHashes,
         attempts: 1000,
       });
       const fd = await promisify(open)(destination, "wx+");

@@ -2,11 +2,12 @@
 import { quotePath } from "../snapshot/path.ts";
 import type { Digest } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
-import { type ContentDigest, createContentHash } from "./content-hash.ts";
+import type { ContentDigest } from "./content-hash.ts";
 import type { FetchOptions } from "./fetch-options.ts";
 import { forEachConcurrent } from "./limiter.ts";
-import { hashFile, truncateFile, writeAll } from "./output.ts";
+import { truncateFile } from "./output.ts";
 import { cutShort, receive, retryRead } from "./receive.ts";
+import { writeBehind } from "./write-behind.ts";
 
 /** Parts of one file under way at once, so that one large file does not starve the small ones. */
 const PARTS_AT_ONCE = 8;
@@ -22,7 +23,7 @@ export async function fetchParts(
   partSize: number,
 ): Promise<ContentDigest> {
   await truncateFile(fd, size);
-  const hash = createContentHash(options.entry.digest);
+  const hash = options.rangeHashes.open(options.entry.digest);
   const complete = new Set<number>();
   let hashed = 0;
   let hashing: Promise<unknown> = Promise.resolve();
@@ -37,9 +38,7 @@ export async function fetchParts(
       const start = hashed;
       const end = Math.min(size, start + partSize);
       hashed = end;
-      hashing = hashing.then(() =>
-        signal.aborted ? undefined : hashFile(fd, hash, start, end, options.signal),
-      );
+      hashing = hashing.then(() => (signal.aborted ? undefined : hash.update(fd, start, end)));
       // Looked at below; a failure before that must not count as unhandled.
       hashing.catch(() => {});
     }
@@ -47,10 +46,14 @@ export async function fetchParts(
   const atOnce = Math.min(PARTS_AT_ONCE, options.limiter.max);
   try {
     await forEachConcurrent(partOffsets(size, partSize), atOnce, worker, options.signal);
-  } finally {
     await hashing;
+    return await hash.finish();
+  } catch (error) {
+    // The file is closed next, and its number may become another's.
+    await hashing.catch(() => {});
+    hash.drop();
+    throw error;
   }
-  return hash.finish();
 }
 
 function* partOffsets(size: number, partSize: number): Generator<number> {
@@ -65,23 +68,31 @@ async function fetchPart(
   onDigest: (digest: Digest) => void,
 ): Promise<void> {
   const { entry } = options;
+  const output = writeBehind(fd, offset, length);
   let done = 0;
-  await retryRead(options, async () => {
-    if (done === length) return;
-    const range = { offset: offset + done, length: length - done };
-    const onChunk = async (chunk: Uint8Array) => {
-      options.onBytes?.(chunk.length);
-      if (done + chunk.length > length) {
-        throw new SourceError(
-          "invalid",
-          `reading ${quotePath(entry.path)} gave more than the ${range.length} bytes asked for at ${range.offset}`,
-        );
-      }
-      await writeAll(fd, chunk, offset + done);
-      done += chunk.length;
-      await options.bandwidth?.take(chunk.length, options.signal);
-    };
-    await receive(options, range, onChunk, onDigest);
-    if (done < length) throw cutShort(entry, offset + done);
-  });
+  try {
+    await retryRead(options, async () => {
+      if (done === length) return;
+      const range = { offset: offset + done, length: length - done };
+      const onChunk = async (chunk: Uint8Array) => {
+        options.onBytes?.(chunk.length);
+        if (done + chunk.length > length) {
+          throw new SourceError(
+            "invalid",
+            `reading ${quotePath(entry.path)} gave more than the ${range.length} bytes asked for at ${range.offset}`,
+          );
+        }
+        await output.write(chunk);
+        done += chunk.length;
+        await options.bandwidth?.take(chunk.length, options.signal);
+      };
+      await receive(options, range, onChunk, onDigest);
+      if (done < length) throw cutShort(entry, offset + done);
+    });
+    await output.flush();
+  } catch (error) {
+    // The file is closed next, and its number may become another's.
+    await output.restart().catch(() => {});
+    throw error;
+  }
 }
