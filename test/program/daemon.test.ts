@@ -1,6 +1,6 @@
 /** The sidecar as a process: what kills, full volumes and rotated credentials do to it. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { type RunOptions, startPannier } from "../support/pannier.ts";
@@ -193,6 +193,32 @@ test.runIf(canMount)(
 
 const mount = (name: string, source: string) =>
   `  - { name: ${name}, target: ${name}, sources: [${source}] }\n`;
+
+test.each([
+  [
+    "one mount of the environment, as with sync",
+    { PANNIER_SOURCE: "./src\nshelf://top/", PANNIER_TARGET: "t" },
+  ],
+  ["mounts of a file that say nothing themselves", { PANNIER_CONFIG: "pannier.yaml" }],
+])("an adapter of others by its name is for its own sources: %s", async (_, more) => {
+  const folder = await workDirectory();
+  mkdirSync(join(folder, "src"));
+  writeFileSync(join(folder, "src/mine"), "1");
+  writeFileSync(
+    join(folder, "pannier.yaml"),
+    `mounts:\n${mount("t", "./src, 'shelf://top/'")}${mount("other", "./src")}`,
+  );
+  const { ended } = startPannier(["run", "--once"], {
+    cwd: folder,
+    env: {
+      PANNIER_ADAPTER: join(import.meta.dirname, "../../packages/cli/test/shelf-adapter.ts"),
+      ...more,
+    },
+  });
+  const { code, stderr } = await ended;
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  expect(readdirSync(join(folder, "t/current"))).toEqual(["a.txt", "docs", "latest", "mine"]);
+});
 
 test("a job: syncs once, opens no port, and ends with the code of what failed", async () => {
   const folder = await workDirectory();

@@ -14,6 +14,8 @@ import { BUILT_IN, type Registered } from "./adapters.ts";
 export interface ChooseOptions {
   /** `--adapter`: the name of a built-in one, or the package or path of another. */
   readonly adapter?: string | undefined;
+  /** Whether that one is for all sources where it fits none of them. Default true. */
+  readonly insist?: boolean | undefined;
   readonly cwd: string;
 }
 
@@ -24,12 +26,15 @@ export interface ChooseOptions {
  */
 export async function resolveSources(
   texts: readonly string[],
-  { adapter: name, cwd }: ChooseOptions,
+  { adapter: name, insist = true, cwd }: ChooseOptions,
 ): Promise<SourceSpec[]> {
   const named = name === undefined ? undefined : await loadNamed(name, cwd);
   // A named adapter is for the sources it can be meant for; the others of a mount keep theirs.
-  const forced = (text: string) => named?.schemes.includes(schemeOf(text)) === true;
-  const forceAll = named !== undefined && !texts.some(forced);
+  const forced = (text: string) => {
+    const scheme = schemeOf(text);
+    return named?.schemes.includes(scheme) === true || !(insist || isKnown(scheme));
+  };
+  const forceAll = named !== undefined && insist && !texts.some(forced);
   return Promise.all(
     texts.map(async (text) => {
       if (named !== undefined && (forceAll || forced(text)))
@@ -37,6 +42,10 @@ export async function resolveSources(
       return resolveSource(text, await loadFor(text, cwd), { cwd });
     }),
   );
+}
+
+function isKnown(scheme: string): boolean {
+  return BUILT_IN.some(({ schemes }) => schemes.includes(scheme));
 }
 
 function schemeOf(text: string): string {

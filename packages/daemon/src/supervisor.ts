@@ -1,5 +1,11 @@
 /** All mounts of a configuration at work, and the change from one configuration to the next. */
-import { checkOptions, type Credentials, type LayerSpec, openSource } from "@pannier/core";
+import {
+  checkOptions,
+  type Credentials,
+  type LayerSpec,
+  openSource,
+  type SourceSpec,
+} from "@pannier/core";
 import type { DaemonConfig, MountConfig } from "./config/config.ts";
 import { type Mount, startMount } from "./mount.ts";
 import { createTurns } from "./turns.ts";
@@ -123,18 +129,35 @@ function isRunning(mount: Mount | Planned): mount is Mount {
 }
 
 async function planMount(config: MountConfig, init: DaemonInit): Promise<Planned> {
-  const layers = await Promise.all(
-    config.sources.map(async ({ url, adapter, into, credentials }): Promise<LayerSpec> => {
-      init.learn([url], [credentials?.password, credentials?.askpassUrl]);
-      return { source: await init.resolveSource(url, adapter), into, credentials };
-    }),
-  );
+  for (const { url, credentials } of config.sources)
+    init.learn([url], [credentials?.password, credentials?.askpassUrl]);
+  const layers = await resolveLayers(config, init);
   for (const hook of config.hooks.postPublish)
     if ("url" in hook) init.learn([hook.url], Object.values(hook.headers));
   const prePublish = config.hooks.prePublish === undefined ? undefined : async () => {};
   checkOptions({ ...config.options, sources: layers, prePublish });
   for (const layer of layers) await checkSource(layer, init.credentials);
   return { config, layers };
+}
+
+async function resolveLayers(
+  { sources, adapter: standard }: MountConfig,
+  init: DaemonInit,
+): Promise<LayerSpec[]> {
+  const open = sources.filter(({ adapter }) => adapter === undefined);
+  const urls = open.map(({ url }) => url);
+  const resolved = urls.length === 0 ? [] : await init.resolveSources(urls, standard);
+  const specs = new Map(open.map((source, index) => [source, resolved[index] as SourceSpec]));
+  for (const source of sources) {
+    const { url, adapter: name } = source;
+    if (name === undefined) continue;
+    const [spec] = await init.resolveSources([url], { name, isOwn: true });
+    specs.set(source, spec as SourceSpec);
+  }
+  return sources.map((source) => {
+    const { into, credentials } = source;
+    return { source: specs.get(source) as SourceSpec, into, credentials };
+  });
 }
 
 /** An adapter checks in no time what needs no network; one that does not is no reason to wait. */

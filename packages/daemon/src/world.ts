@@ -1,6 +1,6 @@
 /** What the daemon is given by the program around it. */
 import type { Credentials, SourceSpec, SyncEvent } from "@pannier/core";
-import type { DaemonConfig } from "./config/config.ts";
+import type { AdapterChoice, DaemonConfig } from "./config/config.ts";
 
 export type Log = (
   level: "debug" | "info" | "warn" | "error",
@@ -45,8 +45,11 @@ export interface DaemonInit {
   readonly file?: string | undefined;
   /** Version of the program, for metrics and the dashboard. */
   readonly version: string;
-  /** Finds the adapter of a source and checks its options. @throws UsageError */
-  readonly resolveSource: (url: string, adapter: string | undefined) => Promise<SourceSpec>;
+  /** Finds the adapters of sources that belong together and checks their options. @throws UsageError */
+  readonly resolveSources: (
+    urls: readonly string[],
+    adapter: AdapterChoice | undefined,
+  ) => Promise<readonly SourceSpec[]>;
   /** For sources that have none of their own. */
   readonly credentials: Credentials;
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -99,7 +99,7 @@ it("goes on where a source cannot even be opened, unless it never can be", async
   const mount = mountConfig("site", join(scratch(), "t"));
   const unopened = memorySource({}, "site");
   const start = () =>
-    startDaemon(daemonConfig([mount]), { resolveSource: () => Promise.resolve(unopened) });
+    startDaemon(daemonConfig([mount]), { resolveSources: async () => [unopened] });
   failToOpen(unopened, new SourceError("unavailable", "no route to it"));
   const daemon = start();
   expect((await daemon.event("site", "failed")).error.message).toBe("no route to it");
@@ -189,8 +189,9 @@ it("is ready at once after a restart, while the source is out of reach", async (
   const target = join(scratch(), "t");
   await sync({ sources: [memorySource({ a: "1" }, "site")], target });
   const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
-    resolveSource: async () =>
+    resolveSources: async () => [
       Object.assign(memorySource({}, "site"), { beforeList: () => new Promise<void>(() => {}) }),
+    ],
   });
   expect(await daemon.get("/readyz")).toEqual({ status: 200, text: "ok\n" });
   expect(await daemon.get("/readyz?maxAge=5m")).toMatchObject({ status: 200 });
@@ -206,7 +207,7 @@ it("is not ready after a restart where the volume has it no more, until it has i
   const held = Promise.withResolvers<void>();
   source.beforeList = () => held.promise;
   const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
-    resolveSource: () => Promise.resolve(source),
+    resolveSources: async () => [source],
   });
   await daemon.event("site", "step");
   expect(await daemon.get("/readyz")).toMatchObject({ status: 503 });
@@ -222,7 +223,7 @@ it("is ready once the link is back that the volume had lost, while the source is
   rmSync(join(target, "current"));
   source.beforeList = unreachable;
   const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
-    resolveSource: () => Promise.resolve(source),
+    resolveSources: async () => [source],
   });
   await daemon.event("site", "failed");
   expect(readFileSync(join(target, "current/a"), "utf8")).toBe("1");
@@ -254,7 +255,7 @@ it("abandons a download when it is to end, and goes on with it at the next start
 it("ends although a source does not", async () => {
   const mount = mountConfig("site", join(scratch(), "t"));
   const daemon = startDaemon(daemonConfig([mount], { shutdownGrace: 200 }), {
-    resolveSource: neverClosing,
+    resolveSources: neverClosing,
   });
   await daemon.event("site", "waiting");
   const began = performance.now();
@@ -279,7 +280,7 @@ it("does not wait where the configuration cannot be", async () => {
   const nested = mountConfig("site", join(scratch(), "t"), { options: { link: "a/b" } });
   await expect(startDaemon(daemonConfig([nested])).exit).rejects.toThrow(/link name/);
   const { exit } = startDaemon(daemonConfig([mountConfig("site", join(scratch(), "t"))]), {
-    resolveSource: () => Promise.reject(new Error("no adapter")),
+    resolveSources: () => Promise.reject(new Error("no adapter")),
   });
   await expect(exit).rejects.toThrow("no adapter");
 });

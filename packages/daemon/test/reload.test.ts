@@ -118,7 +118,7 @@ it("goes on although a source of the old configuration does not end, and says th
   const map = configMap(scratch());
   const hurried = `${HTTP}shutdownGrace: 100ms\n`;
   const file = map.first(`mounts:\n${mount("site")}${hurried}`);
-  const daemon = start(file, { resolveSource: neverClosing });
+  const daemon = start(file, { resolveSources: neverClosing });
   await daemon.event("site", "waiting");
   expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
   for (const keep of [3, 4]) {

@@ -101,7 +101,7 @@ export function startDaemon(
   const exit = runDaemon({
     readConfig: typeof config === "function" ? config : () => config,
     version: "1.2.3",
-    resolveSource: async (url) => source(url.replace("memory://", "")),
+    resolveSources: async (urls) => urls.map((url) => source(url.replace("memory://", ""))),
     credentials: {},
     env: process.env,
     log(level, message, fields) {
@@ -164,14 +164,14 @@ export function startDaemon(
   };
 }
 
-/** As `resolveSource`, with an adapter that does not end when it is told to. */
-export async function neverClosing(url: string): Promise<SourceSpec> {
-  const spec = memorySource({ a: "1" }, url.replace("memory://", ""));
+/** As `resolveSources`, with an adapter that does not end when it is told to. */
+export async function neverClosing(): Promise<readonly SourceSpec[]> {
+  const spec = memorySource({ a: "1" }, "site");
   const open: SourceSpec["adapter"]["open"] = async (...given) => ({
     ...(await spec.adapter.open(...given)),
     close: () => new Promise(() => {}),
   });
-  return { ...spec, adapter: { ...spec.adapter, open } };
+  return [{ ...spec, adapter: { ...spec.adapter, open } }];
 }
 
 /** Makes the adapter refuse the source, or find it out of reach, already when it is opened. */

@@ -31,10 +31,12 @@ export async function run(invocation: Invocation): Promise<number> {
     readConfig: () => readConfig(invocation, file),
     file,
     version,
-    resolveSource: async (url, adapter) => {
-      const [spec] = await resolveSources([url], { adapter, cwd: folderOf(file, world.cwd) });
-      return spec as NonNullable<typeof spec>;
-    },
+    resolveSources: (urls, adapter) =>
+      resolveSources(urls, {
+        adapter: adapter?.name,
+        insist: adapter?.isOwn,
+        cwd: folderOf(file, world.cwd),
+      }),
     credentials,
     env: world.env,
     log,

@@ -6,6 +6,8 @@ import type { Credentials, FollowOptions } from "@pannier/core";
 export interface MountConfig {
   readonly name: string;
   readonly sources: readonly SourceConfig[];
+  /** For sources that name none themselves. */
+  readonly adapter?: AdapterChoice | undefined;
   readonly options: MountOptions;
   readonly hooks: HooksConfig;
 }
@@ -17,6 +19,13 @@ export type MountOptions = Omit<FollowOptions, "sources" | "prePublish" | "timeo
   /** Milliseconds for one sync. */
   readonly timeout: number;
 };
+
+/** An adapter that was named beside the URLs. */
+export interface AdapterChoice {
+  readonly name: string;
+  /** Whether it was named for these sources: where none is of its schemes it is meant for all of them, and not only for those that are nobody's else. */
+  readonly isOwn: boolean;
+}
 
 export interface SourceConfig {
   /** As written, with whatever secrets it holds. */
@@ -117,7 +126,8 @@ export function configFromEnvironment(
     mounts: [
       {
         name: nameOf(target),
-        sources: sources.map((url) => ({ url, adapter })),
+        sources: sources.map((url) => ({ url })),
+        adapter: adapter === undefined ? undefined : { name: adapter, isOwn: true },
         options: mountOptions(options, target),
         hooks: { postPublish: [] },
       },

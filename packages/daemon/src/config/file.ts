@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import { type Credentials, nearest, UsageError } from "@pannier/core";
 import type * as core from "zod/v4/core";
 import {
+  type AdapterChoice,
   type CommandConfig,
   type DaemonConfig,
   DEFAULTS,
@@ -200,12 +201,21 @@ function completeMount(
     sources: sources.map((source: SourceFile) => ({
       url: source.url,
       into: source.into,
-      adapter: source.adapter ?? adapter ?? standard,
+      adapter: source.adapter,
       credentials: absolute(source.credentials ?? credentials, cwd),
     })),
+    adapter: chooseAdapter(adapter, standard),
     options: mountOptions({ ...definedOf(defaults), ...definedOf(own) }, target),
     hooks: completeHooks(hooks),
   };
+}
+
+function chooseAdapter(
+  own: string | undefined,
+  standard: string | undefined,
+): AdapterChoice | undefined {
+  if (own !== undefined) return { name: own, isOwn: true };
+  return standard === undefined ? undefined : { name: standard, isOwn: false };
 }
 
 function completeHooks({

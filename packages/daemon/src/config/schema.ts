@@ -76,7 +76,7 @@ const credentials = z
 const source = z.strictObject({
   url: text("URL or path of the source."),
   into: z.optional(text("Directory of the tree that it is placed in. Default: the tree's root.")),
-  adapter: z.optional(text("Adapter, where the URL leaves it open.")),
+  adapter: z.optional(text("Adapter, whatever the URL's scheme.")),
   credentials: z.optional(credentials),
 });
 
@@ -158,7 +158,9 @@ const mount = z.strictObject({
       ]),
     )
     .check(z.minLength(1), z.describe("Later ones lie over earlier ones.")),
-  adapter: z.optional(text("Adapter for sources whose URL leaves it open.")),
+  adapter: z.optional(
+    text("Adapter for its sources of the adapter's schemes; for all of them where it fits none."),
+  ),
   credentials: z.optional(credentials),
   period: z.optional(duration("Time from one look at the sources to the next. Default 60s.")),
   timeout: z.optional(duration("Time allowed for one sync. Default 1h.")),
