@@ -59,6 +59,7 @@ export function createPool(init: PoolInit): Pool {
     const { script, idleTimeout, env } = init;
     const helper = startHelper({ script, idleTimeout, env, onEnd: () => slots.delete(slot) });
     const slot: Slot = { helper, ready: connect(helper), load: 0, left: false, timer: undefined };
+    endWhenIdle(slot);
     slot.ready.catch(() => end(slot, "the connection could not be made"));
     slots.add(slot);
     return slot;
@@ -104,7 +105,7 @@ export function createPool(init: PoolInit): Pool {
         end(slot, "the connection broke");
       }
       if (slot.load > 0 || !slots.has(slot)) return;
-      slot.timer = setTimeout(() => end(slot, "nothing was asked for a while"), IDLE);
+      endWhenIdle(slot);
     };
     try {
       const helper = await unlessAborted(slot.ready, signal);
@@ -135,6 +136,10 @@ export function createPool(init: PoolInit): Pool {
       for (const slot of slots) end(slot, "the source was closed");
     },
   };
+}
+
+function endWhenIdle(slot: Slot): void {
+  slot.timer = setTimeout(() => end(slot, "nothing was asked for a while"), IDLE);
 }
 
 /** @param why for those who still wait for it */

@@ -1,14 +1,16 @@
 /** What needs no library and no server; test/real has Samba. */
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { listAll, openSource } from "@pannier/adapter-kit";
 import { type Credentials, SourceError, UsageError } from "@pannier/core";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { withFewDescriptors } from "../../../test/support/few-descriptors.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 import { type Address, addressOf, encodePath } from "../src/address.ts";
@@ -52,6 +54,19 @@ function partsOf(url: string): Address {
 
 function failure(failed: string): CallFailure {
   return new CallFailure({ failed });
+}
+
+/** Helper processes that there are. */
+function children(): number {
+  const pids = readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").trim().split(" ");
+  return pids.filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(fileURLToPath(FAKE));
+    } catch {
+      // It has ended since.
+      return false;
+    }
+  }).length;
 }
 
 async function pidOf(pool: Pool): Promise<number> {
@@ -125,6 +140,16 @@ describe("a helper process", () => {
       for (const pid of some) pids.add(pid);
     }
     expect(pids.size).toBeLessThanOrEqual(4);
+  });
+
+  test("that nothing was asked of for ten seconds is ended, one that was started for nothing too", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const pool = poolOf();
+    await Promise.all([stat(pool, "/slow"), stat(pool, "/file")]);
+    expect(children()).toBe(2);
+    vi.advanceTimersByTime(10_000);
+    await expect.poll(children).toBe(0);
   });
 
   test("that cannot be started for want of descriptors is started as soon as there are some", async () => {
