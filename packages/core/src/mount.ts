@@ -84,6 +84,7 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
     target: settings.target,
     publish: settings.publish,
     link: settings.link,
+    dryRun: settings.dryRun,
     emit,
   });
   const counters = { requests: 0, received: 0 };
@@ -102,7 +103,7 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
     for (const [position, spec] of specs.entries()) {
       layers.push(await openLayer(spec, position, options, settings, { volume, counters, emit }));
     }
-    sweepScratch(volume, specs);
+    if (!settings.dryRun) sweepScratch(volume, specs);
     return {
       settings,
       filter: makeFilter(options.include ?? [], options.exclude ?? []),

@@ -179,12 +179,13 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const { mount } = run;
   const { settings, volume } = mount;
   const { state } = volume;
-  if (settings.publish === "mirror") finishMirror(volume);
+  if (settings.publish === "mirror" && !settings.dryRun) finishMirror(volume);
   // Left over where a process was killed after it had published, or where fewer are to be kept now.
   if (!settings.dryRun && countTrees(state) > settings.keep) collect(volume, settings.keep);
   const published = latestGeneration(state);
   const damage = await findDamage(volume, published, {
     everyByte: extras.verify === true,
+    dryRun: settings.dryRun,
     tree: settings.tree,
     signal: run.signal,
   });

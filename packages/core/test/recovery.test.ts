@@ -46,6 +46,13 @@ const run = (source: MemorySource, options: Partial<SyncOptions> = {}) =>
 const layered = (sources: MemorySource[], options: Partial<SyncOptions> = {}) =>
   sync({ sources, target, ...options });
 const mirror = (source: MemorySource) => run(source, { publish: "mirror" });
+/** Puts something in the way of a mirror, after everything was looked at. */
+const blockB: SyncOptions["onEvent"] = (event) => {
+  if (event.type !== "step" || event.step !== "publish") return;
+  unlinkSync(join(target, "b"));
+  mkdirSync(join(target, "b"));
+  writeFileSync(join(target, "b/theirs"), "");
+};
 const tell = (source: MemorySource, revision: string) => {
   source.token = source.revision = revision;
 };
@@ -370,6 +377,37 @@ describe("a layer's rows", () => {
   });
 });
 
+describe("a plan", () => {
+  it("leaves a mirror half carried out as it is", async () => {
+    const source = memorySource({ a: "1", b: "1" });
+    await mirror(source);
+    source.content = { a: "2", b: "2" };
+    await expect(run(source, { publish: "mirror", onEvent: blockB })).rejects.toThrow(/"b"/);
+    rmSync(join(target, "b"), { recursive: true });
+    const half = { a: "2" };
+    expect(readTree(target)).toEqual(half);
+    const options = { sources: [source], target, publish: "mirror" } as const;
+    expect(await plan(options)).toMatchObject({ changed: 2 });
+    expect(readTree(target)).toEqual(half);
+    await mirror(source);
+    expect(readTree(target)).toEqual(source.content);
+  });
+
+  it("makes and moves no link, and removes nobody's cache", async () => {
+    const source = memorySource({ a: "1" });
+    await run(source);
+    mkdirSync(join(target, ".pannier/scratch/cache"), { recursive: true });
+    await plan({ sources: [source], target, link: "other" });
+    expect(readdirSync(target).toSorted()).toEqual([".pannier", "current"]);
+    unlinkSync(join(target, "current"));
+    await plan({ sources: [source], target });
+    expect(readdirSync(target)).toEqual([".pannier"]);
+    expect(readdirSync(join(target, ".pannier/scratch"))).toEqual(["cache"]);
+    await run(source);
+    expect(current()).toEqual({ a: "1" });
+  });
+});
+
 describe("a mirrored target", () => {
   it("says what is in the way before it changes anything", async () => {
     const source = memorySource({ a: "1", b: "1" });
@@ -389,14 +427,7 @@ describe("a mirrored target", () => {
     const source = memorySource({ a: "1", b: "1" });
     await mirror(source);
     source.content = { a: "2", b: "2" };
-    // In the way only after everything was looked at.
-    const onEvent: SyncOptions["onEvent"] = (event) => {
-      if (event.type !== "step" || event.step !== "publish") return;
-      unlinkSync(join(target, "b"));
-      mkdirSync(join(target, "b"));
-      writeFileSync(join(target, "b/theirs"), "");
-    };
-    await expect(run(source, { publish: "mirror", onEvent })).rejects.toThrow(/"b"/);
+    await expect(run(source, { publish: "mirror", onEvent: blockB })).rejects.toThrow(/"b"/);
     await expect(mirror(source)).rejects.toThrow(/"b"/);
     rmSync(join(target, "b"), { recursive: true });
     source.content = { a: "3", b: "2" };

@@ -19,7 +19,12 @@ export interface Damage {
 export async function findDamage(
   volume: Volume,
   published: Generation | undefined,
-  init: { readonly everyByte: boolean; readonly tree: TreeSettings; readonly signal: AbortSignal },
+  init: {
+    readonly everyByte: boolean;
+    readonly dryRun: boolean;
+    readonly tree: TreeSettings;
+    readonly signal: AbortSignal;
+  },
 ): Promise<Damage | undefined> {
   const { state, layout } = volume;
   if (published === undefined) return undefined;
@@ -27,7 +32,7 @@ export async function findDamage(
   if (volume.publish === "swap") {
     if (published.tree === null || !isDirectory(join(layout.generations, published.tree)))
       return healed(volume, "the published tree was gone");
-    if (finishPublish(volume))
+    if (!init.dryRun && finishPublish(volume))
       volume.emit({ type: "healed", message: `the link ${volume.link} was not as published` });
   }
   const verify = init.everyByte || getMeta(state, "unverified") !== undefined;

@@ -26,6 +26,8 @@ export interface VolumeSettings {
   readonly target: string;
   readonly publish: "swap" | "mirror";
   readonly link: string;
+  /** Nothing that can be seen is to change: what was left half done stays so. Default false. */
+  readonly dryRun?: boolean;
   readonly emit: (event: SyncEvent) => void;
 }
 
@@ -53,7 +55,8 @@ export function openVolume(settings: VolumeSettings): Volume {
       },
     };
     checkPublishMode(volume);
-    recover(volume);
+    const restarted = noticeRestart(state);
+    if (settings.dryRun !== true) recover(volume, restarted);
     return volume;
   } catch (error) {
     state?.close();
@@ -209,15 +212,20 @@ function bootId(): string | undefined {
   return existsSync(file) ? readFileSync(file, "utf8").trim() : undefined;
 }
 
-/** Finishes or discards what was half done, and removes what nobody knows. */
-function recover(volume: Volume): void {
-  const { state, layout } = volume;
-  const boot = bootId();
+/**
+ * After a restart of the machine, what is on the volume may not be what was written. Kept until the published tree has been looked
+ * at, see damage.ts; what is not published yet is given up.
+ */
+function noticeRestart(state: State): boolean {
   const before = getMeta(state, "boot");
-  // After a restart of the machine, what is on the volume may not be what was written. Kept until the published tree has
-  // been looked at, see damage.ts; what is not published yet is given up.
-  const restarted = before !== undefined && before !== boot;
+  const restarted = before !== undefined && before !== bootId();
   if (restarted) setMeta(state, "unverified", "since a restart");
+  return restarted;
+}
+
+/** Finishes or discards what was half done, and removes what nobody knows. */
+function recover(volume: Volume, restarted: boolean): void {
+  const { state, layout } = volume;
   finishPublish(volume);
   if (restarted) discardCandidate(volume);
   findCandidate(volume);
@@ -235,5 +243,5 @@ function recover(volume: Volume): void {
     ]),
   );
   sweepTrees(volume);
-  setMeta(state, "boot", boot);
+  setMeta(state, "boot", bootId());
 }
