@@ -154,8 +154,15 @@ const push = JSON.stringify({
   },
 });
 
+const form = new URLSearchParams({ payload: push }).toString();
+
 it.each([
   ["github", push, signed(push)],
+  [
+    "github",
+    form,
+    { ...signed(form), "content-type": "application/x-www-form-urlencoded; charset=utf-8" },
+  ],
   [
     "gitlab",
     JSON.stringify({ project: { git_http_url: "https://git.example.com/web/site.git" } }),

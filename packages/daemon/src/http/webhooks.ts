@@ -45,7 +45,7 @@ export function mountsMeant(
     const names = call.query.getAll("mount");
     return names.length === 0 ? mounts : mounts.filter(({ config }) => names.includes(config.name));
   }
-  const urls = repositoryUrls(call.body);
+  const urls = repositoryUrls(payloadOf(call));
   if (urls === undefined) return undefined;
   const wanted = new Set(urls.map(normaliseUrl));
   return mounts.filter(({ layers }) =>
@@ -66,11 +66,18 @@ const FIELDS = [
   "url",
 ];
 
+/** GitHub sends it as a form where that is chosen, which it is unless somebody chooses JSON. */
+function payloadOf({ headers, body }: Call): string {
+  const text = Buffer.from(body).toString();
+  const isForm = headers["content-type"]?.startsWith("application/x-www-form-urlencoded") === true;
+  return isForm ? (new URLSearchParams(text).get("payload") ?? "") : text;
+}
+
 /** Of GitHub's `repository`, and GitLab's `project` and `repository`. */
-function repositoryUrls(body: Uint8Array): string[] | undefined {
+function repositoryUrls(text: string): string[] | undefined {
   let payload: unknown;
   try {
-    payload = JSON.parse(Buffer.from(body).toString());
+    payload = JSON.parse(text);
   } catch {
     return undefined;
   }
