@@ -1,7 +1,6 @@
 /** From the name that a user writes to the commit that it means at the remote. */
 import { nearest, SourceError } from "@pannier/core";
 import { printable } from "./remote/pkt-line.ts";
-import type { Ref } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
 
 /**
@@ -35,7 +34,7 @@ async function missing(
   ref: string | undefined,
   signal: AbortSignal,
 ): Promise<SourceError> {
-  const refs = await remote.refs(["refs/heads/"], signal).catch((): readonly Ref[] => []);
+  const refs = await remote.refs(["refs/heads/"], signal);
   const branches = refs
     .filter(({ name }) => name.startsWith("refs/heads/"))
     .map(({ name }) => printable(name.slice("refs/heads/".length)));

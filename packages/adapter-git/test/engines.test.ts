@@ -185,6 +185,22 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     });
   });
 
+  test("says nothing is missing where the server fails before that is certain", async () => {
+    const repository = await shared.repository();
+    await repository.commit({ a: "1" });
+    const { source } = await open(repository.url, { engine, ref: "other" });
+    let asked = 0;
+    shared.server.intercept = (_, response) => {
+      if (++asked < 2) return false;
+      response.writeHead(503).end();
+      return true;
+    };
+    expect(await errorOf(source.probe(signal()))).toMatchObject({
+      code: "unavailable",
+      transient: true,
+    });
+  });
+
   test("speaks the original protocol with a server that has no other", async () => {
     shared.server.protocol2 = false;
     const repository = await shared.repository();
