@@ -175,6 +175,23 @@ it("tells a hook what changed, and none of our secrets", async () => {
   expect(text).not.toContain("NODE_OPTIONS");
 });
 
+it.each([
+  ["short", 'echo "with $TOKEN"'],
+  ["long, and cut in the middle of it", 'printf %s "$TOKEN"; head -c 1995 /dev/zero | tr "\\0" x'],
+])("tells nobody what a hook was given, where it prints that: %s", async (_, print) => {
+  const daemon = start(scratch(), {
+    prePublish: {
+      ...shell(`${print}; exit 1`),
+      env: { TOKEN: "s3cret-t0ken", SHORT: "x" },
+      retry: 60_000,
+    },
+  });
+  await daemon.event("site", "failed");
+  const { text } = await daemon.get("/status");
+  expect(text).toMatch(/with \*\*\*|x{1995}/);
+  expect(text).not.toContain("t0ken");
+});
+
 it("tries a hook that fails again until it succeeds, and says why", async () => {
   const folder = scratch();
   const daemon = start(folder, {

@@ -45,10 +45,23 @@ export function hookEnvironment(
   };
 }
 
+/** Shorter ones would mangle ordinary words without hiding anything. */
+const SHORTEST_SECRET = 4;
+
+/** What the user gave to a hook beside the usual may be secret; its output goes to the log, and to whoever asks for the status. */
+function withoutValues(text: string, own: Readonly<Record<string, string>>): string {
+  return Object.values(own)
+    .filter(({ length }) => length >= SHORTEST_SECRET)
+    .toSorted((a, b) => b.length - a.length)
+    .reduce((clean, value) => clean.replaceAll(value, "***"), text);
+}
+
 export interface CommandInit {
   readonly command: readonly string[];
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
+  /** Of `env`, what the user gave. */
+  readonly own: Readonly<Record<string, string>>;
   /** Milliseconds. */
   readonly timeout: number;
   /** Asks it to end. */
@@ -66,10 +79,9 @@ const TAIL = 2000;
  * Runs a command in a process group of its own, and leaves nothing of that group behind: what the command started and did not
  * wait for is killed when it ends, so that no orphan is left to whoever is process 1.
  *
- * @returns the end of what it printed
  * @throws HookFailure when it cannot be started, ends with anything but 0, or takes too long; the signal's reason
  */
-export async function runCommand(init: CommandInit): Promise<string> {
+export async function runCommand(init: CommandInit): Promise<void> {
   const { signal, timeout } = init;
   signal.throwIfAborted();
   const [program = "", ...args] = init.command;
@@ -80,9 +92,11 @@ export async function runCommand(init: CommandInit): Promise<string> {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
+  // A value is known only as a whole.
+  const kept = TAIL + Math.max(0, ...Object.values(init.own).map(({ length }) => length));
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (text: string) => {
-      output = (output + text).slice(-TAIL);
+      output = (output + text).slice(-kept);
     });
   const kill = (how: NodeJS.Signals) => killGroup(child.pid, how);
   const killNow = () => kill("SIGKILL");
@@ -104,7 +118,8 @@ export async function runCommand(init: CommandInit): Promise<string> {
     killNow();
     await drained(child.stdout, child.stderr);
     signal.throwIfAborted();
-    const said = output.trim() === "" ? "" : `: ${output.trim()}`;
+    const tail = withoutValues(output, init.own).slice(-TAIL).trim();
+    const said = tail === "" ? "" : `: ${tail}`;
     if (timedOut)
       throw new HookFailure(`it did not end within ${timeout / 1000} s and was killed${said}`, {
         timedOut,
@@ -113,7 +128,6 @@ export async function runCommand(init: CommandInit): Promise<string> {
       throw new HookFailure(
         `${code === null ? `it was ended by ${by}` : `it ended with code ${code}`}${said}`,
       );
-    return output.trim();
   } catch (error) {
     if (error instanceof HookFailure || signal.aborted) throw error;
     const { code } = error as NodeJS.ErrnoException;

@@ -163,6 +163,7 @@ async function runHook(
       command: config.command,
       cwd: path,
       env: hookEnvironment(env, { ...subject, changes }, config.env),
+      own: config.env,
       timeout: config.timeout,
       signal,
       kill,

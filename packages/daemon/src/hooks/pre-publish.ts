@@ -70,6 +70,7 @@ async function ask(
       command: config.command,
       cwd: candidate.path,
       env: hookEnvironment(env, { mount, ...candidate }, config.env),
+      own: config.env,
       timeout: config.timeout,
       signal,
       kill,
