@@ -171,14 +171,31 @@ describeWith("smb", "SMB from Samba", (server) => {
     });
   });
 
-  test("one file, and names that a share has in no other way", async () => {
+  test("one file, also as an earlier process listed it", async () => {
     expect(await pathsOf(urlOf(`${path}/sub/b`))).toEqual(["b"]);
     const { source } = await open(urlOf(`${path}/sub/b`));
     const [entry] = (await listAll(source)).entries.values();
     expect(String(await readAll(source, entry as FileEntry))).toBe("22");
-    // As an earlier process listed it.
     const later = (await open(urlOf(`${path}/sub/b`))).source;
     expect(String(await readAll(later, entry as FileEntry))).toBe("22");
+  });
+
+  test("names that SMB cannot have are read by those that Samba gives them", async () => {
+    const at = await mkdtemp(join(root, "named-"));
+    await chmod(at, 0o755);
+    const names = ["a:b", "dot.", "plain"];
+    for (const name of names) await writeFile(join(at, name), name);
+    const { source } = await open(urlOf(`/${basename(at)}`));
+    const { entries, paths } = await listAll(source);
+    expect(paths).toEqual([
+      expect.stringMatching(/^A[0-9A-Z]{4,5}~[0-9A-Z]$/),
+      expect.stringMatching(/^D[0-9A-Z]{4,5}~[0-9A-Z]$/),
+      "plain",
+    ]);
+    const contents: string[] = [];
+    for (const entry of entries.values())
+      contents.push(String(await readAll(source, entry as FileEntry)));
+    expect(contents).toEqual(names);
   });
 
   test("a file that another reader holds open is not taken half and half", async () => {

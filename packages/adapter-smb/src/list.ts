@@ -38,7 +38,7 @@ async function readDirectory(
   const now = Date.now();
   try {
     const { items } = await pool.use(signal, (helper) => helper.ask({ op: "list", path }, signal));
-    return items.map((item) => toItem(item, now));
+    return items.map((item) => toItem(item, prefix, now));
   } catch (error) {
     if (prefix !== "" && isMissing(error)) return undefined;
     if (prefix !== "" && isNoDirectory(error)) {
@@ -48,14 +48,24 @@ async function readDirectory(
   }
 }
 
-function toItem(found: NamedFacts, now: number): DirectoryItem {
+function toItem(found: NamedFacts, prefix: string, now: number): DirectoryItem {
   const { name, kind, size } = found;
-  // Separates names as well, on this protocol.
-  if (name.includes("\\")) {
-    throw new SourceError("invalid", `the server lists a name that is none: ${quotePath(name)}`);
-  }
+  checkName(name, prefix + name);
   if (kind === "directory") return { kind, name };
   const fingerprint = fingerprintOf(found, now);
   const facts = { kind: "file", size, mtime: mtimeOf(found), fingerprint } as const;
   return { kind: "entry", name, entry: (path) => ({ ...facts, path }) };
+}
+
+function checkName(name: string, path: string): void {
+  // Separates names as well, on this protocol.
+  if (name.includes("\\")) {
+    throw new SourceError("invalid", `the server lists a name that is none: ${quotePath(path)}`);
+  }
+  // What is in the place of half a character of UTF-16, which names may hold: it could not be asked for.
+  if (name.includes("\ufffd")) {
+    throw new SourceError("invalid", `the name of ${quotePath(path)} is not Unicode`, {
+      hint: "rename it",
+    });
+  }
 }

@@ -9,7 +9,14 @@ import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { listAll, openSource } from "@pannier/adapter-kit";
-import { type Credentials, SourceError, UsageError } from "@pannier/core";
+import {
+  type Adapter,
+  type Credentials,
+  SourceError,
+  type SourceSpec,
+  sync,
+  UsageError,
+} from "@pannier/core";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { withFewDescriptors } from "../../../test/support/few-descriptors.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
@@ -17,6 +24,7 @@ import { type Address, addressOf, encodePath } from "../src/address.ts";
 import { CallFailure, connectionError, libraryError, translate } from "../src/errors.ts";
 import { fingerprintOf, matches } from "../src/fingerprint.ts";
 import { smb } from "../src/index.ts";
+import { listTree } from "../src/list.ts";
 import { createPool, type Pool } from "../src/pool.ts";
 import { createDecoder, encodeMessage, type Facts, type Message } from "../src/protocol.ts";
 import { signIn } from "../src/sign-in.ts";
@@ -181,6 +189,35 @@ describe("a helper process", () => {
       message: "libsmbclient, which smb sources need, is not installed",
       hint: expect.stringMatching(/libsmbclient \(Debian 12, Alpine\) or libsmbclient0/),
     });
+  });
+});
+
+/** A share with one file. */
+function shareWith(name: string): SourceSpec {
+  const pool = poolOf();
+  const { adapter, ...rest } = smb("smb://host/share");
+  const open: Adapter["open"] = async (_location, _options, { request, retry }) => ({
+    probe: async () => undefined,
+    list: async () => ({
+      ordered: true,
+      entries: listTree({ pool, root: `/${name}`, signal, request, retry }),
+    }),
+    read: async () => Buffer.from("x"),
+    close: async () => {},
+  });
+  return { ...rest, adapter: { ...adapter, open } as never };
+}
+
+test.each([
+  ["日".repeat(200), /日日日" holds a name longer than 255 bytes/],
+  ["a\\b", /a name that is none: "a\\\\b"/],
+  ["..", /a name that is none: "\.\."/],
+  ["caf\ufffd", /the name of "caf\ufffd" is not Unicode/],
+])("a name that cannot be published (%j) is refused", async (name, message) => {
+  const target = await mkdtemp(join(tmpdir(), "pannier-smb-"));
+  onTestFinished(() => rm(target, { recursive: true }));
+  await expect(sync({ sources: [shareWith(name)], target })).rejects.toMatchObject({
+    cause: { code: "invalid", message: expect.stringMatching(message) },
   });
 });
 

@@ -11,6 +11,10 @@ function answer(request: Request): object {
       : {};
   }
   const path = "path" in request ? request.path : "";
+  // A directory with one file, of the directory's own name.
+  if (request.op === "list") {
+    return { items: [{ ...FACTS, name: decodeURIComponent(path.slice(1)) }] };
+  }
   if (path === "/crash") process.kill(process.pid, "SIGSEGV");
   // Blocked, as in a call of the library: nothing wakes it.
   if (path === "/hang") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
