@@ -218,6 +218,46 @@ it("gives a hook up after its tries, until there is another revision; syncs go o
   expect(await daemon.status("site")).toMatchObject({ failures: 0 });
 });
 
+it("runs a hook again for a revision that is back, after it failed for another in between", async () => {
+  const folder = scratch();
+  const daemon = start(folder, {
+    postPublish: [after(`cat a >> ${folder}/seen; test "$(cat a)" = good`)],
+  });
+  const seen = () => readFileSync(join(folder, "seen"), "utf8");
+  daemon.source("site").content = { a: "good" };
+  await daemon.event("site", "hook", ({ result }) => result === "success");
+  const before = seen();
+  daemon.source("site").content = { a: "bad" };
+  await vi.waitFor(() => expect(seen()).toBe(`${before}bad`));
+  await vi.waitFor(() => expect(runs(daemon).at(-1)).toMatchObject({ result: "failure" }));
+  daemon.source("site").content = { a: "good" };
+  await vi.waitFor(() => expect(seen()).toBe(`${before}badgood`));
+});
+
+it("does not let a new revision wait for the next try of the one before", async () => {
+  const folder = scratch();
+  const daemon = start(folder, {
+    postPublish: [
+      // It fails when told to, so that the revision comes while it runs.
+      after(
+        `cat a >> ${folder}/seen; test "$(cat a)" = new || { while ! test -e ${folder}/go; do sleep 0.02; done; exit 1; }`,
+        { retries: 9 },
+      ),
+    ],
+  });
+  const seen = () => readFileSync(join(folder, "seen"), "utf8");
+  await vi.waitFor(() => expect(existsSync(join(folder, "seen"))).toBe(true));
+  daemon.source("site").content = { a: "new" };
+  await daemon.event("site", "done", ({ result }) => result.previousRevision !== undefined);
+  // Nothing that waits for a time goes on from here.
+  vi.useFakeTimers({ toFake: ["setTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  writeFileSync(join(folder, "go"), "");
+  await daemon.event("site", "hook", ({ result }) => result === "success");
+  vi.useRealTimers();
+  expect(seen()).toBe("sitenew");
+});
+
 it("runs a hook for the latest revision only, where others came while it ran", async () => {
   const folder = scratch();
   const daemon = start(folder, {

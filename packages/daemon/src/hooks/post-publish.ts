@@ -57,6 +57,8 @@ function createWorker(
   let wanted: SyncResult | undefined;
   let working: Promise<void> | undefined;
   let givenUp: string | undefined;
+  /** Whether a run has failed since one last succeeded: what that one did may be undone by half. */
+  let isHalfDone = false;
   /** Ends the wait for the next try. */
   let wake: (() => void) | undefined;
   const abort = new AbortController();
@@ -68,6 +70,7 @@ function createWorker(
       for (let tries = 1; wanted === now && !stopping.signal.aborted; tries++) {
         const failure = await attempt(now, tries);
         if (abort.signal.aborted) return;
+        isHalfDone = failure !== undefined;
         if (failure === undefined) {
           memory.write(key, now.revision);
           givenUp = undefined;
@@ -76,7 +79,8 @@ function createWorker(
           if (wanted === now) wanted = undefined;
           break;
         }
-        await pause(failure);
+        // One that came during the try waits for nothing.
+        if (wanted === now) await pause(failure);
       }
     }
   }
@@ -121,7 +125,7 @@ function createWorker(
     settle(result) {
       const { revision } = result;
       if (stopping.signal.aborted || wanted?.revision === revision || givenUp === revision) return;
-      if (wanted === undefined && memory.read(key) === revision) return;
+      if (wanted === undefined && !isHalfDone && memory.read(key) === revision) return;
       wanted = result;
       givenUp = undefined;
       wake?.();
@@ -150,8 +154,9 @@ async function runHook(
   signal: AbortSignal,
 ): Promise<void> {
   const { revision, path } = result;
-  const previousRevision =
-    done ?? (result.previousRevision === revision ? undefined : result.previousRevision);
+  const previousRevision = [done, result.previousRevision].find(
+    (before) => before !== undefined && before !== revision,
+  );
   const subject: HookSubject = { mount, revision, previousRevision, path, changes: "" };
   if ("process" in config) return sendSignal(config);
   if ("url" in config) return callUrl(config, subject, signal);
