@@ -1,4 +1,4 @@
-/** The azure adapter against Azurite. */
+/** The azure adapter against Azurite, directly and through the fault proxy. */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import * as vitest from "vitest";
 import { expect, onTestFinished, test } from "vitest";
 import { sasFor, sdkClient } from "../../packages/adapter-azure/test/sdk-client.ts";
 import { createStore } from "../../packages/adapter-azure/test/stores.ts";
+import { describeFailingLine } from "./object-store.ts";
 import { describeWith } from "./support.ts";
 
 const WRONG = Buffer.from("a key that nobody may see").toString("base64");
@@ -62,6 +63,8 @@ describeWith("azure", "Azure Blob Storage from Azurite", (azurite) => {
     const create = createStore(() => ({ ...client, port: proxy.port }), { credentials });
     describeAdapter(vitest, { ...harness, create }, { largeFile: 16 << 20, manyFiles: 600 });
   });
+
+  describeFailingLine({ ...harness, create: createStore(() => client, { credentials }) });
 
   async function fill(container: string, blobs: Readonly<Record<string, string>>): Promise<string> {
     await client.create(container);

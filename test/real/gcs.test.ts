@@ -1,4 +1,4 @@
-/** The gcs adapter against fake-gcs-server. */
+/** The gcs adapter against fake-gcs-server, directly and through the fault proxy. */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,30 +7,51 @@ import { gcs as gcsSource, gcsAdapter } from "@pannier/adapter-gcs";
 import {
   createFaultProxy,
   describeAdapter,
+  type FaultProxy,
+  type Harness,
   listAll,
   openSource,
   readAll,
 } from "@pannier/adapter-kit";
 import { sync } from "@pannier/core";
 import * as vitest from "vitest";
-import { apiClient } from "../../packages/adapter-gcs/test/api-client.ts";
+import { type ApiClient, apiClient } from "../../packages/adapter-gcs/test/api-client.ts";
 import { createStore } from "../../packages/adapter-gcs/test/stores.ts";
+import { describeFailingLine } from "./object-store.ts";
 import { describeWith } from "./support.ts";
 
 const { expect, onTestFinished, test } = vitest;
 
-describeWith("gcs", "Google Cloud Storage from fake-gcs-server", (gcs) => {
-  const client = apiClient(gcs.endpoint);
-  const many = apiClient(gcs.many.endpoint);
-
-  describeAdapter(vitest, {
+/** @param port where the adapter finds the server */
+function harnessOf(server: ApiClient, port = () => server.port): Harness {
+  return {
     adapter: gcsAdapter as never,
     traits: { symlinks: false, modes: "none", network: "http" },
     failures: {
       "not-found": (store) => ({ ...store.source({}), url: "gs://no-such-bucket/" }),
     },
-    create: createStore(() => client, { options: { anonymous: true } }),
+    create: createStore(() => ({ ...server, port: port() }), { options: { anonymous: true } }),
+  };
+}
+
+describeWith("gcs", "Google Cloud Storage from fake-gcs-server", (gcs) => {
+  const client = apiClient(gcs.endpoint);
+  const many = apiClient(gcs.many.endpoint);
+
+  vitest.describe("directly", () => describeAdapter(vitest, harnessOf(client)));
+
+  vitest.describe("through the fault proxy", () => {
+    let proxy: FaultProxy;
+    vitest.beforeAll(async () => {
+      proxy = await createFaultProxy({ target: { host: "127.0.0.1", port: gcs.port } });
+      await proxy.set({ delay: 1 });
+      return () => proxy.close();
+    });
+    const harness = harnessOf(client, () => proxy.port);
+    describeAdapter(vitest, harness, { manyFiles: 300, largeFile: 8 << 20 });
   });
+
+  describeFailingLine(harnessOf(many));
 
   const source = (path: string, endpoint = gcs.endpoint) =>
     gcsSource(`gs://${path}`, { endpoint, anonymous: true });
@@ -121,15 +142,6 @@ describeWith("gcs", "Google Cloud Storage from fake-gcs-server", (gcs) => {
     await sync({ sources: [source("packed/")], target });
     const published = await readFile(join(target, "current/file"));
     expect(String(gunzipSync(published))).toBe("content ".repeat(1000));
-  });
-
-  test("a large object comes in parts, and whole", async () => {
-    const content = Buffer.alloc(80 << 20, "0123456789abcdef");
-    await client.createBucket("large");
-    await client.put("large", "file", content);
-    const target = await makeTarget();
-    await sync({ sources: [source("large/")], target });
-    expect((await readFile(join(target, "current/file"))).equals(content)).toBe(true);
   });
 });
 

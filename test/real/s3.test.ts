@@ -1,13 +1,20 @@
-/** The s3 adapter against Versity's gateway and against rclone's server, directly and through the fault proxy. */
-import { describeAdapter, type Harness } from "@pannier/adapter-kit";
+/** The s3 adapter against Versity's gateway, directly and through the fault proxy, and against rclone's server. */
+import {
+  createFaultProxy,
+  describeAdapter,
+  type FaultProxy,
+  type Harness,
+} from "@pannier/adapter-kit";
 import { s3Adapter } from "@pannier/adapter-s3";
 import * as vitest from "vitest";
 import { sdkServer } from "../../packages/adapter-s3/test/sdk-client.ts";
 import { createStore } from "../../packages/adapter-s3/test/stores.ts";
 import type { S3Server } from "./servers/s3.ts";
+import { describeFailingLine } from "./object-store.ts";
 import { describeWith } from "./support.ts";
 
-function conformance({ port, keys }: S3Server): void {
+/** Signs in with the server's keys, and with nothing of this machine. */
+function signIn({ keys }: S3Server): void {
   vitest.beforeAll(() => {
     for (const name of ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"]) {
       vitest.vi.stubEnv(name, undefined);
@@ -18,9 +25,12 @@ function conformance({ port, keys }: S3Server): void {
     vitest.vi.stubEnv("AWS_SECRET_ACCESS_KEY", keys.secret);
   });
   vitest.afterAll(() => void vitest.vi.unstubAllEnvs());
+}
 
-  const server = sdkServer(port, keys);
-  const harness: Harness = {
+/** @param port where the adapter finds the server */
+function harnessOf({ port: own, keys }: S3Server, port = () => own): Harness {
+  const server = sdkServer(own, keys);
+  return {
     adapter: s3Adapter as never,
     traits: { symlinks: false, modes: "none", network: "http" },
     secrets: [keys.secret],
@@ -31,12 +41,37 @@ function conformance({ port, keys }: S3Server): void {
       },
       "not-found": (store) => ({ ...store.source({}), url: "s3://no-such-bucket/" }),
     },
-    create: createStore(() => server, {}),
+    create: createStore(() => ({ ...server, port: port() }), {}),
   };
-  // More than one page, and a file of several parts.
-  describeAdapter(vitest, harness, { manyFiles: 1100, largeFile: 24 << 20, timeout: 120_000 });
 }
 
-describeWith("versity", "S3 from versitygw", conformance);
+/** More than one page, and a file of several parts. */
+const LARGE = { manyFiles: 1100, largeFile: 24 << 20, timeout: 120_000 };
+const SMALL = { manyFiles: 300, largeFile: 8 << 20, timeout: 120_000 };
 
-describeWith("rclone", "S3 from rclone", conformance);
+describeWith("versity", "S3 from versitygw", (versity) => {
+  signIn(versity);
+
+  vitest.describe("directly", () => describeAdapter(vitest, harnessOf(versity), LARGE));
+
+  vitest.describe("through the fault proxy", () => {
+    let proxy: FaultProxy;
+    vitest.beforeAll(async () => {
+      proxy = await createFaultProxy({ target: { host: "127.0.0.1", port: versity.port } });
+      await proxy.set({ delay: 1 });
+      return () => proxy.close();
+    });
+    describeAdapter(
+      vitest,
+      harnessOf(versity, () => proxy.port),
+      SMALL,
+    );
+  });
+
+  describeFailingLine(harnessOf(versity));
+});
+
+describeWith("rclone", "S3 from rclone", (rclone) => {
+  signIn(rclone);
+  describeAdapter(vitest, harnessOf(rclone), LARGE);
+});
