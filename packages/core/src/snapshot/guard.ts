@@ -88,11 +88,18 @@ export function emptiedLayer(state: State, layers: number): EmptiedLayer | undef
       `SELECT layer, count(*) AS files FROM plan WHERE kind <> ${SKIPPED} AND layer < ? GROUP BY layer HAVING max(put) = 0 ORDER BY layer`,
     )
     .all(layers) as unknown as EmptiedLayer[];
-  const survivor = state.sql(
-    `SELECT 1 FROM entries WHERE layer = ? AND until IS NULL AND kind <> ${SKIPPED}
-     AND NOT EXISTS (SELECT 1 FROM plan WHERE plan.path = entries.path AND plan.layer = entries.layer) LIMIT 1`,
-  );
-  return losing.find(({ layer }) => survivor.get(layer) === undefined);
+  return losing.find(({ layer }) => !hasSurvivor(state, layer));
+}
+
+/** Goes through entries until it finds one: only to be asked of a layer that loses something and gains nothing. */
+function hasSurvivor(state: State, layer: number): boolean {
+  const survivor = state
+    .sql(
+      `SELECT 1 FROM entries WHERE layer = ? AND until IS NULL AND kind <> ${SKIPPED}
+       AND NOT EXISTS (SELECT 1 FROM plan WHERE plan.path = entries.path AND plan.layer = entries.layer) LIMIT 1`,
+    )
+    .get(layer);
+  return survivor !== undefined;
 }
 
 /** Below this many files a large share of them is quickly gone, and nothing is refused for it. */
