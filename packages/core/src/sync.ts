@@ -46,6 +46,7 @@ import { hold, isHeldBack } from "./volume/hold.ts";
 import { clearPlan } from "./volume/entries.ts";
 import { layoutOf } from "./volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "./volume/mirror.ts";
+import { noteModes } from "./volume/modes.ts";
 import { noteOwnership, ownershipChanged, planOwnership } from "./volume/ownership.ts";
 import { inWords } from "./volume/open.ts";
 import type { Volume } from "./volume/volume.ts";
@@ -216,6 +217,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   guardSize(totals, settings.limits);
   if (settings.dryRun) return run.planned(next, probes.immutable);
   makeRoom(volume, totals);
+  noteModes(volume);
 
   run.step("fetch");
   const outcome = settings.publish === "swap" ? await swap(run, next) : await mirror(run, next);

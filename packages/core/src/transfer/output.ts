@@ -119,9 +119,13 @@ async function changeModeOf(fd: number, mode: number): Promise<void> {
   try {
     await changeMode(fd, mode);
   } catch (error) {
-    // The file is ours, so this is a file system without permission bits (vfat, a share), not a lack of permission.
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP"].includes(errorCode(error) ?? "")) throw error;
+    if (!isWithoutModes(error)) throw error;
   }
+}
+
+/** Whether a chmod of what is ours failed on a file system without permission bits (vfat, a share): a lack of permission it is not. */
+export function isWithoutModes(error: unknown): boolean {
+  return ["EPERM", "ENOTSUP", "EOPNOTSUPP"].includes(errorCode(error) ?? "");
 }
 
 /**

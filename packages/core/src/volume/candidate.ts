@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { FILE, type PublishedRow } from "../snapshot/row.ts";
 import type { Volume } from "./volume.ts";
 import { randomName } from "./layout.ts";
+import { trySetMode } from "./modes.ts";
 import { entryAt, type EntryView } from "./entries.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import { empty, getMeta, latestGeneration, type State, setMeta, transaction } from "./state.ts";
@@ -99,7 +100,7 @@ function makeCandidate(volume: Volume, settings: TreeSettings): CandidateRecord 
   const path = join(layout.home, name);
   mkdirSync(path);
   // Whatever the umask: it is to be read by others.
-  chmodSync(path, settings.dirMode);
+  trySetMode(() => chmodSync(path, settings.dirMode));
   if (settings.owner !== undefined) chownSync(path, settings.owner.uid, settings.owner.gid);
   return record;
 }

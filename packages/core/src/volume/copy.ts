@@ -15,6 +15,7 @@ import {
 import type { PublishedRow } from "../snapshot/row.ts";
 import { toNodeTime } from "../transfer/output.ts";
 import { isRecorded } from "./candidate.ts";
+import { trySetMode } from "./modes.ts";
 import { PROC } from "./remove.ts";
 import type { Tree, TreeSettings } from "./tree.ts";
 
@@ -79,7 +80,7 @@ function copyOpened(
     if (owner !== undefined) fchownSync(copy, owner.uid, owner.gid);
     copyContent(from, copy);
     futimesSync(copy, new Date(), toNodeTime(row.disk_mtime ?? Date.now()));
-    fchmodSync(copy, mode);
+    trySetMode(() => fchmodSync(copy, mode));
     const { size, ino, mtimeMs } = fstatSync(copy);
     return { size, sha256: row.sha256, ino, disk_mtime: mtimeMs };
   } catch (error) {

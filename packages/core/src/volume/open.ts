@@ -17,6 +17,7 @@ import { sweep, sweepTrees } from "./collect.ts";
 import { HOME, type Layout, layoutOf } from "./layout.ts";
 import { takeLock } from "./lock.ts";
 import { mirrorStaging } from "./mirror.ts";
+import { trySetMode } from "./modes.ts";
 import { finishPublish } from "./publish.ts";
 import { asNoRoom } from "./room.ts";
 import type { Volume } from "./volume.ts";
@@ -135,7 +136,7 @@ function makeHome(layout: Layout): void {
 /** Whatever the umask: readers pass through it. */
 function makeOpen(directory: string): void {
   mkdirSync(directory);
-  chmodSync(directory, 0o755);
+  trySetMode(() => chmodSync(directory, 0o755));
 }
 
 /** Not those of sockets, which have system calls as well. */

@@ -12,6 +12,7 @@ import {
   rmdirSync,
   unlinkSync,
 } from "node:fs";
+import { trySetMode } from "./modes.ts";
 
 /** Without procfs (macOS) paths are checked segment by segment when a directory is opened, which leaves a moment to race for. */
 export const PROC = existsSync("/proc/self/fd");
@@ -94,7 +95,7 @@ export function changeMode(directory: string, change: (mode: number) => number):
   const fd = openSync(directory, DIRECTORY);
   try {
     const mode = fstatSync(fd).mode & 0o777;
-    if (change(mode) !== mode) fchmodSync(fd, change(mode));
+    if (change(mode) !== mode) trySetMode(() => fchmodSync(fd, change(mode)));
   } finally {
     closeSync(fd);
   }

@@ -26,6 +26,7 @@ import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import { comparePaths, parentOf, quotePath } from "../snapshot/path.ts";
 import { randomName } from "./layout.ts";
+import { trySetMode } from "./modes.ts";
 import { DIRECTORY, isReadOnly, PROC, removeTree, WRITABLE } from "./remove.ts";
 
 export interface TreeSettings {
@@ -138,7 +139,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
       touched.add(parentOf(directory));
       touched.add(directory);
       const fd = openSync(path, DIRECTORY);
-      fchmodSync(fd, settings.dirMode);
+      trySetMode(() => fchmodSync(fd, settings.dirMode));
       loosen(directory, fd);
       if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
       return fd;

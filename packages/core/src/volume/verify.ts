@@ -4,6 +4,7 @@ import { closeSync, constants, openSync, readlinkSync, readSync } from "node:fs"
 import { setImmediate } from "node:timers/promises";
 import { comparePaths } from "../snapshot/path.ts";
 import { ALL_COLUMNS, FILE, type PublishedRow, SKIPPED } from "../snapshot/row.ts";
+import { hasModes } from "./modes.ts";
 import type { State } from "./state.ts";
 import type { Tree } from "./tree.ts";
 
@@ -35,7 +36,7 @@ export async function verifyTree(
   const rows = shownRows(state, generation);
   const found = alone ? filesIn(tree) : presentFiles(tree, shownRows(state, generation));
   try {
-    return await compare(tree, rows, found, signal, onFault);
+    return await compare(tree, rows, found, hasModes(state), signal, onFault);
   } finally {
     rows.return();
   }
@@ -66,6 +67,7 @@ async function compare(
   tree: Tree,
   rows: Iterator<PublishedRow>,
   found: ReturnType<Tree["walk"]>,
+  modes: boolean,
   signal: AbortSignal,
   onFault: (fault: Fault, path: string) => void,
 ): Promise<TreeReport> {
@@ -87,7 +89,7 @@ async function compare(
     }
     if (row.done !== true && row.value.path === path) {
       report.checked++;
-      if (!isIntact(tree, row.value, stats)) add("changed", path);
+      if (!isIntact(tree, row.value, stats, modes)) add("changed", path);
       row = rows.next();
     } else add("extra", path);
     if (performance.now() - started > 10) {
@@ -109,13 +111,14 @@ function isIntact(
     isFile(): boolean;
     isSymbolicLink(): boolean;
   },
+  modes: boolean,
 ): boolean {
   const place = tree.at(row.path, false);
   try {
     if (row.kind !== FILE)
       return stats.isSymbolicLink() && readlinkSync(place.path) === row.fingerprint;
-    if (!stats.isFile() || stats.size !== row.size || (stats.mode & 0o777) !== row.mode)
-      return false;
+    if (!stats.isFile() || stats.size !== row.size) return false;
+    if (modes && (stats.mode & 0o777) !== row.mode) return false;
     return row.sha256 === null || hashFile(place.path) === row.sha256;
   } finally {
     place.release();

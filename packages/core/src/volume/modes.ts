@@ -1,0 +1,35 @@
+/** File systems that keep no permission bits, as vfat and many shares: what was set there is not what is found. */
+import { closeSync, fchmodSync, fstatSync, openSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { isWithoutModes } from "../transfer/output.ts";
+import { randomName } from "./layout.ts";
+import { getMeta, setMeta, type State } from "./state.ts";
+import type { Volume } from "./volume.ts";
+
+/** Sets the mode of what is ours, as far as the file system has modes. */
+export function trySetMode(set: () => void): void {
+  try {
+    set();
+  } catch (error) {
+    if (!isWithoutModes(error)) throw error;
+  }
+}
+
+/** Whether files can be told by their modes. */
+export function hasModes(state: State): boolean {
+  return getMeta(state, "modes") !== "no";
+}
+
+/** Finds that out, once, with a file. */
+export function noteModes({ state, layout }: Volume): void {
+  if (getMeta(state, "modes") !== undefined) return;
+  const path = join(layout.home, randomName("probe"));
+  const fd = openSync(path, "wx", 0o600);
+  const keeps = [0o640, 0o711].every((mode) => {
+    trySetMode(() => fchmodSync(fd, mode));
+    return (fstatSync(fd).mode & 0o777) === mode;
+  });
+  closeSync(fd);
+  rmSync(path);
+  setMeta(state, "modes", keeps ? "yes" : "no");
+}
