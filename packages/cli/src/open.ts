@@ -1,5 +1,11 @@
 /** Opening a source on its own, without a mount, for the commands that look at one. */
-import { type OpenedSource, openSource, SourceError, type SourceSpec } from "@pannier/core";
+import {
+  type OpenedSource,
+  openSource,
+  SourceError,
+  type SourceSpec,
+  startTimer,
+} from "@pannier/core";
 import type { Invocation } from "./invocation.ts";
 import { logRetry } from "./log.ts";
 import { formatDuration } from "./format.ts";
@@ -33,6 +39,6 @@ export function withTimeout(signal: AbortSignal, milliseconds: number | undefine
         hint: "allow more with --timeout",
       }),
     );
-  setTimeout(expire, milliseconds).unref();
+  startTimer(expire, milliseconds).unref();
   return AbortSignal.any([signal, clock.signal]);
 }

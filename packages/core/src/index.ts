@@ -16,7 +16,7 @@ export * from "./source/options.ts";
 export * from "./source/registry.ts";
 export { rollback } from "./rollback.ts";
 export { plan, sync } from "./sync.ts";
-export { sleep } from "./transfer/sleep.ts";
+export { sleep, startTimer } from "./transfer/sleep.ts";
 export * from "./units.ts";
 export { repair, verify } from "./verify.ts";
 export type { Fault, TreeReport } from "./volume/verify.ts";

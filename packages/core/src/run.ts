@@ -6,6 +6,7 @@ import type { Layer, Mount } from "./mount.ts";
 import type { PlanTotals } from "./snapshot/guard.ts";
 import { SourceError } from "./source/errors.ts";
 import { retry } from "./transfer/retry.ts";
+import { startTimer } from "./transfer/sleep.ts";
 import type { Generation } from "./volume/state.ts";
 
 export interface Run {
@@ -138,7 +139,7 @@ function withTimeout(
       }),
     );
   const onAbort = () => controller.abort(signal?.reason);
-  const timer = setTimeout(expire, timeout);
+  const timer = startTimer(expire, timeout);
   signal?.addEventListener("abort", onAbort, { once: true });
   if (signal?.aborted === true) onAbort();
   return {

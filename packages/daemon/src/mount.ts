@@ -8,6 +8,7 @@ import {
   type HistoryEntry,
   type LayerSpec,
   sleep,
+  startTimer,
   type SyncResult,
 } from "@pannier/core";
 import type { MountConfig, MountOptions } from "./config/config.ts";
@@ -98,7 +99,7 @@ export function startMount(init: MountInit): Mount {
     async stop(grace) {
       stopping.abort();
       settle({ stopped: true }, () => true);
-      const clock = setTimeout(() => killing.abort(), grace);
+      const clock = startTimer(() => killing.abort(), grace);
       const ended = Promise.all([mount.ended, postPublish.stop(grace)]);
       return endsWithin(ended, grace + SLACK).finally(() => clearTimeout(clock));
     },

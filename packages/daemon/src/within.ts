@@ -1,3 +1,5 @@
+import { startTimer } from "@pannier/core";
+
 /** Milliseconds that what has been told to end may take for it. */
 export const SLACK = 1000;
 
@@ -5,7 +7,7 @@ export const SLACK = 1000;
 export async function endsWithin(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
   let clock: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {
-    clock = setTimeout(() => resolve(false), milliseconds);
+    clock = startTimer(() => resolve(false), milliseconds);
   });
   try {
     return await Promise.race([work.then(() => true), late]);

@@ -285,6 +285,22 @@ it("does not wait where the configuration cannot be", async () => {
   await expect(exit).rejects.toThrow("no adapter");
 });
 
+it("allows a sync and a grace longer than a timer can be", async () => {
+  const days = 30 * 86_400_000;
+  const mount = mountConfig("site", join(scratch(), "t"), { options: { timeout: days } });
+  const daemon = startDaemon(daemonConfig([mount], { shutdownGrace: days }));
+  await daemon.event("site", "done");
+  expect(await daemon.stop()).toBe(0);
+  expect(daemon.log.join("\n")).not.toContain("does not end");
+});
+
+it("does not begin with a timeout or a period of nothing", async () => {
+  for (const options of [{ timeout: 0 }, { period: 0 }]) {
+    const mount = mountConfig("site", join(scratch(), "t"), { options });
+    await expect(startDaemon(daemonConfig([mount])).exit).rejects.toThrow("longer than nothing");
+  }
+});
+
 it("ends after too many failures in a row, with the code of the last", async () => {
   const target = join(scratch(), "t");
   mkdirSync(target);

@@ -76,8 +76,16 @@ it.each([
   ],
   ["half a file", "mounts:\n  - { name: site", /flow map/i],
   ["what the engine refuses", `mounts:\n${mount("site", ", link: a/b")}${HTTP}`, /link name/],
-  ["a period of nothing", `mounts:\n${mount("site").replace("1h", "0")}${HTTP}`, /the period/],
-  ["a timeout of nothing", `mounts:\n${mount("site", ", timeout: 0s")}${HTTP}`, /timeout/],
+  [
+    "a period of nothing",
+    `mounts:\n${mount("site").replace("1h", "0")}${HTTP}`,
+    /period: it must be longer/,
+  ],
+  [
+    "a timeout of nothing",
+    `mounts:\n${mount("site", ", timeout: 0s")}${HTTP}`,
+    /timeout: it must be longer/,
+  ],
   [
     "what an adapter refuses",
     `mounts:\n${mount("site").replace("memory://site", "memory://refused")}${HTTP}`,

@@ -1,6 +1,11 @@
 /** Longest delay a Node timer takes; beyond it, a timer fires at once. */
 export const LONGEST_TIMER = 2 ** 31 - 1;
 
+/** `setTimeout` for delays that somebody else chose: what is too long for it becomes the longest there is. */
+export function startTimer(callback: () => void, milliseconds: number): NodeJS.Timeout {
+  return setTimeout(callback, Math.min(milliseconds, LONGEST_TIMER));
+}
+
 /** Waits, or rejects at once with the signal's reason. Nothing keeps running after either. */
 export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -12,13 +17,10 @@ export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> 
       clearTimeout(timer);
       reject(signal.reason);
     };
-    const timer = setTimeout(
-      () => {
-        signal.removeEventListener("abort", onAbort);
-        resolve();
-      },
-      Math.min(milliseconds, LONGEST_TIMER),
-    );
+    const timer = startTimer(() => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    }, milliseconds);
     signal.addEventListener("abort", onAbort, { once: true });
   });
 }

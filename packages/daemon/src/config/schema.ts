@@ -31,6 +31,13 @@ function read<Value>(parse: (text: string) => Value, description: string) {
 }
 
 const duration = (description: string) => read((given) => parseDuration(given), description);
+/** A duration that is not 0. */
+const span = (description: string) =>
+  read((given) => {
+    const milliseconds = parseDuration(given);
+    if (milliseconds === 0) throw new UsageError("it must be longer than nothing");
+    return milliseconds;
+  }, description);
 const size = (description: string) => read((given) => parseSize(given), description);
 const count = (description: string, least = 1) =>
   read((given) => parseCount(given, least), description);
@@ -84,9 +91,7 @@ export type SourceFile = z.infer<typeof source>;
 
 const timeout = (standard: string) =>
   z.optional(
-    duration(
-      `Time allowed for one run; then its whole process group is killed. Default ${standard}.`,
-    ),
+    span(`Time allowed for one run; then its whole process group is killed. Default ${standard}.`),
   );
 const environment = z.optional(
   z
@@ -162,8 +167,8 @@ const mount = z.strictObject({
     text("Adapter for its sources of the adapter's schemes; for all of them where it fits none."),
   ),
   credentials: z.optional(credentials),
-  period: z.optional(duration("Time from one look at the sources to the next. Default 60s.")),
-  timeout: z.optional(duration("Time allowed for one sync. Default 1h.")),
+  period: z.optional(span("Time from one look at the sources to the next. Default 60s.")),
+  timeout: z.optional(span("Time allowed for one sync. Default 1h.")),
   scrub: z.optional(
     duration("Time between two comparisons of every published byte. Default 24h; 0: never."),
   ),

@@ -1,6 +1,7 @@
 /** A hook that is an HTTP call. */
 import { once } from "node:events";
 import { request as requestHttp, type IncomingMessage } from "node:http";
+import { startTimer } from "@pannier/core";
 import type { CallConfig } from "../config/config.ts";
 import { HookFailure, type HookSubject } from "./command.ts";
 
@@ -41,7 +42,7 @@ export async function callUrl(
   });
   let timedOut = false;
   const onAbort = () => call.destroy();
-  const clock = setTimeout(() => {
+  const clock = startTimer(() => {
     timedOut = true;
     call.destroy();
   }, timeout);

@@ -1,6 +1,7 @@
 /** Running a hook's command: its environment, its output, its end. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { startTimer } from "@pannier/core";
 
 /** A run of a hook that did not do what it was to do. */
 export class HookFailure extends Error {
@@ -106,7 +107,7 @@ export async function runCommand(init: CommandInit): Promise<void> {
     kill("SIGTERM");
     lastResort ??= setTimeout(killNow, PATIENCE);
   };
-  const clock = setTimeout(() => {
+  const clock = startTimer(() => {
     timedOut = true;
     end();
   }, timeout);

@@ -14,7 +14,14 @@ import {
 } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { changesBetween, history, plainOrQuoted, sleep, type SyncResult } from "@pannier/core";
+import {
+  changesBetween,
+  history,
+  plainOrQuoted,
+  sleep,
+  startTimer,
+  type SyncResult,
+} from "@pannier/core";
 import type { PostPublishConfig } from "../config/config.ts";
 import { callUrl } from "./call.ts";
 import { HookFailure, hookEnvironment, type HookSubject, PATIENCE, runCommand } from "./command.ts";
@@ -139,7 +146,7 @@ function createWorker(
       wake?.();
       // Asked early enough to have ended when the grace is over.
       const patience = Math.max(grace / 2, grace - PATIENCE);
-      const timer = setTimeout(() => abort.abort(new Error("the process ends")), patience);
+      const timer = startTimer(() => abort.abort(new Error("the process ends")), patience);
       await working;
       clearTimeout(timer);
     },
