@@ -25,8 +25,7 @@ export interface Stat {
 /** The beginning of `struct nfsdirent`, as far as it is of use. */
 export interface DirectoryEntry {
   readonly name: string;
-  /** As in NFS version 3: 1 file, 2 directory, 5 symlink. */
-  readonly type: number;
+  /** With the bits of the type; 0 where the server told nothing but the name. */
   readonly mode: number;
   readonly size: number | bigint;
   readonly mtime: number | bigint;

@@ -118,12 +118,18 @@ export function createSession(libnfs: Libnfs, start: Start, onClose: () => void)
     return fd + Number(new DataView(info.buffer).getBigUint64(BYTES_RECEIVED, true)) * 4096;
   }
 
+  /** @param size as it was told before */
   async function readTarget(path: string, size: number): Promise<string> {
     const buffer = Buffer.alloc(65_536);
-    await call("call", libnfs.readlink, path, buffer, buffer.length);
-    // What libnfs gives has no end of its own (version 4).
-    const end = size > 0 && size < buffer.length ? size : buffer.indexOf(0);
-    return buffer.toString("utf8", 0, end);
+    for (let told = size; ;) {
+      await call("call", libnfs.readlink, path, buffer, buffer.length);
+      const hasEnd = start.version === 3 || told === 0 || told >= buffer.length;
+      if (hasEnd) return buffer.toString("utf8", 0, buffer.indexOf(0));
+      // Of version 4, what libnfs gives has no end of its own, and may be of another link than the one whose size is known.
+      const { size: now } = await session.lstat(path);
+      if (now === told) return buffer.toString("utf8", 0, told);
+      told = now;
+    }
   }
 
   const session: Session = {
@@ -149,6 +155,8 @@ export function createSession(libnfs: Libnfs, start: Start, onClose: () => void)
       await call("call", libnfs.opendir, path || "/", opened);
       const [directory] = opened;
       const links: Item[] = [];
+      /** Those that the server told no more of than their names. */
+      const unknown: string[] = [];
       try {
         for (let last = false; !last;) {
           const items: Item[] = [];
@@ -157,9 +165,13 @@ export function createSession(libnfs: Libnfs, start: Start, onClose: () => void)
             last = entry === undefined;
             if (entry === undefined || entry.name === "." || entry.name === "..") continue;
             const { name, mode, size, mtime, mtime_nsec } = entry;
+            if ((mode & constants.S_IFMT) === 0) {
+              unknown.push(name);
+              continue;
+            }
             const item: Item = {
               name,
-              kind: KINDS.get(entry.type) ?? "special",
+              kind: kindOf(mode),
               mode: mode & 0o7777,
               size: Number(size),
               seconds: Number(mtime),
@@ -174,6 +186,11 @@ export function createSession(libnfs: Libnfs, start: Start, onClose: () => void)
         }
       } finally {
         libnfs.closedir(nfs, directory);
+      }
+      for (const name of unknown) {
+        const facts = await session.lstat(`${path}/${name}`).catch(whereGone);
+        if (facts?.kind === "symlink") links.push({ name, ...facts });
+        else if (facts !== undefined) onItems([{ name, ...facts }]);
       }
       for (const link of links) {
         const target = await readTarget(`${path}/${link.name}`, link.size).catch(whereGone);
@@ -248,24 +265,23 @@ function mayUseLowPorts(): boolean {
   return ((BigInt(`0x${capabilities?.[1] ?? "0"}`) >> CAP_NET_BIND_SERVICE) & 1n) === 1n;
 }
 
-const KINDS = new Map<number, Kind>([
-  [1, "file"],
-  [2, "directory"],
-  [5, "symlink"],
-]);
+function kindOf(mode: number): Kind {
+  switch (mode & constants.S_IFMT) {
+    case constants.S_IFREG:
+      return "file";
+    case constants.S_IFDIR:
+      return "directory";
+    case constants.S_IFLNK:
+      return "symlink";
+    default:
+      return "special";
+  }
+}
 
 function toFacts({ mode, size, mtime, mtime_nsec }: Stat): Facts {
   const bits = Number(mode);
-  const type = bits & constants.S_IFMT;
   return {
-    kind:
-      type === constants.S_IFREG
-        ? "file"
-        : type === constants.S_IFDIR
-          ? "directory"
-          : type === constants.S_IFLNK
-            ? "symlink"
-            : "special",
+    kind: kindOf(bits),
     mode: bits & 0o7777,
     size: Number(size),
     seconds: Number(BigInt.asIntN(64, BigInt(mtime))),
