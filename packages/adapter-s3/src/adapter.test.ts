@@ -155,6 +155,23 @@ describe("what an object is checked against", () => {
   });
 });
 
+test.each<
+  [what: string, stored: { etag?: string; headers?: Record<string, string>; parts?: number[] }]
+>([
+  ["its MD5", { etag: "0".repeat(32) }],
+  ["the MD5 of its parts' MD5s", { etag: `${"0".repeat(32)}-3`, parts: [4, 4, 3] }],
+  ["its checksum", { headers: { "x-amz-checksum-crc32": "AQIDBA==" } }],
+])("content that is not what %s says is never published", async (_, stored) => {
+  server.put("bucket", "fine", Buffer.from("1"));
+  server.put("bucket", "damaged", Buffer.alloc(11, "x"), stored);
+  const target = await mkdtemp(join(folder, "target-"));
+  await expect(sync({ sources: [s3("s3://bucket/")], target })).rejects.toMatchObject({
+    message: expect.stringContaining("damaged"),
+    cause: { code: "invalid" },
+  });
+  expect(await readdir(target)).not.toContain("current");
+});
+
 test("finds the region that the server names, once", async () => {
   server.region = "eu-central-1";
   server.put("bucket", "a", Buffer.from("A"));
@@ -351,6 +368,44 @@ test("reads versions by their id, and names them", async () => {
   expect(source.version?.(listed.file("a"))).toBe("v1");
   server.put("bucket", "a", Buffer.from("new"));
   expect(String(await source.read(listed.file("a"), undefined, signal))).toBe("old");
+});
+
+test("a listing that is cut half way deletes nothing", async () => {
+  const names = Array.from({ length: 30 }, (_, i) => `f${String(i).padStart(2, "0")}`);
+  for (const name of names) server.put("bucket", name, Buffer.from(name));
+  server.pageSize = 10;
+  const target = await mkdtemp(join(folder, "target-"));
+  const sources = [s3("s3://bucket/")];
+  await sync({ sources, target });
+  const whole = "<ListBucketResult><IsTruncated>true</IsTruncated>";
+  for (const answer of [
+    "",
+    `${whole}<Contents><Key>f1`,
+    `${whole}</ListBucketResult>`,
+    undefined,
+  ]) {
+    server.before = ({ url }, response) => {
+      if (url?.includes("continuation-token") !== true) return false;
+      if (answer === undefined) response.destroy();
+      else response.end(answer);
+      return true;
+    };
+    await expect(sync({ sources, target, attempts: 1 })).rejects.toMatchObject({
+      cause: { code: expect.stringMatching(/invalid|unavailable/) },
+    });
+    expect(await readdir(join(target, "current"))).toEqual(names);
+  }
+});
+
+test.each([["../x"], ["a/../../x"], ["/x"], ["a/./b"]])("refuses a tree with %s", async (key) => {
+  server.put("bucket", "ok", Buffer.from("1"));
+  server.put("bucket", key, Buffer.from("2"));
+  const target = await mkdtemp(join(folder, "target-"));
+  await expect(sync({ sources: [s3("s3://bucket/")], target })).rejects.toThrow(
+    /path|unsafe|absolute/i,
+  );
+  expect(await readdir(target)).not.toContain("current");
+  expect(await readdir(folder)).not.toContain("x");
 });
 
 describe("an answer that is none", () => {
