@@ -129,6 +129,14 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
     readAhead();
   }
 
+  /** The directory above goes on knowing it, and all that is beside it: what it held is let go. */
+  function leave(directory: Directory): void {
+    levels.pop();
+    directory.items = [];
+    directory.children = [];
+    directory.laterNames = undefined;
+  }
+
   const levels: Directory[] = [];
   let batch: Entry[] = [];
   const takeBatch = () => {
@@ -160,7 +168,7 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
       const level = levels.at(-1);
       if (level === undefined) break;
       const item = level.items[level.next++];
-      if (item === undefined) levels.pop();
+      if (item === undefined) leave(level);
       else if (item.kind === "directory") next = level.children[level.nextChild++];
       else batch.push(item.entry(level.prefix + item.name));
       if (batch.length === BATCH) {
