@@ -61,21 +61,29 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   });
   const port = createHttpPort(routes, live, init.explain);
 
-  async function reload(): Promise<void> {
+  /** @returns whether the configuration is in force now */
+  async function reload(): Promise<boolean> {
     try {
       const config = await init.readConfig();
       await take(config);
       configStatus = { loaded: new Date() };
       metrics.reloaded("success");
+      return true;
     } catch (error) {
       const { message } = init.explain(error);
       // Where the file lies is for the log; callers of the port have no use for it.
       const where = `${dirname(init.file ?? "")}/`;
-      configStatus = { ...configStatus, error: init.redact(message.replaceAll(where, "")) };
-      metrics.reloaded("failure");
-      log("error", `the changed configuration is refused, the old one goes on: ${message}`);
+      const told = init.redact(message.replaceAll(where, ""));
+      // It is tried again and again, and said once.
+      if (told !== configStatus.error) {
+        metrics.reloaded("failure");
+        log("error", `the changed configuration is refused, the old one goes on: ${message}`);
+      }
+      configStatus = { ...configStatus, error: told };
+      return false;
+    } finally {
+      live.changed();
     }
-    live.changed();
   }
 
   async function take(config: DaemonConfig): Promise<void> {

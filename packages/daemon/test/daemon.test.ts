@@ -285,13 +285,17 @@ it("does not wait where the configuration cannot be", async () => {
   await expect(exit).rejects.toThrow("no adapter");
 });
 
-it("allows a sync and a grace longer than a timer can be", async () => {
+it("allows a sync and a hook longer than a timer can be", async () => {
   const days = 30 * 86_400_000;
-  const mount = mountConfig("site", join(scratch(), "t"), { options: { timeout: days } });
-  const daemon = startDaemon(daemonConfig([mount], { shutdownGrace: days }));
-  await daemon.event("site", "done");
-  expect(await daemon.stop()).toBe(0);
-  expect(daemon.log.join("\n")).not.toContain("does not end");
+  const hook = { command: ["/bin/sleep", "0.1"], timeout: days, env: {}, retries: 0 };
+  const mount = mountConfig("site", join(scratch(), "t"), {
+    options: { timeout: days },
+    hooks: { postPublish: [hook] },
+  });
+  const daemon = startDaemon(daemonConfig([mount]));
+  expect(await daemon.event("site", "hook")).toMatchObject({ result: "success" });
+  expect(await daemon.status("site")).toMatchObject({ failures: 0 });
+  expect(daemon.events.some(([, { type }]) => type === "failed")).toBe(false);
 });
 
 it("does not begin with a timeout or a period of nothing", async () => {

@@ -155,6 +155,23 @@ it("moves to another port", async () => {
   expect(starts(daemon, "site")).toBe(1);
 });
 
+it("takes a configuration over later that could not be had at first", async () => {
+  const folder = scratch();
+  const map = configMap(folder);
+  const daemon = start(map.first(`mounts:\n${mount("site")}${HTTP}`));
+  await daemon.event("site", "waiting");
+  const other = start(configMap(scratch()).first(`mounts:\n${mount("x")}${HTTP}`));
+  const { port } = new URL(await other.url("/"));
+  map.write(`mounts:\n${mount("site")}http: { host: 127.0.0.1, port: ${port} }\n`);
+  await daemon.logged(/is refused/);
+  await other.stop();
+  // Without it, the next look would come some seconds later.
+  writeFileSync(join(folder, "another-file"), "");
+  await vi.waitFor(() => expect(takenOver(daemon)).toBe(2), { timeout: 5000 });
+  expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
+  expect(daemon.log.filter((line) => line.includes("is refused"))).toHaveLength(1);
+});
+
 it("bears many changes", { timeout: 60_000 }, async () => {
   const count = FULL ? 100 : 8;
   const map = configMap(scratch());

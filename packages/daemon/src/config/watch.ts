@@ -10,8 +10,11 @@ const POLL = 10_000;
 const SETTLE = 100;
 
 export interface ConfigWatch {
-  /** Calls `onChange` after each change of the file since the watch was created, one call at a time, until aborted. */
-  run(onChange: () => Promise<void>, signal: AbortSignal): Promise<void>;
+  /**
+   * Calls `onChange` after each change of the file since the watch was created, one call at a time, until aborted; again at the
+   * next look where it says that the file was not taken over: what kept it from that may pass.
+   */
+  run(onChange: () => Promise<boolean>, signal: AbortSignal): Promise<void>;
 }
 
 /** To be created before the file is read, so that no change goes unnoticed. */
@@ -20,6 +23,7 @@ export function createConfigWatch(file: string): ConfigWatch {
   return {
     async run(onChange, signal) {
       let touched = true;
+      let isTakenOver = true;
       let wake: (() => void) | undefined;
       const watcher = watchFolder(dirname(file), () => {
         touched = true;
@@ -31,9 +35,9 @@ export function createConfigWatch(file: string): ConfigWatch {
           touched = false;
           const now = digest(file);
           // A file that is gone, as it may be for a moment while it is replaced, is no change.
-          if (now !== undefined && now !== known) {
+          if (now !== undefined && (now !== known || !isTakenOver)) {
             known = now;
-            await onChange();
+            isTakenOver = await onChange();
           }
           const waking = new AbortController();
           const abort = () => waking.abort();
