@@ -73,6 +73,12 @@ const UNICODE_NAMES: readonly string[] = [
   "straße",
 ];
 
+/** Of 1,024 bytes, the longest key of object stores, in segments that file systems take. */
+const LONG_PATHS: readonly string[] = [
+  ["n".repeat(255), "n".repeat(255), "n".repeat(255), "n".repeat(254), "n"],
+  ["ü".repeat(127), "ü".repeat(127), "ü".repeat(127), "ü".repeat(127), "üü"],
+].map((segments) => segments.join("/"));
+
 export function nameChecks(check: Check, traits: AllTraits): void {
   const sets = { "hostile names": HOSTILE_NAMES, "Unicode names": UNICODE_NAMES };
   for (const [what, names] of Object.entries(sets)) {
@@ -91,6 +97,16 @@ export function nameChecks(check: Check, traits: AllTraits): void {
       }
     });
   }
+
+  check("paths of 1,024 bytes come unchanged, with the right content", async (t) => {
+    const paths = LONG_PATHS.filter((path) => traits.holds(path));
+    const { source } = await t.opened(new Map(paths.map((path) => [path, path])));
+    const listed = await listAll(source);
+    t.expect(listed.paths.toSorted()).toEqual(paths.toSorted());
+    for (const path of paths) {
+      t.expect((await readAll(source, listed.file(path))).toString()).toBe(path);
+    }
+  });
 
   when(traits.directories, check)("a directory with a hostile name can be opened", async (t) => {
     const names = ["with space", "100%", "%2F", "a#b", "a?b", "a+b", "日本語"].filter((name) =>
