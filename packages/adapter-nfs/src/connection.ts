@@ -63,6 +63,8 @@ interface Asked {
 
 interface Helper {
   readonly child: ChildProcess;
+  /** The address that it connects to. */
+  readonly server: string;
   send(message: ToHelper): void;
 }
 
@@ -115,6 +117,7 @@ export function createConnection(init: ConnectionInit): Connection {
     const channel = (child.stdio as typeof child.stdio | undefined)?.[3] as Duplex | undefined;
     const made: Helper = {
       child,
+      server,
       send: (message) => {
         for (const part of encodeFrame(message)) channel?.write(part);
       },
@@ -170,11 +173,7 @@ export function createConnection(init: ConnectionInit): Connection {
 
   function greetServer(): NonNullable<typeof greeted> {
     const stop = new AbortController();
-    const done = (async () => {
-      const address = await resolve(greeting.host);
-      await greet({ ...greeting, host: address }, stop.signal);
-      return address;
-    })();
+    const done = greetFirst(greeting, stop.signal);
     const made = {
       done,
       giveUp: () => stop.abort(new SourceError("unavailable", "the server was given up")),
@@ -211,6 +210,9 @@ export function createConnection(init: ConnectionInit): Connection {
     const current = greeted;
     const server = await current.done;
     if (closed) throw new SourceError("unavailable", "the source was closed");
+    if (helper !== undefined && helper.server !== server) {
+      end(new SourceError("unavailable", "the server has another address by now"));
+    }
     helper ??= startHelper(server);
   }
 
@@ -230,6 +232,8 @@ export function createConnection(init: ConnectionInit): Connection {
         const prepared = ready();
         // One that leaves does not wait for it.
         await Promise.race([prepared, answer]);
+        // It may have left in the same moment.
+        signal.throwIfAborted();
         waiting.push(one);
         next();
         return await answer;
@@ -260,9 +264,25 @@ export function createConnection(init: ConnectionInit): Connection {
   }
 }
 
-async function resolve(host: string): Promise<string> {
+/** Of a host's addresses, the first at which there is a server. */
+async function greetFirst(greeting: Greeting, signal: AbortSignal): Promise<string> {
+  let failure: unknown;
+  for (const address of await resolve(greeting.host)) {
+    try {
+      await greet({ ...greeting, host: address }, signal);
+      return address;
+    } catch (error) {
+      signal.throwIfAborted();
+      failure ??= error;
+    }
+  }
+  throw failure;
+}
+
+async function resolve(host: string): Promise<string[]> {
   try {
-    return (await lookup(host.replace(/^\[|\]$/g, ""))).address;
+    const found = await lookup(host.replace(/^\[|\]$/g, ""), { all: true });
+    return found.map(({ address }) => address);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOTFOUND") {
       throw new SourceError("unavailable", "the host name is not known", {

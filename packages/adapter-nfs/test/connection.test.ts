@@ -1,15 +1,28 @@
 /** The helper process from outside, with one that has no libnfs; test/real has the other. */
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import { lookup } from "node:dns/promises";
+import { type AddressInfo, createServer, isIP, type Socket } from "node:net";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { withFewDescriptors } from "../../../test/support/few-descriptors.ts";
-import { createConnection } from "../src/connection.ts";
+import { createConnection, Unanswered } from "../src/connection.ts";
 import { translate } from "../src/errors.ts";
 import { NFS } from "../src/greet.ts";
 import type { Problem } from "../src/protocol.ts";
 
 const FAKE = new URL("./fake-helper.js", import.meta.url);
 const SIGNAL = new AbortController().signal;
+
+vi.mock("node:dns/promises", async (original) => {
+  const dns = await original<typeof import("node:dns/promises")>();
+  return { ...dns, lookup: vi.fn<typeof dns.lookup>(dns.lookup) };
+});
+
+/** What the name of every host leads to, until the test ends. */
+function resolveTo(...addresses: string[]): void {
+  const found = addresses.map((address) => ({ address, family: isIP(address) }));
+  vi.mocked(lookup).mockResolvedValue(found as never);
+  onTestFinished(() => void vi.mocked(lookup).mockReset());
+}
 
 /** Answers the greeting as a server of NFS does, or as `reply` says. */
 async function startServer(reply: (call: Buffer) => Buffer | undefined = accepted) {
@@ -112,6 +125,38 @@ test("one who waits no longer ends the waiting alone", async () => {
   setTimeout(() => abort.abort(reason), 20);
   await expect(asking).rejects.toBe(reason);
   expect(await ask("pid")).toBe(before);
+});
+
+test("one who leaves at any moment leaves nothing behind that is asked", async () => {
+  const { ask } = connectTo(await startServer());
+  await ask("pid");
+  for (let ticks = 0; ticks < 20; ticks++) {
+    const abort = new AbortController();
+    const asking = ask("never", abort.signal).catch(() => {});
+    for (let i = 0; i < ticks; i++) await undefined;
+    abort.abort();
+    await asking;
+  }
+  expect(await ask("owed")).toBe("0");
+});
+
+test("of a host's addresses the first is taken that a server answers at", async () => {
+  const { ask } = connectTo(await startServer());
+  resolveTo("::1", "127.0.0.1");
+  expect(await ask("server")).toBe("127.0.0.1");
+});
+
+test("a host that has another address after a connection broke is read from there", async () => {
+  const { ask } = connectTo(await startServer());
+  resolveTo("127.0.0.1");
+  const before = await ask("pid");
+  expect(await ask("server")).toBe("127.0.0.1");
+  resolveTo("127.1");
+  expect(await ask("server")).toBe("127.0.0.1");
+  await expect(ask("break")).rejects.toBeInstanceOf(Unanswered);
+  // The same, in other words.
+  expect(await ask("server")).toBe("127.1");
+  expect(await ask("pid")).not.toBe(before);
 });
 
 test("more questions than connections are all answered", async () => {

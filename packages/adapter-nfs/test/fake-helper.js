@@ -6,6 +6,9 @@ import { Socket } from "node:net";
 
 const channel = new Socket({ fd: 3 });
 let received = Buffer.alloc(0);
+let server = "";
+/** Questions that are neither answered nor given up. */
+const owed = new Set();
 
 function send(message, body = Buffer.alloc(0)) {
   const json = Buffer.from(JSON.stringify(message));
@@ -15,8 +18,14 @@ function send(message, body = Buffer.alloc(0)) {
   channel.write(Buffer.concat([head, json, body]));
 }
 
-function answer({ id, question }) {
-  if (question === undefined || question.path === "never") return;
+function answer({ start, cancel, id, question }) {
+  if (start !== undefined) ({ server } = start);
+  if (owed.delete(cancel)) send({ id: cancel, problem: { step: "call", errno: 5, text: "" } });
+  if (question === undefined) return;
+  if (question.path === "never") owed.add(id);
+  if (question.path === "owed") send({ id }, Buffer.from(String(owed.size)));
+  if (question.path === "server") send({ id }, Buffer.from(server));
+  if (question.path === "break") send({ id, problem: { step: "connection", errno: 0, text: "" } });
   if (question.path === "crash") process.kill(process.pid, "SIGSEGV");
   if (question.path === "exit") process.exit(3);
   if (question.path === "no library") {
