@@ -92,10 +92,14 @@ export async function runCommand(init: CommandInit): Promise<void> {
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
+  // Before anything else: where no more files may be opened it has no streams, and says why in an event.
+  const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
+  exited.catch(() => {});
+  const streams = [child.stdout, child.stderr].filter((stream) => stream !== undefined);
   let output = "";
   // A value is known only as a whole.
   const kept = TAIL + Math.max(0, ...Object.values(init.own).map(({ length }) => length));
-  for (const stream of [child.stdout, child.stderr])
+  for (const stream of streams)
     stream.setEncoding("utf8").on("data", (text: string) => {
       output = (output + text).slice(-kept);
     });
@@ -115,9 +119,9 @@ export async function runCommand(init: CommandInit): Promise<void> {
   init.kill.addEventListener("abort", killNow, { once: true });
   try {
     // Not `close`: a grandchild may hold the pipes open.
-    const [code, by] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+    const [code, by] = await exited;
     killNow();
-    await drained(child.stdout, child.stderr);
+    await drained(...streams);
     signal.throwIfAborted();
     const tail = withoutValues(output, init.own).slice(-TAIL).trim();
     const said = tail === "" ? "" : `: ${tail}`;
@@ -140,8 +144,7 @@ export async function runCommand(init: CommandInit): Promise<void> {
     clearTimeout(lastResort);
     signal.removeEventListener("abort", end);
     init.kill.removeEventListener("abort", killNow);
-    child.stdout.destroy();
-    child.stderr.destroy();
+    for (const stream of streams) stream.destroy();
   }
 }
 
