@@ -214,6 +214,32 @@ test.each([
   expect(await placeOf(bucket)).toEqual({ base, region: "eu-west-1", service: "s3" });
 });
 
+const OWN = "https://minio.test:9000";
+const AWS = "s3.eu-west-1.amazonaws.com";
+
+test.each<[where: Parameters<typeof placeOf>[1], base: string]>([
+  [{}, `https://bucket.${AWS}/`],
+  [{ pathStyle: false }, `https://bucket.${AWS}/`],
+  [{ pathStyle: true }, `https://${AWS}/bucket/`],
+  [{ endpoint: OWN }, `${OWN}/bucket/`],
+  [{ endpoint: OWN, pathStyle: true }, `${OWN}/bucket/`],
+  [{ endpoint: OWN, pathStyle: false }, "https://bucket.minio.test:9000/"],
+  [{ endpoint: "https://gateway.test/s3/" }, "https://gateway.test/s3/bucket/"],
+  [{ endpoint: "http://127.0.0.1:9000" }, "http://127.0.0.1:9000/bucket/"],
+])("%j: the bucket is at %s", async (where, base) => {
+  vi.stubEnv("AWS_ENDPOINT_URL_S3", undefined);
+  expect(await placeOf("bucket", where)).toMatchObject({ base });
+});
+
+test("the option endpoint comes before AWS's variables, and the one for S3 before the other", async () => {
+  vi.stubEnv("AWS_ENDPOINT_URL", "https://all.test");
+  vi.stubEnv("AWS_ENDPOINT_URL_S3", "https://s3.test");
+  expect(await placeOf("bucket", { endpoint: OWN })).toMatchObject({ base: `${OWN}/bucket/` });
+  expect(await placeOf("bucket")).toMatchObject({ base: "https://s3.test/bucket/" });
+  vi.stubEnv("AWS_ENDPOINT_URL_S3", undefined);
+  expect(await placeOf("bucket")).toMatchObject({ base: "https://all.test/bucket/" });
+});
+
 test("a directory bucket is signed in to in another way", async () => {
   vi.stubEnv("AWS_ENDPOINT_URL_S3", undefined);
   await expect(placeOf("name--euw1-az1--x-s3")).rejects.toThrow(
@@ -222,9 +248,10 @@ test("a directory bucket is signed in to in another way", async () => {
 });
 
 /** Without a request. */
-function placeOf(bucket: string) {
+function placeOf(bucket: string, where: { endpoint?: string; pathStyle?: boolean } = {}) {
   const options = { anonymous: false, requesterPays: false, versions: false, region: "eu-west-1" };
-  const settings = checkSettings(parseLocation(`s3://${bucket}/`), options as never);
+  const location = parseLocation(`s3://${bucket}/`);
+  const settings = checkSettings(location, { ...options, ...where } as never);
   const http = createHttpClient({ idleTimeout: 1000 });
   opened.push(http);
   return connect(settings, { username: undefined, password: undefined }, {}, http).place();
