@@ -1,7 +1,7 @@
 /** The repositories of a source: its own, and those of submodules, each opened once. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { type Location, type SourceContext, SourceError } from "@pannier/core";
+import { type Limits, type Location, type SourceContext, SourceError } from "@pannier/core";
 import { type LfsClient, lfsClient } from "./lfs.ts";
 import type { GitOptions } from "./options.ts";
 import { openRemote, type OpenedRemote, openSubmodule, repositoryUrl } from "./remotes.ts";
@@ -31,8 +31,11 @@ export interface Modules {
   close(): Promise<void>;
 }
 
-async function storeOf(engine: "js" | "cli"): Promise<(dir: string) => ObjectStore> {
-  if (engine === "js") return jsStore;
+async function storeOf(
+  engine: "js" | "cli",
+  { maxExpansion }: Limits,
+): Promise<(dir: string) => ObjectStore> {
+  if (engine === "js") return (dir) => jsStore(dir, maxExpansion);
   const batchCommand = await hasBatchCommand();
   return (dir) => cliStore(dir, batchCommand);
 }
@@ -43,7 +46,7 @@ export function openModules(
   engine: "js" | "cli",
   context: SourceContext,
 ): Modules {
-  const makeStore = storeOf(engine);
+  const makeStore = storeOf(engine, context.limits);
   const opened = new Map<string, Promise<Module>>();
 
   function open(key: string, url: string, connect: () => OpenedRemote): Promise<Module> {
@@ -55,7 +58,7 @@ export function openModules(
         return {
           key,
           url,
-          repository: openRepository(remote, make, folder, options.depth),
+          repository: openRepository(remote, make, folder, options.depth, context.limits.maxBytes),
           lfs: http !== undefined && options.lfs ? lfsClient(url, http, anonymous) : undefined,
         };
       });

@@ -1,6 +1,6 @@
 /** One repository: what is at the other end, and the cache of its objects here. The source has one, and one for each submodule. */
 import { rm } from "node:fs/promises";
-import { SourceError } from "@pannier/core";
+import { NoRoomError, SourceError } from "@pannier/core";
 import { formatOf } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
 import {
@@ -33,12 +33,14 @@ export interface Repository {
 /**
  * @param dir where the cache is; created when first needed
  * @param depth how many commits of history to fetch; 0 for all
+ * @param maxBytes what one fetch may bring
  */
 export function openRepository(
   remote: Remote,
   makeStore: (dir: string) => ObjectStore,
   dir: string,
   depth: number,
+  maxBytes: number,
 ): Repository {
   const store = makeStore(dir);
   let state: CacheState | undefined;
@@ -88,7 +90,7 @@ export function openRepository(
     const request = { want: oid, haves, shallow: boundary, depth };
     const result = await remote.fetch(request, signal);
     try {
-      await store.addPack(result.pack, signal);
+      await store.addPack(upTo(maxBytes, result.pack), signal);
     } catch (error) {
       await sweep(dir);
       throw error;
@@ -149,6 +151,22 @@ export function openRepository(
       await store.close();
     },
   };
+}
+
+async function* upTo(
+  maxBytes: number,
+  pack: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let size = 0;
+  for await (const chunk of pack) {
+    size += chunk.length;
+    if (size > maxBytes)
+      throw new NoRoomError(
+        `the repository sends more than the ${maxBytes} bytes of --max-bytes at once`,
+        { hint: "raise --max-bytes; a smaller depth sends less" },
+      );
+    yield chunk;
+  }
 }
 
 /** Whether an error says that the cache is not what it was: unreadable, or removed behind our back. */

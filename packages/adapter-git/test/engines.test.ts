@@ -236,6 +236,17 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     expect(Math.min(...sizes)).toBeLessThan(1000);
   });
 
+  test("takes in no more at once than the tree may have", async () => {
+    const repository = await shared.repository();
+    await repository.commit({ noise: Buffer.from(crypto.getRandomValues(new Uint8Array(60_000))) });
+    const scratch = await scratchDirectory();
+    const limits = { maxFiles: 10, maxBytes: 20_000, maxFileBytes: 1e9, maxExpansion: 200 };
+    const context = { scratch: async () => scratch, limits };
+    const { source } = await open(repository.url, { engine }, context);
+    await expect(source.list(signal())).rejects.toMatchObject({ name: "NoRoomError" });
+    expect(await readdir(join(scratch, "repository/objects/pack"))).toEqual([]);
+  });
+
   test("lists any names in the order of their bytes", async () => {
     const name = fc.string({ unit: "binary", minLength: 1, maxLength: 3 });
     const part = name.filter((text) => !/[\0/]/.test(text) && !/^\.{1,2}$|^\.git$/i.test(text));

@@ -9,6 +9,7 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { NoRoomError, SourceError } from "@pannier/core";
 import { walkTree } from "../tree.ts";
+import { checkExpansion } from "./expansion.ts";
 import { CacheDamaged, type GitObject, type ObjectStore } from "./store.ts";
 
 /** Bytes of a large blob that are handed over at a time. */
@@ -17,7 +18,8 @@ const PIECE = 256 * 1024;
 /** Packs are let go from memory when nothing was read for this long. */
 const IDLE_MS = 30_000;
 
-export function jsStore(gitDir: string): ObjectStore {
+/** @param maxExpansion how many times its own size a pack may hold */
+export function jsStore(gitDir: string, maxExpansion: number): ObjectStore {
   const packs = join(gitDir, "objects/pack");
   let cache: object = {};
   let files = readerFs(gitDir);
@@ -72,6 +74,7 @@ export function jsStore(gitDir: string): ObjectStore {
       const name = `tmp_${randomUUID()}`;
       try {
         const id = await writePack(pack, join(packs, `${name}.pack`), signal);
+        await inspect(join(packs, `${name}.pack`), maxExpansion, signal);
         const { oids } = await git.indexPack({
           fs,
           dir: packs,
@@ -163,6 +166,22 @@ async function writePack(
   if (id !== tail.toString("hex"))
     throw new SourceError("unavailable", "the pack was damaged on its way");
   return id;
+}
+
+async function inspect(path: string, maxExpansion: number, signal: AbortSignal): Promise<void> {
+  try {
+    await checkExpansion(await fs.promises.readFile(path), maxExpansion, signal);
+  } catch (error) {
+    // Its digest is right: this is what the server made.
+    if (error instanceof RangeError || isZlibError(error))
+      throw new SourceError("invalid", "the server's pack is broken", { cause: error });
+    throw error;
+  }
+}
+
+function isZlibError(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ERR_BUFFER_TOO_LARGE" || code?.startsWith("Z_") === true;
 }
 
 async function countObjects(path: string): Promise<number> {
