@@ -7,13 +7,15 @@ import {
   history,
   type HistoryEntry,
   type LayerSpec,
+  rollback,
   sleep,
   startTimer,
   type SyncResult,
+  UsageError,
 } from "@pannier/core";
 import type { MountConfig, MountOptions } from "./config/config.ts";
 import { createPrePublish } from "./hooks/pre-publish.ts";
-import { createPostPublish, type PostPublish } from "./hooks/post-publish.ts";
+import { createPostPublish } from "./hooks/post-publish.ts";
 import { applyEvent, type MountState, newState } from "./mount-state.ts";
 import { createTrigger } from "./trigger.ts";
 import { endsWithin, SLACK } from "./within.ts";
@@ -32,6 +34,13 @@ export interface Mount {
   readonly state: MountState;
   /** Asks for a sync now; during one, for exactly one more. */
   trigger(): void;
+  /**
+   * Publishes a kept revision again, in the place of whatever is under way.
+   *
+   * @param revision or its beginning; default: the one before the published one
+   * @throws what the engine's `rollback` throws
+   */
+  rollback(revision: string | undefined): Promise<HistoryEntry>;
   /** How the next attempt ends that begins from now on. */
   nextOutcome(): Promise<Outcome>;
   /** Resolves when the mount has ended by itself (`once`) or by {@link Mount.stop}. */
@@ -54,11 +63,20 @@ export interface MountInit {
   readonly onEvent: (mount: Mount, event: MountEvent) => void;
 }
 
+interface Rollback {
+  readonly revision: string | undefined;
+  readonly resolve: (published: HistoryEntry) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
 export function startMount(init: MountInit): Mount {
   const { config } = init;
   const { target } = config.options;
   const trigger = createTrigger();
   const stopping = new AbortController();
+  /** Ends the loop under way: the mount is to end, or somebody else needs its target. */
+  let current = new AbortController();
+  const rollbacks: Rollback[] = [];
   let waiters: { begun: boolean; readonly resolve: (outcome: Outcome) => void }[] = [];
   const settle = (outcome: Outcome, which: (waiter: { begun: boolean }) => boolean) => {
     for (const waiter of waiters.filter(which)) waiter.resolve(outcome);
@@ -70,6 +88,7 @@ export function startMount(init: MountInit): Mount {
       explain: init.explain,
       readHistory: () => read(config.options),
     });
+    if (event.type === "published") postPublish.settle(event);
     if (event.type === "started") for (const waiter of waiters) waiter.begun = true;
     if (event.type === "done") settle({ result: event.result }, ({ begun }) => begun);
     if (event.type === "failed") settle({ error: event.error }, ({ begun }) => begun);
@@ -95,9 +114,17 @@ export function startMount(init: MountInit): Mount {
         if (stopping.signal.aborted) resolve({ stopped: true });
         else waiters.push({ begun: false, resolve });
       }),
+    rollback: (revision) =>
+      new Promise((resolve, reject) => {
+        if (stopping.signal.aborted) return reject(ending());
+        rollbacks.push({ revision, resolve, reject });
+        current.abort();
+      }),
     ended: run(),
     async stop(grace) {
       stopping.abort();
+      current.abort();
+      for (const { reject } of rollbacks) reject(ending());
       settle({ stopped: true }, () => true);
       const clock = startTimer(() => killing.abort(), grace);
       const ended = Promise.all([mount.ended, postPublish.stop(grace)]);
@@ -110,21 +137,37 @@ export function startMount(init: MountInit): Mount {
     // So that `mount` is there before the first event.
     await Promise.resolve();
     const { signal } = stopping;
-    for (let failures = 1; !signal.aborted; failures++) {
+    let failures = 0;
+    while (!signal.aborted) {
+      const asked = rollbacks.shift();
+      if (asked !== undefined) {
+        await goBack(asked);
+        continue;
+      }
+      current = new AbortController();
       try {
-        await followOnce(postPublish);
-        return;
+        await followOnce(current.signal);
+        if (!current.signal.aborted) return;
       } catch (error) {
-        if (signal.aborted) return;
-        await waitAfter(error as Error, failures);
+        if (!current.signal.aborted) await waitAfter(error as Error, ++failures, current.signal);
       }
     }
   }
 
-  async function followOnce(hooks: PostPublish): Promise<void> {
-    const turn = (work: () => Promise<void>, signal: AbortSignal) => {
+  async function goBack({ revision, resolve, reject }: Rollback): Promise<void> {
+    // A whole tree is compared first: that has the deadline of an attempt.
+    emit({ type: "started" });
+    try {
+      resolve(await rollback(target, revision, { signal: stopping.signal, onEvent: emit }));
+    } catch (error) {
+      reject(error);
+    }
+  }
+
+  async function followOnce(signal: AbortSignal): Promise<void> {
+    const turn = (work: () => Promise<void>, until: AbortSignal) => {
       emit({ type: "queued" });
-      return init.turn(work, signal);
+      return init.turn(work, until);
     };
     const events = follow(
       {
@@ -133,20 +176,20 @@ export function startMount(init: MountInit): Mount {
         credentials: init.credentials,
         prePublish: prePublish?.ask,
       },
-      { signal: stopping.signal, triggers: trigger, turn },
+      { signal, triggers: trigger, turn },
     );
     for await (const event of events) {
       emit(event);
       if (event.type !== "done") continue;
-      hooks.settle(event.result);
+      postPublish.settle(event.result);
       if (!init.once) continue;
-      await hooks.idle();
+      await postPublish.idle();
       return;
     }
   }
 
   /** The target cannot be opened: another process holds it, the volume is not there yet. That may mend itself. */
-  async function waitAfter(failure: Error, failures: number): Promise<void> {
+  async function waitAfter(failure: Error, failures: number, signal: AbortSignal): Promise<void> {
     const longest = Math.max(LONGEST_WAIT, config.options.period);
     const delay =
       Math.min(longest, 1000 * 2 ** Math.min(failures - 1, 20)) * (0.9 + Math.random() * 0.2);
@@ -154,16 +197,18 @@ export function startMount(init: MountInit): Mount {
     emit({ type: "failed", error: failure, received: 0, failures, repeated: false, delay });
     const waking = new AbortController();
     const wake = () => waking.abort();
-    stopping.signal.addEventListener("abort", wake, { once: true });
-    if (stopping.signal.aborted) wake();
+    signal.addEventListener("abort", wake, { once: true });
+    if (signal.aborted) wake();
     void trigger.heard(waking.signal).then(wake);
     await sleep(delay, waking.signal).catch(() => {});
     wake();
-    stopping.signal.removeEventListener("abort", wake);
+    signal.removeEventListener("abort", wake);
   }
 }
 
 const LONGEST_WAIT = 60_000;
+
+const ending = () => new UsageError("the mount is about to end");
 
 /**
  * What is published at its head. A history that cannot be read is none: the next sync builds the state anew. Nor is one whose trees somebody

@@ -1,11 +1,11 @@
 /** The HTTP port: triggers, webhooks, metrics, and what it keeps to itself. */
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { SourceError } from "@pannier/core";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { httpConfig } from "../src/config/config.ts";
 import { daemonConfig, mountConfig, type Running, scratch, startDaemon } from "./run-daemon.ts";
 
@@ -86,6 +86,50 @@ it("syncs when asked to with the token, and tells the outcome to who waits for i
     ],
   });
   expect((await post(daemon, "/sync/nope", bearer(TOKEN))).status).toBe(404);
+});
+
+it("goes back to a kept revision while its sources are out of reach, runs its hooks, and stays there until they change", async () => {
+  const folder = scratch();
+  writeFileSync(join(folder, "token"), TOKEN);
+  const http = httpConfig({ host: "127.0.0.1", port: 0, triggerTokenFile: join(folder, "token") });
+  const hook = {
+    command: ["/bin/sh", "-c", `cat a >> ${folder}/seen`],
+    timeout: 5000,
+    env: {},
+    retries: 0,
+  };
+  const config = mountConfig("site", join(folder, "t"), { hooks: { postPublish: [hook] } });
+  const daemon = startDaemon(daemonConfig([config], { http }));
+  const source = daemon.source("site", { a: "1" });
+  const first = await daemon.event("site", "hook");
+  source.content = { a: "2" };
+  const { json: second } = await post(daemon, "/sync/site?wait=1", bearer(TOKEN));
+  await daemon.event("site", "hook", ({ revision }) => revision !== first.revision);
+  source.beforeList = () => {
+    throw new SourceError("unavailable", "gone", { transient: false });
+  };
+
+  expect((await post(daemon, "/rollback/site")).status).toBe(401);
+  const unknown = await post(daemon, "/rollback/site?revision=nope", bearer(TOKEN));
+  expect(unknown).toMatchObject({
+    status: 409,
+    json: { error: { message: "revision nope is not kept" } },
+  });
+  expect(await post(daemon, "/rollback/nope", bearer(TOKEN))).toMatchObject({ status: 404 });
+  expect(await post(daemon, "/rollback/site", bearer(TOKEN))).toEqual({
+    status: 200,
+    json: { name: "site", revision: first.revision, added: 0, changed: 1, deleted: 0 },
+  });
+  expect(await daemon.status("site")).toMatchObject({ revision: first.revision });
+  await vi.waitFor(() => expect(readFileSync(join(folder, "seen"), "utf8")).toBe("121"));
+  expect(second).toMatchObject({ mounts: [{ previousRevision: first.revision }] });
+
+  source.beforeList = () => {};
+  const held = await post(daemon, "/sync/site?wait=1", bearer(TOKEN));
+  expect(held.json).toMatchObject({ mounts: [{ result: "unchanged", revision: first.revision }] });
+  source.content = { a: "3" };
+  await post(daemon, "/sync/site?wait=1", bearer(TOKEN));
+  expect(readFileSync(join(folder, "t/current/a"), "utf8")).toBe("3");
 });
 
 it("changes nothing for who has not the token", async () => {

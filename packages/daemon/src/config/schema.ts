@@ -225,7 +225,9 @@ export const configSchema = z.strictObject({
         }, "Default 8080."),
       ),
       dashboard: z.optional(flag("Whether there is a dashboard. Default true.")),
-      triggerTokenFile: z.optional(path("File with the token that POST /sync asks for.")),
+      triggerTokenFile: z.optional(
+        path("File with the token that POST /sync and /rollback ask for."),
+      ),
       webhookSecretFile: z.optional(path("File with the secret that webhooks are signed with.")),
     }),
   ),

@@ -29,13 +29,15 @@ import type { HookTools } from "./pre-publish.ts";
 import { sendSignal } from "./signal.ts";
 
 export interface PostPublish {
-  /** Told of each sync that ended well: runs what has not been run for its revision. */
-  settle(result: SyncResult): void;
+  /** Told of what is published, after each sync that ended well: runs what has not been run for its revision. */
+  settle(published: Published): void;
   /** Resolves when nothing is left to run or to try again. */
   idle(): Promise<void>;
   /** Lets runs under way end within `grace` milliseconds; what is still to be tried again is left to the next start. */
   stop(grace: number): Promise<void>;
 }
+
+type Published = Pick<SyncResult, "revision" | "previousRevision" | "path">;
 
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 60_000;
@@ -61,7 +63,7 @@ function createWorker(
   memory: Memory,
   tools: HookTools,
 ): PostPublish {
-  let wanted: SyncResult | undefined;
+  let wanted: Published | undefined;
   let working: Promise<void> | undefined;
   let givenUp: string | undefined;
   /** Whether a run has failed since one last succeeded: what that one did may be undone by half. */
@@ -93,7 +95,7 @@ function createWorker(
   }
 
   /** @returns how long to wait for the next try, or `undefined` after success */
-  async function attempt(result: SyncResult, tries: number): Promise<number | undefined> {
+  async function attempt(result: Published, tries: number): Promise<number | undefined> {
     const started = performance.now();
     const told = {
       type: "hook",
@@ -155,7 +157,7 @@ function createWorker(
 
 async function runHook(
   config: PostPublishConfig,
-  result: SyncResult,
+  result: Published,
   done: string | undefined,
   { mount, target, env, kill }: HookTools,
   signal: AbortSignal,

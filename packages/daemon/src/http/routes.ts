@@ -43,6 +43,10 @@ export async function route(
     case "/sync":
       if (request.method !== "POST") return notAllowed("POST");
       return sync(request, http, init, second, searchParams);
+    case "/rollback":
+      if (second === undefined) return undefined;
+      if (request.method !== "POST") return notAllowed("POST");
+      return rollback(request, http, init, second, searchParams);
     case "/hooks":
       if (second !== "github" && second !== "gitlab" && second !== "generic") return undefined;
       if (request.method !== "POST") return notAllowed("POST");
@@ -96,6 +100,31 @@ function unauthorized(): Reply {
   return { ...json(401, { error: "unauthorized" }), headers: { "www-authenticate": "Bearer" } };
 }
 
+async function mayTrigger(request: IncomingMessage, http: HttpConfig): Promise<boolean> {
+  const token = await readSecret(http.triggerTokenFile);
+  return isSame(bearer(request.headers.authorization), token);
+}
+
+async function rollback(
+  request: IncomingMessage,
+  http: HttpConfig,
+  init: RoutesInit,
+  name: string,
+  query: URLSearchParams,
+): Promise<Reply | undefined> {
+  if (!(await mayTrigger(request, http))) return unauthorized();
+  const mount = init.mounts().find(({ config }) => config.name === name);
+  if (mount === undefined) return undefined;
+  try {
+    const now = await mount.rollback(query.get("revision") ?? undefined);
+    const { revision, added, changed, deleted } = now;
+    init.log("info", "a caller went back", { mount: name, revision, added, changed, deleted });
+    return json(200, { name, revision, added, changed, deleted });
+  } catch (error) {
+    return json(409, { name, error: describeError(mount, error, init.explain) });
+  }
+}
+
 async function sync(
   request: IncomingMessage,
   http: HttpConfig,
@@ -103,8 +132,7 @@ async function sync(
   name: string | undefined,
   query: URLSearchParams,
 ): Promise<Reply | undefined> {
-  const token = await readSecret(http.triggerTokenFile);
-  if (!isSame(bearer(request.headers.authorization), token)) return unauthorized();
+  if (!(await mayTrigger(request, http))) return unauthorized();
   const mounts = init.mounts().filter(({ config }) => name === undefined || config.name === name);
   if (mounts.length === 0) return undefined;
   const wait = query.get("wait");
@@ -121,18 +149,25 @@ async function sync(
   return json(worst, { mounts: ended.map(({ told }) => told) });
 }
 
+function describeError({ config }: Mount, error: unknown, explain: DaemonInit["explain"]): unknown {
+  const { code, message, hint, source } = explain(error);
+  const hide = (text: string | undefined) => text?.replaceAll(config.options.target, "TARGET");
+  return { code, message: hide(message), hint: hide(hint), source };
+}
+
 function describeOutcome(
-  { config }: Mount,
+  mount: Mount,
   outcome: Outcome,
   explain: DaemonInit["explain"],
 ): { readonly status: number; readonly told: unknown } {
+  const { name } = mount.config;
   if ("result" in outcome) {
     const { result, revision, previousRevision, added, changed, deleted, duration } =
       outcome.result;
     return {
       status: 200,
       told: {
-        name: config.name,
+        name,
         result,
         revision,
         previousRevision,
@@ -143,17 +178,9 @@ function describeOutcome(
       },
     };
   }
-  if ("stopped" in outcome) return { status: 503, told: { name: config.name, result: "stopped" } };
-  const { code, message, hint, source } = explain(outcome.error);
-  const hide = (text: string | undefined) => text?.replaceAll(config.options.target, "TARGET");
-  return {
-    status: 502,
-    told: {
-      name: config.name,
-      result: "failed",
-      error: { code, message: hide(message), hint: hide(hint), source },
-    },
-  };
+  if ("stopped" in outcome) return { status: 503, told: { name, result: "stopped" } };
+  const error = describeError(mount, outcome.error, explain);
+  return { status: 502, told: { name, result: "failed", error } };
 }
 
 async function webhook(
