@@ -171,6 +171,16 @@ test("every message that is explained is one that can be met", () => {
       expect(sources.includes(part.trim()), `${message}: ${part}`).toBe(true);
 });
 
+test("every flag of git-sync has its line on the page for those who come from there", () => {
+  // As its source of July 2026 declares them (e2be7fa).
+  const flags = readFileSync(join(import.meta.dirname, "git-sync-flags.txt"), "utf8").trim();
+  const table = section(prose(page("docs/moving-from-git-sync.md").text), "## git-sync");
+  const told = Array.from(table.matchAll(/^\| (`-[^|]+)\|/gm), ([, cell = ""]) =>
+    Array.from(cell.matchAll(/`([^`]+)`/g), ([, flag = ""]) => flag),
+  ).flat();
+  expect(told.toSorted()).toEqual(flags.split("\n").toSorted());
+});
+
 test("every test that the page on security names is there", () => {
   const links = Array.from(
     page("docs/security.md").text.matchAll(/\[([^\]]+)\]\(([^)]+\.test\.ts)\)/g),
