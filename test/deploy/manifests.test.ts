@@ -70,6 +70,11 @@ interface Policy {
   };
 }
 
+interface Document {
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+}
+
 interface Deployment {
   readonly spec: {
     readonly template: {
@@ -151,6 +156,21 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
     expect(initContainers.map(({ name }) => name)).toEqual(["pannier-first"]);
     expect(containers.map(({ name }) => name).toSorted()).toEqual(["nginx", "pannier"]);
   });
+
+  test.each([
+    ["sidecar", ["pannier", "migrate"], ["shop"]],
+    ["sidecar-classic", ["pannier-first", "migrate"], ["pannier", "shop"]],
+  ])(
+    "%s comes before an application's own init containers, and to no other",
+    (component, first, then) => {
+      const path = `test/deploy/any-deployment/${component}`;
+      const { initContainers, containers, volumes } = podOf(path, "shop");
+      expect(initContainers.map(({ name }) => name)).toEqual(first);
+      expect(containers.map(({ name }) => name).toSorted()).toEqual(then);
+      expect(volumes.map(({ name }) => name)).toContain("uploads");
+      expect(podOf(path, "other")).toEqual({ containers: [{ name: "other", image: "other" }] });
+    },
+  );
 
   test.each(["examples/static-site/kubernetes/native", "examples/static-site/kubernetes/classic"])(
     "the source of %s is one variable",
@@ -268,9 +288,7 @@ function build(path: string): string {
 }
 
 function documentOf(path: string, kind: string, name?: string): unknown {
-  const documents = parseAllDocuments(build(path)).map(
-    (one) => one.toJSON() as { kind: string; metadata: { name: string } },
-  );
+  const documents = parseAllDocuments(build(path)).map((one) => one.toJSON() as Document);
   return documents.find(
     (one) => one.kind === kind && (name === undefined || one.metadata.name === name),
   );
@@ -286,6 +304,6 @@ function variablesOf(path: string): Readonly<Record<string, string>> {
   );
 }
 
-function podOf(path: string) {
-  return (documentOf(path, "Deployment") as Deployment).spec.template.spec;
+function podOf(path: string, name?: string) {
+  return (documentOf(path, "Deployment", name) as Deployment).spec.template.spec;
 }
