@@ -3,8 +3,12 @@ import type { KnipConfig } from "knip";
 const config: KnipConfig = {
   workspaces: {
     ".": {
-      // What a test runs in a browser, and what one runs in a network namespace.
-      entry: ["test/real/audit-page.js", "test/real/servers/relay.ts"],
+      // What a test runs in a browser, what one runs in a network namespace, and what the Dockerfile runs.
+      entry: [
+        "test/real/audit-page.js",
+        "test/real/servers/relay.ts",
+        "apps/sidecar/src/add-node.ts",
+      ],
       // Of the system, for the real servers; skipped by name where absent.
       ignoreBinaries: [
         "mount",

