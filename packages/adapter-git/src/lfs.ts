@@ -29,7 +29,7 @@ export interface LfsClient {
 }
 
 interface Action {
-  readonly href: string;
+  readonly href: URL;
   readonly header: Readonly<Record<string, string>>;
 }
 
@@ -80,12 +80,14 @@ export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClie
       if (error !== undefined) {
         const code = error.code === 404 || error.code === 410 ? "not-found" : "unavailable";
         actions.set(oid, new SourceError(code, `the LFS server refuses the object ${oid}`));
-      } else if (offered?.download !== undefined) {
-        const { href, header = {} } = offered.download;
-        actions.set(oid, { href, header });
-      }
+      } else if (offered?.download !== undefined) actions.set(oid, toAction(offered.download));
     }
     return actions;
+  }
+
+  function toAction({ href, header = {} }: Offer): Action {
+    if (!URL.canParse(href, base)) throw unreadable();
+    return { href: new URL(href, base), header };
   }
 
   return {
@@ -94,7 +96,7 @@ export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClie
       if (queue.push({ pointer, found }) === 1) setImmediate(() => void ask());
       const { href, header } = await found.promise;
       const signed = Object.keys(header).some((name) => name.toLowerCase() === "authorization");
-      const response = await (signed ? anonymous : signedIn).request(new URL(href, base), {
+      const response = await (signed ? anonymous : signedIn).request(href, {
         headers: header,
         operation: "lfs",
         subject: `Git LFS object ${pointer.oid}`,
@@ -105,22 +107,29 @@ export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClie
   };
 }
 
+interface Offer {
+  readonly href: string;
+  readonly header?: Readonly<Record<string, string>>;
+}
+
 interface AnswerObject {
   readonly oid: string;
   readonly error?: { readonly code?: number };
-  readonly actions?: {
-    readonly download?: { readonly href: string; readonly header?: Record<string, string> };
-  };
+  readonly actions?: { readonly download?: Offer };
 }
 
 function parseAnswer(text: string): readonly AnswerObject[] {
   try {
     const { objects } = JSON.parse(text) as { objects: AnswerObject[] };
-    if (Array.isArray(objects)) return objects;
+    if (Array.isArray(objects) && !objects.includes(null as never)) return objects;
   } catch {
     // Said below.
   }
-  throw new SourceError("invalid", "the LFS server's answer cannot be read");
+  throw unreadable();
+}
+
+function unreadable(): SourceError {
+  return new SourceError("invalid", "the LFS server's answer cannot be read");
 }
 
 function missing(pointer: LfsPointer): SourceError {

@@ -51,8 +51,26 @@ export function openRemote(location: Location, context: SourceContext): OpenedRe
 /**
  * Opens a submodule's. It gets credentials only where it is on the same host and reached in the same way, as its URL was
  * written by whoever may push. For other hosts there are `.netrc` and the ssh agent.
+ *
+ * @throws SourceError `invalid` for a URL that cannot be used: it is not the user's own mistake
  */
 export function openSubmodule(url: string, parent: Location, context: SourceContext): OpenedRemote {
+  try {
+    return openBeside(url, parent, context);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new SourceError(
+      "invalid",
+      `.gitmodules has a URL that cannot be used: ${error.message}`,
+      {
+        hint: "set submodules=off, or change the URL in .gitmodules",
+        cause: error,
+      },
+    );
+  }
+}
+
+function openBeside(url: string, parent: Location, context: SourceContext): OpenedRemote {
   const location = parseLocation(url);
   const { caFile, sshKnownHostsFile, cookieFile } = context.credentials;
   const trusted =

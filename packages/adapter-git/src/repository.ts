@@ -77,6 +77,10 @@ export function openRepository(
   };
 
   async function fetch(oid: string, signal: AbortSignal): Promise<void> {
+    if (!store.formats.includes(formatOf(oid)))
+      throw new SourceError("unsupported", "engine=js reads no repository with SHA-256 names", {
+        hint: "install git, and leave engine at auto",
+      });
     if (state?.format !== formatOf(oid)) {
       await discard();
       state = await openCache(dir, formatOf(oid));

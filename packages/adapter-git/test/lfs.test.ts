@@ -87,4 +87,24 @@ describe.skipIf(withoutGit)(`lfs${skipped}`, () => {
     const { source } = await open(repository.url, { lfs: true });
     expect(await errorOf(contentOf(source))).toMatchObject({ code: "not-found" });
   });
+
+  test.each([
+    "not JSON",
+    '{"objects":[null]}',
+    `{"objects":[{"oid":"${OID}","actions":{"download":{"href":"http://%zz/"}}}]}`,
+  ])("an answer of the LFS server that makes no sense is invalid: %s", async (answer) => {
+    const repository = await shared.repository();
+    await repository.commit({ a: POINTER });
+    shared.server.intercept = (request, response) => {
+      if (!(request.url ?? "").includes("/info/lfs/")) return false;
+      request.resume();
+      response.end(answer);
+      return true;
+    };
+    const { source } = await open(repository.url, { lfs: true });
+    expect(await errorOf(contentOf(source))).toMatchObject({
+      name: "SourceError",
+      code: "invalid",
+    });
+  });
 });

@@ -44,6 +44,8 @@ describe.skipIf(withoutGit)(`git+file${skipped}`, () => {
     expect(await contentOf(source)).toEqual({ a: "1" });
     const second = await repository.commit({ a: "2" });
     expect(await changesOf(source, first, second)).toEqual({ a: "2" });
+    const js = await open(`git+file://${dir}`, { engine: "js" });
+    expect(await errorOf(js.source.list(signal()))).toMatchObject({ code: "unsupported" });
   });
 
   test("runs nothing of the repository", async () => {

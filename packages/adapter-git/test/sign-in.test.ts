@@ -273,4 +273,17 @@ describe.skipIf(withoutGit)(`submodules${skipped}`, () => {
       expect(await errorOf(contentOf(source))).toMatchObject({ code: "unsupported" });
     },
   );
+
+  test.each(["https://%zz/x.git", "ssh:///x.git", "https://a:b/x.git", "file://host/x.git"])(
+    "with a URL that nobody can use are the repository's fault: %s",
+    async (url) => {
+      const outer = await shared.repository();
+      await outer.commit({
+        sub: { submodule: "1".repeat(40) },
+        ".gitmodules": gitmodules("sub", url),
+      });
+      const { source } = await open(outer.url, { submodules: "recursive" });
+      expect((await errorOf(contentOf(source))).name).toBe("SourceError");
+    },
+  );
 });

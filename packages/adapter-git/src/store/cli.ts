@@ -51,6 +51,8 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
   };
 
   return {
+    formats: ["sha1", "sha256"],
+
     read(oid) {
       const least = readers.reduce((a, b) => (b.waiting() < a.waiting() ? b : a));
       return least.ask(oid).then((answer) => answer?.object);

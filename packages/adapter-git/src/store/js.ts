@@ -38,6 +38,8 @@ export function jsStore(gitDir: string, maxExpansion: number): ObjectStore {
   };
 
   const store: ObjectStore = {
+    formats: ["sha1"],
+
     async read(oid) {
       const git = await import("isomorphic-git");
       rest();

@@ -1,4 +1,5 @@
 /** Where the objects of a repository are kept, and who can read them: the git program, or isomorphic-git. */
+import type { ObjectFormat } from "../remote/protocol.ts";
 
 export interface GitObject {
   readonly type: "commit" | "tree" | "blob" | "tag";
@@ -16,6 +17,8 @@ export interface TreeItem {
 
 /** Two implementations: `engine=cli` and `engine=js`. Failures to read what should be there are {@link CacheDamaged}. */
 export interface ObjectStore {
+  /** Which repositories it can read. */
+  readonly formats: readonly ObjectFormat[];
   /** An object in memory; `undefined` where it is not here. */
   read(oid: string): Promise<GitObject | undefined>;
   /** A blob of which the size is known to be large. */
