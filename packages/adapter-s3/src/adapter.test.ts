@@ -240,6 +240,42 @@ test("the option endpoint comes before AWS's variables, and the one for S3 befor
   expect(await placeOf("bucket")).toMatchObject({ base: "https://all.test/bucket/" });
 });
 
+test.each([
+  [
+    "by AWS",
+    "arn:aws:s3:eu-central-1:123456789012:accesspoint/name",
+    {},
+    "https://name-123456789012.s3-accesspoint.eu-central-1.amazonaws.com/",
+  ],
+  [
+    "in China",
+    "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:name",
+    {},
+    "https://name-123456789012.s3-accesspoint.cn-north-1.amazonaws.com.cn/",
+  ],
+  [
+    "by an endpoint",
+    "arn:aws:s3:eu-central-1:123456789012:accesspoint/name",
+    { endpoint: OWN },
+    "https://name-123456789012.minio.test:9000/",
+  ],
+])("addresses an access point by its ARN, %s", async (_, arn, where, base) => {
+  vi.stubEnv("AWS_ENDPOINT_URL_S3", undefined);
+  const region = arn.split(":")[3];
+  expect(await placeOf(arn, { region: undefined, ...where })).toEqual({
+    base,
+    region,
+    service: "s3",
+  });
+});
+
+test("a multi-region access point is signed in to in another way, too", async () => {
+  vi.stubEnv("AWS_ENDPOINT_URL_S3", undefined);
+  await expect(placeOf("arn:aws:s3::123456789012:accesspoint/abc.mrap")).rejects.toThrow(
+    /wants another kind of signature \(sigv4a\)/,
+  );
+});
+
 test("a directory bucket is signed in to in another way", async () => {
   vi.stubEnv("AWS_ENDPOINT_URL_S3", undefined);
   await expect(placeOf("name--euw1-az1--x-s3")).rejects.toThrow(
@@ -248,7 +284,10 @@ test("a directory bucket is signed in to in another way", async () => {
 });
 
 /** Without a request. */
-function placeOf(bucket: string, where: { endpoint?: string; pathStyle?: boolean } = {}) {
+function placeOf(
+  bucket: string,
+  where: { endpoint?: string; pathStyle?: boolean; region?: undefined } = {},
+) {
   const options = { anonymous: false, requesterPays: false, versions: false, region: "eu-west-1" };
   const location = parseLocation(`s3://${bucket}/`);
   const settings = checkSettings(location, { ...options, ...where } as never);

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { type Credentials, UsageError } from "@pannier/core";
 import { type HttpClient, readBytes } from "@pannier/http-client";
 import { isNothingFound, noCredentials, signInError } from "./errors.ts";
-import { parseEndpoint, type S3Settings } from "./options.ts";
+import { isArn, parseEndpoint, type S3Settings } from "./options.ts";
 import type { Keys, Scope } from "./sign.ts";
 
 /** Where a bucket is. */
@@ -131,7 +131,8 @@ export function connect(
           Bucket: bucket,
           Region: region,
           Endpoint: configured?.href,
-          ForcePathStyle: settings.pathStyle ?? configured !== undefined,
+          // An access point is always in the host.
+          ForcePathStyle: settings.pathStyle ?? (configured !== undefined && !isArn(bucket)),
           UseFIPS: fips,
           UseDualStack: dualStack,
         });

@@ -47,7 +47,7 @@ export const s3Options = {
 
 /** The options and the URL, checked and taken apart. */
 export interface S3Settings {
-  /** A name, or the alias of an access point. */
+  /** A name, or the alias or ARN of an access point. */
   readonly bucket: string;
   readonly root: Root;
   readonly region: string | undefined;
@@ -79,10 +79,12 @@ export function checkSettings(
     );
   }
   // Old buckets of us-east-1 may have capitals and underscores, other stores still more.
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
+  if (!isArn(bucket) && !/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
     throw new UsageError(`"${bucket}" is no name of a bucket`, "write s3://BUCKET/PREFIX/");
   }
-  const { region, profile, marker, anonymous, requesterPays, versions, pathStyle } = options;
+  const { profile, marker, anonymous, requesterPays, versions, pathStyle } = options;
+  // An access point is where its ARN says.
+  const region = options.region ?? /^arn:[^:]*:s3:([^:]+)/.exec(bucket)?.[1];
   if (anonymous && (username !== undefined || profile !== undefined)) {
     throw new UsageError("option anonymous goes with no key and no profile");
   }
@@ -102,6 +104,11 @@ export function checkSettings(
     versions,
     marker,
   };
+}
+
+/** Whether it is an access point's, which locations have in no other form. */
+export function isArn(bucket: string): boolean {
+  return bucket.startsWith("arn:");
 }
 
 /** @throws UsageError */

@@ -32,6 +32,19 @@ describe("parseLocation", () => {
   test.each<[string, Partial<Location>]>([
     ["s3://My_Bucket/Prefix/", { host: "My_Bucket", pathname: "/Prefix/" }],
     ["s3://bucket", { host: "bucket", pathname: "/" }],
+    [
+      "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/name/a%20b/?versions=true",
+      {
+        host: "arn:aws:s3:eu-west-1:123456789012:accesspoint:name",
+        port: undefined,
+        pathname: "/a%20b/",
+        query: { versions: "true" },
+      },
+    ],
+    [
+      "s3://arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:name",
+      { host: "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:name", pathname: "/" },
+    ],
     ["https://host", { host: "host", port: undefined, pathname: "/" }],
     ["file:///srv/a%20b", { scheme: "file", host: "", pathname: "/srv/a%20b" }],
     ["sftp://ann@[::1]:2222/x", { host: "[::1]", port: 2222, username: "ann" }],
@@ -72,8 +85,13 @@ describe("parseLocation", () => {
     ["s3://bucket/a#b/", 'holds a "#"'],
     ["https://host/\r\nX: y", "a control character"],
     ["a\0b", "a control character"],
-    ["s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/name/a/", "a URL cannot hold an ARN"],
-    ["s3://arn%3Aaws%3As3:::bucket/", "a URL cannot hold an ARN"],
+    ["s3://arn:aws:s3:::bucket/a/", "an ARN that names no access point"],
+    ["s3://arn%3Aaws%3As3:::bucket/", "an ARN that names no access point"],
+    ["s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/", "an ARN that names no access point"],
+    [
+      "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/a@b/",
+      "an ARN that names no access point",
+    ],
     ["s3://bucket%2Fother/", "a host that holds a special character"],
     ["git+http://good.example%40evil.example/x", "a host that holds a special character"],
     ["ftp://ann%0d%0aDELE%20x:pw@host/", "a control character in its user name or password"],
@@ -96,6 +114,7 @@ describe("parseLocation", () => {
       fc.string({ unit: "binary" }),
       fc.string().map((text) => `https://${text}`),
       fc.string().map((text) => `s3://b/${text}`),
+      fc.string().map((text) => `s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/${text}`),
       fc
         .array(fc.constantFrom("a", ":", "/", "@", "%", "%2f", "[", "?", "#", "\ud800"), {
           maxLength: 12,

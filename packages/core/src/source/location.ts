@@ -5,7 +5,7 @@ import { UsageError } from "./errors.ts";
 export interface Location {
   /** As typed, in lower case, without the colon: `git+https`. */
   readonly scheme: string;
-  /** Host name without port; empty for `file:///…`. IPv6 addresses keep their brackets. */
+  /** Host name without port; empty for `file:///…`. IPv6 addresses keep their brackets; of S3, it may be the ARN of an access point. */
   readonly host: string;
   readonly port: number | undefined;
   /** Percent-encoded as typed, with its leading `/`. For a plain path: the absolute path, encoded. */
@@ -19,6 +19,9 @@ export interface Location {
   /** The whole query as typed, without `?`; may hold secrets (signed URLs). */
   readonly rawQuery: string;
 }
+
+/** An access point of S3 by its ARN, as AWS's tools take it: a URL would end the host at its slash, and begin a port at its colons. */
+const ARN = /^s3:\/\/(arn:aws[a-z-]*:s3:[a-z0-9-]*:\d{12}:accesspoint)[:/]([a-z0-9.-]+)(?=[/?]|$)/i;
 
 /**
  * Takes apart a source as a user writes it: a URL, or a plain path (anything that does not start with a scheme), which
@@ -46,16 +49,17 @@ export function parseLocation(text: string, cwd?: string): Location {
   if (text.includes("#")) {
     throw new UsageError('the source holds a "#"', "write a literal # as %23");
   }
-  if (/^[^/]+:\/\/arn(:|%3a)/i.test(text)) {
+  const arn = ARN.exec(text);
+  if (arn === null && /^[^/]+:\/\/arn(:|%3a)/i.test(text)) {
     throw new UsageError(
-      "a URL cannot hold an ARN: its colons would begin a port",
-      "write the name of the bucket, or the access point's alias: s3://ALIAS-s3alias/PREFIX/",
+      "the source has an ARN that names no access point",
+      "write the name of the bucket: s3://BUCKET/PREFIX/",
     );
   }
   let url: URL;
   try {
     // The URL class treats unknown schemes as opaque hosts, which keeps bucket names in their case.
-    url = new URL(text);
+    url = new URL(arn === null ? text : `s3://arn${text.slice(arn[0].length)}`);
   } catch {
     throw new UsageError(
       `the source is not a URL that can be read: it starts with "${scheme}://"`,
@@ -64,7 +68,7 @@ export function parseLocation(text: string, cwd?: string): Location {
   }
   return {
     scheme,
-    host: decodeHost(url.hostname),
+    host: arn === null ? decodeHost(url.hostname) : `${arn[1]}:${arn[2]}`,
     port: url.port === "" ? undefined : Number(url.port),
     pathname: url.pathname === "" ? "/" : url.pathname,
     username: decodeUserinfo(url.username),
