@@ -20,6 +20,7 @@ import { shareTrials } from "./share-trials.ts";
 import { describeWith } from "./support.ts";
 
 const run = promisify(execFile);
+const WITHOUT_LOW_PORTS = ["setpriv", "--bounding-set", "-net_bind_service"];
 
 function urlOf(directory: string, port: number): string {
   return `nfs://127.0.0.1:${port}${directory.split("/").map(encodeURIComponent).join("/")}`;
@@ -106,37 +107,7 @@ describeWith("nfs", "NFS version 4 from NFS-Ganesha", (server) => {
       expect(await failing(`${at}/${name}`), name).toMatchObject({ code: "not-found" });
   });
 
-  test("a directory that is renamed into the source's place is noticed, and so is one that is made anew", async () => {
-    const parent = await folder(root);
-    const at = join(parent, "site");
-    await mkdir(at);
-    await writeFile(join(at, "old"), "1");
-    const { source } = await open(urlOf(at, port));
-    const old = await listAll(source);
-    expect(old.paths).toEqual(["old"]);
-
-    await mkdir(join(parent, "next"));
-    await writeFile(join(parent, "next/new"), "22");
-    await rename(at, join(parent, "before"));
-    await rename(join(parent, "next"), at);
-    expect((await listAll(source)).paths).toEqual(["new"]);
-    await expect(readAll(source, old.file("old"))).rejects.toMatchObject({ code: "not-found" });
-
-    // The connections hold a handle of a directory that is gone now: stale.
-    await rm(at, { recursive: true });
-    await mkdir(at);
-    await writeFile(join(at, "newest"), "333");
-    const listed = await listAll(source);
-    expect(listed.paths).toEqual(["newest"]);
-    await rm(at, { recursive: true });
-    await expect(readAll(source, listed.file("newest"))).rejects.toMatchObject({
-      code: expect.stringMatching(/^(not-found|unavailable)$/),
-    });
-    await mkdir(at);
-    await writeFile(join(at, "last"), "4444");
-    const last = await listAll(source);
-    expect(String(await readAll(source, last.file("last")))).toBe("4444");
-  });
+  replacedDirectories(root, (at) => open(urlOf(at, port)));
 
   test("the ids that are given are those that the server decides by", async () => {
     const at = await folder(root);
@@ -155,6 +126,10 @@ describeWith("nfs", "NFS version 4 from NFS-Ganesha", (server) => {
       hint: expect.stringMatching(/uid=…&gid=…/),
     });
     await expect(listAll(others.source)).rejects.toMatchObject({ code: "auth" });
+    // What the id -2 is with 32 bits.
+    await run("chown", ["4294967294", join(at, "secret")]);
+    const last = await open(`${urlOf(at, port)}?uid=4294967294`);
+    expect(String(await readAll(last.source, listed.file("secret")))).toBe("x");
     // The group alone opens it.
     await chmod(join(at, "closed"), 0o750);
     await run("chgrp", ["4242", join(at, "closed")]);
@@ -182,7 +157,6 @@ describeWith("nfs", "NFS version 4 from NFS-Ganesha", (server) => {
   });
 
   describe("what is wrong is told in one line, with the contract's exit code", () => {
-    const without = ["setpriv", "--bounding-set", "-net_bind_service"];
     test.each([
       ["no such path", () => `${url}/missing/`, 4, /does not exist\. Check the path/],
       ["no such export", () => `nfs://127.0.0.1:${port}/nowhere/`, 4, /does not exist.*showmount/],
@@ -191,7 +165,7 @@ describeWith("nfs", "NFS version 4 from NFS-Ganesha", (server) => {
         () => urlOf(privilegedRoot, port),
         4,
         /does not exist.*ports below 1024.*insecure.*PrivilegedPort/,
-        without,
+        WITHOUT_LOW_PORTS,
       ],
       ["a refused connection", () => "nfs://127.0.0.1:1/x/", 5, /refused.*Check the host/],
       ["a host that is not known", () => "nfs://host.invalid/x/", 5, /host name/],
@@ -231,7 +205,8 @@ describeWith("nfs", "NFS version 4 from NFS-Ganesha", (server) => {
   });
 });
 
-describeWith("nfs3", "NFS version 3 from NFS-Ganesha", ({ root, port, mountPort, pid }) => {
+describeWith("nfs3", "NFS version 3 from NFS-Ganesha", (server) => {
+  const { root, privilegedRoot, port, mountPort, pid } = server;
   const options = { version: "3", mountPort };
 
   describeAdapter(vitest, {
@@ -247,6 +222,8 @@ describeWith("nfs3", "NFS version 3 from NFS-Ganesha", ({ root, port, mountPort,
         address: (at, one) => ({ url: urlOf(at, one), options }),
       }),
   });
+
+  replacedDirectories(root, (at) => open(urlOf(at, port), options));
 
   test("one file, symlinks, and ids", async () => {
     const at = await folder(root);
@@ -285,6 +262,16 @@ describeWith("nfs3", "NFS version 3 from NFS-Ganesha", ({ root, port, mountPort,
       }
     });
 
+    test("an export for privileged ports, where we may use them, and where not", async () => {
+      const url = `nfs://127.0.0.1${privilegedRoot}/?version=3`;
+      const { code, stderr } = await runPannier(["ls", url], { by });
+      expect(code, stderr).toBe(0);
+      const refused = await failingProgram(url, { by: [...by, ...WITHOUT_LOW_PORTS] });
+      // All that libnfs tells of it.
+      expect(refused.line).toMatch(/connection .* broke.*ports below 1024.*PrivilegedPort/);
+      expect(refused.code).toBe(5);
+    });
+
     test("no such export, and version 4 of a server that lacks it, in one line", async () => {
       const missing = await failingProgram("nfs://127.0.0.1/nowhere/?version=3", { by });
       expect(missing.line).toMatch(/does not exist|refused the export/);
@@ -295,6 +282,43 @@ describeWith("nfs3", "NFS version 3 from NFS-Ganesha", ({ root, port, mountPort,
     });
   });
 });
+
+function replacedDirectories(
+  root: string,
+  openAt: (directory: string) => ReturnType<typeof open>,
+): void {
+  test("a directory that is renamed into the source's place is noticed, and so is one that is made anew", async () => {
+    const parent = await folder(root);
+    const at = join(parent, "site");
+    await mkdir(at);
+    await writeFile(join(at, "old"), "1");
+    const { source } = await openAt(at);
+    const old = await listAll(source);
+    expect(old.paths).toEqual(["old"]);
+
+    await mkdir(join(parent, "next"));
+    await writeFile(join(parent, "next/new"), "22");
+    await rename(at, join(parent, "before"));
+    await rename(join(parent, "next"), at);
+    expect((await listAll(source)).paths).toEqual(["new"]);
+    await expect(readAll(source, old.file("old"))).rejects.toMatchObject({ code: "not-found" });
+
+    // The connections hold a handle of a directory that is gone now: stale.
+    await rm(at, { recursive: true });
+    await mkdir(at);
+    await writeFile(join(at, "newest"), "333");
+    const listed = await listAll(source);
+    expect(listed.paths).toEqual(["newest"]);
+    await rm(at, { recursive: true });
+    await expect(readAll(source, listed.file("newest"))).rejects.toMatchObject({
+      code: expect.stringMatching(/^(not-found|unavailable)$/),
+    });
+    await mkdir(at);
+    await writeFile(join(at, "last"), "4444");
+    const last = await listAll(source);
+    expect(String(await readAll(source, last.file("last")))).toBe("4444");
+  });
+}
 
 async function open(url: string, options: Readonly<Record<string, unknown>> = {}) {
   const opened = await openSource(nfs(url, options as never));

@@ -11,20 +11,32 @@ const ELOOP = 40;
 
 /** @param path relative to the source's root; empty for the root itself */
 export function translate(problem: Problem, path: string): SourceError {
-  const { step, errno, text } = problem;
+  const { step, errno, text, privileged } = problem;
   const cause = text === "" ? undefined : new Error(text);
   const what = path === "" ? "the source's path" : quotePath(path);
   if (step === "library") {
     return new SourceError("unsupported", "NFS needs the library libnfs, which cannot be loaded", {
-      hint: "install the package libnfs13 (Debian 12), libnfs14 (Debian 13) or libnfs (Alpine), or mount the export and use its directory as the source",
+      hint: "install the package libnfs13 (Debian 12), libnfs14 (Debian 13) or libnfs (Alpine, where that is libnfs 4 or 5), or mount the export and use its directory as the source",
       cause,
     });
+  }
+  if (step === "koffi") {
+    return new SourceError(
+      "unsupported",
+      "the npm package koffi, which nfs sources need, is missing, or not for this machine",
+      { hint: "install koffi together with its optional dependencies", cause },
+    );
   }
   if (step === "silent") {
     return new SourceError("unavailable", "the server stopped answering", { cause });
   }
   if (step === "connection") {
-    return new SourceError("unavailable", "the connection to the server broke", { cause });
+    // So libnfs tells a mount that was refused as a call (RFC 5531: MSG_DENIED), as Ganesha does, and one that broke.
+    const mayBeRefused = text.startsWith("mount_cb") && privileged !== true;
+    return new SourceError("unavailable", "the connection to the server broke", {
+      hint: mayBeRefused ? `the export may want ports below 1024: ${LOW_PORTS}` : undefined,
+      cause,
+    });
   }
   if (errno === EACCES || errno === EPERM) {
     return new SourceError(

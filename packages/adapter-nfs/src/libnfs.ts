@@ -34,9 +34,10 @@ export interface DirectoryEntry {
 
 export type Libnfs = Awaited<ReturnType<typeof loadLibnfs>>;
 
-/** @throws Error where koffi or the library is not there */
-export async function loadLibnfs() {
-  const { default: koffi } = await import("koffi");
+type Koffi = typeof import("koffi").default;
+
+/** @throws Error where the library is not there */
+export async function loadLibnfs(koffi: Koffi) {
   const library = openFirst(LIBRARIES, (name) => koffi.load(name));
   const define = (declaration: string): NativeFunction => library.func(declaration);
 
@@ -64,8 +65,8 @@ export async function loadLibnfs() {
     /** Takes settings from the query of a URL: there are no functions for ports. */
     parseUrl: define("nfs_url *nfs_parse_url_incomplete(nfs_context *nfs, const char *url)"),
     destroyUrl: define("void nfs_destroy_url(nfs_url *url)"),
-    setUid: define("void nfs_set_uid(nfs_context *nfs, int uid)"),
-    setGid: define("void nfs_set_gid(nfs_context *nfs, int gid)"),
+    setUid: define("void nfs_set_uid(nfs_context *nfs, uint32_t uid)"),
+    setGid: define("void nfs_set_gid(nfs_context *nfs, uint32_t gid)"),
     setTimeout: define("void nfs_set_timeout(nfs_context *nfs, int milliseconds)"),
     setAutoReconnect: define("void nfs_set_autoreconnect(nfs_context *nfs, int retries)"),
     setDirCache: define("void nfs_set_dircache(nfs_context *nfs, int enabled)"),

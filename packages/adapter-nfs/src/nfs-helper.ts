@@ -39,12 +39,7 @@ channel.on(
 );
 
 function begin(start: Start): void {
-  pool = loadLibnfs().then(
-    (libnfs) => createPool(libnfs, start),
-    (error: Error) => {
-      throw new NfsProblem({ step: "library", errno: 0, text: error.message });
-    },
-  );
+  pool = makePool(start);
   pool.catch(() => {});
   const period = Math.max(20, Math.min(SIGN, start.idleTimeout / 8));
   let signed = 0;
@@ -61,6 +56,17 @@ function begin(start: Start): void {
   }, period);
 }
 
+async function makePool(start: Start): Promise<Pool> {
+  const { default: koffi } = await import("koffi").catch(without("koffi"));
+  return createPool(await loadLibnfs(koffi).catch(without("library")), start);
+}
+
+function without(step: "koffi" | "library") {
+  return (error: Error): never => {
+    throw new NfsProblem({ step, errno: 0, text: error.message });
+  };
+}
+
 function send(message: FromHelper, body?: Uint8Array): void {
   for (const part of encodeFrame(message, body)) channel.write(part);
 }
@@ -69,8 +75,9 @@ async function answer(id: number, question: Question): Promise<void> {
   const { promise: ready, resolve, reject } = Promise.withResolvers<Connection>();
   const job: Job = { ready, resolve, reject };
   jobs.set(id, job);
+  let connections: Pool | undefined;
   try {
-    const connections = await (pool as Promise<Pool>);
+    connections = await (pool as Promise<Pool>);
     if (question.ask === "look") connections.look(job);
     else connections.take(job);
     job.connection = await ready;
@@ -79,12 +86,12 @@ async function answer(id: number, question: Question): Promise<void> {
     } finally {
       connections.give(job.connection);
     }
-    if (connections.broken > MOST_BROKEN) die();
   } catch (error) {
     send({ id, problem: toProblem(error) });
   } finally {
     jobs.delete(id);
   }
+  if (connections !== undefined && connections.broken > MOST_BROKEN) die();
 }
 
 async function carryOut(id: number, question: Question, { session, root }: Connection) {

@@ -2,7 +2,7 @@
 import type { OptionSpecs } from "@pannier/core";
 
 /** Ids are 32 bits; the largest stands for none. */
-const LAST_ID = 2 ** 31 - 1;
+const LAST_ID = 2 ** 32 - 2;
 
 export const nfsOptions = {
   version: {

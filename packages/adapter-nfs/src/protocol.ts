@@ -51,9 +51,9 @@ export interface Item extends Facts {
 export interface Problem {
   /**
    * `mount`: no connection was made to the export. `call`: the server's answer about a path. `connection`: there is no
-   * longer one. `silent`: the server owed an answer and sent nothing. `library`: libnfs or koffi cannot be used here.
+   * longer one. `silent`: the server owed an answer and sent nothing. `library`, `koffi`: they cannot be used here.
    */
-  readonly step: "mount" | "call" | "connection" | "silent" | "library";
+  readonly step: "mount" | "call" | "connection" | "silent" | "library" | "koffi";
   /** Positive, of Linux; 0 where there is none. */
   readonly errno: number;
   /** In libnfs's words: for a cause only. */

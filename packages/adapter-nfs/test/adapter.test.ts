@@ -15,6 +15,7 @@ describe("an address that cannot be meant is refused before anything is connecte
     ["nfs://host/export/?version=2", /"version" of a nfs source must be/],
     ["nfs://host/export/?uid=root", /"uid" of a nfs source must be/],
     ["nfs://host/export/?uid=-1", /"uid" of a nfs source must be/],
+    ["nfs://host/export/?uid=4294967295", /"uid" of a nfs source must be/],
     ["nfs://host/export/?mountPort=0&version=3", /"mountPort" of a nfs source must be/],
     ["nfs://host/export/?usr=1", /unknown option "usr" of a nfs source/],
   ])("%s", async (url, message) => {
@@ -38,9 +39,11 @@ test("options have the defaults of the contract", () => {
 });
 
 test("who reads is told by ids", async () => {
-  const { source, close } = await openSource(nfs("nfs://host/export/", { uid: 12, gid: 34 }));
+  const { source, close } = await openSource(
+    nfs("nfs://host/export/", { uid: 4_294_967_294, gid: 34 }),
+  );
   expect(await source.identity?.(new AbortController().signal)).toBe(
-    "uid 12 and gid 34, as the server is told",
+    "uid 4294967294 and gid 34, as the server is told",
   );
   await close();
 });

@@ -52,7 +52,7 @@ function accepted(call: Buffer, state = 0): Buffer {
   return reply;
 }
 
-function connectTo(port: number, idleTimeout = 5000, patience = 5000) {
+function connectTo(port: number, idleTimeout = 5000, patience = 5000, helper = FAKE) {
   const greeting = {
     host: "127.0.0.1",
     port,
@@ -63,7 +63,7 @@ function connectTo(port: number, idleTimeout = 5000, patience = 5000) {
   const connection = createConnection({
     start: { server: "127.0.0.1", port, version: 4, path: "/", idleTimeout },
     greeting,
-    helper: FAKE,
+    helper,
     patience,
   });
   onTestFinished(() => connection.close());
@@ -193,7 +193,18 @@ test("without the library, the message names its packages", async () => {
   expect(translate(problem, "")).toMatchObject({
     code: "unsupported",
     message: "NFS needs the library libnfs, which cannot be loaded",
-    hint: expect.stringMatching(/libnfs13 \(Debian 12\).* libnfs \(Alpine\)/),
+    hint: expect.stringMatching(/libnfs13 \(Debian 12\).* libnfs \(Alpine, /),
+  });
+});
+
+test("without koffi, the message names that", async () => {
+  const port = await startServer();
+  const { ask } = connectTo(port, 5000, 5000, new URL("./no-koffi-helper.js", import.meta.url));
+  const { problem } = (await ask("").catch((error: unknown) => error)) as { problem: Problem };
+  expect(translate(problem, "")).toMatchObject({
+    code: "unsupported",
+    message: expect.stringContaining("koffi"),
+    hint: "install koffi together with its optional dependencies",
   });
 });
 

@@ -24,8 +24,9 @@ export interface Nfs3Server {
   /** Of NFS and of the mount service. */
   readonly port: number;
   readonly mountPort: number;
-  /** A directory that is exported under its own path. */
+  /** As those of {@link NfsServer}. */
   readonly root: string;
+  readonly privilegedRoot: string;
   /** A process in the server's namespace, where the portmapper tells the ports. */
   readonly pid: number;
 }
@@ -72,9 +73,12 @@ export async function startNfs3(
 ): Promise<Nfs3Server> {
   const dir = join(ground.base, "nfs3");
   const root = join(ground.base, "nfs3-files");
+  const privilegedRoot = join(ground.base, "nfs3-privileged");
   await mkdir(dir, { mode: 0o700 });
-  await mkdir(root);
-  await chmod(root, 0o755);
+  for (const directory of [root, privilegedRoot]) {
+    await mkdir(directory);
+    await chmod(directory, 0o755);
+  }
   await writeFile(
     join(dir, "ganesha.conf"),
     `
@@ -88,6 +92,7 @@ NFS_CORE_PARAM {
 }
 MDCACHE { Dir_Chunk = 0; }
 ${exportOf(1, root)}
+${exportOf(2, privilegedRoot, "PrivilegedPort = true;")}
 LOG { Default_Log_Level = CRIT; }
 `,
   );
@@ -119,7 +124,7 @@ exec ${program} -F -f ${dir}/ganesha.conf -L ${dir}/ganesha.log -p ${dir}/ganesh
     const open = await listeningPorts(pid);
     return open.has(2049) && open.has(20_048);
   });
-  return { port, mountPort, root, pid };
+  return { port, mountPort, root, privilegedRoot, pid };
 }
 
 /** Runs one more of the same on a port: what is to be killed or stopped in a test is the test's own. */
