@@ -77,6 +77,8 @@ export function startMount(init: MountInit): Mount {
   /** Ends the loop under way: the mount is to end, or somebody else needs its target. */
   let current = new AbortController();
   const rollbacks: Rollback[] = [];
+  /** To open the target, in a row. */
+  let failures = 0;
   let waiters: { begun: boolean; readonly resolve: (outcome: Outcome) => void }[] = [];
   const settle = (outcome: Outcome, which: (waiter: { begun: boolean }) => boolean) => {
     for (const waiter of waiters.filter(which)) waiter.resolve(outcome);
@@ -137,7 +139,6 @@ export function startMount(init: MountInit): Mount {
     // So that `mount` is there before the first event.
     await Promise.resolve();
     const { signal } = stopping;
-    let failures = 0;
     while (!signal.aborted) {
       const asked = rollbacks.shift();
       if (asked !== undefined) {
@@ -149,7 +150,7 @@ export function startMount(init: MountInit): Mount {
         await followOnce(current.signal);
         if (!current.signal.aborted) return;
       } catch (error) {
-        if (!current.signal.aborted) await waitAfter(error as Error, ++failures, current.signal);
+        if (!current.signal.aborted) await waitAfter(error as Error, current.signal);
       }
     }
   }
@@ -181,6 +182,7 @@ export function startMount(init: MountInit): Mount {
     for await (const event of events) {
       emit(event);
       if (event.type !== "done") continue;
+      failures = 0;
       postPublish.settle(event.result);
       if (!init.once) continue;
       await postPublish.idle();
@@ -189,7 +191,8 @@ export function startMount(init: MountInit): Mount {
   }
 
   /** The target cannot be opened: another process holds it, the volume is not there yet. That may mend itself. */
-  async function waitAfter(failure: Error, failures: number, signal: AbortSignal): Promise<void> {
+  async function waitAfter(failure: Error, signal: AbortSignal): Promise<void> {
+    failures++;
     const longest = Math.max(LONGEST_WAIT, config.options.period);
     const delay =
       Math.min(longest, 1000 * 2 ** Math.min(failures - 1, 20)) * (0.9 + Math.random() * 0.2);

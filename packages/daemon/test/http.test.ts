@@ -1,7 +1,7 @@
 /** The HTTP port: triggers, webhooks, metrics, and what it keeps to itself. */
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { SourceError } from "@pannier/core";
@@ -130,6 +130,29 @@ it("goes back to a kept revision while its sources are out of reach, runs its ho
   source.content = { a: "3" };
   await post(daemon, "/sync/site?wait=1", bearer(TOKEN));
   expect(readFileSync(join(folder, "t/current/a"), "utf8")).toBe("3");
+});
+
+it("counts the failures to open a target from the last good sync on", async () => {
+  const daemon = await start();
+  const link = join(daemon.folder, "site/current");
+  const tree = readlinkSync(link);
+  const goBackInVain = async () => {
+    rmSync(link);
+    writeFileSync(link, "in the way");
+    const before = daemon.events.length;
+    expect(await post(daemon, "/rollback/site", bearer(TOKEN))).toMatchObject({ status: 409 });
+    return vi.waitFor(() => {
+      const [, failed] =
+        daemon.events.slice(before).find(([, { type }]) => type === "failed") ?? [];
+      expect(failed).toMatchObject({ error: { name: "TargetError" } });
+      return failed;
+    });
+  };
+  expect(await goBackInVain()).toMatchObject({ failures: 1 });
+  rmSync(link);
+  symlinkSync(tree, link);
+  expect((await post(daemon, "/sync/site?wait=1", bearer(TOKEN))).status).toBe(200);
+  expect(await goBackInVain()).toMatchObject({ failures: 1 });
 });
 
 it("changes nothing for who has not the token", async () => {
