@@ -1,3 +1,4 @@
+import type { SyncResult } from "@pannier/core";
 import { expect, it } from "vitest";
 import { applyEvent, isStuck, newState } from "./mount-state.ts";
 import type { MountEvent } from "./world.ts";
@@ -32,6 +33,12 @@ it("is not stuck while an attempt is within its deadline, and is beyond it", () 
 it("is not stuck while it waits, however often it failed, and is when the next attempt does not begin", () => {
   const stuck = after({ type: "started" }, failed, { type: "waiting", delay: 5 * MINUTE });
   expect([stuck(5 * MINUTE), stuck(7 * MINUTE)]).toEqual([false, true]);
+});
+
+it("is stuck when the first attempt does not even begin, or the wait after one that ended well", () => {
+  const result = { result: "unchanged", immutable: false } as SyncResult;
+  for (const stuck of [after(), after({ type: "started" }, { type: "done", result })])
+    expect([stuck(10 * MINUTE), stuck(12 * MINUTE)]).toEqual([false, true]);
 });
 
 it("is not stuck while others have their turn, nor where there is nothing to wait for", () => {

@@ -21,8 +21,8 @@ export interface MountState {
   phase: "waiting" | "queued" | "syncing";
   /** When the phase began. */
   since: Moment;
-  /** When the wait will be over; infinite where the sources cannot change. */
-  due: number;
+  /** When the wait will be over; infinite where the sources cannot change, `undefined` while the tree of the next change is built before it. */
+  due: number | undefined;
   step: Step | undefined;
   progress: Progress | undefined;
   /** How the last attempt ended; none: none has ended yet. */
@@ -50,9 +50,10 @@ function now(): Moment {
 
 export function newState(history: readonly HistoryEntry[]): MountState {
   return {
-    phase: "queued",
+    // The sources are being opened, which has its deadline as well.
+    phase: "syncing",
     since: now(),
-    due: 0,
+    due: undefined,
     step: undefined,
     progress: undefined,
     attempt: undefined,
@@ -123,9 +124,8 @@ function succeed(state: MountState, { result, immutable }: SyncResult): void {
   state.failures = 0;
   state.failure = undefined;
   state.immutable = immutable;
-  // What is still to be done until the wait begins is of no account: the tree of the next change is built.
   enter(state, "waiting");
-  state.due = Number.POSITIVE_INFINITY;
+  state.due = undefined;
 }
 
 function fail(
@@ -150,7 +150,7 @@ export function isStuck(state: MountState, timeout: number, at = performance.now
     case "syncing":
       return at - state.since.at > timeout + SLACK;
     case "waiting":
-      return at > state.due + SLACK;
+      return at > (state.due ?? state.since.at + timeout) + SLACK;
     case "queued":
       // Those that hold the turns are stuck then, if anything is.
       return false;

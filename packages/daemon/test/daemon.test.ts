@@ -141,6 +141,22 @@ it("outlives a source that is gone for an hour", async () => {
   expect(await daemon.get("/readyz?maxAge=5m")).toMatchObject({ status: 200 });
 });
 
+it("does not live once an attempt has not ended by its deadline, and a minute", async () => {
+  const pass = fakeTime();
+  const never = memorySource({}, "site");
+  Object.assign(never, { adapter: { ...never.adapter, open: () => new Promise(() => {}) } });
+  const mount = mountConfig("site", join(scratch(), "t"), { options: { timeout: 600_000 } });
+  const daemon = startDaemon(daemonConfig([mount], { shutdownGrace: 0 }), {
+    resolveSources: async () => [never],
+  });
+  await passUntil(pass, daemon.logged(/listening/));
+  await pass(600_000);
+  expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
+  await pass(70_000);
+  expect(await daemon.get("/livez")).toEqual({ status: 503, text: "no attempt ends: site\n" });
+  vi.useRealTimers();
+});
+
 it("reckons by a clock that nobody can set", async () => {
   vi.useFakeTimers({ toFake: ["Date"] });
   onTestFinished(() => void vi.useRealTimers());

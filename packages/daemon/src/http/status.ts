@@ -58,7 +58,7 @@ export function mountStatus({ config, state, layers }: Mount): Record<string, un
 }
 
 function nextAttempt({ phase, due }: Mount["state"]): string | null {
-  if (phase !== "waiting" || !Number.isFinite(due)) return null;
+  if (phase !== "waiting" || due === undefined || !Number.isFinite(due)) return null;
   return time(Date.now() + Math.max(0, due - performance.now()));
 }
 
