@@ -107,6 +107,8 @@ test("ls and plan show generations", async () => {
   expect(JSON.parse(listed.stdout)).toMatchObject({ path: "file", version });
   const planned = await run(["plan", url, join(await target(), "new"), "--json"]);
   expect(JSON.parse(planned.stdout)).toMatchObject({ changes: [{ path: "file", version }] });
+  const text = await run(["plan", url, join(await target(), "new")]);
+  expect(text.stdout).toContain(`file  (version ${version})\n`);
 });
 
 test("what is stored as gzip comes as it is stored", async () => {

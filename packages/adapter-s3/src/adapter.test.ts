@@ -11,6 +11,7 @@ import {
   UsageError,
 } from "@pannier/core";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { run } from "../../cli/test/run.ts";
 import { createHttpClient } from "@pannier/http-client";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type S3Server, startS3Server } from "../test/s3-server.ts";
@@ -472,6 +473,17 @@ test.each([["../x"], ["a/../../x"], ["/x"], ["a/./b"]])("refuses a tree with %s"
   );
   expect(await readdir(target)).not.toContain("current");
   expect(await readdir(folder)).not.toContain("x");
+});
+
+test("ls and plan show versions where they are listed", async () => {
+  server.put("bucket", "a", Buffer.from("A"));
+  const target = join(folder, "never");
+  const versioned = "s3://bucket/?versions=true";
+  const listed = await run(["ls", versioned, "--json"]);
+  expect(JSON.parse(listed.stdout)).toMatchObject({ path: "a", version: "v1" });
+  const planned = await run(["plan", versioned, target]);
+  expect(planned.stdout).toContain("a  (version v1)\n");
+  expect((await run(["plan", "s3://bucket/", target])).stdout).toContain("a\n");
 });
 
 describe("an answer that is none", () => {

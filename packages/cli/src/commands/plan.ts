@@ -19,9 +19,10 @@ async function planAsText(invocation: Invocation): Promise<number> {
     clearProgress();
     world.stdout.write(text);
   });
-  const showing = plan(options, ({ change, path, kind, size }) => {
+  const showing = plan(options, ({ change, path, kind, size, version }) => {
     const extent = kind === "symlink" ? "link" : size === undefined ? "" : formatBytes(size);
-    write(`${LETTERS[change]}  ${extent.padStart(10)}  ${oneLine(path)}\n`);
+    const named = version === undefined ? "" : `  (version ${oneLine(version)})`;
+    write(`${LETTERS[change]}  ${extent.padStart(10)}  ${oneLine(path)}${named}\n`);
   });
   const result = await showing.finally(flush);
   clearProgress();
