@@ -162,6 +162,19 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     expect(error.message).toContain('"y"');
   });
 
+  test("follows no symlink to its subdirectory (CVE-2025-8959)", async () => {
+    const repository = await shared.repository();
+    await repository.commit({
+      site: { symlink: "../../etc" },
+      up: { symlink: "real" },
+      "real/a": "1",
+    });
+    for (const path of ["site", "site/ssl", "up", "up/a"]) {
+      const { source } = await open(repository.url, { engine, path });
+      expect(await errorOf(source.list(signal()))).toMatchObject({ code: "not-found" });
+    }
+  });
+
   test("says what is missing: the ref, the repository, a first commit", async () => {
     const repository = await shared.repository();
     const empty = await open(repository.url, { engine });

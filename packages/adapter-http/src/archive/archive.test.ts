@@ -186,6 +186,21 @@ test.each([
   });
 });
 
+test.each(["site", "site/passwd", "other"])(
+  "follows no symlink to its subdirectory (CVE-2025-8959): %s",
+  async (path) => {
+    const { url, context } = await served(
+      await makeTar([
+        { name: "site", type: "symlink", linkname: "../../etc" },
+        { name: "other", type: "symlink", linkname: "real" },
+        { name: "real/a", content: "x" },
+      ]),
+    );
+    const opened = await open(url, { path }, context);
+    expect((await listAll(opened.source)).paths).toEqual([]);
+  },
+);
+
 test("a member outside of path is refused all the same", async () => {
   const { url, context } = await served(
     await makeTar([

@@ -1,0 +1,100 @@
+/** What the whole program does with git and ssh, as processes that it starts. */
+import { existsSync } from "node:fs";
+import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { gitVersion, makeRepository, startGitServer } from "../support/git-server.ts";
+import { runPannier, runPannierOk } from "../support/pannier.ts";
+import { workDirectory } from "./support.ts";
+
+const skipReason = "needs the git program";
+
+describe.skipIf(gitVersion === undefined)("git", { meta: { skipReason } }, () => {
+  test("an ssh key is in no log, state or argument, and its copy is gone", async () => {
+    const work = await workDirectory();
+    const [bin, tmp, target] = [join(work, "bin"), join(work, "tmp"), join(work, "target")];
+    const { dir, commit } = await makeRepository(join(work, "repository.git"));
+    await commit({ a: "1" });
+    const secret = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
+    const key = join(work, "key");
+    // As Secrets are mounted: ssh would refuse it, so that it is copied.
+    await writeFile(key, `-----BEGIN OPENSSH PRIVATE KEY-----\n${secret}\n`, { mode: 0o644 });
+    await chmod(key, 0o644);
+    await mkdir(tmp);
+    await mkdir(bin);
+    // In place of ssh: notes what it is given, and lets this machine be the server.
+    const ssh = `#!/bin/sh
+for word; do
+  echo "$word" >> "${work}/arguments"
+  case $word in IdentityFile=*) eval "cat \${word#IdentityFile=}" > "${work}/used" ;; esac
+done
+exec sh -c "$word"
+`;
+    await writeFile(join(bin, "ssh"), ssh, { mode: 0o755 });
+    const env = {
+      PATH: `${bin}:${process.env["PATH"]}`,
+      TMPDIR: tmp,
+      PANNIER_SSH_KEY_FILE: key,
+      PANNIER_LOG_LEVEL: "debug",
+    };
+    const source = `git+ssh://git@localhost${dir}`;
+    const { stdout, stderr } = await runPannierOk(["sync", source, target], { env });
+    expect(await readFile(join(target, "current/a"), "utf8")).toBe("1");
+    expect(await readFile(join(work, "used"), "utf8")).toContain(secret);
+    expect(await readdir(tmp)).toEqual([]);
+    const texts = [stdout, stderr, await readFile(join(work, "arguments"), "utf8")];
+    for (const file of await readdir(target, { recursive: true, withFileTypes: true }))
+      if (file.isFile()) texts.push(await readFile(join(file.parentPath, file.name), "latin1"));
+    expect(texts.filter((text) => text.includes(secret))).toEqual([]);
+  });
+
+  test("a file .git leads git nowhere, wherever somebody puts it", async () => {
+    const work = await workDirectory();
+    const [target, proof] = [join(work, "target"), join(work, "proof")];
+    const { dir, commit } = await makeRepository(join(work, "repository.git"));
+    const evil = await makeRepository(join(work, "evil.git"));
+    await mkdir(join(evil.dir, "hooks"));
+    const hook = `#!/bin/sh\ntouch ${proof}\n`;
+    for (const name of ["post-index-change", "reference-transaction", "pre-auto-gc"])
+      await writeFile(join(evil.dir, "hooks", name), hook, { mode: 0o755 });
+    await writeFile(
+      join(evil.dir, "config"),
+      `[core]\n\tbare = true\n\tfsmonitor = touch ${proof}\n\talternateRefsCommand = touch ${proof}\n`,
+    );
+    await commit({ a: "1" });
+    const source = `git+file://${dir}`;
+    await runPannierOk(["sync", source, target], { cwd: work });
+    const scratch = join(target, ".pannier/scratch");
+    const [cache = ""] = await readdir(scratch);
+    const places = [
+      work,
+      target,
+      scratch,
+      join(scratch, cache),
+      join(scratch, cache, "repository"),
+    ];
+    for (const place of places) await writeFile(join(place, ".git"), `gitdir: ${evil.dir}\n`);
+    await commit({ a: "2" });
+    await runPannierOk(["sync", source, target], { cwd: work });
+    expect(await readFile(join(target, "current/a"), "utf8")).toBe("2");
+    expect(existsSync(proof)).toBe(false);
+    expect(await readdir(join(evil.dir, "objects"))).toEqual([]);
+  });
+
+  test("without the program, engine=auto reads by itself what comes over http", async () => {
+    const work = await workDirectory();
+    const server = await startGitServer();
+    onTestFinished(() => server.close());
+    const repository = await server.repository("x.git");
+    await repository.commit({ a: "1" });
+    const sync = (source: string) =>
+      runPannier(["sync", source, join(work, "target")], { env: { PATH: work } });
+    expect(await sync(`git+${server.url}/x.git`)).toMatchObject({ code: 0 });
+    expect(await readFile(join(work, "target/current/a"), "utf8")).toBe("1");
+    for (const source of ["git+ssh://git@localhost/x.git", `git+file://${repository.dir}`]) {
+      const { code, stderr } = await sync(source);
+      expect(stderr).toContain("git is not installed");
+      expect(code).toBe(2);
+    }
+  });
+});
