@@ -220,6 +220,19 @@ test.each([
   expect(readdirSync(join(folder, "t/current"))).toEqual(["a.txt", "docs", "latest", "mine"]);
 });
 
+test("a job that SIGTERM cuts short has not done its work: 143", async () => {
+  const target = join(await workDirectory(), "t");
+  const { url, state } = await serveSlowly();
+  state.stall = true;
+  const env = { PANNIER_SOURCE: url, PANNIER_TARGET: target };
+  const { child, ended } = startPannier(["run", "--once"], { env });
+  await until(() => expect(state.stalled).toBeGreaterThan(0));
+  child.kill("SIGTERM");
+  const { code, stderr } = await ended;
+  expect({ code, stderr }).toMatchObject({ code: 143 });
+  expect(existsSync(join(target, "current"))).toBe(false);
+});
+
 test("a job: syncs once, opens no port, and ends with the code of what failed", async () => {
   const folder = await workDirectory();
   mkdirSync(join(folder, "src"));

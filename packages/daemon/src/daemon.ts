@@ -16,7 +16,7 @@ import type { DaemonInit, MountEvent } from "./world.ts";
  * Runs until the signal is aborted, or with `once` until every mount was synced.
  *
  * @returns the exit code
- * @throws UsageError, TargetError at the start: a configuration that cannot be
+ * @throws UsageError, TargetError at the start: a configuration that cannot be; with `once` the signal's reason where that cut it short
  */
 export async function runDaemon(init: DaemonInit): Promise<number> {
   const { log } = init;
@@ -115,13 +115,12 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   if (address !== undefined) log("info", `listening on ${formatAddress(address)}`);
   const watching = watch?.run(reload, stop.signal);
   void triggerAll();
+  const ends = [aborted(stop.signal).then(() => false)];
+  if (init.once)
+    ends.push(Promise.all(supervisor.mounts.map(({ ended }) => ended)).then(() => true));
+  let isDone = false;
   try {
-    if (init.once)
-      await Promise.race([
-        Promise.all(supervisor.mounts.map(({ ended }) => ended)),
-        aborted(stop.signal),
-      ]);
-    else await aborted(stop.signal);
+    isDone = await Promise.race(ends);
   } finally {
     const grace = supervisor.config.shutdownGrace;
     // A reload under way may be waiting for mounts to end: that has no grace of its own.
@@ -132,6 +131,8 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
     await port.close();
     init.signal.removeEventListener("abort", onSignal);
   }
+  // What waits for the content, as a Pod does for its init containers, must not go on without it.
+  if (init.once && !isDone) init.signal.throwIfAborted();
   if (init.signal.aborted) log("info", "ended by a signal; what is published stays");
   return exitCode;
 }
