@@ -97,6 +97,8 @@ const CASES: Record<string, Case> = {
     return `${origin}/site.tar.gz`;
   }),
   "a port where nobody listens": badSource(5, /reach|connect|refused/i, "http://127.0.0.1:1/x.tar"),
+  // No name can have a part this long, so that nobody is asked for it.
+  "a host of no name": badSource(5, /host/, `http://${"x".repeat(64)}.invalid/x.tar`),
   "a server that keeps failing": badSource(5, /503|server/i, async () => {
     const origin = await serve((_, response) => response.writeHead(503).end());
     return `${origin}/site.tar.gz`;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { gitVersion, makeRepository, startGitServer } from "../support/git-server.ts";
 import { runPannier, runPannierOk } from "../support/pannier.ts";
-import { workDirectory } from "./support.ts";
+import { pannier, workDirectory } from "./support.ts";
 
 const skipReason = "needs the git program";
 
@@ -79,6 +79,24 @@ exec sh -c "$word"
     expect(await readFile(join(target, "current/a"), "utf8")).toBe("2");
     expect(existsSync(proof)).toBe(false);
     expect(await readdir(join(evil.dir, "objects"))).toEqual([]);
+  });
+
+  test("a ref that is not there, and a wrong password, are told in a line each", async () => {
+    const server = await startGitServer();
+    onTestFinished(() => server.close());
+    const { commit } = await server.repository("x.git");
+    await commit({ a: "1" });
+    const target = join(await workDirectory(), "target");
+    const env = { PANNIER_USERNAME: "me", PANNIER_PASSWORD: "wrong" };
+    const sync = (ref: string) =>
+      pannier(["sync", `git+${server.url}/x.git?ref=${ref}`, target], { env });
+    const missing = await sync("mian");
+    expect(missing.stderr).toMatch(/^pannier: .*"mian".*main\n$/);
+    expect(missing.code).toBe(4);
+    server.allowed = ["Basic of somebody else"];
+    const denied = await sync("main");
+    expect(denied.stderr).toMatch(/^pannier: .*PANNIER_.*\n$/);
+    expect(denied.code).toBe(3);
   });
 
   test("without the program, engine=auto reads by itself what comes over http", async () => {

@@ -389,6 +389,20 @@ describe("`..` in a path does not leave the target (CVE-2026-71313)", () => {
 
 describe("a process without privileges", () => {
   const child = join(import.meta.dirname, "unprivileged-child.ts");
+  it.runIf(process.getuid?.() === 0)("leaves another user's target alone", async () => {
+    const source = memorySource({ a: "1" });
+    await run(source);
+    chmodSync(target, 0o777);
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [...FROM_SOURCES, child, target, "0o755", "022"],
+      { encoding: "utf8" },
+    );
+    expect(stderr).toContain(`TargetError: the target ${target} belongs to the Pannier of user 0`);
+    expect(status).not.toBe(0);
+    expect(current()).toEqual(source.content);
+  });
+
   it.runIf(process.getuid?.() === 0).each([
     ["0o755", "077"],
     ["0o555", "022"],
