@@ -1,35 +1,38 @@
 /** Images with different adapters, each run as a cluster would run it, against real servers. */
-import { chown, readFile, stat } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { chown, copyFile, readFile, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { beforeAll, expect, inject, onTestFinished, test } from "vitest";
 import { BUILT_IN } from "../../packages/cli/src/adapters.ts";
 import { freePort, until } from "../real/servers/process.ts";
-import { buildImage, runContainer, startContainer, stopContainer } from "./images.ts";
+import { buildImage, runContainer, startContainer, stopContainer, type Suite } from "./images.ts";
 import { SOURCES } from "./sources.ts";
-import { describeImage, makeDirectory } from "./support.ts";
+import { describeImage, makeDirectory, USER } from "./support.ts";
 
 const ALL = BUILT_IN.map(({ name }) => name);
 const STORES = ["s3", "gcs", "azure"].filter((name) => ALL.includes(name));
 
-/** Build argument → the adapters that are then in the image. */
-const CHOICES: Readonly<Record<string, readonly string[]>> = {
-  git: ["git"],
-  [STORES.join(" ")]: STORES,
-  [ALL.join(" ")]: ALL,
-  "http,@pannier/example-custom-adapter": ["http", "sqlite"],
-};
-
-/** Of the image: a cluster forbids root. */
-const USER = 65532;
+/** Build argument → the adapters that are then in the image, and what that is made from. */
+const CHOICES: readonly (readonly [choice: string, has: readonly string[], suite?: Suite])[] = [
+  ["git", ["git"]],
+  [STORES.join(" "), STORES],
+  [ALL.join(" "), ALL],
+  ["http,@pannier/example-custom-adapter", ["http", "sqlite"]],
+  // Those with libraries of the system.
+  ["nfs smb", ["nfs", "smb"], "trixie"],
+];
 
 const servers = inject("servers");
 
-for (const [choice, adapters] of Object.entries(CHOICES)) {
-  describeImage(`the image of ${choice}`, (images) => {
+for (const [choice, adapters, suite = "bookworm"] of CHOICES) {
+  describeImage(`the image of ${choice} on ${suite}`, (images) => {
     let image = "";
 
     beforeAll(async () => {
-      const built = await buildImage(images, choice);
+      const built = await buildImage(images, choice, { suite });
       ({ image } = built);
       console.log(`The image of ${choice} has ${Math.round(built.bytes / 1e6)} MB`);
     });
@@ -45,6 +48,17 @@ for (const [choice, adapters] of Object.entries(CHOICES)) {
         code: 2,
         stderr: expect.stringContaining(`Add the package ${left.package}`),
       });
+    });
+
+    test("tells what is in it, Node included", async () => {
+      const script =
+        "cd /opt/pannier; cat sbom.cdx.json; grep -c 'Node.js contributors' LICENSES.txt >&2";
+      const options = { entrypoint: "/bin/sh" };
+      const { stdout, stderr } = await runContainer(images, image, ["-c", script], options);
+      const { components } = JSON.parse(stdout) as { components: { name: string }[] };
+      const names = components.map(({ name }) => name);
+      expect(names).toEqual(expect.arrayContaining(["@pannier/core", "node"]));
+      expect(Number(stderr)).toBeGreaterThan(0);
     });
 
     test("has neither npm nor what builds, and nothing of its user's but the volume", async () => {
@@ -104,6 +118,28 @@ for (const [choice, adapters] of Object.entries(CHOICES)) {
     }
   });
 }
+
+describeImage("the image of a package of somebody else's", (images) => {
+  test("has its adapter", async () => {
+    const directory = await makeDirectory();
+    const shelf = new URL("../../packages/bundle/test/shelf-adapter.js", import.meta.url);
+    await copyFile(shelf, join(directory, "adapter.js"));
+    const name = "pannier-adapter-shelf";
+    const manifest = { name, version: "1.2.0", type: "module", exports: "./adapter.js" };
+    await writeFile(join(directory, "package.json"), JSON.stringify(manifest));
+    execFileSync("npm", ["pack", "--silent"], { cwd: directory });
+    const packed = await readFile(join(directory, `${name}-1.2.0.tgz`));
+    const registry = createServer((_, response) => response.end(packed)).listen(0, "127.0.0.1");
+    await once(registry, "listening");
+    onTestFinished(() => void registry.close());
+    const { port } = registry.address() as AddressInfo;
+
+    const packages = `http://127.0.0.1:${port}/shelf.tgz`;
+    const { image } = await buildImage(images, name, { packages });
+    const { stdout } = await runContainer(images, image, ["ls", "shelf://top/"]);
+    expect(stdout).toMatch(/hello$/m);
+  });
+});
 
 /** As a probe asks; `undefined` while nothing listens. */
 function statusOf(address: string, path: string): Promise<number | undefined> {

@@ -11,7 +11,7 @@ import { findProgram } from "../real/servers/process.ts";
 
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
 const DOCKERFILE = join(CHECKOUT, "apps/sidecar/Dockerfile");
-const BASE = "localhost/pannier-base";
+const baseOf = (suite: Suite) => `localhost/pannier-base:${suite}`;
 const BUILD = "localhost/pannier-build";
 
 /** A store of images; plain data, which goes from the set-up to the tests. */
@@ -37,7 +37,7 @@ export async function prepareImages(): Promise<Images | string> {
 
   const directory = await mkdtemp(join(tmpdir(), "pannier-images-"));
   try {
-    await makeBase(directory);
+    await makeBase(directory, "bookworm");
     const flags = await findFlags(directory);
     if (flags === undefined) {
       await removeImages(directory);
@@ -58,15 +58,21 @@ export async function removeImages(directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });
 }
 
+/** Of Debian: 12, which is the default, and 13. */
+export type Suite = "bookworm" | "trixie";
+
 /** The image of these adapters; everything up to the choice is done once. */
 export async function buildImage(
   { directory }: Images,
   adapters: string,
+  { suite = "bookworm", packages = "" }: { suite?: Suite; packages?: string } = {},
 ): Promise<{ readonly image: string; readonly bytes: number }> {
-  const image = `localhost/pannier:${adapters.replaceAll(/[^a-z0-9]+/g, "-")}`;
+  const image = `localhost/pannier:${`${adapters}-${suite}`.replaceAll(/[^a-z0-9]+/g, "-")}`;
+  if (suite !== "bookworm") await makeBase(directory, suite);
   await bud(directory, image, DOCKERFILE, CHECKOUT, {
     BUILD_IMAGE: BUILD,
-    BASE_IMAGE: BASE,
+    BASE_IMAGE: baseOf(suite),
+    PACKAGES: packages,
     ADAPTERS: adapters,
   });
   const inspected = ["inspect", "--type", "image", "--format", "{{.Size}}", image];
@@ -132,8 +138,8 @@ export async function stopContainer({ directory }: Images, name: string): Promis
 }
 
 /** Debian's smallest system with apt, without what images usually leave out. */
-async function makeBase(directory: string): Promise<void> {
-  const context = join(directory, "base");
+async function makeBase(directory: string, suite: Suite): Promise<void> {
+  const context = join(directory, `base-${suite}`);
   await mkdir(context);
   const excluded = ["doc", "man", "locale", "info", "lintian"].map(
     (name) => `/usr/share/${name}/*`,
@@ -146,11 +152,11 @@ async function makeBase(directory: string): Promise<void> {
     "--dpkgopt=force-unsafe-io",
     ...excluded.map((path) => `--dpkgopt=path-exclude=${path}`),
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-    "bookworm",
+    suite,
     join(context, "base.tar"),
   ]);
   await writeFile(join(context, "Dockerfile"), "FROM scratch\nADD base.tar /\n");
-  await bud(directory, BASE, join(context, "Dockerfile"), context);
+  await bud(directory, baseOf(suite), join(context, "Dockerfile"), context);
   await rm(join(context, "base.tar"));
 }
 
@@ -168,7 +174,7 @@ async function makeBuildImage(directory: string): Promise<void> {
   await writeFile(
     join(context, "Dockerfile"),
     [
-      `FROM ${BASE}`,
+      `FROM ${baseOf("bookworm")}`,
       "COPY node /usr/local/bin/node",
       "COPY npm /usr/local/lib/npm",
       "COPY ca.crt /etc/ssl/npm.crt",
@@ -188,7 +194,7 @@ async function findFlags(directory: string): Promise<readonly string[] | undefin
     ["--runtime=crun", "--cgroup-manager=cgroupfs"],
   ];
   for (const flags of candidates) {
-    const { code } = await runContainer({ directory, flags }, BASE, ["true"]);
+    const { code } = await runContainer({ directory, flags }, baseOf("bookworm"), ["true"]);
     if (code === 0) return flags;
   }
   return undefined;

@@ -6,6 +6,9 @@ import type { Images } from "./images.ts";
 
 const images = inject("images");
 
+/** Of the image: a cluster forbids root. */
+export const USER = 65532;
+
 /** A suite that builds images and runs them; skipped by name where that is not possible. */
 export function describeImage(title: string, suite: (images: Images) => void): void {
   if (typeof images !== "string") describe(title, () => suite(images));

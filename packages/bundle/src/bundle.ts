@@ -27,7 +27,7 @@ export interface BundleRequest {
 export interface Bundle {
   readonly out: string;
   readonly adapters: readonly BundledAdapter[];
-  /** Packages of Debian and of Alpine that must be installed beside it. */
+  /** Packages of Debian (with `|` between alternatives) and of Alpine that must be installed beside it. */
   readonly debian: readonly string[];
   readonly alpine: readonly string[];
   /** Of the compiled program, without native packages and what is told about it. */

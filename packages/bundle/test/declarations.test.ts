@@ -9,9 +9,9 @@ const SYSTEM: Readonly<Record<string, readonly [debian: string, alpine: string]>
   git: ["git", "git"],
   ssh: ["openssh-client", "openssh-client"],
   "libsmbclient.so.0": ["libsmbclient", "libsmbclient"],
-  "libnfs.so.13": ["libnfs13", "libnfs"],
-  // What Debian 13 has of the same; images are made of Debian 12.
-  "libnfs.so.14": ["libnfs13", "libnfs"],
+  // Of Debian 12 and of Debian 13.
+  "libnfs.so.13": ["libnfs13 | libnfs14", "libnfs"],
+  "libnfs.so.14": ["libnfs13 | libnfs14", "libnfs"],
 };
 
 interface Manifest {

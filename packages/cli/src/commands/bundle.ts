@@ -25,7 +25,7 @@ export async function run({ settings, world, print, printJson }: Invocation): Pr
     await print(
       `bundled ${names} into ${result.out}: ${formatBytes(result.bytes)} in ${count(result.files, "file")}, from ${count(result.components, "package")}`,
     );
-    if (result.debian.length > 0) await print(`needs, on Debian: ${result.debian.join(" ")}`);
+    if (result.debian.length > 0) await print(`needs, on Debian: ${result.debian.join(", ")}`);
     if (result.alpine.length > 0) await print(`needs, on Alpine: ${result.alpine.join(" ")}`);
   }
   return 0;
