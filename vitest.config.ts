@@ -60,6 +60,8 @@ export default defineConfig({
         test: {
           name: "image",
           include: ["test/image/**/*.test.ts"],
+          // What images have in common is built once.
+          fileParallelism: false,
           globalSetup: ["test/real/servers/global-setup.ts", "test/image/global-setup.ts"],
           testTimeout: 300_000,
           hookTimeout: 300_000,

@@ -96,13 +96,15 @@ export interface RunOptions {
   /** Directory of this machine → place in the container. */
   readonly volumes?: Readonly<Record<string, string>>;
   readonly entrypoint?: string;
+  /** Further ones of podman: another user, a namespace. */
+  readonly flags?: readonly string[];
 }
 
 export function startContainer(
   { directory, flags }: Images,
   image: string,
   args: readonly string[],
-  { env = {}, volumes = {}, entrypoint }: RunOptions = {},
+  { env = {}, volumes = {}, entrypoint, flags: more = [] }: RunOptions = {},
 ): { readonly name: string; readonly ended: Promise<Outcome> } {
   const name = `pannier-${process.pid}-${++started}`;
   const ended = execute("podman", [
@@ -112,6 +114,7 @@ export function startContainer(
     "--rm",
     `--name=${name}`,
     ...RESTRICTED,
+    ...more,
     ...Object.entries(env).flatMap(([key, value]) => ["--env", `${key}=${value}`]),
     ...Object.entries(volumes).flatMap(([from, to]) => ["--volume", `${from}:${to}`]),
     ...(entrypoint === undefined ? [] : ["--entrypoint", entrypoint]),
@@ -130,6 +133,12 @@ export function runContainer(
   options?: RunOptions,
 ): Promise<Outcome> {
   return startContainer(images, image, args, options).ended;
+}
+
+/** The number of a container's process 1, as this machine counts. */
+export async function processOf({ directory }: Images, name: string): Promise<number> {
+  const inspected = ["inspect", "--type", "container", "--format", "{{.State.Pid}}", name];
+  return Number((await must("podman", [...store(directory), ...inspected])).stdout);
 }
 
 /** As a cluster ends a pod: SIGTERM, and SIGKILL after the grace period. */
