@@ -80,6 +80,25 @@ export async function buildImage(
   return { image, bytes: Number(stdout) };
 }
 
+/** nginx, for containers that show what is published. */
+export async function buildNginx({ directory }: Images): Promise<string> {
+  const image = "localhost/nginx";
+  const context = join(directory, "nginx");
+  await mkdir(context, { recursive: true });
+  await writeFile(
+    join(context, "Dockerfile"),
+    `FROM ${baseOf("bookworm")}
+RUN apt-get update && apt-get install -y --no-install-recommends nginx-light\n`,
+  );
+  await bud(directory, image, join(context, "Dockerfile"), context);
+  return image;
+}
+
+/** The command line of podman, with this store. */
+export function podmanOf({ directory, flags }: Images): readonly string[] {
+  return ["podman", ...store(directory), ...flags];
+}
+
 /** As a cluster with restricted pods runs it: nobody's privileges, a root that cannot be written to, the usual seccomp filter. */
 const RESTRICTED = [
   "--read-only",
