@@ -64,6 +64,7 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     beforeRead() {},
     beforeList() {},
   };
+  let countRequest: ((operation: string) => void) | undefined;
   const source: Source = {
     probe: () =>
       Promise.resolve(
@@ -71,6 +72,7 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
       ),
     async list() {
       spec.lists++;
+      countRequest?.("list");
       await spec.beforeList();
       const entries = Object.entries(spec.content).map(([path, value]) =>
         toEntry(path, value, spec.sizes),
@@ -107,7 +109,10 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     schemes: ["memory"],
     options: {},
     description: "",
-    open: () => Promise.resolve(source),
+    open(_location, _options, context) {
+      countRequest = (operation) => context.request(operation);
+      return Promise.resolve(source);
+    },
   };
   return Object.assign(spec, { adapter });
 }

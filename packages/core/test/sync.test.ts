@@ -14,9 +14,10 @@ import {
   renameSync,
   appendFileSync,
 } from "node:fs";
+import { EventEmitter, on } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   follow,
   history,
@@ -688,6 +689,27 @@ describe("follow", () => {
     expect(current()).toEqual(source.content);
     expect(statSync(join(target, "current/d")).ino).toBe(ino);
     expect(litter()).toEqual([]);
+  });
+
+  it("looks at its sources a period apart, give or take a tenth at random", async () => {
+    const source = memorySource({ a: "1" });
+    source.token = "1";
+    const random = vi.spyOn(Math, "random").mockReturnValue(0);
+    const stop = new AbortController();
+    const looks = new EventEmitter();
+    const delays: number[] = [];
+    for await (const event of follow(
+      { sources: [source], target, period: "1h" },
+      { signal: stop.signal, triggers: on(looks, "look", { signal: stop.signal }) },
+    )) {
+      if (event.type !== "waiting") continue;
+      delays.push(event.delay / 3_600_000);
+      random.mockReturnValue(delays.length / 4);
+      if (delays.length === 4) stop.abort();
+      else looks.emit("look");
+    }
+    random.mockRestore();
+    expect(delays.map((delay) => delay.toFixed(3))).toEqual(["0.900", "0.950", "1.000", "1.050"]);
   });
 
   it("publishes each change until it is stopped, and lives through failures", async () => {

@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { SourceError } from "@pannier/core";
 import { expect, it, vi } from "vitest";
-import { httpConfig } from "../src/config/config.ts";
+import { type HooksConfig, httpConfig } from "../src/config/config.ts";
 import { daemonConfig, mountConfig, type Running, scratch, startDaemon } from "./run-daemon.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
@@ -14,7 +14,9 @@ const TOKEN = "let-me-in";
 const SECRET = "hooked";
 
 /** Mounts `site` and `docs`, whose first sync is over. */
-async function start(): Promise<Running & { readonly folder: string }> {
+async function start(
+  hooks: Partial<HooksConfig> = {},
+): Promise<Running & { readonly folder: string }> {
   const folder = scratch();
   writeFileSync(join(folder, "token"), `${TOKEN}\n`);
   writeFileSync(join(folder, "secret"), SECRET);
@@ -27,7 +29,7 @@ async function start(): Promise<Running & { readonly folder: string }> {
   const names = ["site", "docs"];
   const daemon = startDaemon(
     daemonConfig(
-      names.map((name) => mountConfig(name, join(folder, name))),
+      names.map((name) => mountConfig(name, join(folder, name), { hooks })),
       { http },
     ),
   );
@@ -341,7 +343,10 @@ it("tells nobody about what is not there, nor about itself", async () => {
 });
 
 it("counts and measures what happens", async () => {
-  const daemon = await start();
+  const daemon = await start({
+    postPublish: [{ command: ["/bin/false"], timeout: 5000, env: {}, retries: 0 }],
+  });
+  await daemon.event("site", "hook");
   const source = daemon.source("docs");
   source.beforeList = () => {
     throw new SourceError("auth", 'say "no"\n', { transient: false });
@@ -369,6 +374,14 @@ it("counts and measures what happens", async () => {
   expect(value('pannier_last_success_timestamp_seconds{mount="site"}')).toBeCloseTo(
     Date.now() / 1000,
     -2,
+  );
+  expect(value('pannier_last_publish_timestamp_seconds{mount="site"}')).toBeCloseTo(
+    Date.now() / 1000,
+    -2,
+  );
+  expect(value('pannier_source_requests_total{mount="site",operation="list"}')).toBe(1);
+  expect(value('pannier_hook_runs_total{mount="site",hook="postPublish",result="failure"}')).toBe(
+    1,
   );
   expect(text).toMatch(/^pannier_revision_info\{mount="site",revision="[0-9a-f]{40}"\} 1$/m);
   expect(value('pannier_build_info{version="1.2.3"}')).toBe(1);
