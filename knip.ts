@@ -13,6 +13,7 @@ const config: KnipConfig = {
       ignoreBinaries: [
         "mount",
         "openssl",
+        "smbcontrol",
         "smbpasswd",
         "ssh-agent",
         "ssh-keygen",

@@ -1,6 +1,6 @@
 /** The smb adapter against Samba. */
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, renameSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -19,8 +19,8 @@ import * as vitest from "vitest";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { runPannier } from "../support/pannier.ts";
 import { makeShare } from "../support/share.ts";
-import { until } from "./servers/process.ts";
-import { runSmb, setSmbPassword } from "./servers/smb.ts";
+import { end, listening, until } from "./servers/process.ts";
+import { offerShare, runSmb, setSmbPassword } from "./servers/smb.ts";
 import { shareTrials } from "./share-trials.ts";
 import { describeWith } from "./support.ts";
 
@@ -45,6 +45,7 @@ describeWith("smb", "SMB from Samba", (server) => {
 
   for (const [what, own] of [
     ["as it comes", port],
+    ["where all must be signed", server.signingPort],
     ["where all must be encrypted", server.encryptingPort],
   ] as const) {
     describe(`${what}`, () => {
@@ -161,6 +162,12 @@ describeWith("smb", "SMB from Samba", (server) => {
     });
   });
 
+  test("a server of SMB 2 is read, but where all must be encrypted", async () => {
+    const old = urlOf(path, server.oldPort);
+    expect(await pathsOf(old)).toEqual(["a", "sub/b"]);
+    expect(await failing(`${old}?encrypt=required`)).toMatchObject({ code: "unsupported" });
+  });
+
   test("what must be encrypted is not read from a server that does not encrypt", async () => {
     const must = "?encrypt=required";
     expect(await pathsOf(urlOf(path) + must)).toEqual(["a", "sub/b"]);
@@ -237,6 +244,52 @@ describeWith("smb", "SMB from Samba", (server) => {
     expect((await listAll(source)).paths).toEqual(["file"]);
   });
 
+  test("a share that is withdrawn and comes back", async () => {
+    const own = await listening("smbd", 1, ([one]) => runSmb(server, one as number));
+    onTestFinished(() => end(own.child));
+    const [ownPort] = own.ports as [number];
+    const { source } = await open(urlOf(path, ownPort));
+    const outcome = () =>
+      listAll(source).then(
+        ({ paths }) => paths.join(),
+        ({ code }: SourceError) => code,
+      );
+    expect(await outcome()).toBe("a,sub/b");
+    await offerShare(server, ownPort, "files", false);
+    // Who is put out is told that the connection broke.
+    await until("the end of the share", async () => (await outcome()) === "not-found");
+    await offerShare(server, ownPort, "files", true);
+    await until("the share", async () => (await outcome()) === "a,sub/b");
+    expect(await outcome()).toBe("a,sub/b");
+  });
+
+  test("a directory that disappears while it is listed is not taken for one that lost the rest", async () => {
+    const at = await mkdtemp(join(root, "vanishing-"));
+    await chmod(at, 0o755);
+    for (let i = 0; i < 30; i++) {
+      await mkdir(join(at, `${i}`));
+      await writeFile(join(at, `${i}/file`), "x");
+      // So old that it is not read once more.
+      await utimes(join(at, `${i}/file`), 1000, 1000);
+    }
+    const target = await scratch("target");
+    let lists = 0;
+    const run = () =>
+      sync({
+        sources: [smb(urlOf(`/${basename(at)}`))],
+        target,
+        credentials,
+        maxDelete: "100%",
+        onEvent: (event) => {
+          if (event.type === "request" && event.operation === "list" && ++lists === 31 + 20)
+            renameSync(at, `${at}-away`);
+        },
+      });
+    expect(await run()).toMatchObject({ files: 30 });
+    await expect(run()).rejects.toMatchObject({ cause: { code: "not-found" } });
+    expect(await readFile(join(target, "current/29/file"), "utf8")).toBe("x");
+  });
+
   describe("the helper processes", () => {
     test("one that is killed costs a retry", async () => {
       const at = await mkdtemp(join(root, "killed-"));
@@ -275,8 +328,13 @@ describeWith("smb", "SMB from Samba", (server) => {
     });
   });
 
-  async function program(source: string, env: Record<string, string> = {}) {
+  async function program(
+    source: string,
+    env: Record<string, string> = {},
+    by: readonly string[] = [],
+  ) {
     const { code, stderr } = await runPannier(["sync", source, await scratch("target")], {
+      by,
       env: {
         PANNIER_USERNAME: user,
         PANNIER_PASSWORD: password,
@@ -318,6 +376,20 @@ describeWith("smb", "SMB from Samba", (server) => {
       expect(line).toMatch(words);
       expect(line).not.toContain(password);
       expect(code).toBe(exit);
+    });
+
+    test("the library is not installed", async () => {
+      const hidden = `mount --bind /dev/null ${libraryPath()} && exec "$@"`;
+      const { code, line } = await program(urlOf(path), {}, [
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        hidden,
+        "sh",
+      ]);
+      expect(line).toMatch(/libsmbclient, .* is not installed\. Install the package libsmbclient/);
+      expect(code).toBe(2);
     });
 
     test("a server of another protocol on the port", async () => {
@@ -376,6 +448,11 @@ function helpers(): { pid: number; seen: string }[] {
       return [];
     }
   });
+}
+
+function libraryPath(): string {
+  const directories = readdirSync("/usr/lib").map((name) => `/usr/lib/${name}/libsmbclient.so.0`);
+  return realpathSync(directories.find((path) => existsSync(path)) as string);
 }
 
 /** A path of the test's own, with a file at it where there is content. */

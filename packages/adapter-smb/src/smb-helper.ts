@@ -28,7 +28,7 @@ async function main(): Promise<void> {
 
 async function answer(request: Request): Promise<void> {
   try {
-    if (request.op === "start") library = await loadLibrary(request.connection);
+    if (request.op === "start") library = await loadLibrary(request.connection).catch(unusable);
     const [head, bytes] = carryOut(library as Library, request);
     send(head, bytes);
   } catch (error) {
@@ -36,6 +36,11 @@ async function answer(request: Request): Promise<void> {
     const { failed, message } = error;
     send({ failed, detail: message });
   }
+}
+
+/** As where a function is not in it. */
+function unusable(error: unknown): never {
+  throw error instanceof CallError ? error : new CallError("library", String(error).split("\n")[0]);
 }
 
 type Answer = readonly [head: Answers[keyof Answers], bytes?: Buffer];

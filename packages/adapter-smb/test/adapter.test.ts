@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -32,11 +32,19 @@ import { signIn } from "../src/sign-in.ts";
 const FAKE = new URL("./fake-helper.ts", import.meta.url);
 const { signal } = new AbortController();
 
-function poolOf({ idleTimeout = 20_000, user = "user" } = {}): Pool {
+interface PoolChoices {
+  readonly idleTimeout?: number;
+  readonly user?: string;
+  readonly script?: URL | undefined;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+function poolOf(choices: PoolChoices = {}): Pool {
+  const { idleTimeout = 20_000, user = "user", env = process.env } = choices;
   const pool = createPool({
     idleTimeout,
-    env: process.env,
-    script: FAKE,
+    env,
+    script: "script" in choices ? choices.script : FAKE,
     connection: async () => ({
       share: "smb://host:445/share",
       user,
@@ -218,6 +226,22 @@ test.each([
   onTestFinished(() => rm(target, { recursive: true }));
   await expect(sync({ sources: [shareWith(name)], target })).rejects.toMatchObject({
     cause: { code: "invalid", message: expect.stringMatching(message) },
+  });
+});
+
+test("a library that lacks what is needed of it is told as one that is missing", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "pannier-smb-"));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  // Some library.
+  const maps = readFileSync("/proc/self/maps", "utf8");
+  await symlink(
+    / (\/\S*libm[.-]\S*so\S*)/.exec(maps)?.[1] as string,
+    join(dir, "libsmbclient.so.0"),
+  );
+  const pool = poolOf({ script: undefined, env: { LD_LIBRARY_PATH: dir } });
+  await expect(stat(pool, "/file")).rejects.toMatchObject({
+    code: "unsupported",
+    message: "libsmbclient, which smb sources need, is not installed",
   });
 });
 

@@ -1,6 +1,6 @@
-/** Samba, set up in three ways: as it comes, with signing and with encryption as a must; and one that cannot encrypt. */
+/** Samba, set up in several ways: as it comes, with signing and with encryption as a must; and such as cannot encrypt, or speak SMB 3. */
 import { type ChildProcess, execFileSync } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { type Ground, listening, run } from "./process.ts";
@@ -11,6 +11,8 @@ export interface SmbServer {
   readonly signingPort: number;
   readonly encryptingPort: number;
   readonly plainPort: number;
+  /** One that speaks SMB 2 only. */
+  readonly oldPort: number;
   readonly user: string;
   readonly password: string;
   /** The server's own domain. */
@@ -32,6 +34,7 @@ const SETTINGS = {
   signing: ["server signing = mandatory"],
   encrypting: ["server smb encrypt = required"],
   plain: ["server smb encrypt = off"],
+  old: ["server max protocol = SMB2_10"],
 } as const;
 
 export async function startSmb({ base, children }: Ground, program: string): Promise<SmbServer> {
@@ -46,10 +49,19 @@ export async function startSmb({ base, children }: Ground, program: string): Pro
     children.push(started.child);
     ports.push(started.ports[0] as number);
   }
-  const [port, signingPort, encryptingPort, plainPort] = ports as [number, number, number, number];
+  const [port = 0, signingPort = 0, encryptingPort = 0, plainPort = 0, oldPort = 0] = ports;
   const password = "päss %41; word'";
   const user = userInfo().username;
-  const server = { ...place, port, signingPort, encryptingPort, plainPort, user, password };
+  const server = {
+    ...place,
+    port,
+    signingPort,
+    encryptingPort,
+    plainPort,
+    oldPort,
+    user,
+    password,
+  };
   setSmbPassword(server, password);
   return { ...server, workgroup: WORKGROUP };
 }
@@ -102,6 +114,22 @@ ${share("closed", "valid users = nobody")}
     "--no-process-group",
     `--configfile=${configOf(dir, port)}`,
   ]);
+}
+
+/** Takes a share from a server, or gives it back; whoever uses it is put out. */
+export async function offerShare(
+  { dir }: Pick<SmbServer, "dir">,
+  port: number,
+  share: string,
+  offered: boolean,
+): Promise<void> {
+  const config = configOf(dir, port);
+  const text = await readFile(config, "utf8");
+  const [from, to] = offered ? [`[no ${share}]`, `[${share}]`] : [`[${share}]`, `[no ${share}]`];
+  await writeFile(config, text.replace(from, to));
+  for (const message of [["reload-config"], ["close-share", share]]) {
+    execFileSync("smbcontrol", [`--configfile=${config}`, "smbd", ...message]);
+  }
 }
 
 export function setSmbPassword(
