@@ -16,6 +16,8 @@ interface CommandSpec {
   readonly summary: string;
   readonly details?: string;
   readonly flags: readonly FlagName[];
+  /** Whether it changes what is published, without a dry run. */
+  readonly publishes?: boolean;
   readonly examples: readonly string[];
   /** What a failure was in the way of, as in `cannot sync https://…`. */
   readonly verb: string;
@@ -100,6 +102,7 @@ const COMMANDS: readonly CommandSpec[] = [
       "log-format",
       "log-level",
     ],
+    publishes: true,
     examples: [
       "pannier run --config pannier.yaml",
       "PANNIER_SOURCE='git+https://git.example.com/web/site.git?ref=main' PANNIER_TARGET=/content pannier run",
@@ -183,6 +186,7 @@ const COMMANDS: readonly CommandSpec[] = [
     details:
       "Without REVISION: the one before the published one. The sources, as they are now, are held back: a sync publishes again when they have changed.",
     flags: OUTPUT,
+    publishes: true,
     examples: ["pannier rollback ./site", "pannier rollback ./site 3f2a9c1"],
     verb: "roll back",
     load: () => import("./commands/rollback.ts"),
@@ -267,6 +271,7 @@ export function parseCommandLine(
           `"${spec.name}" takes ${spec.most === 0 ? "no argument" : spec.most === 1 ? "one argument" : `${spec.most} arguments`}, not ${args.length}`,
           `its form is: pannier ${spec.name} ${spec.arguments}`,
         );
+      if (spec.publishes === true) refuseDryRun(env, spec);
       parsed = {
         spec,
         args,
@@ -283,6 +288,15 @@ export function parseCommandLine(
     throw toUsageError(error);
   }
   return parsed;
+}
+
+/** Of a flag the command line says that it is not known here; of a variable nobody would. */
+function refuseDryRun(env: Environment, { name }: CommandSpec): void {
+  if (settingsFromEnvironment(env, ["dry-run"], {}).dryRun === true)
+    throw new UsageError(
+      `PANNIER_DRY_RUN is set, and "${name}" has no dry run`,
+      "unset it, or see what would be done with plan",
+    );
 }
 
 function addCommand(

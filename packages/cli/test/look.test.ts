@@ -198,6 +198,19 @@ test.each([
   expect(code).toBe(2);
 });
 
+test.each([
+  ["run", ["run"]],
+  ["rollback", ["rollback", "site"]],
+])("%s does not pass over PANNIER_DRY_RUN", async (name, args) => {
+  const { code, stderr } = await run(args, { env: { PANNIER_DRY_RUN: "1" } });
+  expect(stderr).toMatch(
+    new RegExp(`^pannier: PANNIER_DRY_RUN is set, and "${name}" has no dry run`),
+  );
+  expect(code).toBe(2);
+  const off = await run(args, { env: { PANNIER_DRY_RUN: "0" } });
+  expect(off.stderr).not.toContain("DRY_RUN");
+});
+
 test("help has the flags, their variables and examples", async () => {
   const all = await run(["help"]);
   expect(all.code).toBe(0);
