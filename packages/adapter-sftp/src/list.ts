@@ -43,11 +43,14 @@ async function readDirectory(
   request("list");
   const now = Date.now();
   try {
-    const names = await readNames(session, path, signal);
-    const items = names
-      .filter(({ filename }) => filename !== "." && filename !== "..")
-      .map((name) => toItem(listing, session, prefix, name, now, signal));
-    return (await Promise.all(items)).filter((item) => item !== undefined);
+    const items: DirectoryItem[] = [];
+    for await (const page of readPages(session, path, signal)) {
+      const found = page
+        .filter(({ filename }) => filename !== "." && filename !== "..")
+        .map((name) => toItem(listing, session, prefix, name, now, signal));
+      for (const item of await Promise.all(found)) if (item !== undefined) items.push(item);
+    }
+    return items;
   } catch (error) {
     if (prefix === "" || !(isMissing(error) || isVague(error))) throw translate(error, prefix);
     return whyUnreadable(session, path, prefix, error, signal);
@@ -73,14 +76,14 @@ async function whyUnreadable(
   throw new SourceError("changed", `${quotePath(prefix)} was replaced while it was listed`);
 }
 
-async function readNames(
+/** A page at a time: what ssh2 makes of a name is several times what an entry is. */
+async function* readPages(
   session: Session,
   path: string,
   signal: AbortSignal,
-): Promise<readonly FileEntryWithStats[]> {
+): AsyncGenerator<readonly FileEntryWithStats[], void> {
   const close = (handle: Buffer) => session.tell((sftp, done) => sftp.close(handle, done));
   const handle = await session.ask<Buffer>(signal, (sftp, done) => sftp.opendir(path, done), close);
-  const names: FileEntryWithStats[] = [];
   const page = () =>
     session.ask<FileEntryWithStats[]>(signal, (sftp, done) => readPage(sftp, handle, done));
   const pages = Array.from({ length: PAGES }, page);
@@ -89,11 +92,11 @@ async function readNames(
   try {
     for (;;) {
       const some = await (pages.shift() as (typeof pages)[number]);
-      if (some.length === 0) return names;
-      names.push(...some);
+      if (some.length === 0) return;
       const next = page();
       next.catch(() => {});
       pages.push(next);
+      yield some;
     }
   } finally {
     close(handle);
