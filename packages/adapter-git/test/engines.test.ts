@@ -1,7 +1,9 @@
 /** What both engines have to do alike. */
+import { execFile } from "node:child_process";
 import { appendFile, chmod, mkdir, readdir, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { listAll, readAll } from "@pannier/adapter-kit";
 import type { FileEntry } from "@pannier/core";
 import * as fc from "fast-check";
@@ -22,6 +24,12 @@ const shared = setup();
 
 function byBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** How many commits of what was fetched last a cache holds. */
+async function commitsIn(dir: string): Promise<number> {
+  const args = ["-C", dir, "rev-list", "--count", "refs/heads/latest"];
+  return Number((await promisify(execFile)("git", args)).stdout);
 }
 
 describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, (engine) => {
@@ -247,6 +255,35 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     );
     expect(sizes).toHaveLength(2);
     expect(Math.min(...sizes)).toBeLessThan(1000);
+  });
+
+  test.each([
+    [0, 2],
+    [3, 2],
+    [3, 0],
+  ])("keeps as much history as asked for: depth=%i, protocol %i", async (depth, protocol) => {
+    shared.server.protocol2 = protocol === 2;
+    const repository = await shared.repository();
+    let last = "";
+    for (const a of ["1", "2", "3", "4"]) last = await repository.commit({ a, b: "same" });
+    const scratch = await scratchDirectory();
+    const context = { scratch: async () => scratch };
+    const { source } = await open(repository.url, { engine, depth }, context);
+    expect(await contentOf(source)).toEqual({ a: "4", b: "same" });
+    const history = () => commitsIn(join(scratch, "repository"));
+    expect(await history()).toBe(depth === 0 ? 4 : 3);
+    const next = await repository.commit({ a: "5" });
+    expect(await changesOf(source, last, next)).toEqual({ a: "5" });
+    const forced = await repository.commit({ a: "new", c: "1" }, { orphan: true });
+    expect(await changesOf(source, next, forced)).toEqual({ a: "new", b: "deleted", c: "1" });
+    expect(await history()).toBe(1);
+    await source.close();
+    // Back where it was, with more history than is there.
+    await repository.git("update-ref", "refs/heads/main", next);
+    await repository.commit({ a: "6" });
+    const more = await open(repository.url, { engine, depth: depth === 0 ? 0 : 5 }, context);
+    expect(await contentOf(more.source)).toEqual({ a: "6", b: "same" });
+    expect(await history()).toBe(depth === 0 ? 6 : 5);
   });
 
   test("takes in no more at once than the tree may have", async () => {
