@@ -475,6 +475,28 @@ test.each([["../x"], ["a/../../x"], ["/x"], ["a/./b"]])("refuses a tree with %s"
   expect(await readdir(folder)).not.toContain("x");
 });
 
+test("an archived object that cannot be read is named with others that are archived, five at most", async () => {
+  for (let i = 0; i < 9; i++) {
+    server.put("bucket", `cold/${i}`, Buffer.from("x"), { storageClass: "GLACIER" });
+  }
+  server.put("bucket", "cold/warm", Buffer.from("x"));
+  const target = await mkdtemp(join(folder, "target-"));
+  const failure: Error = await sync({ sources: [s3("s3://bucket/")], target, concurrency: 1 }).then(
+    () => expect.unreachable(),
+    (error: Error) => error,
+  );
+  expect(failure).toMatchObject({
+    message: "cold/0: the object is archived and cannot be read",
+    cause: {
+      code: "unsupported",
+      hint: expect.stringMatching(/too: "cold\/1", "cold\/2", "cold\/3", "cold\/4"$/),
+    },
+  });
+  // What is left out is in nobody's way.
+  await sync({ sources: [s3("s3://bucket/")], target, exclude: ["cold/[0-9]"] });
+  expect(await readdir(join(target, "current/cold"))).toEqual(["warm"]);
+});
+
 test("ls and plan show versions where they are listed", async () => {
   server.put("bucket", "a", Buffer.from("A"));
   const target = join(folder, "never");

@@ -8,6 +8,8 @@ import { checkSettings, s3Options } from "./options.ts";
 
 /** Pages asked for at once. S3 takes 5,500 requests a second for each prefix. */
 const PAGES_AT_ONCE = 24;
+/** Archived objects that are named at once. */
+const NAMED = 5;
 
 export const s3Adapter: Adapter<typeof s3Options> = {
   name: "s3",
@@ -27,7 +29,9 @@ export const s3Adapter: Adapter<typeof s3Options> = {
       onRequest: (operation) => context.request(operation),
     });
     const connection = connect(settings, location, credentials, http);
-    const api = makeApi({ http, connection, settings });
+    /** Of the last listing, the first ones. */
+    const archived = new Set<string>();
+    const api = makeApi({ http, connection, settings, archived });
     const source: Source = {
       async probe(signal) {
         signal.throwIfAborted();
@@ -36,10 +40,18 @@ export const s3Adapter: Adapter<typeof s3Options> = {
       },
       async list(signal) {
         signal.throwIfAborted();
+        archived.clear();
         const init: ObjectsInit = {
           root,
-          listPage: (prefix, range, continuation, own) =>
-            context.retry(() => api.page(prefix, range, continuation, own), own),
+          async listPage(prefix, range, continuation, own) {
+            const page = await context.retry(() => api.page(prefix, range, continuation, own), own);
+            for (const item of page.items) {
+              if (item.archived === true && prefix === root.prefix && archived.size < NAMED) {
+                archived.add(item.key);
+              }
+            }
+            return page;
+          },
           atOnce: PAGES_AT_ONCE,
           warn: (message: string) => context.warn(message),
         };

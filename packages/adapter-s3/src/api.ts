@@ -51,8 +51,10 @@ export function makeApi(init: {
   readonly http: HttpClient;
   readonly connection: Connection;
   readonly settings: S3Settings;
+  /** Keys that were listed as archived: an object that cannot be read for that names them. */
+  readonly archived: ReadonlySet<string>;
 }): Api {
-  const { http, connection, settings } = init;
+  const { http, connection, settings, archived } = init;
   const sign = createSigner();
   let place: Promise<Place> | undefined;
   /** Keys that the server took: where it takes them no more, there may be others. */
@@ -95,7 +97,7 @@ export function makeApi(init: {
       if (method === "HEAD" && operation === "probe" && isUnexplained(refusal)) {
         return ask(key, { ...request, method: "GET" });
       }
-      const error = refusalError(refusal, key, operation === "read");
+      const error = refusalError(refusal, key, operation === "read", archived);
       const worthwhile =
         keys !== undefined && (isExpired(refusal) || (isUnknown(refusal) && good.has(keys)));
       // The next try signs with others.

@@ -1,5 +1,5 @@
 /** From what the server answers to {@link SourceError}: the one place that decides. Its own words are looked at, never repeated. */
-import { SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core";
 import { type HttpResponse, readBytes, statusError } from "@pannier/http-client";
 
 /** Enough for any error. */
@@ -80,8 +80,16 @@ export function isUnknown({ code }: Refusal): boolean {
   return BAD_KEYS.has(code);
 }
 
-/** @param listed true for an object that a listing told of: where it is gone, it went since */
-export function refusalError(refusal: Refusal, asked: Asked, listed = false): SourceError {
+/**
+ * @param listed true for an object that a listing told of: where it is gone, it went since
+ * @param archived keys that are named with an archived one, so that they need not be found one by one
+ */
+export function refusalError(
+  refusal: Refusal,
+  asked: Asked,
+  listed: boolean,
+  archived: ReadonlySet<string>,
+): SourceError {
   const { status, code, headers } = refusal;
   const what = asked === undefined ? "" : `${asked}: `;
   const retryAfter = statusError(429, headers).retryAfter;
@@ -94,8 +102,10 @@ export function refusalError(refusal: Refusal, asked: Asked, listed = false): So
     });
   }
   if (code === "InvalidObjectState") {
+    const others = [...archived].filter((key) => key !== asked).map(quotePath);
+    const also = others.length === 0 ? "" : `; listed as archived, too: ${others.join(", ")}`;
     return new SourceError("unsupported", `${what}the object is archived and cannot be read`, {
-      hint: "restore it first (aws s3api restore-object), or leave it out with --exclude",
+      hint: `restore it first (aws s3api restore-object), or leave it out with --exclude${also}`,
     });
   }
   if (code === "NoSuchVersion") {

@@ -8,14 +8,19 @@ import { SourceError } from "@pannier/core";
 import type { StoredObject } from "@pannier/object-store";
 
 export interface ListedPage {
-  readonly items: readonly StoredObject[];
+  readonly items: readonly ListedObject[];
   readonly next: string | undefined;
+}
+
+interface ListedObject extends StoredObject {
+  /** In a class that has to be restored from, if that was not done yet. */
+  readonly archived?: true;
 }
 
 /** @param text of `ListObjectsV2` */
 export function parseObjects(text: string): ListedPage {
   const { frame, decode } = frameOf(text, "ListBucketResult", ["Contents"]);
-  const items: StoredObject[] = [];
+  const items: ListedObject[] = [];
   eachElement(text, "Contents", (element) => {
     items.push(objectOf(element, decode));
   });
@@ -25,7 +30,7 @@ export function parseObjects(text: string): ListedPage {
 /** @param text of `ListObjectVersions`; only the newest version of each key, unless that is a deletion */
 export function parseVersions(text: string): ListedPage {
   const { frame, decode } = frameOf(text, "ListVersionsResult", ["Version", "DeleteMarker"]);
-  const items: StoredObject[] = [];
+  const items: ListedObject[] = [];
   eachElement(text, "Version", (element) => {
     if (valueOf(element, "IsLatest") !== "true") return;
     const ref = unescape(valueOf(element, "VersionId") ?? "");
@@ -41,7 +46,7 @@ export function parseVersions(text: string): ListedPage {
  * The same, without the page behind it: what is cut out of a string keeps all of that string in memory, and pages wait for
  * their turn. What is kept of a page is then a fifth of it.
  */
-function detached(items: readonly StoredObject[]): StoredObject[] {
+function detached(items: readonly ListedObject[]): ListedObject[] {
   const kept = items.flatMap(({ key, fingerprint }) => [key, fingerprint]).join("");
   let at = 0;
   const next = (length: number) => kept.slice(at, (at += length));
@@ -52,7 +57,10 @@ function detached(items: readonly StoredObject[]): StoredObject[] {
   }));
 }
 
-function objectOf(element: string, decode: (text: string) => string): StoredObject {
+/** The other classes are read as they are; an archive of INTELLIGENT_TIERING shows only when it is read. */
+const ARCHIVED = /<StorageClass>(?:GLACIER|DEEP_ARCHIVE)<\/StorageClass>/;
+
+function objectOf(element: string, decode: (text: string) => string): ListedObject {
   const key = valueOf(element, "Key");
   const size = Number(valueOf(element, "Size"));
   const etag = valueOf(element, "ETag");
@@ -63,6 +71,7 @@ function objectOf(element: string, decode: (text: string) => string): StoredObje
     size,
     mtime: Number.isNaN(mtime) ? undefined : mtime,
     fingerprint: plainETag(etag),
+    ...(ARCHIVED.test(element) ? { archived: true } : {}),
   };
 }
 

@@ -11,6 +11,8 @@ interface StoredVersion {
   readonly modified: Date;
   /** Sent with the content and with HEADs. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Class of its storage. One in GLACIER cannot be read. */
+  readonly storageClass?: "GLACIER" | undefined;
   /** Bytes of each part that it was uploaded in. */
   readonly parts?: readonly number[] | undefined;
   /** A deletion. */
@@ -33,7 +35,7 @@ export interface S3Server {
     bucket: string,
     key: string,
     content: Uint8Array,
-    extra?: Partial<Pick<StoredVersion, "headers" | "parts" | "etag">>,
+    extra?: Partial<Pick<StoredVersion, "headers" | "parts" | "etag" | "storageClass">>,
   ): void;
   remove(bucket: string, key: string): void;
   close(): Promise<void>;
@@ -186,7 +188,7 @@ function list(
   const elements = page.flatMap((key) =>
     (objects.get(key) ?? []).slice(0, byVersion ? undefined : 1).map((version, i) => {
       const name = version.gone === true ? "DeleteMarker" : byVersion ? "Version" : "Contents";
-      return `<${name}><Key>${write(key)}</Key><VersionId>${version.versionId}</VersionId><IsLatest>${i === 0}</IsLatest><LastModified>${version.modified.toISOString()}</LastModified><ETag>&quot;${version.etag}&quot;</ETag><Size>${version.content.length}</Size></${name}>`;
+      return `<${name}><Key>${write(key)}</Key><VersionId>${version.versionId}</VersionId><IsLatest>${i === 0}</IsLatest><LastModified>${version.modified.toISOString()}</LastModified><ETag>&quot;${version.etag}&quot;</ETag><Size>${version.content.length}</Size><StorageClass>${version.storageClass ?? "STANDARD"}</StorageClass></${name}>`;
     }),
   );
   const root = byVersion ? "ListVersionsResult" : "ListBucketResult";
@@ -212,6 +214,9 @@ function answer(
   if (version === undefined)
     return refuse(response, 404, wanted === null ? "NoSuchKey" : "NoSuchVersion");
   if (version.gone === true) return refuse(response, 404, "NoSuchKey");
+  if (version.storageClass === "GLACIER" && method === "GET") {
+    return refuse(response, 403, "InvalidObjectState");
+  }
   const pinned = headers["if-match"];
   if (pinned !== undefined && pinned !== `"${version.etag}"`) {
     return refuse(response, 412, "PreconditionFailed");
