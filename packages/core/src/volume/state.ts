@@ -5,9 +5,9 @@ import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
 /** What is kept of each layer with the generation it went into. Holds no secrets. */
 export interface LayerRecord {
-  /** Digest of what makes fingerprints of two listings comparable: the adapter, and the redacted URL unless fingerprints are content digests. */
+  /** Digest of what makes fingerprints of two listings comparable: the adapter, and the redacted URL and options unless fingerprints are content digests. */
   readonly identity: string;
-  /** Digest of all else that decides what a listing yields: options, filters, `into`. */
+  /** Digest of all else that decides what a listing yields: the whole query, options, filters, `into`. */
   readonly view: string;
   /** The source, redacted. */
   readonly url: string;
