@@ -77,10 +77,11 @@ export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClie
     const answer = parseAnswer(await readText(response.body, 4 * 1024 * 1024));
     const actions = new Map<string, Action | SourceError>();
     for (const { oid, error, actions: offered } of answer) {
-      if (error !== undefined) {
+      if (error !== undefined && error !== null) {
         const code = error.code === 404 || error.code === 410 ? "not-found" : "unavailable";
         actions.set(oid, new SourceError(code, `the LFS server refuses the object ${oid}`));
-      } else if (offered?.download !== undefined) actions.set(oid, toAction(offered.download));
+      } else if (offered?.download?.href !== undefined)
+        actions.set(oid, toAction(offered.download));
     }
     return actions;
   }
@@ -114,8 +115,8 @@ interface Offer {
 
 interface AnswerObject {
   readonly oid: string;
-  readonly error?: { readonly code?: number };
-  readonly actions?: { readonly download?: Offer };
+  readonly error?: { readonly code?: number } | null;
+  readonly actions?: { readonly download?: Offer | null } | null;
 }
 
 function parseAnswer(text: string): readonly AnswerObject[] {

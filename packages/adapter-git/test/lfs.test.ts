@@ -75,13 +75,17 @@ describe.skipIf(withoutGit)(`lfs${skipped}`, () => {
     expect(warnings).toEqual(["the repository keeps files in Git LFS; lfs=true fetches them"]);
   });
 
-  test("an object that the LFS server does not have is not found", async () => {
+  test.each([
+    { oid: OID, error: { code: 404 } },
+    { oid: OID, error: null, actions: null },
+    { oid: OID, error: null, actions: { download: null } },
+  ])("an object that the LFS server does not have is not found: %o", async (object) => {
     const repository = await shared.repository();
     await repository.commit({ a: POINTER });
     shared.server.intercept = (request, response) => {
       if (!(request.url ?? "").includes("/info/lfs/")) return false;
       request.resume();
-      response.end(JSON.stringify({ objects: [{ oid: OID, error: { code: 404 } }] }));
+      response.end(JSON.stringify({ objects: [object] }));
       return true;
     };
     const { source } = await open(repository.url, { lfs: true });
