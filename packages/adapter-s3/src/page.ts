@@ -20,9 +20,10 @@ interface ListedObject extends StoredObject {
 /** @param text of `ListObjectsV2` */
 export function parseObjects(text: string): ListedPage {
   const { frame, decode } = frameOf(text, "ListBucketResult", ["Contents"]);
+  const archives = ARCHIVED.test(text);
   const items: ListedObject[] = [];
   eachElement(text, "Contents", (element) => {
-    items.push(objectOf(element, decode));
+    items.push(objectOf(element, decode, archives));
   });
   return { items: detached(items), next: nextOf(frame, "NextContinuationToken", unescape) };
 }
@@ -30,11 +31,12 @@ export function parseObjects(text: string): ListedPage {
 /** @param text of `ListObjectVersions`; only the newest version of each key, unless that is a deletion */
 export function parseVersions(text: string): ListedPage {
   const { frame, decode } = frameOf(text, "ListVersionsResult", ["Version", "DeleteMarker"]);
+  const archives = ARCHIVED.test(text);
   const items: ListedObject[] = [];
   eachElement(text, "Version", (element) => {
     if (valueOf(element, "IsLatest") !== "true") return;
     const ref = unescape(valueOf(element, "VersionId") ?? "");
-    items.push({ ...objectOf(element, decode), ...(ref === "" ? {} : { ref }) });
+    items.push({ ...objectOf(element, decode, archives), ...(ref === "" ? {} : { ref }) });
   });
   const key = nextOf(frame, "NextKeyMarker", decode);
   if (key === undefined) return { items: detached(items), next: undefined };
@@ -60,19 +62,24 @@ function detached(items: readonly ListedObject[]): ListedObject[] {
 /** The other classes are read as they are; an archive of INTELLIGENT_TIERING shows only when it is read. */
 const ARCHIVED = /<StorageClass>(?:GLACIER|DEEP_ARCHIVE)<\/StorageClass>/;
 
-function objectOf(element: string, decode: (text: string) => string): ListedObject {
+/** @param archives whether anything in the page is archived */
+function objectOf(
+  element: string,
+  decode: (text: string) => string,
+  archives: boolean,
+): ListedObject {
   const key = valueOf(element, "Key");
   const size = Number(valueOf(element, "Size"));
   const etag = valueOf(element, "ETag");
   if (key === undefined || !Number.isSafeInteger(size) || !etag) throw notS3();
   const mtime = Date.parse(valueOf(element, "LastModified") ?? "");
-  return {
+  const object = {
     key: decode(key),
     size,
     mtime: Number.isNaN(mtime) ? undefined : mtime,
     fingerprint: plainETag(etag),
-    ...(ARCHIVED.test(element) ? { archived: true } : {}),
   };
+  return archives && ARCHIVED.test(element) ? { ...object, archived: true } : object;
 }
 
 /** Without its quotes, which most servers escape. */
