@@ -1,5 +1,6 @@
 /** The dashboard in a browser. `PANNIER_SCREENSHOTS=DIR` keeps pictures of it. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { EventEmitter, on } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SourceError } from "@pannier/core";
@@ -234,8 +235,40 @@ describeWithProgram(CHROMIUM, "the dashboard", () => {
     const port = Number(new URL(page.url()).port);
     await first.stop();
     await page.getByText("Connection lost, trying again").waitFor();
+    await page.getByRole("status").filter({ hasText: "The connection is lost" }).waitFor();
     startDaemon(daemonConfig(mounts, { http: httpConfig({ host: "127.0.0.1", port }) }));
     await page.getByText("Live").waitFor();
     expect(await page.getByRole("article", { name: "site" }).textContent()).toContain("Up to date");
+  });
+
+  test("comes in by itself once there are fewer viewers", async () => {
+    const daemon = startDaemon(daemonConfig([mountConfig("site", join(scratch(), "t"))]));
+    const url = await daemon.url("/events");
+    // Kept: what nobody holds is closed when memory is collected.
+    const viewers = await Promise.all(Array.from({ length: 50 }, () => fetch(url)));
+    const page = await browser.newPage();
+    await page.goto(await daemon.url("/"));
+    await page.getByText("Connection lost, trying again").waitFor();
+    await Promise.all(viewers.map(({ body }) => body?.cancel()));
+    await page.getByText("Live").waitFor();
+    expect(await card(page, "site").count()).toBe(1);
+  });
+
+  test("does not say of a mount that waits for its turn that it is up to date", async () => {
+    const folder = scratch();
+    const mounts = ["one", "two"].map((name) => mountConfig(name, join(folder, name)));
+    const asking = new EventEmitter();
+    const daemon = startDaemon(daemonConfig(mounts, { maxActive: 1 }), {
+      triggers: on(asking, "all"),
+    });
+    for (const { name } of mounts) {
+      await daemon.event(name, "waiting");
+      daemon.source(name).beforeList = () => new Promise(() => {});
+    }
+    const { page } = await open(daemon);
+    await page.getByText("All 2 mounts are up to date").waitFor();
+    asking.emit("all");
+    await page.getByText("1 syncing · 1 waiting").waitFor();
+    expect(await page.locator(".badge", { hasText: "Waiting for its turn" }).count()).toBe(1);
   });
 });

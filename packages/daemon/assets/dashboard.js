@@ -84,6 +84,7 @@ function moodOf(mount) {
   if (mount.error !== null)
     return ["bad", mount.revision === null ? "Failing" : "Failing, keeps what it has"];
   if (mount.revision === null) return ["idle", "Nothing published yet"];
+  if (mount.state === "queued") return ["idle", "Waiting for its turn"];
   return ["good", "Up to date"];
 }
 
@@ -216,7 +217,7 @@ function announce(card, mount, words) {
   const [mood] = moodOf(mount);
   const told = `${mood} ${mount.revision} ${mount.error?.message ?? ""}`;
   const before = card.mood;
-  if (mood === "busy" || before === told) return;
+  if (mood === "busy" || mount.state === "queued" || before === told) return;
   card.mood = told;
   if (before !== undefined) say(byId("announcer"), `${mount.name}: ${words}`);
 }
@@ -316,10 +317,12 @@ function drawOverview() {
   const failing = mounts.filter(({ error }) => error !== null).length;
   const busy = mounts.filter(({ state }) => state === "syncing").length;
   const empty = mounts.filter(({ revision, error }) => revision === null && error === null).length;
+  const queued = mounts.filter(({ state }) => state === "queued").length;
   const parts = [
     failing > 0 ? `${failing} of ${count(mounts.length, "mount")} failing` : "",
     empty > 0 ? `${empty} not published yet` : "",
     busy > 0 ? `${busy} syncing` : "",
+    queued > 0 ? `${queued} waiting` : "",
   ].filter((part) => part !== "");
   const good =
     mounts.length === 1 ? "The mount is up to date" : `All ${mounts.length} mounts are up to date`;
@@ -402,13 +405,29 @@ async function sync() {
   }
 }
 
-const events = new EventSource("/events");
-const connection = (state, words) => {
-  byId("connection").dataset.state = state;
-  say(byId("connection"), words);
-};
-events.addEventListener("message", ({ data }) => {
-  connection("live", "Live");
-  draw(JSON.parse(data));
-});
-events.addEventListener("error", () => connection("lost", "Connection lost, trying again"));
+function showConnection(state, words) {
+  const element = byId("connection");
+  if (element.dataset.state === state) return;
+  const wasLost = element.dataset.state === "lost";
+  element.dataset.state = state;
+  say(element, words);
+  if (state === "lost") say(byId("announcer"), "The connection is lost");
+  else if (wasLost) say(byId("announcer"), "The connection is back");
+}
+
+/** The browser tries again where the connection broke, and gives up where it was refused: there are too many viewers. */
+const REFUSED_WAIT = 3000;
+
+function listen() {
+  const events = new EventSource("/events");
+  events.addEventListener("message", ({ data }) => {
+    showConnection("live", "Live");
+    draw(JSON.parse(data));
+  });
+  events.addEventListener("error", () => {
+    showConnection("lost", "Connection lost, trying again");
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, REFUSED_WAIT);
+  });
+}
+
+listen();
