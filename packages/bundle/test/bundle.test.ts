@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
@@ -161,6 +161,33 @@ describe("the program", () => {
     const source = `sftp://ada:secret@127.0.0.1:${port}${cwd}/?hostKey=${encodeURIComponent(fingerprint)}`;
     const outcome = await runBundle(await bundleOf("sftp"), ["ls", source], "/");
     expect(outcome).toMatchObject({ code: 0, stderr: "", stdout: expect.stringMatching(/page$/m) });
+  });
+
+  test("has the helper processes of SMB and NFS, and what calls their libraries", async () => {
+    // A server that greets as one of NFS (RFC 5531), and says no more.
+    const server = createTcpServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", (call: Buffer) => {
+        const reply = Buffer.alloc(28);
+        reply.writeUInt32BE(0x8000_0000 + 24, 0);
+        call.copy(reply, 4, 4, 8);
+        reply.writeUInt32BE(1, 8);
+        socket.write(reply);
+        socket.once("data", () => socket.destroy());
+      });
+    }).listen(0, "127.0.0.1");
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const bundle = await bundleOf("smb", "nfs");
+    const cwd = await makeTemporary();
+    for (const [source, message] of [
+      ["smb://127.0.0.1:1/share/", /the connection was refused|libsmbclient, .* is not installed/],
+      [`nfs://127.0.0.1:${port}/`, /the connection to the server broke|libnfs, which cannot be/],
+    ] as const) {
+      const { stderr } = await runBundle(bundle, ["sync", source, "./target"], cwd);
+      expect(stderr).toMatch(message);
+    }
   });
 
   test("makes no bundles", async () => {
