@@ -136,6 +136,27 @@ test("strips directories and takes a subdirectory", async () => {
   expect(await tree(await open(url, { strip: 1, path: "sub" }, context))).toEqual({ "b.txt": "B" });
 });
 
+test.each([
+  [{ path: "public" }, 'the archive has no directory "public"'],
+  [{ path: "top/a.txt" }, 'the archive has no directory "top/a.txt"'],
+  [{ strip: 1, path: "top" }, 'the archive has after strip=1 no directory "top"'],
+  [{ strip: 4 }, "the archive has after strip=4 no member"],
+])("what is left of nothing is no empty tree, but not found: %j", async (options, message) => {
+  const { url, context } = await served(await makeTar(SOME));
+  const opened = await open(url, options, context);
+  expect(await failure(opened.source.list(never))).toMatchObject({ code: "not-found", message });
+});
+
+test("an empty directory in an archive is an empty tree", async () => {
+  const members: readonly TarMember[] = [
+    { name: "site/", type: "directory" },
+    { name: "other", content: "x" },
+  ];
+  const { url, context } = await served(await makeTar(members));
+  expect(await tree(await open(url, { path: "site" }, context))).toEqual({});
+  expect(await tree(await open(url, { strip: 1 }, context))).toEqual({});
+});
+
 test("unpacks zip with modes and symlinks", async () => {
   const body = makeZip([
     { name: "bin/", mode: 0o040755 },
@@ -197,7 +218,7 @@ test.each(["site", "site/passwd", "other"])(
       ]),
     );
     const opened = await open(url, { path }, context);
-    expect((await listAll(opened.source)).paths).toEqual([]);
+    expect((await failure(opened.source.list(never))).code).toBe("not-found");
   },
 );
 

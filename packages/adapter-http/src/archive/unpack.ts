@@ -18,14 +18,22 @@ export interface UnpackInit {
   readonly grew: (bytes: number) => void;
 }
 
-/** Unpacks everything. Members outside of `path` are checked as well, but not kept. */
+/**
+ * Unpacks everything. Members outside of `path` are checked as well, but not kept.
+ *
+ * @throws SourceError `not-found` where `strip` and `path` leave nothing of it: an empty tree would be published for a slip
+ */
 export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): Promise<void> {
   const { limits } = init;
   const scratch = await createScratch(init.folder);
   const meter = createMeter(limits);
+  let found = init.strip + init.path.length === 0;
   try {
     for await (const member of members) {
-      const path = relocate(safeSegments(member.name), init);
+      const segments = safeSegments(member.name);
+      const path = relocate(segments, init);
+      // An empty directory is there, too.
+      found ||= path !== undefined || (member.kind === "directory" && isRoot(segments, init));
       const target = member.kind === "hardlink" ? safeSegments(member.target) : [];
       if (member.kind === "directory" || path === undefined) continue;
       meter.count();
@@ -55,10 +63,19 @@ export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): 
       const entry = { path, size, mode, mtime, fingerprint, digest, ref: init.ref };
       await scratch.list({ kind: "file", ...entry });
     }
+    if (!found) throw nothingLeft(init);
     await scratch.finish();
   } finally {
     await scratch.close();
   }
+}
+
+function nothingLeft({ strip, path }: UnpackInit): SourceError {
+  const stripped = strip > 0 ? `after strip=${strip} ` : "";
+  const directory = path.length > 0 ? `directory ${JSON.stringify(path.join("/"))}` : "member";
+  return new SourceError("not-found", `the archive has ${stripped}no ${directory}`, {
+    hint: "look at the names in the archive, and mend path and strip",
+  });
 }
 
 function missingTarget(target: string): SourceError {
@@ -89,6 +106,14 @@ function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
       }
     },
   };
+}
+
+/** Whether it is what becomes the root. */
+function isRoot(
+  segments: readonly string[],
+  { strip, path }: Pick<UnpackInit, "strip" | "path">,
+): boolean {
+  return segments.length >= strip && segments.slice(strip).join("/") === path.join("/");
 }
 
 /** Where a member goes after `strip` and `path`; `undefined`: nowhere. */
