@@ -8,7 +8,13 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { describeAdapter, listAll, openSource, readAll } from "@pannier/adapter-kit";
+import {
+  createFaultProxy,
+  describeAdapter,
+  listAll,
+  openSource,
+  readAll,
+} from "@pannier/adapter-kit";
 import { nfs, nfsAdapter } from "@pannier/adapter-nfs";
 import { sync } from "@pannier/core";
 import * as vitest from "vitest";
@@ -83,6 +89,20 @@ describeWith("nfs", "NFS version 4 from NFS-Ganesha", (server) => {
     });
     expect(killed.length).toBe(1);
     expect(digest(await readFile(join(target, "current/large")))).toBe(digest(content));
+  });
+
+  test("directories are read on several connections", async () => {
+    const at = await folder(root);
+    for (let i = 0; i < 30; i++) await mkdir(join(at, `${i}`));
+    const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port } });
+    onTestFinished(() => proxy.close());
+    // So slow that one connection cannot have read all before there is another.
+    await proxy.set({ delay: 20 });
+    const { source } = await open(urlOf(at, proxy.port));
+    expect((await listAll(source)).paths).toEqual([]);
+    // They are kept for a while.
+    expect(proxy.stats.open).toBeGreaterThan(1);
+    expect(proxy.stats.open).toBeLessThanOrEqual(8);
   });
 
   test("one file, and paths through symlinks to both kinds", async () => {
