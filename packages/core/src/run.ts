@@ -14,6 +14,8 @@ export interface Run {
   /** Aborted by the caller or by the mount's timeout. */
   readonly signal: AbortSignal;
   step(step: Step): void;
+  /** The last one. */
+  readonly current: Step | undefined;
   /** Asks a source, with retries; a failure names the source. */
   ask<Result>(layer: Layer, what: string, work: () => Promise<Result>): Promise<Result>;
   unchanged(published: Generation, immutable: boolean): SyncResult;
@@ -48,11 +50,18 @@ export function startRun(mount: Mount, signal: AbortSignal | undefined): Run {
     requests: counters.requests - before.requests,
     duration: performance.now() - started,
   });
+  let current: Step | undefined;
   const run: Run = {
     mount,
     signal: deadline.signal,
     end: deadline.end,
-    step: (step) => mount.emit({ type: "step", step }),
+    get current() {
+      return current;
+    },
+    step(step) {
+      current = step;
+      mount.emit({ type: "step", step });
+    },
     async ask(layer, what, work) {
       try {
         return await retry(() => untilAborted(work(), run.signal), {
@@ -157,7 +166,9 @@ export function nameSource(layer: Layer, error: unknown): unknown {
     : error;
 }
 
-export function isChanged(error: unknown): boolean {
+/** Whether what was listed is not there any more. Many sources say `not-found` of a file that was listed a moment ago. */
+export function isChanged({ current }: Run, error: unknown): boolean {
   const cause = error instanceof MountSourceError ? error.cause : error;
-  return cause instanceof SourceError && cause.code === "changed";
+  if (!(cause instanceof SourceError)) return false;
+  return cause.code === "changed" || (cause.code === "not-found" && current === "fetch");
 }

@@ -129,7 +129,7 @@ export async function syncMount(
         mount.emit({ type: "done", result });
         return result;
       } catch (error) {
-        if (!isChanged(error) || tries === CHANGED_LIMIT || run.signal.aborted) throw error;
+        if (!isChanged(run, error) || tries === CHANGED_LIMIT || run.signal.aborted) throw error;
         mount.emit({ type: "warning", message: `${(error as Error).message}; listing again` });
       }
     }

@@ -196,6 +196,25 @@ describe("swap", () => {
     expect(source.lists).toBe(2);
   });
 
+  it("lists again when a file is gone before it was read, whatever the source calls that", async () => {
+    const source = memorySource({ a: "1", b: "1", c: "1" });
+    source.beforeRead = ({ path }) => {
+      if (path === "b") source.content = { a: "1", c: "1" };
+    };
+    await run(source);
+    expect(current()).toEqual({ a: "1", c: "1" });
+    expect(source.lists).toBe(2);
+  });
+
+  it("says not-found of what is listed each time and never there", async () => {
+    const source = memorySource({ a: "1", b: "1" });
+    source.beforeRead = ({ path }) => {
+      if (path === "b") throw new SourceError("not-found", "no b");
+    };
+    await expect(run(source)).rejects.toMatchObject({ code: "not-found" });
+    expect(source.lists).toBeGreaterThan(1);
+  });
+
   it("keeps what was published, and what was fetched, when a sync fails", async () => {
     const source = memorySource({ a: "1" });
     await run(source);
