@@ -211,7 +211,7 @@ describe("swap", () => {
     source.beforeRead = ({ path }) => {
       if (path === "b") throw new SourceError("not-found", "no b");
     };
-    await expect(run(source)).rejects.toMatchObject({ code: "not-found" });
+    await expect(run(source)).rejects.toMatchObject({ cause: { code: "not-found" } });
     expect(source.lists).toBeGreaterThan(1);
   });
 
