@@ -7,13 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import {
-  createFaultProxy,
-  describeAdapter,
-  listAll,
-  openSource,
-  readAll,
-} from "@pannier/adapter-kit";
+import { describeAdapter, listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { sftp, sftpAdapter } from "@pannier/adapter-sftp";
 import type { Credentials } from "@pannier/core";
 import * as vitest from "vitest";
@@ -82,26 +76,6 @@ describeWith("sftp", "SFTP from OpenSSH", (server) => {
     },
     { idleTimeout: 1500 },
   );
-
-  test("requests are on their way together, on one connection", async () => {
-    const at = await mkdtemp(join(server.root, "wide-"));
-    await chmod(at, 0o755);
-    for (let i = 0; i < 60; i++) await mkdir(join(at, `${i}`));
-    const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port: server.port } });
-    onTestFinished(() => proxy.close());
-    const { source } = await open(
-      `${urlOf(server, at, proxy.port)}?hostKey=${encodeURIComponent(server.fingerprint)}`,
-      { sshKeyFile: server.key },
-    );
-    await listAll(source);
-    const delay = 100;
-    await proxy.set({ delay });
-    const began = performance.now();
-    await listAll(source);
-    // One after the other, two answers would be waited for in each.
-    expect(performance.now() - began).toBeLessThan(60 * delay);
-    expect(proxy.stats.connections).toBe(1);
-  });
 
   describe("a server in trouble", () => {
     shareTrials({

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { createHmac } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,6 +64,28 @@ async function hostsFile(...lines: string[]): Promise<string> {
   await writeFile(join(dir, "hosts"), lines.join("\n"));
   return join(dir, "hosts");
 }
+
+test("several parts of a file are asked for at once", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "pannier-parts-"));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  const content = randomBytes(1 << 20);
+  await writeFile(join(dir, "file"), content);
+  // No part is given before four of them were asked for.
+  const several = Promise.withResolvers<void>();
+  let asked = 0;
+  const patient = await startSftpServer({
+    home: dir,
+    onRead: () => {
+      if (++asked === 4) several.resolve();
+      return several.promise;
+    },
+  });
+  onTestFinished(() => patient.close());
+  const url = `sftp://127.0.0.1:${patient.port}${dir}/?hostKey=${encodeURIComponent(patient.fingerprint)}`;
+  const source = await open(url);
+  const entry = (await listAll(source)).file("file");
+  expect((await readAll(source, entry)).equals(content)).toBe(true);
+});
 
 test("an unknown host key is refused before anything secret is sent", async () => {
   const sshKnownHostsFile = await hostsFile("");
