@@ -8,9 +8,9 @@ import { buildImage, processOf, type RunOptions, startContainer, stopContainer }
 import { describeImage, makeDirectory, USER } from "./support.ts";
 
 /** Of the sidecar. */
-const RUN = ["run", "--config", "/work/pannier.yaml"];
+const RUN = ["run", "--config", "/volume/pannier.yaml"];
 
-/** A directory that is `/work` of containers, with a source, and a configuration with this hook. */
+/** A directory that is `/volume` of containers, with a source, and a configuration with this hook. */
 async function makeWork(postPublish: unknown): Promise<string> {
   const directory = await makeDirectory();
   await mkdir(join(directory, "site"));
@@ -31,7 +31,7 @@ describeImage("hooks in a container", (images) => {
   });
 
   function start(work: string, args: readonly string[], options: RunOptions = {}) {
-    const volumes = { [work]: "/work" };
+    const volumes = { [work]: "/volume" };
     const container = startContainer(images, image, args, { volumes, ...options });
     onTestFinished(() => stopContainer(images, container.name));
     return container;
@@ -40,7 +40,7 @@ describeImage("hooks in a container", (images) => {
   test("leave no process behind that has ended", async () => {
     const orphan = "echo >orphan; until [ -e go ]; do sleep 0.1; done";
     // Out of the hook's process group, which is killed when the hook ends.
-    const hook = `cd /work; setsid sh -c "${orphan}" >/dev/null 2>&1 & until [ -e /work/orphan ]; do sleep 0.1; done`;
+    const hook = `cd /volume; setsid sh -c "${orphan}" >/dev/null 2>&1 & until [ -e /volume/orphan ]; do sleep 0.1; done`;
     const work = await makeWork({ command: ["sh", "-c", hook] });
     const { name } = start(work, RUN);
     await until("the orphan", async () => existsSync(join(work, "orphan")));
@@ -55,15 +55,15 @@ describeImage("hooks in a container", (images) => {
     await expect.poll(children, { timeout: 15_000 }).toBe(1);
   });
 
-  /** A container that tells in `/work/told` what signals it gets, beside which a sidecar has sent it one. */
+  /** A container that tells in `/volume/told` what signals it gets, beside which a sidecar has sent it one. */
   async function signalled(user: number) {
     const work = await makeWork({ signal: "SIGHUP", process: "sh", retries: 0 });
     await writeFile(join(work, "told"), "");
     await chown(join(work, "told"), user, user);
     const application = `
-      trap 'echo reload >>/work/told' HUP
+      trap 'echo reload >>/volume/told' HUP
       trap exit TERM
-      echo start >>/work/told
+      echo start >>/volume/told
       while :; do sleep 0.1; done`;
     const options = { entrypoint: "/bin/sh", flags: [`--user=${user}`] };
     const { name } = start(work, ["-c", application], options);

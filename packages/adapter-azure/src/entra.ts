@@ -6,7 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { HttpClient as IdentityHttp, PipelineRequest } from "@azure/core-rest-pipeline";
 import type { TokenCredential } from "@azure/identity";
-import { SourceError } from "@pannier/core";
+import { SourceError, untilAborted } from "@pannier/core";
 import { type Environment, type HttpClient, readText, statusError } from "@pannier/http-client";
 import { tokenError } from "./errors.ts";
 import type { Signature, SignIn } from "./sign-in.ts";
@@ -154,15 +154,4 @@ export function namedIdentity(env: Environment): string | undefined {
   }
   if (has("IDENTITY_ENDPOINT")) return "Microsoft Entra ID: managed identity (IDENTITY_ENDPOINT)";
   return undefined;
-}
-
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

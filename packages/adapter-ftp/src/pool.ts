@@ -1,5 +1,5 @@
 /** Connections to one server: as many as are useful, and no more than it takes. */
-import { SourceError } from "@pannier/core";
+import { SourceError, untilAborted } from "@pannier/core";
 import { connect, type Connection, type ConnectionInit } from "./connection.ts";
 import { isTooMany, translateConnect } from "./errors.ts";
 
@@ -95,7 +95,12 @@ export function createPool(init: ConnectionInit): Pool {
       },
     );
     try {
-      return await orAborted(settled, signal, (connection) => lease(connection).release());
+      return await untilAborted(settled, signal, () => {
+        settled.then(
+          (connection) => lease(connection).release(),
+          () => {},
+        );
+      });
     } catch (error) {
       signal.throwIfAborted();
       // With others there, a refusal means that they are as many as there may be.
@@ -146,23 +151,4 @@ export function createPool(init: ConnectionInit): Pool {
       while (waiting.length > 0) wake();
     },
   };
-}
-
-/** @param onLate gets what comes after the abort */
-async function orAborted<Result>(
-  work: Promise<Result>,
-  signal: AbortSignal,
-  onLate: (result: Result) => void,
-): Promise<Result> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => {
-    work.then(onLate, () => {});
-    reject(signal.reason);
-  };
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Credentials, SourceError, UsageError } from "@pannier/core";
+import { type Credentials, SourceError, UsageError, untilAborted } from "@pannier/core";
 import { type Environment, type HttpClient, readBytes } from "@pannier/http-client";
 import type { AuthClient } from "google-auth-library";
 import { isNothingFound, signInError } from "./errors.ts";
@@ -208,16 +208,4 @@ function fetchBy(http: HttpClient): typeof fetch {
       headers: headers as Record<string, string>,
     });
   };
-}
-
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -1,6 +1,6 @@
 /** One ssh connection with one SFTP session on it, made when it is needed and made again when it broke. */
 import { connect, type Socket } from "node:net";
-import { type Credentials, type Location, SourceError } from "@pannier/core";
+import { type Credentials, type Location, SourceError, untilAborted } from "@pannier/core";
 import type { Client, SFTPWrapper } from "ssh2";
 import { connectionError } from "./errors.ts";
 import { readHostKeys, type Trust } from "./host-keys.ts";
@@ -218,22 +218,4 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
     whenSilent,
     end: () => fail(new SourceError("unavailable", "the source was closed")),
   };
-}
-
-async function untilAborted<Result>(
-  work: Promise<Result>,
-  signal: AbortSignal,
-  onAborted: () => void,
-): Promise<Result> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => {
-    reject(signal.reason);
-    onAborted();
-  };
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

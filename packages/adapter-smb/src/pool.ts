@@ -1,5 +1,5 @@
 /** The helper processes of a source: as many as there is work for, and none where there is none for a while. */
-import { SourceError } from "@pannier/core";
+import { SourceError, untilAborted } from "@pannier/core";
 import { isAnswer, libraryError } from "./errors.ts";
 import { type Helper, startHelper } from "./helper.ts";
 import type { Connection } from "./protocol.ts";
@@ -108,7 +108,7 @@ export function createPool(init: PoolInit): Pool {
       endWhenIdle(slot);
     };
     try {
-      const helper = await unlessAborted(slot.ready, signal);
+      const helper = await untilAborted(slot.ready, signal);
       since = performance.now();
       return { helper, release };
     } catch (error) {
@@ -146,15 +146,4 @@ function endWhenIdle(slot: Slot): void {
 function end({ helper, timer }: Slot, why: string): void {
   clearTimeout(timer);
   helper.end(new SourceError("unavailable", why));
-}
-
-async function unlessAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -7,6 +7,7 @@ import type { PlanTotals } from "./snapshot/guard.ts";
 import { SourceError } from "./source/errors.ts";
 import { retry } from "./transfer/retry.ts";
 import { startTimer } from "./transfer/sleep.ts";
+import { untilAborted } from "./transfer/until-aborted.ts";
 import type { Generation } from "./volume/state.ts";
 
 export interface Run {
@@ -64,6 +65,7 @@ export function startRun(mount: Mount, signal: AbortSignal | undefined): Run {
     },
     async ask(layer, what, work) {
       try {
+        // A source that does not heed the signal must not hold up the sync.
         return await retry(() => untilAborted(work(), run.signal), {
           attempts: settings.attempts,
           signal: run.signal,
@@ -119,18 +121,6 @@ export function startRun(mount: Mount, signal: AbortSignal | undefined): Run {
     },
   };
   return run;
-}
-
-/** A source that does not heed the signal must not hold up the sync. What it still does then is of no interest. */
-async function untilAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }
 
 /** Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476). */

@@ -10,6 +10,7 @@ import {
   type Source,
   type SourceContext,
   SourceError,
+  untilAborted,
 } from "@pannier/core";
 import type { HttpClient } from "@pannier/http-client";
 import { type Checksum, type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
@@ -148,7 +149,8 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       signal.throwIfAborted();
       let place = placed(entry);
       if (place === undefined) {
-        await unlessAborted(unpackAgain(entry), signal);
+        // It is done for others as well.
+        await untilAborted(unpackAgain(entry), signal);
         place = placed(entry);
       }
       if (place === undefined) {
@@ -272,18 +274,5 @@ async function readPiece(place: string, offset: number, length: number): Promise
     throw new SourceError("changed", "the unpacked file is shorter than it was");
   } finally {
     await handle.close();
-  }
-}
-
-/** Waits, unless the caller gives up: the work is done for others as well. */
-async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }
