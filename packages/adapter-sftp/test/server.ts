@@ -88,6 +88,9 @@ type Opened =
 function serve(sftp: SFTPWrapper, { home = "/", onRead }: SftpServerInit): void {
   const handles = new Map<number, Opened>();
   let last = 0;
+  /** A client may rely on it that what concerns one file is done in the order in which it asked. Reads may be done side by side. */
+  const reads = new Map<number, Promise<unknown>>();
+  const afterReads = (handle: Buffer) => reads.get(handle.readUInt32BE());
 
   const answer = (id: number, work: Promise<void>) => {
     work.catch((error: NodeJS.ErrnoException) => {
@@ -173,26 +176,34 @@ function serve(sftp: SFTPWrapper, { home = "/", onRead }: SftpServerInit): void 
     ),
   );
   sftp.on("FSTAT", (id, handle) =>
-    answer(id, (async () => sftp.attrs(id, attributes(await fileOf(handle).file.stat())))()),
-  );
-  sftp.on("READ", (id, handle, offset, length) =>
     answer(
       id,
       (async () => {
-        const { path, file } = fileOf(handle);
-        await onRead?.(path, offset);
-        const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
-        if (bytesRead === 0) sftp.status(id, STATUS_CODE.EOF);
-        else sftp.data(id, buffer.subarray(0, bytesRead));
+        const { file } = fileOf(handle);
+        await afterReads(handle);
+        sftp.attrs(id, attributes(await file.stat()));
       })(),
     ),
   );
+  sftp.on("READ", (id, handle, offset, length) => {
+    const read = (async () => {
+      const { path, file } = fileOf(handle);
+      await onRead?.(path, offset);
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
+      if (bytesRead === 0) sftp.status(id, STATUS_CODE.EOF);
+      else sftp.data(id, buffer.subarray(0, bytesRead));
+    })();
+    reads.set(handle.readUInt32BE(), Promise.allSettled([afterReads(handle), read]));
+    answer(id, read);
+  });
   sftp.on("CLOSE", (id, handle) =>
     answer(
       id,
       (async () => {
-        const found = opened(handle);
-        handles.delete(handle.readUInt32BE());
+        const [number, found] = [handle.readUInt32BE(), opened(handle)];
+        await afterReads(handle);
+        reads.delete(number);
+        handles.delete(number);
         if ("file" in found) await found.file.close();
         sftp.status(id, STATUS_CODE.OK);
       })(),

@@ -1,6 +1,5 @@
 /** `engine=cli`: the git program, which sees a bare repository of ours and nothing else: no URL, no credential, no configuration but ours. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { NoRoomError, SourceError } from "@pannier/core";
 import { decodeNames } from "../names.ts";
@@ -89,11 +88,13 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
       const git = start(["index-pack", "--stdin", "--fix-thin"], "pipe");
       const stdin = git.child.stdin as Writable;
       stdin.on("error", () => {}); // It ended first, and its own words tell why.
+      let goOn: (value?: unknown) => void = () => {};
+      stdin.on("drain", () => goOn()).on("close", () => goOn());
       signal.addEventListener("abort", git.kill, { once: true });
       try {
         for await (const chunk of pack) {
           if (stdin.destroyed) break;
-          if (!stdin.write(chunk)) await Promise.race([once(stdin, "drain"), git.ended]);
+          if (!stdin.write(chunk)) await new Promise((resolve) => (goOn = resolve));
         }
         stdin.end();
         git.child.stdout.resume();

@@ -207,7 +207,8 @@ describe("a file that comes as it should", () => {
 
 describe("times", () => {
   test("are kept as exactly as Node can set them, and never show an earlier millisecond", async () => {
-    const time = fc.integer({ min: 0, max: 2 ** 42 });
+    // Until 2106. After that, seconds as a double have steps of nearly a microsecond.
+    const time = fc.integer({ min: 0, max: 2 ** 32 * 1000 - 1 });
     await fc.assert(
       fc.asyncProperty(time, fc.integer({ min: 0, max: 999 }), async (whole, micros) => {
         const mtime = whole + micros / 1000;

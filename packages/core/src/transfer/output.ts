@@ -129,9 +129,9 @@ export function isWithoutModes(error: unknown): boolean {
 }
 
 /**
- * A time as futimes takes it. Node takes a double of seconds, which has steps of 0.24 µs, and cuts it to nanoseconds. Of the
- * two steps around a time this is the later one: a whole millisecond must not show up as the one before it. What is
- * before 1970 must be a Date, since Node replaces a negative number by the present.
+ * A time as futimes takes it. Node takes a double of seconds, which has steps of 0.24 µs (0.48 from 2038 on), and cuts it to
+ * nanoseconds. Of the two steps around a time this is the later one: a whole millisecond must not show up as the one before
+ * it. What is before 1970 must be a Date, since Node replaces a negative number by the present.
  */
 export function toNodeTime(milliseconds: number): number | Date {
   if (milliseconds < 0) return new Date(milliseconds);

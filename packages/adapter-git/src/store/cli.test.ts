@@ -1,0 +1,33 @@
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { cliStore } from "./cli.ts";
+import { CacheDamaged } from "./store.ts";
+
+const HAS_GIT = spawnSync("git", ["--version"]).status === 0;
+
+describe.skipIf(!HAS_GIT)(
+  "objects by git",
+  { meta: { skipReason: "git is not installed" } },
+  () => {
+    test("a pack that git gives up on while more of it comes is damaged, in git's words", async () => {
+      const directory = await mkdtemp(join(tmpdir(), "pannier-git-"));
+      onTestFinished(() => rm(directory, { recursive: true }));
+      spawnSync("git", ["init", "--bare", "--quiet", directory]);
+      const store = cliStore(directory, true);
+      onTestFinished(() => store.close());
+      async function* pack() {
+        // More at once than a pipe takes, so that its writer waits while git ends.
+        for (let i = 0; i < 10; i++) yield Buffer.alloc(1 << 20, "no pack");
+      }
+      const { signal } = new AbortController();
+      for (let i = 0; i < 10; i++) {
+        const adding = store.addPack(pack(), signal);
+        await expect(adding).rejects.toThrow(/pack signature mismatch/);
+        await expect(adding).rejects.toBeInstanceOf(CacheDamaged);
+      }
+    });
+  },
+);
