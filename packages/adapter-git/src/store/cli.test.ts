@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { cliStore } from "./cli.ts";
 import { CacheDamaged } from "./store.ts";
@@ -24,7 +25,7 @@ describe.skipIf(!HAS_GIT)(
       }
       const { signal } = new AbortController();
       for (let i = 0; i < 10; i++) {
-        const adding = store.addPack(pack(), signal);
+        const adding = store.addPack(Readable.from(pack), signal);
         await expect(adding).rejects.toThrow(/pack signature mismatch/);
         await expect(adding).rejects.toBeInstanceOf(CacheDamaged);
       }

@@ -1,5 +1,6 @@
 /** `engine=cli`: the git program, which sees a bare repository of ours and nothing else: no URL, no credential, no configuration but ours. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { NoRoomError, SourceError } from "@pannier/core";
 import { decodeNames } from "../names.ts";
@@ -88,13 +89,11 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
       const git = start(["index-pack", "--stdin", "--fix-thin"], "pipe");
       const stdin = git.child.stdin as Writable;
       stdin.on("error", () => {}); // It ended first, and its own words tell why.
-      let goOn: (value?: unknown) => void = () => {};
-      stdin.on("drain", () => goOn()).on("close", () => goOn());
       signal.addEventListener("abort", git.kill, { once: true });
       try {
         for await (const chunk of pack) {
           if (stdin.destroyed) break;
-          if (!stdin.write(chunk)) await new Promise((resolve) => (goOn = resolve));
+          if (!stdin.write(chunk)) await Promise.race([drained(stdin), git.ended]);
         }
         stdin.end();
         git.child.stdout.resume();
@@ -122,6 +121,11 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
       await Promise.all([...readers, sizer].map((process) => process.close()));
     },
   };
+}
+
+/** Ends also where the stream breaks. */
+async function drained(stream: Writable): Promise<void> {
+  await once(stream, "drain").catch(() => {});
 }
 
 /** `<mode> <type> <oid> <size>\t<path>\0`…: https://git-scm.com/docs/git-ls-tree#_output_format */
