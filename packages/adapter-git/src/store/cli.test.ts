@@ -19,10 +19,8 @@ describe.skipIf(!HAS_GIT)(
       spawnSync("git", ["init", "--bare", "--quiet", directory]);
       const store = cliStore(directory, true);
       onTestFinished(() => store.close());
-      async function* pack() {
-        // More at once than a pipe takes, so that its writer waits while git ends.
-        for (let i = 0; i < 10; i++) yield Buffer.alloc(1 << 20, "no pack");
-      }
+      // More at once than a pipe takes, so that its writer waits while git ends.
+      const pack = Array.from({ length: 10 }, () => Buffer.alloc(1 << 20, "no pack"));
       const { signal } = new AbortController();
       for (let i = 0; i < 10; i++) {
         const adding = store.addPack(Readable.from(pack), signal);
