@@ -100,7 +100,11 @@ async function serve(
     ...(from === undefined ? {} : { "content-range": `bytes ${start}-${end}/${stats.size}` }),
   });
   if (request.method === "HEAD" || stats.size === 0) return void response.end();
-  await pipeline(createReadStream(path, { start, end }), response);
+  const content = createReadStream(path, { start, end });
+  await pipeline(content, response, { end: false });
+  // Of a file that became shorter, the client must not wait for the rest.
+  if (content.bytesRead < end - start + 1) response.destroy();
+  else response.end();
 }
 
 async function* describe(path: string, levels: number, etags: boolean): AsyncGenerator<string> {
