@@ -59,13 +59,23 @@ export interface TestRepository {
   object(type: "blob" | "tree" | "commit", content: Uint8Array): Promise<string>;
 }
 
+/** Objects go to packs as they are made, so that what is served needs not be compressed again. */
+const CONFIG = `[core]
+  repositoryformatversion = 0
+  bare = true
+[pack]
+  compression = 1
+[fastimport]
+  unpackLimit = 1
+`;
+
 /** Makes a bare repository by plumbing: no work tree, so every name that a tree can hold works. */
 export async function makeRepository(dir: string): Promise<TestRepository> {
   // What `git init --bare` makes, without starting it.
   await mkdir(join(dir, "objects"), { recursive: true });
   await mkdir(join(dir, "refs/heads"), { recursive: true });
   await writeFile(join(dir, "HEAD"), "ref: refs/heads/main\n");
-  await writeFile(join(dir, "config"), "[core]\n\trepositoryformatversion = 0\n\tbare = true\n");
+  await writeFile(join(dir, "config"), CONFIG);
   const call = async (args: readonly string[], input?: string | Uint8Array): Promise<string> => {
     const child = run("git", ["-C", dir, ...args], { env: gitEnv, maxBuffer: 1 << 28 });
     child.child.stdin?.on("error", () => {}).end(input); // What git says of it comes below.

@@ -1,13 +1,7 @@
 /** The adapter: an FTP server's directory, or one file of it, as a source. */
 import { posix } from "node:path";
-import {
-  type Adapter,
-  decodedPath,
-  type FileEntry,
-  quotePath,
-  type Source,
-  UsageError,
-} from "@pannier/core";
+import { type Adapter, decodedPath, type FileEntry, type Source, UsageError } from "@pannier/core";
+import { leftOutWarning } from "@pannier/walk";
 import type { Connection } from "./connection.ts";
 import { refusalOf, translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -40,7 +34,10 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
     const tls = tlsOf(location.scheme, options.tls);
     const pool = createPool({ location, tls, credentials, env: process.env, idleTimeout });
     let root: Root | undefined;
-    let warned = false;
+    const warnOf = leftOutWarning(
+      context.warn,
+      "what is no file or directory, and no symlink that can be told",
+    );
 
     async function look(signal: AbortSignal): Promise<Root> {
       try {
@@ -65,13 +62,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
         retry: context.retry,
         onSpecial: (special) => specials.add(special),
       });
-      const [first] = specials;
-      if (first === undefined || warned) return;
-      warned = true;
-      context.warn(
-        `left out what is no file or directory, and no symlink that can be told: ${quotePath(first)}` +
-          (specials.size > 1 ? ` and ${specials.size - 1} more` : ""),
-      );
+      warnOf(specials);
     }
 
     return {

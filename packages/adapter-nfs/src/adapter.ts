@@ -4,14 +4,13 @@ import {
   type Adapter,
   decodedPath,
   type FileEntry,
-  quotePath,
   type Source,
   SourceError,
   UsageError,
 } from "@pannier/core";
+import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/walk";
 import { CONNECTIONS, createConnection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
-import { fingerprintOf, timeOf } from "./fingerprint.ts";
 import { NFS, PORTMAPPER } from "./greet.ts";
 import { listTree } from "./list.ts";
 import { nfsOptions } from "./options.ts";
@@ -52,7 +51,7 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
     });
     /** The one file that the source is; `undefined` for a directory. */
     let root: { readonly file: FileEntry | undefined } | undefined;
-    let warned = false;
+    const warnOf = leftOutWarning(context.warn);
 
     async function look(signal: AbortSignal): Promise<NonNullable<typeof root>> {
       signal.throwIfAborted();
@@ -65,16 +64,6 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
       } catch (error) {
         throw error instanceof Unanswered ? translate(error.problem, "") : error;
       }
-    }
-
-    function warnOf(specials: ReadonlySet<string>): void {
-      const [first] = specials;
-      if (first === undefined || warned) return;
-      warned = true;
-      context.warn(
-        `left out what is no file, directory or symlink: ${quotePath(first)}` +
-          (specials.size > 1 ? ` and ${specials.size - 1} more` : ""),
-      );
     }
 
     async function* entriesOf(signal: AbortSignal) {

@@ -1,9 +1,8 @@
 /** Directories of an NFS server as entries. */
-import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import { type DirectoryItem, walk } from "@pannier/walk";
+import type { Entry, SourceContext } from "@pannier/core";
+import { checkUnicode, type DirectoryItem, fingerprintOf, timeOf, walk } from "@pannier/walk";
 import { type Connection, CONNECTIONS, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
-import { fingerprintOf, timeOf } from "./fingerprint.ts";
 import type { Item } from "./protocol.ts";
 
 export interface Listing {
@@ -68,12 +67,4 @@ function toDirectoryItem(
   }
   onSpecial(relative);
   return undefined;
-}
-
-/** A name that is not UTF-8 comes with this character in it, and could not be asked for. */
-function checkUnicode(text: string, path: string): void {
-  if (!text.includes("\ufffd")) return;
-  throw new SourceError("invalid", `the name or target of ${quotePath(path)} is not UTF-8`, {
-    hint: "rename it, for example with convmv",
-  });
 }

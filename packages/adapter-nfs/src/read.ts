@@ -1,8 +1,8 @@
 /** The content of a file, as long as it is the version that was listed. */
 import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import { matches } from "@pannier/walk";
 import { type Connection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
-import { matches } from "./fingerprint.ts";
 
 /** Bytes of one question, which opens the file, reads, and looks what the file is after that. */
 const PIECE = 1024 * 1024;

@@ -3,7 +3,6 @@ import { openSource } from "@pannier/adapter-kit";
 import { parseLocation, parseOptions, resolveSource } from "@pannier/core";
 import { describe, expect, test } from "vitest";
 import { translate } from "../src/errors.ts";
-import { fingerprintOf, matches } from "../src/fingerprint.ts";
 import { nfs, nfsAdapter } from "../src/index.ts";
 
 describe("an address that cannot be meant is refused before anything is connected", () => {
@@ -46,25 +45,6 @@ test("who reads is told by ids", async () => {
     "uid 4294967294 and gid 34, as the server is told",
   );
   await close();
-});
-
-describe("a fingerprint", () => {
-  const version = { size: 10, seconds: 1_700_000_000, nanoseconds: 5 };
-  const then = 1_700_000_000_000;
-
-  test("tells versions apart that a nanosecond lies between", () => {
-    const name = fingerprintOf(version, then + 10_000);
-    expect(name).toBe("10-1700000000.000000005");
-    expect(matches(name, version)).toBe(true);
-    expect(matches(name, { ...version, nanoseconds: 6 })).toBe(false);
-    expect(matches(name, { ...version, size: 11 })).toBe(false);
-  });
-
-  test("has a mark where the file may change again within a tick of the clock", () => {
-    const marked = fingerprintOf(version, then + 1000);
-    expect(marked).toBe("10-1700000000.000000005~");
-    expect(matches(marked, version)).toBe(true);
-  });
 });
 
 describe("what libnfs says, in words of the contract", () => {

@@ -5,11 +5,11 @@ import {
   type Adapter,
   decodedPath,
   type FileEntry,
-  quotePath,
   type Source,
   SourceError,
   UsageError,
 } from "@pannier/core";
+import { leftOutWarning } from "@pannier/walk";
 import type { Attributes } from "ssh2";
 import { createConnection, type Session } from "./connection.ts";
 import { translate } from "./errors.ts";
@@ -54,7 +54,7 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
       idleTimeout,
     });
     let root: Root | undefined;
-    let warned = false;
+    const warnOf = leftOutWarning(context.warn);
 
     async function look(session: Session, signal: AbortSignal): Promise<Root> {
       context.request("stat");
@@ -69,16 +69,6 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
       } catch (error) {
         throw translate(error, "");
       }
-    }
-
-    function warnOf(specials: ReadonlySet<string>): void {
-      const [first] = specials;
-      if (first === undefined || warned) return;
-      warned = true;
-      context.warn(
-        `left out what is no file, directory or symlink: ${quotePath(first)}` +
-          (specials.size > 1 ? ` and ${specials.size - 1} more` : ""),
-      );
     }
 
     async function* entriesOf(found: Root, signal: AbortSignal) {

@@ -1,7 +1,7 @@
 /** Directories of an SFTP server as entries. */
 import { constants } from "node:fs";
 import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import { type DirectoryItem, walk } from "@pannier/walk";
+import { checkUnicode, type DirectoryItem, walk } from "@pannier/walk";
 import type { Attributes, FileEntryWithStats, SFTPWrapper } from "ssh2";
 import type { Connection, Session } from "./connection.ts";
 import { isMissing, isVague, translate } from "./errors.ts";
@@ -163,12 +163,4 @@ async function toItem(
       onSpecial(relative);
       return undefined;
   }
-}
-
-/** A name that is not UTF-8 comes with this character in it, and could not be asked for. */
-function checkUnicode(text: string, path: string): void {
-  if (!text.includes("\ufffd")) return;
-  throw new SourceError("invalid", `the name or target of ${quotePath(path)} is not UTF-8`, {
-    hint: "rename it, for example with convmv",
-  });
 }

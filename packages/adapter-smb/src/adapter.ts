@@ -1,9 +1,9 @@
 /** The adapter: a directory of an SMB share, or one file of it, as a source. */
 import { posix } from "node:path";
 import type { Adapter, FileEntry, Source } from "@pannier/core";
+import { fingerprintOf, timeOf } from "@pannier/walk";
 import { type Address, addressOf, encodePath } from "./address.ts";
 import { connectionError, isMissing, translate } from "./errors.ts";
-import { fingerprintOf, mtimeOf } from "./fingerprint.ts";
 import type { Helper } from "./helper.ts";
 import { listTree } from "./list.ts";
 import { smbOptions } from "./options.ts";
@@ -113,7 +113,7 @@ function toFile(path: string, facts: Facts, now: number): FileEntry {
     kind: "file",
     path: posix.basename(path),
     size: facts.size,
-    mtime: mtimeOf(facts),
+    mtime: timeOf(facts),
     fingerprint: fingerprintOf(facts, now),
   };
 }

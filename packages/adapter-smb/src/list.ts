@@ -1,9 +1,8 @@
 /** Directories of a share as entries. */
 import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import { type DirectoryItem, walk } from "@pannier/walk";
+import { type DirectoryItem, fingerprintOf, timeOf, walk } from "@pannier/walk";
 import { encodePath } from "./address.ts";
 import { isMissing, isNoDirectory, translate } from "./errors.ts";
-import { fingerprintOf, mtimeOf } from "./fingerprint.ts";
 import type { Pool } from "./pool.ts";
 import type { NamedFacts } from "./protocol.ts";
 
@@ -53,7 +52,7 @@ function toItem(found: NamedFacts, prefix: string, now: number): DirectoryItem {
   checkName(name, prefix + name);
   if (kind === "directory") return { kind, name };
   const fingerprint = fingerprintOf(found, now);
-  const facts = { kind: "file", size, mtime: mtimeOf(found), fingerprint } as const;
+  const facts = { kind: "file", size, mtime: timeOf(found), fingerprint } as const;
   return { kind: "entry", name, entry: (path) => ({ ...facts, path }) };
 }
 

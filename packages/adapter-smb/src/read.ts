@@ -1,8 +1,8 @@
 /** The content of a file, as long as it is the version that was listed. */
 import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import { matches } from "@pannier/walk";
 import { encodePath } from "./address.ts";
 import { isDirectory, translate } from "./errors.ts";
-import { matches } from "./fingerprint.ts";
 import type { Helper } from "./helper.ts";
 import type { Pool } from "./pool.ts";
 import type { Facts } from "./protocol.ts";

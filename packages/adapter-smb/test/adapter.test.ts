@@ -22,7 +22,6 @@ import { withFewDescriptors } from "../../../test/support/few-descriptors.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 import { type Address, addressOf, encodePath } from "../src/address.ts";
 import { CallFailure, connectionError, libraryError, translate } from "../src/errors.ts";
-import { fingerprintOf, matches } from "../src/fingerprint.ts";
 import { smb } from "../src/index.ts";
 import { listTree } from "../src/list.ts";
 import { createPool, type Pool } from "../src/pool.ts";
@@ -343,17 +342,6 @@ describe("signing in", () => {
     const guest = signIn(nobody, {}, { domain: undefined, sign: "required" }, none);
     await expect(guest).rejects.toMatchObject({ code: "auth" });
   });
-});
-
-test("a fingerprint tells 100 ns apart, and is marked where the file is too young to tell", () => {
-  const facts = { kind: "file", size: 5, seconds: 1000, nanoseconds: 100 } as const;
-  const old = fingerprintOf(facts, 2_000_000);
-  expect(old).toBe("5-1000.000000100");
-  expect(fingerprintOf(facts, 1_000_500)).toBe(`${old}~`);
-  expect(matches(`${old}~`, facts)).toBe(true);
-  for (const other of [{ size: 6 }, { nanoseconds: 200 }, { seconds: 1001 }]) {
-    expect(matches(old, { ...facts, ...other })).toBe(false);
-  }
 });
 
 test("what the library says is translated", async () => {

@@ -1,17 +1,18 @@
-/** What tells two versions of a file apart: size and modification time, which NFS tells in nanoseconds. */
+/** What tells two versions of a file apart where a server tells no more than its size and its modification time. */
 
 export interface Version {
   readonly size: number;
   /** Of the modification time, since the epoch. */
   readonly seconds: number;
+  /** The rest of it; 0 where the protocol tells seconds only. */
   readonly nanoseconds: number;
 }
 
 /**
- * A file that changes twice within one tick of the server's clock looks the same after the second time: that is up to
- * 10 ms on Linux, and a second on file systems that keep no more. One that was modified so shortly before it was looked
- * at gets a mark that the next listing does not give it, and is then read once more. The second more is for clocks that
- * differ a little.
+ * Milliseconds. A file that changes twice within one tick of the server's clock looks the same after the second time. Ticks are
+ * up to 10 ms on Linux, a second in protocols and file systems that keep no more, and two on a stick; some servers hold an
+ * update of the time back while a file is written. A file that was modified so shortly before it was looked at gets a mark
+ * that the next listing does not give it, and is then read once more.
  */
 const TICK = 2000;
 
