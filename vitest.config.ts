@@ -1,5 +1,9 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 import { FROM_SOURCES } from "./test/support/from-sources.ts";
+
+// The processes and threads that tests start run the sources, whose types Node would strip anew in each of them.
+process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "node_modules/.cache/node");
 
 // Workspace packages resolve to their sources, so that tests need no build. Not by "module": what some packages have for
 // bundlers does not run in Node.
@@ -11,7 +15,7 @@ export default defineConfig({
   test: {
     reporters: ["default", "./test/support/summary-reporter.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: 4,
     // For the threads that the sources start.
     execArgv: [...FROM_SOURCES],
     testTimeout: 20_000,
