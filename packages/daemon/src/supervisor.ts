@@ -5,6 +5,7 @@ import {
   type LayerSpec,
   openSource,
   type SourceSpec,
+  UsageError,
 } from "@pannier/core";
 import type { DaemonConfig, MountConfig } from "./config/config.ts";
 import { type Mount, startMount } from "./mount.ts";
@@ -95,7 +96,7 @@ export function createSupervisor(
       for (const next of config.mounts) {
         const same = running.get(next.name);
         if (same !== undefined && isEqual(same.config, next)) planned.push(same);
-        else planned.push(await planMount(next, init));
+        else planned.push(await planMount(next, init, config.mounts.length > 1));
       }
       return { config, mounts: planned };
     },
@@ -128,7 +129,26 @@ function isRunning(mount: Mount | Planned): mount is Mount {
   return "state" in mount;
 }
 
-async function planMount(config: MountConfig, init: DaemonInit): Promise<Planned> {
+/**
+ * @param several whether errors have to tell which mount is meant
+ * @throws UsageError, TargetError
+ */
+async function planMount(
+  config: MountConfig,
+  init: DaemonInit,
+  several: boolean,
+): Promise<Planned> {
+  try {
+    return await checkMount(config, init);
+  } catch (error) {
+    // By name: an adapter may bring a core of its own.
+    if (!several || !(error instanceof Error) || error.name !== "UsageError") throw error;
+    const { message, hint } = error as UsageError;
+    throw new UsageError(`mount "${config.name}": ${message}`, hint, { cause: error });
+  }
+}
+
+async function checkMount(config: MountConfig, init: DaemonInit): Promise<Planned> {
   for (const { url, credentials } of config.sources)
     init.learn([url], [credentials?.password, credentials?.askpassUrl]);
   const layers = await resolveLayers(config, init);
@@ -172,7 +192,6 @@ async function checkSource(
     // That it ends is not waited for either.
     (opened) => void opened.close().catch(() => {}),
     (error: Error) => {
-      // By name: an adapter may bring a core of its own.
       if (error.name === "UsageError") throw error;
     },
   );

@@ -301,6 +301,14 @@ it("does not wait where the configuration cannot be", async () => {
   await expect(exit).rejects.toThrow("no adapter");
 });
 
+it("says which of several mounts cannot be", async () => {
+  const right = mountConfig("right", join(scratch(), "t"));
+  const nested = mountConfig("wrong", join(scratch(), "t"), { options: { link: "a/b" } });
+  const failed: unknown = await startDaemon(daemonConfig([right, nested])).exit.catch((e) => e);
+  expect(failed).toMatchObject({ name: "UsageError", hint: expect.any(String) });
+  expect(String(failed)).toMatch(/mount "wrong": .*link name/);
+});
+
 it("allows a sync and a hook longer than a timer can be", async () => {
   const days = 30 * 86_400_000;
   const hook = { command: ["/bin/sleep", "0.1"], timeout: days, env: {}, retries: 0 };
