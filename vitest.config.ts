@@ -1,9 +1,8 @@
-import { join } from "node:path";
 import { defineConfig } from "vitest/config";
-import { FROM_SOURCES } from "./test/support/from-sources.ts";
+import { COMPILE_CACHE, FROM_SOURCES } from "./test/support/from-sources.ts";
 
-// The processes and threads that tests start run the sources, whose types Node would strip anew in each of them.
-process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "node_modules/.cache/node");
+// For the processes and threads that tests start, and those of the tests.
+Object.assign(process.env, COMPILE_CACHE);
 
 // Workspace packages resolve to their sources, so that tests need no build. Not by "module": what some packages have for
 // bundlers does not run in Node.

@@ -16,7 +16,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { gitVersion } from "../support/git-server.ts";
 import { blocks, page, ROOT } from "./pages.ts";
-import { FROM_SOURCES } from "../support/from-sources.ts";
+import { COMPILE_CACHE, FROM_SOURCES } from "../support/from-sources.ts";
 
 const run = promisify(execFile);
 const readme = page("README.md").text;
@@ -56,6 +56,7 @@ async function bash(script: string, cwd = workDirectory()): Promise<string> {
   const { stdout } = await run("bash", ["-euo", "pipefail", "-c", script], {
     cwd,
     env: {
+      ...COMPILE_CACHE,
       PATH: `${join(folder, "bin")}:${process.env["PATH"]}`,
       HOME: folder,
       PORT: String(await freePort()),

@@ -1,3 +1,5 @@
+import { join } from "node:path";
+
 /**
  * Arguments of a Node that is to run the sources as they are. Node before 22.18 takes the types off only when told to,
  * and warns of that and of SQLite.
@@ -7,3 +9,8 @@ export const FROM_SOURCES: readonly string[] = [
   "--experimental-strip-types",
   "--disable-warning=ExperimentalWarning",
 ];
+
+/** Variables of such a Node: what one makes of the sources, the next need not make again. */
+export const COMPILE_CACHE: Readonly<Record<string, string>> = {
+  NODE_COMPILE_CACHE: join(import.meta.dirname, "../../node_modules/.cache/node"),
+};

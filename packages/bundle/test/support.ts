@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, onTestFinished } from "vitest";
-import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
+import { COMPILE_CACHE, FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 export const CHECKOUT = fileURLToPath(new URL("../../..", import.meta.url));
 
@@ -24,7 +24,7 @@ export async function makeTemporary(): Promise<string> {
 
 function execute(args: readonly string[], cwd: string): Promise<Outcome> {
   return new Promise((done) => {
-    const env = { PATH: process.env["PATH"], HOME: "/nonexistent" };
+    const env = { PATH: process.env["PATH"], HOME: "/nonexistent", ...COMPILE_CACHE };
     execFile(process.execPath, args, { cwd, env }, (error, stdout, stderr) =>
       done({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
     );

@@ -5,7 +5,7 @@ import { chmod, copyFile, mkdir, mkdtemp, readlink, rm, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
+import { COMPILE_CACHE, FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 /** A busy machine may take its time. */
 const PATIENCE = { timeout: 10_000 };
@@ -31,7 +31,7 @@ function start(first: string | { readonly uid: number | undefined }, ...rest: st
   const child = spawn(process.execPath, [...FROM_SOURCES, PROGRAM, ...args], {
     cwd: folder,
     ...(uid === undefined ? {} : { uid }),
-    env: { PATH: process.env["PATH"], PANNIER_ADAPTER: SHELF },
+    env: { PATH: process.env["PATH"], PANNIER_ADAPTER: SHELF, ...COMPILE_CACHE },
   });
   children.push(child);
   const said = { stdout: "", stderr: "" };
