@@ -9,13 +9,13 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { gitVersion } from "../support/git-server.ts";
 import { blocks, page, ROOT } from "./pages.ts";
+import { freePort } from "../support/free-port.ts";
 import { COMPILE_CACHE, FROM_SOURCES } from "../support/from-sources.ts";
 
 const run = promisify(execFile);
@@ -37,14 +37,6 @@ beforeAll(() => {
 });
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
-}
 
 function workDirectory(): string {
   const work = mkdtempSync(join(folder, "work-"));

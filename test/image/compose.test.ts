@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { existsSync } from "node:fs";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { freePort } from "../real/servers/process.ts";
+import { freePort } from "../support/free-port.ts";
 import { buildImage, buildNginx, type Images, podmanOf } from "./images.ts";
 import { makeDirectory } from "./support.ts";
 

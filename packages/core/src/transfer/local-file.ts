@@ -64,25 +64,28 @@ export async function cloneFile(
   if ((options.entry.size ?? 0) < CLONE_FROM) return undefined;
   const source = await openRegular(local.path);
   if (source === undefined) return undefined;
+  const { O_CREAT, O_EXCL, O_RDWR, O_NOFOLLOW, COPYFILE_FICLONE_FORCE } = constants;
+  let fd: number | undefined;
+  let size: number;
   try {
     // The copy has the source's mode for a moment: it must not be set-user-id in it.
     if (source.special) return undefined;
-    // Through the descriptor: the path might lead elsewhere by now.
-    const { COPYFILE_EXCL, COPYFILE_FICLONE_FORCE } = constants;
-    const flags = COPYFILE_EXCL | COPYFILE_FICLONE_FORCE;
-    await copy(`/proc/self/fd/${source.fd}`, options.destination, flags);
+    fd = await openFile(options.destination, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600);
+    // Through descriptors: the paths might lead elsewhere by now.
+    const [from, to] = [`/proc/self/fd/${source.fd}`, `/proc/self/fd/${fd}`];
+    await copy(from, to, COPYFILE_FICLONE_FORCE);
+    ({ size } = await statFile(fd));
   } catch (error) {
+    if (fd !== undefined) {
+      await closeFile(fd);
+      await discardFile(options.destination);
+    }
     if (["EEXIST", "ENOSPC", "EDQUOT"].includes(errorCode(error) ?? "")) throw error;
     return undefined;
   } finally {
     await closeFile(source.fd);
   }
-  const clone = await openRegular(options.destination);
-  if (clone === undefined) {
-    await discardFile(options.destination);
-    return undefined;
-  }
-  return settle(clone, local, options, options, undefined);
+  return settle({ fd, size }, local, options, options, undefined);
 }
 
 interface OpenedFile {
@@ -123,7 +126,7 @@ async function moved(from: string, to: string): Promise<boolean> {
 
 /** Checks and finishes the file at the destination, or removes it. */
 async function settle(
-  { fd, size }: OpenedFile,
+  { fd, size }: Pick<OpenedFile, "fd" | "size">,
   local: LocalFile,
   options: FetchOptions,
   attributes: Attributes,
