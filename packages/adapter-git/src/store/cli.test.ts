@@ -1,22 +1,20 @@
-import { spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { gitVersion, makeRepository } from "../../../../test/support/git-server.ts";
 import { cliStore } from "./cli.ts";
 import { CacheDamaged } from "./store.ts";
 
-const HAS_GIT = spawnSync("git", ["--version"]).status === 0;
-
-describe.skipIf(!HAS_GIT)(
+describe.skipIf(gitVersion === undefined)(
   "objects by git",
   { meta: { skipReason: "git is not installed" } },
   () => {
     test("a pack that git gives up on while more of it comes is damaged, in git's words", async () => {
       const directory = await mkdtemp(join(tmpdir(), "pannier-git-"));
       onTestFinished(() => rm(directory, { recursive: true }));
-      spawnSync("git", ["init", "--bare", "--quiet", directory]);
+      await makeRepository(directory);
       const store = cliStore(directory, true);
       onTestFinished(() => store.close());
       // More at once than a pipe takes, so that its writer waits while git ends.
