@@ -20,10 +20,10 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const rangeHashes = openRangeHashes();
   let files = 0;
   let bytes = 0;
-  let told = performance.now();
-  function tell(last = false): void {
-    if (!last && performance.now() - told < PROGRESS_INTERVAL) return;
-    told = performance.now();
+  let untold = true;
+  function tell(): void {
+    if (!untold) return;
+    untold = false;
     mount.emit({
       type: "progress",
       files,
@@ -53,7 +53,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           onBytes(count) {
             counters.received += count;
             bytes += count;
-            tell();
+            untold = true;
           },
           onRetry: (error, attempt, delay) =>
             mount.emit({
@@ -67,7 +67,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           signal,
         });
         files++;
-        tell();
+        untold = true;
         return file;
       } catch (error) {
         throw nameSource(layer, error);
@@ -75,14 +75,17 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
     },
     async each(items, work) {
       const reads = Math.max(...mount.layers.map(({ limiter }) => limiter.max));
+      // By the clock and not by what arrives: a source that stalls is told of too.
+      const teller = setInterval(tell, PROGRESS_INTERVAL);
       // Beside those being read there are those being written.
       try {
         await forEachConcurrent(items, reads + FILES_AHEAD, work, run.signal);
       } finally {
+        clearInterval(teller);
         smallFiles.close();
         rangeHashes.close();
       }
-      tell(true);
+      tell();
     },
   };
 }

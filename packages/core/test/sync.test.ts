@@ -27,6 +27,7 @@ import {
   SourceError,
   status,
   sync,
+  type SyncEvent,
   type SyncOptions,
   verify,
 } from "../src/index.ts";
@@ -213,6 +214,21 @@ describe("swap", () => {
     };
     await expect(run(source)).rejects.toMatchObject({ cause: { code: "not-found" } });
     expect(source.lists).toBeGreaterThan(1);
+  });
+
+  it("tells how far it is while the source stalls", async () => {
+    const source = memorySource({ a: "1", b: "22", c: "333" });
+    const stall = Promise.withResolvers<void>();
+    source.beforeRead = ({ path }) => (path === "c" ? stall.promise : undefined);
+    const told = Promise.withResolvers<SyncEvent>();
+    const done = run(source, {
+      onEvent(event) {
+        if (event.type === "progress" && event.files === 2) told.resolve(event);
+      },
+    });
+    expect(await told.promise).toMatchObject({ bytes: 3, totalFiles: 3, totalBytes: 6 });
+    stall.resolve();
+    await done;
   });
 
   it("keeps what was published, and what was fetched, when a sync fails", async () => {
