@@ -55,7 +55,7 @@ export default defineConfig({
       {
         ...fromSources,
         extends: true,
-        test: { name: "deploy", include: ["test/deploy/**/*.test.ts"] },
+        test: { name: "deploy", include: ["test/deploy/**/*.test.ts"], testTimeout: 60_000 },
       },
       {
         ...fromSources,

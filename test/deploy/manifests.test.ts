@@ -13,6 +13,8 @@ import { findProgram } from "../real/servers/process.ts";
 
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
 const SCHEMAS = join(CHECKOUT, ".tools/python");
+/** Of kinds that are not Kubernetes' own. */
+const DEFINITIONS = join(CHECKOUT, ".tools/definitions");
 
 /** Kustomization → the oldest and the newest version that it is checked against. */
 const VERSIONS = {
@@ -29,6 +31,7 @@ interface Container {
   readonly name: string;
   readonly image: string;
   readonly restartPolicy?: string;
+  readonly ports?: readonly { readonly name: string }[];
   readonly envFrom?: readonly { readonly secretRef: { readonly name: string } }[];
   readonly securityContext?: Record<string, unknown>;
   readonly resources?: { readonly limits?: Record<string, string> };
@@ -75,9 +78,17 @@ interface Document {
   readonly metadata: { readonly name: string };
 }
 
+interface PodMonitor {
+  readonly spec: {
+    readonly selector: { readonly matchLabels: Readonly<Record<string, string>> };
+    readonly podMetricsEndpoints: readonly { readonly port: string }[];
+  };
+}
+
 interface Deployment {
   readonly spec: {
     readonly template: {
+      readonly metadata: { readonly labels: Readonly<Record<string, string>> };
       readonly spec: {
         readonly initContainers: readonly Container[];
         readonly containers: readonly Container[];
@@ -102,27 +113,39 @@ const kustomize = findProgram("kustomize");
 const missing =
   kubectl === undefined && kustomize === undefined
     ? "neither kubectl nor kustomize installed"
-    : existsSync(SCHEMAS)
+    : existsSync(SCHEMAS) && existsSync(DEFINITIONS)
       ? undefined
-      : "the schemas of Kubernetes are not installed";
+      : "the schemas of Kubernetes and of the PodMonitor are not installed";
 
 describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, () => {
   test.each(Object.entries(VERSIONS))("%s is valid", (path, versions) => {
     const text = build(path);
     for (const version of versions) {
-      const script = join(import.meta.dirname, "validate.py");
-      const said = execFileSync("python3", [script, version], {
-        input: text,
-        encoding: "utf8",
-        env: { PATH: process.env["PATH"], PYTHONPATH: SCHEMAS },
-      });
-      const lines = said.trim().split("\n");
+      const lines = validate(text, version);
       expect(lines).toContain("valid Deployment");
-      // Of the Prometheus operator, which has its own.
-      expect(lines.filter((line) => !line.startsWith("valid"))).toEqual(
-        path.endsWith("native") ? ["unknown PodMonitor"] : [],
-      );
+      expect(lines.filter((line) => !line.startsWith("valid"))).toEqual([]);
     }
+  });
+
+  test.each([
+    ["a key that is not known", "path: /metrics", "pathh: /metrics"],
+    ["a value that cannot be", "interval: 30s", "interval: 30 seconds"],
+  ])("the schema of the PodMonitor finds %s", (_, right, wrong) => {
+    const text = build("examples/static-site/kubernetes/native");
+    expect(validate(text, "1.37")).toContain("valid PodMonitor");
+    const lines = validate(text.replace(right, wrong), "1.37");
+    expect(lines.filter((line) => !line.startsWith("valid"))).toEqual([
+      expect.stringMatching(/^invalid PodMonitor \$\.spec\.podMetricsEndpoints\[0\]/),
+    ]);
+  });
+
+  test("the PodMonitor finds the sidecar's port", () => {
+    const path = "examples/static-site/kubernetes/native";
+    const { spec } = documentOf(path, "PodMonitor") as PodMonitor;
+    const { metadata } = (documentOf(path, "Deployment") as Deployment).spec.template;
+    expect(metadata.labels).toMatchObject(spec.selector.matchLabels);
+    const names = podOf(path).initContainers.flatMap(({ ports }) => ports?.map(({ name }) => name));
+    for (const { port } of spec.podMetricsEndpoints) expect(names).toContain(port);
   });
 
   test.each(Object.keys(VERSIONS))("every container of %s is confined", (path) => {
@@ -285,6 +308,17 @@ function build(path: string): string {
     built.get(path) ?? execFileSync(program, [...args, join(CHECKOUT, path)], { encoding: "utf8" });
   built.set(path, text);
   return text;
+}
+
+/** A line for each document. */
+function validate(text: string, version: string): string[] {
+  const script = join(import.meta.dirname, "validate.py");
+  const said = execFileSync("python3", [script, version, DEFINITIONS], {
+    input: text,
+    encoding: "utf8",
+    env: { PATH: process.env["PATH"], PYTHONPATH: SCHEMAS },
+  });
+  return said.trim().split("\n");
 }
 
 function documentOf(path: string, kind: string, name?: string): unknown {
