@@ -8,7 +8,7 @@ import type { Helper } from "./helper.ts";
 import { listTree } from "./list.ts";
 import { smbOptions } from "./options.ts";
 import { createPool } from "./pool.ts";
-import type { Facts } from "./protocol.ts";
+import type { Connection, Facts } from "./protocol.ts";
 import { readFile } from "./read.ts";
 import { signIn, userOf } from "./sign-in.ts";
 
@@ -33,7 +33,7 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
         sign,
         ...(await signIn(location, credentials, { domain, sign }, env)),
       }),
-      greet: (helper, signal) => greet(helper, address, signal),
+      greet: (helper, { by }, signal) => greet(helper, address, by, signal),
     });
     /** Whether the source is one file; known once it was looked at. */
     let isFile: boolean | undefined;
@@ -91,6 +91,7 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
 async function greet(
   helper: Helper,
   { host, share, path }: Address,
+  by: Connection["by"],
   signal: AbortSignal,
 ): Promise<void> {
   try {
@@ -104,7 +105,7 @@ async function greet(
         () => true,
         () => false,
       ));
-    throw shareIsThere ? translate(error, "") : await connectionError(error, host, share);
+    throw shareIsThere ? translate(error, "") : await connectionError(error, { host, share, by });
   }
 }
 

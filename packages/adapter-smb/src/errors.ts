@@ -2,7 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { quotePath, SourceError } from "@pannier/core";
-import type { Failure } from "./protocol.ts";
+import type { Connection, Failure } from "./protocol.ts";
 
 /** What the helper could not do. */
 export class CallFailure extends Error {
@@ -81,8 +81,11 @@ export function translate(error: unknown, path: string): unknown {
 /** Why a new helper could not connect. Where the library has but one number for many things, the name is looked up once more. */
 export async function connectionError(
   error: unknown,
-  host: string,
-  share: string,
+  {
+    host,
+    share,
+    by,
+  }: { readonly host: string; readonly share: string; readonly by: Connection["by"] },
 ): Promise<unknown> {
   if (!(error instanceof CallFailure)) return error;
   const { failed } = error;
@@ -92,6 +95,8 @@ export async function connectionError(
       cause: error,
     });
   }
+  const withoutTicket = by === "kerberos" ? kerberosError(error, host) : undefined;
+  if (withoutTicket !== undefined) return withoutTicket;
   if (NOT_LET_IN.includes(failed)) {
     return new SourceError("auth", "the server did not let us sign in, or not into the share", {
       hint: "check the user, the password (PANNIER_USERNAME, PANNIER_PASSWORD_FILE) and the option domain, and that the user may read the share",
@@ -130,6 +135,30 @@ export function libraryError(error: unknown): unknown {
     return make(`smb sources cannot be read on ${message}`, "mount the share, and read the mount");
   }
   return lost(error);
+}
+
+/** What is wrong with tickets. The library has EINVAL for all that keeps it from asking the server: no cache, no such principal, no KDC. */
+function kerberosError(error: CallFailure, host: string): SourceError | undefined {
+  const make = (text: string, hint: string) =>
+    new SourceError("auth", text, { hint, cause: error });
+  if (error.failed === "EINVAL") {
+    return make(
+      "Kerberos has no ticket for the server",
+      "check that klist shows valid tickets, that the URL names the host as its principal does (cifs/HOST), and that the KDC answers",
+    );
+  }
+  if (!NOT_LET_IN.includes(error.failed)) return undefined;
+  // The library does not even look for a ticket then.
+  if (isIP(host) !== 0 || host === "localhost") {
+    return make(
+      "Kerberos knows servers by their names only",
+      "write the host as its principal does (cifs/HOST), or give a password",
+    );
+  }
+  return make(
+    "the server did not let us sign in by Kerberos, or not into the share",
+    "check that klist shows valid tickets, and that the user may read the share",
+  );
 }
 
 function unencrypted(error: CallFailure): SourceError | undefined {

@@ -96,6 +96,7 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
     ),
     setKerberos: native.func("void smbc_setOptionUseKerberos(SMBCCTX *context, int yes)"),
     setFallback: native.func("void smbc_setOptionFallbackAfterKerberos(SMBCCTX *context, int yes)"),
+    setCache: native.func("void smbc_setOptionUseCCache(SMBCCTX *context, int yes)"),
     option: native.func("intptr_t smbc_option_get(SMBCCTX *context, const char *name)"),
     stat: native.func("int smbc_stat(const char *url, uint8_t *stat)"),
     opendir: native.func("int smbc_opendir(const char *url)"),
@@ -162,6 +163,8 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
   call.setNoAnonymous(context, by === "guest" ? 0 : 1);
   call.setKerberos(context, by === "kerberos" ? 1 : 0);
   call.setFallback(context, 0);
+  // What winbind keeps of who signed in on this machine is nobody's who gave no password.
+  call.setCache(context, 0);
   const mustEncrypt = connection.encrypt === "required";
   call.setEncryption(context, mustEncrypt ? ENCRYPT_REQUIRE : ENCRYPT_DEFAULT);
   if (call.initContext(context) === null) throw failure();

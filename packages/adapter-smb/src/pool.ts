@@ -23,7 +23,7 @@ export interface PoolInit {
   /** Asked for each process: passwords may have changed since. */
   readonly connection: () => Promise<Connection>;
   /** Tries the connection of a new process, before anything else is asked of it. */
-  readonly greet: (helper: Helper, signal: AbortSignal) => Promise<void>;
+  readonly greet: (helper: Helper, connection: Connection, signal: AbortSignal) => Promise<void>;
 }
 
 /** A process for as long as one has use for it. */
@@ -72,7 +72,7 @@ export function createPool(init: PoolInit): Pool {
     await helper.ask({ op: "start", connection }, signal).catch((error: unknown) => {
       throw libraryError(error);
     });
-    await init.greet(helper, signal);
+    await init.greet(helper, connection, signal);
     return helper;
   }
 

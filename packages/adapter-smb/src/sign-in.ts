@@ -17,15 +17,15 @@ type Place = Pick<Location, "username" | "password">;
 const ROOM = 255;
 
 /**
- * A user with a password: by NTLMv2. Without a password: by Kerberos where there is a cache of tickets, and otherwise as a
- * user without password; without a user: as a guest. The password file is read anew each time.
+ * A user with a password: by NTLMv2. Without a password: by Kerberos where there is a cache of tickets, and otherwise by a
+ * password that is empty; without a user: as a guest. The password file is read anew each time.
  *
  * Tickets alone are not enough: without a user, libsmbclient signs in as a guest before it looks at them.
  *
  * A domain may also stand before the user's name (`DOMAIN\user`, `DOMAIN;user`).
  *
  * @throws UsageError on a domain that is said twice, and on what is too long
- * @throws SourceError `auth` on a password without a user, a password file that cannot be read, and a guest where all must be signed
+ * @throws SourceError `auth` on a password without a user, a password file that cannot be read, a cache of tickets that is named and not there, and a guest where all must be signed
  */
 export async function signIn(
   location: Place,
@@ -71,12 +71,15 @@ export function userOf(
   return { user: name, domain: named };
 }
 
-/** Where MIT Kerberos keeps tickets unless it is told otherwise. */
 function hasTickets(env: Environment): boolean {
   const named = env["KRB5CCNAME"];
+  // Where Kerberos keeps them unless it is told otherwise.
   if (named === undefined || named === "") return existsSync(`/tmp/krb5cc_${process.getuid?.()}`);
   const file = /^(?:FILE:)?(\/.*)$/s.exec(named)?.[1];
-  return file === undefined || existsSync(file);
+  if (file === undefined || existsSync(file)) return true;
+  throw new SourceError("auth", `there are no tickets at ${file}`, {
+    hint: "get some with kinit, set KRB5CCNAME to where they are, or give a password",
+  });
 }
 
 async function passwordOf(

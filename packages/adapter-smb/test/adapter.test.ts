@@ -307,7 +307,7 @@ describe("signing in", () => {
 
   test("is by password, by ticket, or as a guest", async () => {
     expect(await by({ username: "ann", password: "x" })).toMatchObject({ by: "password" });
-    expect(await by({ username: "ann" })).toMatchObject({ by: "password", password: "" });
+    expect(await by({ username: "ann", password: "" })).toMatchObject({ by: "password" });
     expect(await by({})).toMatchObject({ by: "guest", user: "" });
     const cache = { KRB5CCNAME: "KEYRING:session:ann" };
     expect(await by({ username: "ann" }, cache)).toMatchObject({ by: "kerberos" });
@@ -317,9 +317,10 @@ describe("signing in", () => {
 
   test("knows the domain by the option or before the name", async () => {
     const found = { user: "ann", domain: "OFFICE" };
-    expect(await by({ username: "OFFICE\\ann" })).toMatchObject(found);
-    expect(await by({ username: "OFFICE;ann" })).toMatchObject(found);
-    expect(await by({ username: "ann" }, none, "OFFICE")).toMatchObject(found);
+    const password = "x";
+    expect(await by({ username: "OFFICE\\ann", password })).toMatchObject(found);
+    expect(await by({ username: "OFFICE;ann", password })).toMatchObject(found);
+    expect(await by({ username: "ann", password }, none, "OFFICE")).toMatchObject(found);
   });
 
   test("reads the password file anew, and says which cannot be read", async () => {
@@ -337,12 +338,20 @@ describe("signing in", () => {
     }
   });
 
-  test("is refused where a password has no user, or a guest must sign", async () => {
+  test("is refused where a password has no user, tickets are not where they should be, or a guest must sign", async () => {
     await expect(by({ password: "x" })).rejects.toMatchObject({ code: "auth" });
+    for (const KRB5CCNAME of ["/nonexistent/tickets", "FILE:/nonexistent/tickets"]) {
+      await expect(by({ username: "ann" }, { KRB5CCNAME })).rejects.toMatchObject({
+        code: "auth",
+        message: "there are no tickets at /nonexistent/tickets",
+      });
+    }
     const guest = signIn(nobody, {}, { domain: undefined, sign: "required" }, none);
     await expect(guest).rejects.toMatchObject({ code: "auth" });
   });
 });
+
+const SERVER = { host: "127.0.0.1", share: "share", by: "password" } as const;
 
 test("what the library says is translated", async () => {
   const codes = {
@@ -354,13 +363,13 @@ test("what the library says is translated", async () => {
   };
   for (const [failed, code] of Object.entries(codes)) {
     expect(translate(failure(failed), "a"), failed).toMatchObject({ code });
-    expect(await connectionError(failure(failed), "127.0.0.1", "share"), failed).toMatchObject({
+    expect(await connectionError(failure(failed), SERVER), failed).toMatchObject({
       code,
     });
   }
   // Not let in again: a new connection, with the password as it is by then, will tell.
   expect(translate(failure("EPERM"), "a")).toMatchObject({ code: "unavailable", transient: true });
-  expect(await connectionError(failure("EPERM"), "127.0.0.1", "share")).toMatchObject({
+  expect(await connectionError(failure("EPERM"), SERVER)).toMatchObject({
     code: "auth",
   });
   for (const failed of ["library", "koffi", "machine"]) {

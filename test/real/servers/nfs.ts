@@ -4,10 +4,10 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FROM_SOURCES } from "../../support/from-sources.ts";
-import { type Ground, listening, run, until } from "./process.ts";
+import { type Ground, listening, listeningPorts, run, until } from "./process.ts";
 
 export interface NfsServer {
   readonly port: number;
@@ -122,7 +122,7 @@ exec ${program} -F -f ${dir}/ganesha.conf -L ${dir}/ganesha.log -p ${dir}/ganesh
   await until("ganesha.nfsd", async () => {
     if (server.exitCode !== null) throw new Error(`ganesha.nfsd ended with ${server.exitCode}`);
     const open = await listeningPorts(pid);
-    return open.has(2049) && open.has(20_048);
+    return open.includes(2049) && open.includes(20_048);
   });
   return { port, mountPort, root, privilegedRoot, pid };
 }
@@ -159,20 +159,6 @@ LOG { Default_Log_Level = CRIT; }
   );
   const log = join(dir, "ganesha.log");
   return run(program, ["-F", "-f", config, "-L", log, "-p", join(dir, `ganesha-${port}.pid`)]);
-}
-
-/** In the network namespace of a process: proc_net_tcp in the kernel's documentation. */
-async function listeningPorts(pid: number): Promise<Set<number>> {
-  const LISTEN = "0A";
-  const tables = await Promise.all(
-    ["tcp", "tcp6"].map((name) => readFile(`/proc/${pid}/net/${name}`, "utf8").catch(() => "")),
-  );
-  const rows = tables.flatMap((table) => table.split("\n")).map((row) => row.trim().split(/\s+/));
-  return new Set(
-    rows
-      .filter(([, , , state]) => state === LISTEN)
-      .map(([, local = ""]) => Number.parseInt(local.split(":")[1] as string, 16)),
-  );
 }
 
 function exportOf(id: number, path: string, more = ""): string {

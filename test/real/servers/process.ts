@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -63,6 +64,18 @@ export async function until(name: string, done: () => Promise<boolean>): Promise
     if (Date.now() > deadline) throw new Error(`${name} does not answer`);
     await delay(25);
   }
+}
+
+/** Those that somebody listens on in the network namespace of a process, once for each address: proc_net_tcp in the kernel's documentation. */
+export async function listeningPorts(pid: number): Promise<number[]> {
+  const LISTEN = "0A";
+  const tables = await Promise.all(
+    ["tcp", "tcp6"].map((name) => readFile(`/proc/${pid}/net/${name}`, "utf8").catch(() => "")),
+  );
+  const rows = tables.flatMap((table) => table.split("\n")).map((row) => row.trim().split(/\s+/));
+  return rows
+    .filter(([, , , state]) => state === LISTEN)
+    .map(([, local = ""]) => Number.parseInt(local.split(":")[1] as string, 16));
 }
 
 /** Signals a process and all that descends from it, also where a child left its group, as a session of sshd does. */

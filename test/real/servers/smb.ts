@@ -72,6 +72,28 @@ export async function runSmb(
   port: number,
   settings: readonly string[] = SETTINGS.default,
 ): Promise<ChildProcess> {
+  const config = await configureSmb({ root, dir, port, settings });
+  return run(program, smbArguments(config));
+}
+
+export function smbArguments(config: string): string[] {
+  return ["--foreground", "--no-process-group", `--configfile=${config}`];
+}
+
+export interface SmbConfiguration extends Pick<SmbServer, "root" | "dir" | "port"> {
+  readonly address?: string;
+  /** Further lines of the section `[global]`, also of what is the same for all shares. */
+  readonly settings: readonly string[];
+}
+
+/** @returns the path of a configuration */
+export async function configureSmb({
+  root,
+  dir,
+  address = "127.0.0.1",
+  port,
+  settings,
+}: SmbConfiguration): Promise<string> {
   const own = join(dir, String(port));
   const directories = {
     "lock directory": "lock",
@@ -86,12 +108,13 @@ export async function runSmb(
   }
   const share = (name: string, ...lines: readonly string[]) =>
     [`[${name}]`, `path = ${root}`, "read only = yes", ...lines].join("\n");
+  const config = configOf(dir, port);
   await writeFile(
-    configOf(dir, port),
+    config,
     `[global]
 server role = standalone server
 workgroup = ${WORKGROUP}
-interfaces = 127.0.0.1
+interfaces = ${address}
 bind interfaces only = yes
 smb ports = ${port}
 disable netbios = yes
@@ -109,11 +132,7 @@ ${share("open", "guest ok = yes", "guest only = yes")}
 ${share("closed", "valid users = nobody")}
 `,
   );
-  return run(program, [
-    "--foreground",
-    "--no-process-group",
-    `--configfile=${configOf(dir, port)}`,
-  ]);
+  return config;
 }
 
 /** Takes a share from a server, or gives it back; whoever uses it is put out. */

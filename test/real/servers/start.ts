@@ -19,6 +19,7 @@ import { end, findProgram, type Ground } from "./process.ts";
 import { cannotServeS3, type S3Server, startRclone, startVersity } from "./s3.ts";
 import { type SftpPasswordServer, type SftpServer, startSftp, startSftpPasswords } from "./sftp.ts";
 import { type SmbServer, startSmb } from "./smb.ts";
+import { type SmbRealm, startSmbRealm } from "./smb-realm.ts";
 import { type SshServer, startSshd } from "./sshd.ts";
 
 /** By the names that tests ask for them. */
@@ -36,6 +37,7 @@ export interface Servers {
   readonly nfs3?: Nfs3Server | undefined;
   readonly sftpPasswords?: SftpPasswordServer | undefined;
   readonly smb?: SmbServer | undefined;
+  readonly smbRealm?: SmbRealm | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
   readonly versity?: S3Server | undefined;
@@ -89,6 +91,20 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
     programs: ["smbd", "smbpasswd", "smbclient"],
     asRoot: "smbd becomes the user who signs in",
     start: startSmb,
+  },
+  smbRealm: {
+    programs: [
+      "smbd",
+      "smbpasswd",
+      "krb5kdc",
+      "kdb5_util",
+      "kadmin.local",
+      "kinit",
+      "unshare",
+      "ip",
+    ],
+    asRoot: "it has a network namespace of its own, where port 445 is free",
+    start: startSmbRealm,
   },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
