@@ -86,7 +86,7 @@ async function loop(
   emit: (event: SyncEvent) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const mount = await openMount({ ...options, onEvent: emit });
+  const mount = await openMount({ ...options, signal, onEvent: emit });
   const bell = makeBell();
   const helpers = [
     ...mount.layers.map((layer) => listenToSource(mount, layer, bell, signal)),

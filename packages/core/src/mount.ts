@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve, sep } from "node:path";
+import { within, withTimeout } from "./deadline.ts";
 import { TargetError } from "./errors.ts";
 import type { SyncEvent } from "./events.ts";
 import type { LayerSpec, SyncOptions } from "./settings.ts";
@@ -14,6 +15,7 @@ import { SourceError, UsageError } from "./source/errors.ts";
 import { type Bandwidth, createBandwidth } from "./transfer/bandwidth.ts";
 import { createLimiter, type Limiter } from "./transfer/limiter.ts";
 import { retry, type RetryOptions } from "./transfer/retry.ts";
+import { untilAborted } from "./transfer/until-aborted.ts";
 import { decodedPath } from "./source/location.ts";
 import { describeSource } from "./source/registry.ts";
 import { HOME } from "./volume/layout.ts";
@@ -73,7 +75,8 @@ export interface Mount {
 }
 
 /**
- * @throws UsageError for settings that cannot be, TargetError for a target that cannot be used, SourceError from an adapter's `open`
+ * @throws UsageError for settings that cannot be, TargetError for a target that cannot be used, SourceError from an adapter's `open`,
+ * or where that takes longer than a whole sync may; the signal's reason
  */
 export async function openMount(options: SyncOptions): Promise<Mount> {
   const settings = checkSettings(options);
@@ -90,7 +93,8 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
   const counters = { requests: 0, received: 0 };
   const layers: Layer[] = [];
   const close = async () => {
-    const closed = await Promise.allSettled(layers.map(({ source }) => source.close()));
+    const closing = layers.map(({ source }) => within(settings.idleTimeout, source.close()));
+    const closed = await Promise.allSettled(closing);
     volume.close();
     for (const [source, outcome] of closed.entries()) {
       if (outcome.status === "fulfilled") continue;
@@ -99,9 +103,11 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
       emit({ type: "warning", source, message });
     }
   };
+  const deadline = withTimeout(options.signal, settings.timeout);
+  const tools = { volume, counters, emit, deadline: deadline.signal };
   try {
     for (const [position, spec] of specs.entries()) {
-      layers.push(await openLayer(spec, position, options, settings, { volume, counters, emit }));
+      layers.push(await openLayer(spec, position, options, settings, tools));
     }
     if (!settings.dryRun) sweepScratch(volume, specs);
     return {
@@ -117,6 +123,8 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
   } catch (error) {
     await close();
     throw error;
+  } finally {
+    deadline.end();
   }
 }
 
@@ -138,7 +146,12 @@ async function openLayer(
   position: number,
   options: SyncOptions,
   settings: MountSettings,
-  { volume, counters, emit }: Pick<Mount, "volume" | "counters" | "emit">,
+  {
+    volume,
+    counters,
+    emit,
+    deadline,
+  }: Pick<Mount, "volume" | "counters" | "emit"> & { readonly deadline: AbortSignal },
 ): Promise<Layer> {
   const { adapter, location } = spec.source;
   const into = normaliseInto(spec.into);
@@ -161,7 +174,12 @@ async function openLayer(
       emit({ type: "request", source: position, operation });
     },
   });
-  const source = await adapter.open(location, spec.source.options as never, context);
+  deadline.throwIfAborted();
+  const opening = adapter.open(location, spec.source.options as never, context);
+  const source = await untilAborted(opening, deadline, () => {
+    // Nobody waits for it any more.
+    void opening.then((late) => late.close()).catch(() => {});
+  });
   limiter = createLimiter(atOnce(settings, source));
   const url = describeSource(spec.source);
   const { options: own } = spec.source;

@@ -1,12 +1,12 @@
 /** One sync under way: its clock, its signal, and how its result is put together. */
 import { join } from "node:path";
+import { withTimeout } from "./deadline.ts";
 import { MountSourceError } from "./errors.ts";
 import type { Step, SyncResult } from "./events.ts";
 import type { Layer, Mount } from "./mount.ts";
 import type { PlanTotals } from "./snapshot/guard.ts";
 import { SourceError } from "./source/errors.ts";
 import { retry } from "./transfer/retry.ts";
-import { startTimer } from "./transfer/sleep.ts";
 import { untilAborted } from "./transfer/until-aborted.ts";
 import type { Generation } from "./volume/state.ts";
 
@@ -121,33 +121,6 @@ export function startRun(mount: Mount, signal: AbortSignal | undefined): Run {
     },
   };
   return run;
-}
-
-/** Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476). */
-function withTimeout(
-  signal: AbortSignal | undefined,
-  timeout: number | undefined,
-): { readonly signal: AbortSignal; end(): void } {
-  if (timeout === undefined) return { signal: signal ?? new AbortController().signal, end() {} };
-  const controller = new AbortController();
-  const hint = "nothing was published; allow more with --timeout";
-  const expire = () =>
-    controller.abort(
-      new SourceError("unavailable", `the sync took longer than the ${timeout} ms allowed`, {
-        hint,
-      }),
-    );
-  const onAbort = () => controller.abort(signal?.reason);
-  const timer = startTimer(expire, timeout);
-  signal?.addEventListener("abort", onAbort, { once: true });
-  if (signal?.aborted === true) onAbort();
-  return {
-    signal: controller.signal,
-    end() {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-    },
-  };
 }
 
 export function nameSource(layer: Layer, error: unknown): unknown {

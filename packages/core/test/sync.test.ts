@@ -410,6 +410,48 @@ describe("swap", () => {
     source.beforeRead = () => new Promise(() => {});
     await expect(run(source, { timeout: 50 })).rejects.toThrow("took longer than");
   });
+
+  it("gives up a source that does not open, and closes it if it does so later", async () => {
+    const source = memorySource({ a: "1" });
+    const { adapter } = source;
+    const opening = Promise.withResolvers<void>();
+    const closed = Promise.withResolvers<void>();
+    const open: typeof adapter.open = async (...given) => {
+      await opening.promise;
+      return { ...(await adapter.open(...given)), close: async () => closed.resolve() };
+    };
+    const stubborn = Object.assign(memorySource(), { adapter: { ...adapter, open } });
+    await expect(run(stubborn, { timeout: 50 })).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("took longer than"),
+    });
+    const stop = new AbortController();
+    const stopped = run(stubborn, { signal: stop.signal });
+    stop.abort(new Error("stopped by the test"));
+    await expect(stopped).rejects.toThrow("stopped by the test");
+    await run(source);
+    expect(current()).toEqual({ a: "1" });
+    opening.resolve();
+    await closed.promise;
+  });
+
+  it("does not wait for ever for a source that does not close", async () => {
+    const source = memorySource({ a: "1" });
+    const { adapter } = source;
+    const open: typeof adapter.open = async (...given) => ({
+      ...(await adapter.open(...given)),
+      close: () => new Promise(() => {}),
+    });
+    Object.assign(source, { adapter: { ...adapter, open } });
+    const warnings: string[] = [];
+    const onEvent = (event: SyncEvent) => {
+      if (event.type === "warning") warnings.push(event.message);
+    };
+    expect(await run(source, { idleTimeout: 50, onEvent })).toMatchObject({ result: "published" });
+    expect(warnings).toEqual(["cannot be closed: it did not end within 50 ms"]);
+    // Its target is free again.
+    await run(memorySource({ a: "2" }));
+  });
 });
 
 describe("unsafe content", () => {

@@ -1,5 +1,5 @@
 /** Mounts at work: schedule, probes, status, the end. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sync, SourceError, UsageError } from "@pannier/core";
 import { expect, it, onTestFinished, vi } from "vitest";
@@ -8,6 +8,7 @@ import {
   daemonConfig,
   failToOpen,
   mountConfig,
+  neverAnswering,
   neverClosing,
   scratch,
   startDaemon,
@@ -142,19 +143,29 @@ it("outlives a source that is gone for an hour", async () => {
 });
 
 it("does not live once an attempt has not ended by its deadline, and a minute", async () => {
-  const pass = fakeTime();
-  const never = memorySource({}, "site");
-  Object.assign(never, { adapter: { ...never.adapter, open: () => new Promise(() => {}) } });
+  // The clock goes on, and the timers do not fire that would end the attempt.
+  vi.useFakeTimers({ toFake: ["performance"] });
+  onTestFinished(() => void vi.useRealTimers());
   const mount = mountConfig("site", join(scratch(), "t"), { options: { timeout: 600_000 } });
+  const daemon = startDaemon(daemonConfig([mount]));
+  daemon.source("site").beforeList = () => new Promise(() => {});
+  await daemon.event("site", "step", ({ step }) => step === "list");
+  vi.advanceTimersByTime(600_000);
+  expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
+  vi.advanceTimersByTime(70_000);
+  expect(await daemon.get("/livez")).toEqual({ status: 503, text: "no attempt ends: site\n" });
+});
+
+it("goes on where a source does not answer when it is opened", async () => {
+  const never = neverAnswering(memorySource({}, "site"), "open");
+  const mount = mountConfig("site", join(scratch(), "t"), { options: { timeout: 100 } });
   const daemon = startDaemon(daemonConfig([mount], { shutdownGrace: 0 }), {
     resolveSources: async () => [never],
   });
-  await passUntil(pass, daemon.logged(/listening/));
-  await pass(600_000);
+  const failed = await daemon.event("site", "failed", ({ failures }) => failures === 2);
+  expect(failed.error.message).toMatch(/took longer than/);
   expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
-  await pass(70_000);
-  expect(await daemon.get("/livez")).toEqual({ status: 503, text: "no attempt ends: site\n" });
-  vi.useRealTimers();
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 503 });
 });
 
 it("reckons by a clock that nobody can set", async () => {
@@ -355,3 +366,30 @@ it("syncs once, and fails where one mount does", async () => {
   expect(await daemon.exit).toBe(5);
   expect(readFileSync(join(folder, "2/current/a"), "utf8")).toBe("two");
 });
+
+it.each([
+  ["open", { timeout: 200 }, 5],
+  ["list", { timeout: 200 }, 5],
+  ["close", { idleTimeout: 200 }, 0],
+] as const)(
+  "syncs once, and ends where a source never answers: %s",
+  async (method, options, code) => {
+    const folder = scratch();
+    const sources = [
+      neverAnswering(memorySource({ a: "one" }, "one"), method),
+      memorySource({ a: "two" }, "two"),
+    ];
+    const mounts = [
+      mountConfig("one", join(folder, "one"), { options }),
+      mountConfig("two", join(folder, "two")),
+    ];
+    const daemon = startDaemon(daemonConfig(mounts), {
+      once: true,
+      resolveSources: async ([url]) =>
+        sources.filter(({ location }) => url === `memory://${location.host}`),
+    });
+    expect(await daemon.exit).toBe(code);
+    expect(readFileSync(join(folder, "two/current/a"), "utf8")).toBe("two");
+    expect(existsSync(join(folder, "one/current/a"))).toBe(code === 0);
+  },
+);

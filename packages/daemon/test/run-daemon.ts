@@ -166,12 +166,23 @@ export function startDaemon(
 
 /** As `resolveSources`, with an adapter that does not end when it is told to. */
 export async function neverClosing(): Promise<readonly SourceSpec[]> {
-  const spec = memorySource({ a: "1" }, "site");
-  const open: SourceSpec["adapter"]["open"] = async (...given) => ({
-    ...(await spec.adapter.open(...given)),
-    close: () => new Promise(() => {}),
-  });
-  return [{ ...spec, adapter: { ...spec.adapter, open } }];
+  return [neverAnswering(memorySource({ a: "1" }, "site"), "close")];
+}
+
+const never = () => new Promise<never>(() => {});
+
+/** Lets one of the source's methods never answer; `open` does so once, when the configuration is checked. */
+export function neverAnswering(
+  spec: MemorySource,
+  method: "open" | "list" | "close",
+): MemorySource {
+  const { adapter } = spec;
+  let opened = 0;
+  const open: typeof adapter.open = async (...given) => {
+    if (method === "open" && opened++ > 0) return never();
+    return { ...(await adapter.open(...given)), ...(method === "open" ? {} : { [method]: never }) };
+  };
+  return Object.assign(spec, { adapter: { ...adapter, open } });
 }
 
 /** Makes the adapter refuse the source, or find it out of reach, already when it is opened. */

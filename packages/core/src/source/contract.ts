@@ -157,7 +157,7 @@ export interface Source {
   readonly contentAddressed?: boolean | undefined;
   /** How many reads at once suit this source; the engine takes the smaller of this and the user's `concurrency`. */
   readonly concurrency?: number | undefined;
-  /** Frees connections, processes and scratch files. Never throws. */
+  /** Frees connections, processes and scratch files. Never throws. After {@link SourceContext.idleTimeout} the engine goes on without it. */
   close(): Promise<void>;
 }
 

@@ -1,0 +1,46 @@
+/** The time that is allowed: for a sync, and for what does not heed a signal. */
+import { SourceError } from "./source/errors.ts";
+import { startTimer } from "./transfer/sleep.ts";
+
+/**
+ * A signal that is aborted by the caller's or when the time is over; `end` stops the clock.
+ *
+ * Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476).
+ */
+export function withTimeout(
+  signal: AbortSignal | undefined,
+  timeout: number | undefined,
+): { readonly signal: AbortSignal; end(): void } {
+  if (timeout === undefined) return { signal: signal ?? new AbortController().signal, end() {} };
+  const controller = new AbortController();
+  const hint = "nothing was published; allow more with --timeout";
+  const expire = () =>
+    controller.abort(
+      new SourceError("unavailable", `the sync took longer than the ${timeout} ms allowed`, {
+        hint,
+      }),
+    );
+  const onAbort = () => controller.abort(signal?.reason);
+  const timer = startTimer(expire, timeout);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted === true) onAbort();
+  return {
+    signal: controller.signal,
+    end() {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    },
+  };
+}
+
+/** @throws Error when the work has not ended within so many milliseconds; what becomes of it then is of no interest here */
+export async function within<Result>(milliseconds: number, work: Promise<Result>): Promise<Result> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const expire = () => reject(new Error(`it did not end within ${milliseconds} ms`));
+  const timer = startTimer(expire, milliseconds);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
