@@ -212,7 +212,7 @@ async function readText(layer: Layer, entry: FileEntry, signal: AbortSignal): Pr
         "invalid",
         `its .pannierignore has more than ${IGNORE_FILE_LIMIT} bytes`,
       );
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
   }
   return Buffer.concat(chunks).toString("utf8");
 }

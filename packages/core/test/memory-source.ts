@@ -93,10 +93,11 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
       if (now.kind !== "file" || now.fingerprint !== entry.fingerprint || now.ref !== entry.ref)
         throw new SourceError("changed", `${entry.path} changed`);
       const bytes = Buffer.from(textOf(value));
-      return bytes.subarray(
+      const wanted = bytes.subarray(
         range?.offset ?? 0,
         range?.length === undefined ? undefined : range.offset + range.length,
       );
+      return wanted.length > 16 ? inPieces(wanted) : wanted;
     },
     get contentAddressed() {
       return spec.contentAddressed;
@@ -136,4 +137,14 @@ function toEntry(path: string, value: Content[string], sizes = true): Entry {
     ref: own.ref,
     fingerprint: own.fingerprint ?? createHash("sha1").update(text).digest("hex"),
   };
+}
+
+/** As the contract allows it: each chunk in the memory of the one before. */
+async function* inPieces(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  const piece = Buffer.alloc(Math.ceil(bytes.length / 3));
+  for (let at = 0; at < bytes.length; at += piece.length) {
+    const length = bytes.copy(piece, 0, at);
+    yield piece.subarray(0, length);
+    piece.fill("?");
+  }
 }

@@ -354,7 +354,7 @@ describe("swap", () => {
     expect(current()).toEqual({ "a.html": "1", "sub/c.html": "3" });
     await run(source);
     expect(current()).toEqual(source.content);
-    source.content = { ...source.content, ".pannierignore": "sub\n*.css\n" };
+    source.content = { ...source.content, ".pannierignore": "# Not for the site\nsub\n*.css\n" };
     await run(source);
     expect(current()).toEqual({ "a.html": "1", "draft/d.html": "4" });
     expect(await run(source)).toMatchObject({ result: "unchanged" });

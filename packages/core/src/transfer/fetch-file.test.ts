@@ -77,6 +77,16 @@ async function* chunked(bytes: Uint8Array, size: number, end?: Error): AsyncGene
   if (end !== undefined) throw end;
 }
 
+/** As the contract allows it: each chunk in the memory of the one before. */
+async function* inOnePlace(bytes: Uint8Array, piece: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += piece.length) {
+    const chunk = bytes.subarray(at, at + piece.length);
+    piece.set(chunk);
+    yield piece.subarray(0, chunk.length);
+    piece.fill(0);
+  }
+}
+
 const atOnce = (call: ReadCall) => slice(CONTENT, call.range);
 const streamed = (call: ReadCall) => chunked(slice(CONTENT, call.range), 7);
 const reset = () => new SourceError("unavailable", "connection reset");
@@ -124,6 +134,21 @@ async function expectNothingLeft(): Promise<void> {
 }
 
 describe("a file that comes as it should", () => {
+  test.each([
+    ["small", 1000, true],
+    ["of a size that was not told", 1000, false],
+    ["large", 300_000, true],
+  ])("in memory that is used again: %s", async (_, size, told) => {
+    const content = Buffer.alloc(size, "0123456789");
+    // Two types, whose `slice` is not the same: a Buffer's copies nothing.
+    for (const piece of [new Uint8Array(300), Buffer.alloc(300)]) {
+      const entry = entryOf(content, told ? {} : { size: undefined });
+      await fetchFile(fetching(scripted([() => inOnePlace(content, piece)]), { entry }));
+      expect((await readFile(destination)).equals(content)).toBe(true);
+      await rm(destination);
+    }
+  });
+
   test.each([
     ["at once", atOnce],
     ["as a stream", streamed],

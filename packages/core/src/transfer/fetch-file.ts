@@ -184,7 +184,7 @@ async function put(
   output.hash.update(chunk);
   if (isWhole && output.size === 0 && output.fd === undefined && chunk.length <= SMALL)
     output.chunks = [chunk];
-  else if (output.chunks !== undefined) output.chunks.push(isWhole ? chunk : chunk.slice());
+  else if (output.chunks !== undefined) output.chunks.push(isWhole ? chunk : Buffer.from(chunk));
   else {
     output.writer ??= writeBehind(await opened(options, output), 0, options.entry.size);
     await output.writer.write(chunk);
