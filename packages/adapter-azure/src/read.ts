@@ -1,10 +1,7 @@
 /** Content of exactly the version that was listed. */
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
-import { type HttpResponse, readBytes } from "@pannier/http-client";
+import { contentOf, type HttpResponse } from "@pannier/http-client";
 import type { BlobService } from "./service.ts";
-
-/** Bodies up to this size are handed over in one piece. */
-const SMALL = 64 * 1024;
 
 /**
  * Reads a blob, or a part of it, in one request.
@@ -41,8 +38,7 @@ export async function readBlob(
     await response.discard();
     throw new SourceError("changed", `${path}: ${reason}`);
   }
-  const length = Number(response.headers["content-length"] ?? Infinity);
-  return length <= SMALL ? readBytes(response.body, SMALL) : response.body;
+  return contentOf(response);
 }
 
 /** Looked at here as well: what stands between may ignore conditions and ranges. */

@@ -1,5 +1,12 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import {
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  passing,
+  quotePath,
+  SourceError,
+} from "@pannier/core";
 import type { Connection } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { matches } from "./fingerprint.ts";
@@ -33,7 +40,7 @@ export async function readFile(
   const from = Math.min(range?.offset ?? 0, size);
   const to = Math.min(from + (range?.length ?? Infinity), size);
   const reading: Reading = { pool, path: checkArgument(path), entry, from, to, signal };
-  if (to - from > WHOLE) return stream(reading);
+  if (to - from > WHOLE) return passing(stream(reading));
   const chunks: Uint8Array[] = [];
   for await (const chunk of stream(reading)) chunks.push(chunk);
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);

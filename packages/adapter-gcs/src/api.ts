@@ -4,7 +4,7 @@
  * @see https://cloud.google.com/storage/docs/json_api/v1
  */
 import { type Body, type ByteRange, SourceError } from "@pannier/core";
-import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
+import { contentOf, type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
 import type { SignIn } from "./credentials.ts";
 import { answerError, type Asked } from "./errors.ts";
 import type { GcsSettings } from "./options.ts";
@@ -16,8 +16,6 @@ const PAGE = 1000;
 /** A page has at most 1,000 names of 1,024 bytes, each of which may be escaped as six characters. */
 const MAX_PAGE = 16 << 20;
 const MAX_METADATA = 64 * 1024;
-/** Up to here content is delivered in one piece. */
-const SMALL = 256 * 1024;
 
 /** https://cloud.google.com/storage/docs/json_api/v1/objects#resource */
 export interface GcsObject {
@@ -128,8 +126,7 @@ export function makeApi({ http, signIn, settings }: ApiInit): Api {
         await response.discard();
         throw new SourceError("changed", `${key}: ${reason}`);
       }
-      const length = Number(response.headers["content-length"] ?? Infinity);
-      return length <= SMALL ? readBytes(response.body, SMALL) : response.body;
+      return contentOf(response);
     },
   };
 

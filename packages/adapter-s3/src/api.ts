@@ -1,6 +1,6 @@
 /** The questions that are asked of S3: a page of a listing, one object's headers, its content. Signed here, on the shared connections. */
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
-import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
+import { contentOf, type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
 import type { KeyRange } from "@pannier/object-store";
 import type { Connection, Place } from "./connection.ts";
 import { compositeOf, etagDigest, etagOf, partsOf, wholeDigest } from "./digest.ts";
@@ -18,8 +18,6 @@ import { createSigner, encode, type Keys, queryOf } from "./sign.ts";
 
 /** 1,000 keys of 1,024 bytes, each of which may be escaped as three. */
 const MAX_PAGE = 8 << 20;
-/** Up to here content is delivered in one piece. */
-const SMALL = 256 * 1024;
 
 export interface Api {
   page(
@@ -212,8 +210,7 @@ export function makeApi(init: {
         if (digest === undefined && partial && begins && composite === undefined) {
           digest = await askForDigest();
         }
-        const length = Number(headers["content-length"] ?? Infinity);
-        const body = length <= SMALL ? await readBytes(response.body, SMALL) : response.body;
+        const body = await contentOf(response);
         return digest === undefined ? body : Object.assign(body, { digest });
       } catch (error) {
         await response.discard();

@@ -17,6 +17,7 @@ export * from "./source/registry.ts";
 export { rollback } from "./rollback.ts";
 export { plan, sync } from "./sync.ts";
 export { sleep, startTimer } from "./transfer/sleep.ts";
+export { passing } from "./source/passing.ts";
 export { untilAborted } from "./transfer/until-aborted.ts";
 export * from "./units.ts";
 export { repair, verify } from "./verify.ts";

@@ -1,5 +1,6 @@
 /** Bodies that tell the truth: one that was cut short fails, and one that is larger than allowed is not kept. */
-import { SourceError } from "@pannier/core";
+import { passing, SourceError } from "@pannier/core";
+import type { HttpResponse } from "./client.ts";
 import { connectionError } from "./errors.ts";
 
 /**
@@ -67,4 +68,16 @@ export async function readText(body: AsyncIterable<Uint8Array>, limit: number): 
   } catch (error) {
     throw new SourceError("invalid", "the answer is not UTF-8 text", { cause: error });
   }
+}
+
+/** Bytes of a body that is read as a whole: a stream costs more than it saves. */
+const WHOLE = 256 * 1024;
+
+/** A body for the engine, which is done with each chunk when it asks for the next. */
+export async function contentOf({
+  headers,
+  body,
+}: Pick<HttpResponse, "headers" | "body">): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+  const length = Number(headers["content-length"] ?? Infinity);
+  return length <= WHOLE ? readBytes(body, WHOLE) : passing(body);
 }

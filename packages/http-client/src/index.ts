@@ -1,4 +1,4 @@
-export { readBytes, readText } from "./body.ts";
+export { contentOf, readBytes, readText } from "./body.ts";
 export {
   createHttpClient,
   type HttpClient,

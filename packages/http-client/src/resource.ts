@@ -1,10 +1,7 @@
 /** One URL: asking whether it changed, and reading exactly the version that was listed. */
 import { type Body, type ByteRange, SourceError } from "@pannier/core";
-import { readBytes } from "./body.ts";
+import { contentOf } from "./body.ts";
 import type { HttpClient, HttpResponse } from "./client.ts";
-
-/** Bodies up to this size are handed over in one piece. */
-const SMALL = 64 * 1024;
 
 /**
  * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages that know no more,
@@ -111,8 +108,7 @@ export async function readPinned(
     await response.discard();
     throw new SourceError("changed", reason);
   }
-  const length = Number(response.headers["content-length"] ?? Infinity);
-  return length <= SMALL ? readBytes(response.body, SMALL) : response.body;
+  return contentOf(response);
 }
 
 /** Whether a range is empty, or begins where the file ends. */

@@ -62,6 +62,7 @@ export interface ByteRange {
 
 /**
  * The bytes of a file: all at once where the adapter has them in memory anyway (cheaper for small files), or a stream.
+ * The memory of a stream's chunk may be used again, or be gone, once the next chunk is asked for ({@link passing}).
  * A stream must fail, not end, when the connection is cut short. The engine may stop reading a stream early; the
  * adapter then frees what the stream holds (`return()` of the iterator).
  *

@@ -1,0 +1,34 @@
+/** Chunks whose memory does not wait for the collector. */
+
+/**
+ * The same stream, but the memory of a chunk is freed when the next one is asked for. For a {@link Body} of what comes from a
+ * socket, chunk by chunk, each in memory of its own: left to itself, the collector runs through everything there is for each
+ * 64 MiB of them, which is a fifth of the processor time of a large download. What shares its memory is left alone.
+ */
+export function passing(stream: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = stream[Symbol.asyncIterator]();
+      let last: Uint8Array | undefined;
+      return {
+        async next() {
+          if (last !== undefined) free(last);
+          last = undefined;
+          const result = await iterator.next();
+          last = result.value as Uint8Array | undefined;
+          return result;
+        },
+        async return() {
+          await iterator.return?.();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}
+
+/** Empty memory may be anybody's constant. */
+function free({ byteLength, buffer }: Uint8Array): void {
+  if (byteLength > 0 && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer)
+    buffer.transfer(0);
+}
