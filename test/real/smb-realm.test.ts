@@ -1,5 +1,6 @@
 /** The smb adapter against Samba in a realm of Kerberos, and with links of DFS. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -106,6 +107,74 @@ describeWith("smbRealm", "SMB in a realm", (server) => {
     });
   });
 
+  describe("links of DFS", () => {
+    const content = randomBytes(3 << 20);
+    /** What links lead to, on another server. */
+    let linked = "";
+
+    beforeAll(async () => {
+      linked = await mkdtemp(join(server.linkedRoot, "linked-"));
+      await mkdir(join(linked, "sub"));
+      await writeFile(join(linked, "large"), content);
+      await writeFile(join(linked, "sub/small"), "small");
+    });
+
+    const whole = () => `${server.linkedHost}/files/${basename(linked)}`;
+    const byPassword = { PANNIER_PASSWORD: server.password };
+
+    test.each(["a password", "tickets"])("are followed, signed in to by %s", async (what) => {
+      const env = what === "tickets" ? await withTickets() : byPassword;
+      const directory = await withLink(whole());
+      for (const url of [urlOf(directory), `${urlOf(directory)}sub/link/`]) {
+        const target = await scratch("target");
+        const { code, said } = await program(url, target, env);
+        expect(code, said).toBe(0);
+        const at = join(target, "current", url.endsWith("link/") ? "" : "sub/link");
+        expect((await readFile(join(at, "large"))).equals(content)).toBe(true);
+        expect(await readFile(join(at, "sub/small"), "utf8")).toBe("small");
+      }
+    });
+
+    test("where all must be encrypted, lead to servers that encrypt, and to no others", async () => {
+      const must = "?encrypt=required";
+      const directory = await withLink(`${server.strangeHost}/files/${basename(share)}`);
+      const target = await scratch("target");
+      const first = await program(urlOf(directory) + must, target, byPassword);
+      expect(first.code, first.said).toBe(0);
+      expect(await readFile(join(target, "current/sub/link/a"), "utf8")).toBe("1");
+      await relink(directory, whole());
+      const second = await program(urlOf(directory) + must, target, byPassword);
+      expect(second.said).toMatch(/lists "sub\/link\/", and says that it does not exist/);
+      expect(second.code).toBe(5);
+    });
+
+    test("that lead nowhere are errors, and nothing is deleted", async () => {
+      const directory = await withLink(whole());
+      const target = await scratch("target");
+      expect((await program(urlOf(directory), target, byPassword)).code).toBe(0);
+      for (const [to, words] of [
+        ["127.0.0.3/files", /the connection broke at "sub\/link\/" \(/],
+        [`${server.linkedHost}/nope`, /lists "sub\/link\/", and says that it does not exist/],
+        [`${server.linkedHost}/closed`, /lists "sub\/link\/", and says that it does not exist/],
+      ] as const) {
+        await relink(directory, to);
+        const { code, said } = await program(urlOf(directory), target, byPassword);
+        expect(said).toMatch(words);
+        expect(code).toBe(5);
+        expect(await readFile(join(target, "current/sub/link/sub/small"), "utf8")).toBe("small");
+      }
+    });
+  });
+
+  /** A directory with one file, and a directory that has a link. */
+  async function withLink(to: string): Promise<string> {
+    const directory = await mkdtemp(join(root, "links-"));
+    await writeFile(join(directory, "a"), "1");
+    await mkdir(join(directory, "sub"));
+    await relink(directory, to);
+    return directory;
+  }
+
   async function withTickets(): Promise<Record<string, string>> {
     return { KRB5CCNAME: await tickets() };
   }
@@ -116,6 +185,11 @@ describeWith("smbRealm", "SMB in a realm", (server) => {
     return cache;
   }
 });
+
+async function relink(directory: string, to: string): Promise<void> {
+  await rm(join(directory, "sub/link"), { force: true });
+  await symlink(`msdfs:${to.replaceAll("/", "\\")}`, join(directory, "sub/link"));
+}
 
 /** A path of the test's own, with a file at it where there is content. */
 async function scratch(name: string, content?: string): Promise<string> {

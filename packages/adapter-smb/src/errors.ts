@@ -75,7 +75,7 @@ export function translate(error: unknown, path: string): unknown {
   if (IN_USE.includes(failed)) {
     return new SourceError("unavailable", `${what} is locked by another program`, { cause: error });
   }
-  return unencrypted(error) ?? lost(error);
+  return unencrypted(error) ?? lost(error, path);
 }
 
 /** Why a new helper could not connect. Where the library has but one number for many things, the name is looked up once more. */
@@ -186,8 +186,10 @@ async function resolveError(host: string): Promise<SourceError | undefined> {
   }
 }
 
-function lost(error: CallFailure): SourceError {
-  return new SourceError("unavailable", `the connection broke (${error.failed})`, {
+/** @param path which may be on another server, where a DFS link leads */
+function lost(error: CallFailure, path = ""): SourceError {
+  const where = path === "" ? "" : ` at ${quotePath(path)}`;
+  return new SourceError("unavailable", `the connection broke${where} (${error.failed})`, {
     hint: "check that a server of SMB 2 or 3 listens on that port",
     cause: error,
   });

@@ -158,7 +158,9 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
     koffi.pointer("SignIn"),
   );
   call.setSignIn(context, signIn);
-  call.setUser(context, user);
+  // Without a name of its own, the library asks for each request, not only to connect: what it was told last is by what it
+  // signs in to servers that DFS links lead to, and of a connection that it finds by the name it takes the password for empty.
+  call.setUser(context, "");
   call.setTimeout(context, PATIENCE);
   call.setNoAnonymous(context, by === "guest" ? 0 : 1);
   call.setKerberos(context, by === "kerberos" ? 1 : 0);
@@ -277,13 +279,15 @@ function openLibrary(koffi: Koffi) {
  * Names are asked of the system's resolver and no other, and each time; nothing is kept on disk. SMB 1 is never spoken.
  */
 function settingsFile(
-  { sign, by }: Connection,
+  { sign, by, encrypt }: Connection,
   memfd: (name: string, flags: number) => number,
 ): string {
   const signed = sign === "required" || (sign === "auto" && by !== "guest");
   const settings = {
     "client min protocol": "SMB2_02",
     "client max protocol": "SMB3",
+    // What servers that DFS links lead to are held to: those are not among what the library tells of encryption.
+    ...(encrypt === "required" && { "client smb encrypt": "required" }),
     "client signing": signed ? "required" : "if_required",
     "name resolve order": "host",
     "name cache timeout": "0",

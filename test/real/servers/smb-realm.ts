@@ -15,10 +15,10 @@ export interface SmbRealm {
   readonly by: readonly string[];
   /** The server's name, as its principal has it. */
   readonly host: string;
-  /** What the server's share `files` shows; symlinks there to `msdfs:ADDRESS\\SHARE` are links. */
+  /** What the server's share `files` shows; symlinks there to `msdfs:HOST\\SHARE\\PATH` are links. */
   readonly root: string;
-  /** Where another server is, which does not encrypt, and what its share `files` shows. */
-  readonly linkedAddress: string;
+  /** Another server, which does not encrypt, and what its share `files` shows. */
+  readonly linkedHost: string;
   readonly linkedRoot: string;
   /** Another name of the server, which the realm does not know. */
   readonly strangeHost: string;
@@ -34,6 +34,7 @@ export interface SmbRealm {
 const REALM = "PANNIER.TEST";
 const HOST = "files.pannier.test";
 const STRANGE_HOST = "strange.pannier.test";
+const LINKED_HOST = "linked.pannier.test";
 const LINKED = "127.0.0.2";
 
 export async function startSmbRealm(
@@ -92,6 +93,7 @@ ${REALM} = {
   for (const [principal, file] of [
     [user, keytab],
     [`cifs/${HOST}`, serverKeytab],
+    [`cifs/${LINKED_HOST}`, serverKeytab],
   ]) {
     administrate(kadmin, "-r", REALM, "-q", `addprinc -randkey ${principal}`);
     administrate(kadmin, "-r", REALM, "-q", `ktadd -k ${file} ${principal}`);
@@ -111,11 +113,12 @@ ${REALM} = {
       dir: linked,
       address: `${LINKED}/8`,
       port,
-      settings: ["server smb encrypt = off"],
+      settings: [...kerberos, "server smb encrypt = off"],
     }),
   ];
   for (const one of [own, linked]) setSmbPassword({ dir: one, port, user }, password);
-  await writeFile(join(dir, "hosts"), `127.0.0.1 localhost ${HOST} ${STRANGE_HOST}\n`);
+  const hosts = `127.0.0.1 localhost ${HOST} ${STRANGE_HOST}\n${LINKED} ${LINKED_HOST}\n`;
+  await writeFile(join(dir, "hosts"), hosts);
   const script = `
 export ${Object.entries(environment)
     .map(([name, value]) => `${name}=${value}`)
@@ -139,7 +142,7 @@ wait
     by: ["nsenter", `--net=/proc/${pid}/ns/net`, `--mount=/proc/${pid}/ns/mnt`],
     host: HOST,
     root,
-    linkedAddress: LINKED,
+    linkedHost: LINKED_HOST,
     linkedRoot,
     strangeHost: STRANGE_HOST,
     user,
