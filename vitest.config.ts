@@ -19,6 +19,8 @@ export default defineConfig({
     execArgv: [...FROM_SOURCES],
     testTimeout: 20_000,
     hookTimeout: 20_000,
+    // For what no event tells of, on a busy machine as well.
+    expect: { poll: { timeout: 15_000 } },
     passWithNoTests: true,
     projects: [
       {
@@ -68,6 +70,7 @@ export default defineConfig({
           globalSetup: ["test/real/servers/global-setup.ts", "test/image/global-setup.ts"],
           testTimeout: 300_000,
           hookTimeout: 300_000,
+          expect: { poll: { timeout: 60_000 } },
         },
       },
     ],

@@ -50,9 +50,9 @@ describeImage("hooks in a container", (images) => {
       const list = await readFile(`/proc/${first}/task/${first}/children`, "utf8");
       return list.trim().split(" ").length;
     };
-    await expect.poll(children, { timeout: 15_000 }).toBe(2);
+    await expect.poll(children).toBe(2);
     await writeFile(join(work, "go"), "");
-    await expect.poll(children, { timeout: 15_000 }).toBe(1);
+    await expect.poll(children).toBe(1);
   });
 
   /** A container that tells in `/volume/told` what signals it gets, beside which a sidecar has sent it one. */
@@ -76,7 +76,7 @@ describeImage("hooks in a container", (images) => {
 
   test("signal a process of the same user in a shared namespace", async () => {
     const { told } = await signalled(USER);
-    await expect.poll(told, { timeout: 15_000 }).toBe("start\nreload\n");
+    await expect.poll(told).toBe("start\nreload\n");
   });
 
   test("say so where that process is of another user", async () => {

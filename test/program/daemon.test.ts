@@ -77,7 +77,8 @@ test("SIGTERM in the middle of a download: the end, at once, with 0 and nothing 
   const began = performance.now();
   const { code, stderr } = await sidecar.kill("SIGTERM");
   expect({ code, stderr }).toMatchObject({ code: 0 });
-  expect(performance.now() - began).toBeLessThan(3000);
+  // Not the grace, which is for hooks.
+  expect(performance.now() - began).toBeLessThan(8000);
   expect(existsSync(join(target, "current"))).toBe(false);
 });
 

@@ -237,8 +237,8 @@ describeWithProgram(CHROMIUM, "the dashboard", () => {
     await page.getByText("Connection lost, trying again").waitFor();
     await page.getByRole("status").filter({ hasText: "The connection is lost" }).waitFor();
     startDaemon(daemonConfig(mounts, { http: httpConfig({ host: "127.0.0.1", port }) }));
-    await page.getByText("Live").waitFor();
-    expect(await page.getByRole("article", { name: "site" }).textContent()).toContain("Up to date");
+    await card(page, "site").getByText("Up to date").waitFor();
+    expect(await page.locator("#connection").textContent()).toBe("Live");
   });
 
   test("comes in by itself once there are fewer viewers", async () => {

@@ -6,6 +6,7 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { memorySource } from "../../core/test/memory-source.ts";
 import {
   daemonConfig,
+  eventually,
   failToOpen,
   mountConfig,
   neverAnswering,
@@ -20,27 +21,6 @@ const unreachable = () => {
 
 /** Fifty mounts at full scale. */
 const FULL = process.env["PANNIER_SCALE"] === "full";
-
-/** Time that passes at once. What is real, files and sockets, goes on beside it. */
-function fakeTime(): (milliseconds: number) => Promise<void> {
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
-  onTestFinished(() => void vi.useRealTimers());
-  return async (milliseconds) => {
-    for (let left = milliseconds; left > 0; left -= 1000) {
-      await vi.advanceTimersByTimeAsync(Math.min(left, 1000));
-      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
-    }
-  };
-}
-
-async function passUntil(
-  pass: ReturnType<typeof fakeTime>,
-  event: Promise<unknown>,
-): Promise<void> {
-  const seen = new AbortController();
-  void event.then(() => seen.abort());
-  while (!seen.signal.aborted) await pass(1000);
-}
 
 it("keeps several mounts in sync, and tells of each", async () => {
   const folder = scratch();
@@ -110,35 +90,32 @@ it("goes on where a source cannot even be opened, unless it never can be", async
 });
 
 it("outlives a source that is gone for an hour", async () => {
-  const pass = fakeTime();
+  // Only waits pass at once: what is real, files and sockets, takes the time that it takes.
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
+  onTestFinished(() => void vi.useRealTimers());
   const daemon = startDaemon(
-    daemonConfig([
-      // Real files take real time, and the clock runs ahead of them.
-      mountConfig("site", join(scratch(), "t"), {
-        options: { period: 30_000, timeout: 7_200_000 },
-      }),
-    ]),
+    daemonConfig([mountConfig("site", join(scratch(), "t"), { options: { period: 30_000 } })]),
   );
-  await passUntil(pass, daemon.event("site", "waiting"));
+  let { delay } = await daemon.event("site", "waiting");
   const source = daemon.source("site");
   source.beforeList = unreachable;
-  const lists = source.lists;
-  await pass(3_600_000);
+  let failures = 0;
+  for (let gone = 0; gone < 3_600_000; gone += delay) {
+    await vi.advanceTimersByTimeAsync(delay);
+    ({ failures, delay } = await daemon.event("site", "failed", (e) => e.failures > failures));
+    await daemon.event("site", "waiting", (event) => event.delay === delay);
+  }
   // Backoff: five minutes at most between two tries, and far fewer of them than polls.
-  const tries = source.lists - lists;
-  expect(tries).toBeGreaterThan(12);
-  expect(tries).toBeLessThan(30);
-  const { failures } = await daemon.status("site");
   expect(failures).toBeGreaterThan(12);
+  expect(failures).toBeLessThan(30);
+  expect(await daemon.status("site")).toMatchObject({ failures });
   expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
   expect(await daemon.get("/readyz?maxAge=5m")).toEqual({ status: 503, text: "not fresh: site\n" });
   source.beforeList = () => {};
   source.content = { a: "new" };
-  await passUntil(
-    pass,
-    daemon.event("site", "done", ({ result }) => result.previousRevision !== undefined),
-  );
+  await vi.advanceTimersByTimeAsync(delay);
+  await daemon.event("site", "done", ({ result }) => result.previousRevision !== undefined);
   expect(await daemon.get("/readyz?maxAge=5m")).toMatchObject({ status: 200 });
 });
 
@@ -180,7 +157,7 @@ it("reckons by a clock that nobody can set", async () => {
     const lists = daemon.source("site").lists;
     expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
     expect(await daemon.get("/readyz?maxAge=10s")).toMatchObject({ status: 200 });
-    await vi.waitFor(() => expect(daemon.source("site").lists).toBeGreaterThan(lists + 1));
+    await eventually(() => expect(daemon.source("site").lists).toBeGreaterThan(lists + 1));
   }
 });
 
@@ -259,7 +236,7 @@ it("is ready once the link is back that the volume had lost, while the source is
 
 it("abandons a download when it is to end, and goes on with it at the next start", async () => {
   const target = join(scratch(), "t");
-  const config = daemonConfig([mountConfig("site", target)]);
+  const config = daemonConfig([mountConfig("site", target)], { shutdownGrace: 10_000 });
   const content = Object.fromEntries(
     Array.from({ length: 40 }, (_, index) => [`f${index}`, `${index}`]),
   );
@@ -272,7 +249,8 @@ it("abandons a download when it is to end, and goes on with it at the next start
   });
   const began = performance.now();
   expect(await first.stop()).toBe(0);
-  expect(performance.now() - began).toBeLessThan(1000);
+  // Not the grace, which is for hooks.
+  expect(performance.now() - began).toBeLessThan(5000);
   const second = startDaemon(config, { contents: { site: content } });
   await second.event("site", "published");
   expect(second.source("site").reads.length).toBeLessThan(40);
@@ -287,7 +265,8 @@ it("ends although a source does not", async () => {
   await daemon.event("site", "waiting");
   const began = performance.now();
   expect(await daemon.stop()).toBe(0);
-  expect(performance.now() - began).toBeLessThan(4000);
+  // Not the time that the engine gives a source to close.
+  expect(performance.now() - began).toBeLessThan(15_000);
   expect(daemon.log.join("\n")).toMatch(/warn .*does not end.*"mount":"site"/);
 });
 

@@ -7,7 +7,14 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { HooksConfig, PostPublishConfig } from "../src/config/config.ts";
-import { daemonConfig, mountConfig, type Running, scratch, startDaemon } from "./run-daemon.ts";
+import {
+  daemonConfig,
+  eventually,
+  mountConfig,
+  type Running,
+  scratch,
+  startDaemon,
+} from "./run-daemon.ts";
 
 const shell = (script: string, timeout = 10_000) => ({
   command: ["/bin/sh", "-c", script],
@@ -41,7 +48,7 @@ const runs = (daemon: Running) =>
 /** Resolves after some more polls. */
 const polls = async (daemon: Running, count = 3) => {
   const before = daemon.source("site").lists;
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(daemon.source("site").lists).toBeGreaterThanOrEqual(before + count),
   );
 };
@@ -64,7 +71,7 @@ it("gates what is published by what it finds in the candidate tree", async () =>
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
   expect(await daemon.status("site")).toMatchObject({ error: { code: "HookError" } });
   daemon.source("site").content = { a: "3" };
-  await vi.waitFor(() => expect(published(folder, "a")).toBe("3"));
+  await eventually(() => expect(published(folder, "a")).toBe("3"));
   expect(readFileSync(asked, "utf8")).toBe("x\nx\nx\n");
 });
 
@@ -89,7 +96,7 @@ it("counts a refusal once, however often the source is looked at", async () => {
   daemon.source("site").content = { a: "1" };
   await daemon.event("site", "done");
   daemon.source("site").content = { b: "2" };
-  await vi.waitFor(async () => expect(await daemon.status("site")).toMatchObject({ failures: 1 }));
+  await eventually(async () => expect(await daemon.status("site")).toMatchObject({ failures: 1 }));
 });
 
 it("asks again after its time, and at once when somebody asks for a sync", async () => {
@@ -98,7 +105,7 @@ it("asks again after its time, and at once when somebody asks for a sync", async
   const hook = { ...shell(`test -e ${gate}`), retry: 400 };
   const daemon = start(folder, { prePublish: hook });
   await daemon.event("site", "failed");
-  await vi.waitFor(() => expect(runs(daemon).length).toBeGreaterThan(1), { timeout: 3000 });
+  await eventually(() => expect(runs(daemon).length).toBeGreaterThan(1));
   writeFileSync(gate, "");
   await daemon.event("site", "published");
 });
@@ -108,13 +115,13 @@ it("ends a hook that hangs with all that it started, and keeps what was publishe
   const pids = join(folder, "pids");
   // Deaf to SIGTERM, with a grandchild that holds on to the output.
   const script = `trap '' TERM; echo $$ >> ${pids}; (trap '' TERM; sleep 1000) & echo $! >> ${pids}; wait; sleep 1000`;
-  const daemon = start(folder, { prePublish: { ...shell(script, 300), retry: 60_000 } });
+  const daemon = start(folder, { prePublish: { ...shell(script, 2000), retry: 60_000 } });
   const { error } = await daemon.event("site", "failed");
-  expect(error.message).toMatch(/did not end within 0.3 s and was killed/);
+  expect(error.message).toMatch(/did not end within 2 s and was killed/);
   expect(runs(daemon)[0]).toMatchObject({ hook: "prePublish", result: "timeout" });
   const [leader, child] = readFileSync(pids, "utf8").trim().split("\n").map(Number);
   for (const pid of [leader, child])
-    await vi.waitFor(() => expect(isRunning(pid as number)).toBe(false));
+    await eventually(() => expect(isRunning(pid as number)).toBe(false));
   expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
   expect(published(folder, "a")).toBeUndefined();
 });
@@ -124,7 +131,7 @@ it("leaves nothing running that a hook did not wait for", async () => {
   const pid = join(folder, "pid");
   const daemon = start(folder, { postPublish: [after(`sleep 1000 & echo $! > ${pid}`)] });
   expect(await daemon.event("site", "hook")).toMatchObject({ result: "success" });
-  await vi.waitFor(() => expect(isRunning(Number(readFileSync(pid, "utf8")))).toBe(false));
+  await eventually(() => expect(isRunning(Number(readFileSync(pid, "utf8")))).toBe(false));
 });
 
 /** Zombies run no more: whoever is process 1 here may be in no hurry to reap. */
@@ -213,7 +220,7 @@ it("gives a hook up after its tries, until there is another revision; syncs go o
   await polls(daemon);
   expect(runs(daemon)).toHaveLength(1);
   daemon.source("site").content = { a: "2" };
-  await vi.waitFor(() => expect(runs(daemon)).toHaveLength(2));
+  await eventually(() => expect(runs(daemon)).toHaveLength(2));
   expect(published(folder, "a")).toBe("2");
   expect(await daemon.status("site")).toMatchObject({ failures: 0 });
 });
@@ -228,10 +235,10 @@ it("runs a hook again for a revision that is back, after it failed for another i
   await daemon.event("site", "hook", ({ result }) => result === "success");
   const before = seen();
   daemon.source("site").content = { a: "bad" };
-  await vi.waitFor(() => expect(seen()).toBe(`${before}bad`));
-  await vi.waitFor(() => expect(runs(daemon).at(-1)).toMatchObject({ result: "failure" }));
+  await eventually(() => expect(seen()).toBe(`${before}bad`));
+  await eventually(() => expect(runs(daemon).at(-1)).toMatchObject({ result: "failure" }));
   daemon.source("site").content = { a: "good" };
-  await vi.waitFor(() => expect(seen()).toBe(`${before}badgood`));
+  await eventually(() => expect(seen()).toBe(`${before}badgood`));
 });
 
 it("does not let a new revision wait for the next try of the one before", async () => {
@@ -246,7 +253,7 @@ it("does not let a new revision wait for the next try of the one before", async 
     ],
   });
   const seen = () => readFileSync(join(folder, "seen"), "utf8");
-  await vi.waitFor(() => expect(existsSync(join(folder, "seen"))).toBe(true));
+  await eventually(() => expect(existsSync(join(folder, "seen"))).toBe(true));
   daemon.source("site").content = { a: "new" };
   await daemon.event("site", "done", ({ result }) => result.previousRevision !== undefined);
   // Nothing that waits for a time goes on from here.
@@ -265,13 +272,13 @@ it("runs a hook for the latest revision only, where others came while it ran", a
       after(`cat a >> ${folder}/seen; while ! test -e ${folder}/go; do sleep 0.02; done`),
     ],
   });
-  await vi.waitFor(() => expect(existsSync(join(folder, "seen"))).toBe(true));
+  await eventually(() => expect(existsSync(join(folder, "seen"))).toBe(true));
   for (const text of ["2", "3", "4"]) {
     daemon.source("site").content = { a: text };
-    await vi.waitFor(() => expect(published(folder, "a")).toBe(text));
+    await eventually(() => expect(published(folder, "a")).toBe(text));
   }
   writeFileSync(join(folder, "go"), "");
-  await vi.waitFor(() => expect(runs(daemon)).toHaveLength(2));
+  await eventually(() => expect(runs(daemon)).toHaveLength(2));
   await polls(daemon);
   expect(readFileSync(join(folder, "seen"), "utf8")).toBe("site4");
 });
@@ -300,21 +307,15 @@ it("neither repeats nor forgets a hook over a restart", async () => {
 
 it("gives a hook under way its grace at the end, and not more", async () => {
   const folder = scratch();
-  const hooks = (name: string) => ({
-    postPublish: [
-      after(`echo > ${folder}/${name}-begun; sleep 0.5; echo > ${folder}/${name}-done; sleep 1000`),
-    ],
-  });
-  const daemon = startDaemon(
-    daemonConfig([mountConfig("site", join(folder, "t"), { hooks: hooks("a") })], {
-      shutdownGrace: 2000,
-    }),
-  );
-  await vi.waitFor(() => expect(existsSync(join(folder, "a-begun"))).toBe(true));
-  const began = performance.now();
-  expect(await daemon.stop()).toBe(0);
-  expect(performance.now() - began).toBeLessThan(4000);
-  expect(existsSync(join(folder, "a-done"))).toBe(true);
+  // It does something after it was told to end, and then never ends.
+  const script = `cd ${folder}; echo > begun; until test -e go; do sleep 0.02; done; echo > done; sleep 1000`;
+  const mount = mountConfig("site", join(folder, "t"), { hooks: { postPublish: [after(script)] } });
+  const daemon = startDaemon(daemonConfig([mount], { shutdownGrace: 4000 }));
+  await eventually(() => expect(existsSync(join(folder, "begun"))).toBe(true));
+  const stopped = daemon.stop();
+  writeFileSync(join(folder, "go"), "");
+  expect(await stopped).toBe(0);
+  expect(existsSync(join(folder, "done"))).toBe(true);
 });
 
 it("ends a hook that heeds no signal when the grace is over, a reload under way or not", async () => {
@@ -330,17 +331,17 @@ it("ends a hook that heeds no signal when the grace is over, a reload under way 
           options: { keep },
         }),
       ],
-      { shutdownGrace: 2000 },
+      { shutdownGrace: 4000 },
     );
   writeFileSync(file, "");
   const daemon = startDaemon(() => config(existsSync(join(folder, "begun")) ? 3 : 2), { file });
-  await vi.waitFor(() => expect(existsSync(join(folder, "begun"))).toBe(true));
+  await eventually(() => expect(existsSync(join(folder, "begun"))).toBe(true));
   writeFileSync(file, "changed");
   const began = performance.now();
   // The reload has told the hook to end.
-  await vi.waitFor(() => expect(existsSync(join(folder, "told"))).toBe(true), { timeout: 3000 });
+  await eventually(() => expect(existsSync(join(folder, "told"))).toBe(true));
   expect(await daemon.stop()).toBe(0);
-  expect(performance.now() - began).toBeLessThan(3500);
+  expect(performance.now() - began).toBeLessThan(7000);
   expect(readFileSync(join(folder, "begun"), "utf8")).toBe("\n");
 });
 
@@ -413,7 +414,7 @@ it("follows no redirect with its headers, and waits for no answer for ever", asy
       call("http://127.0.0.1:1/", { retries: 0 }),
     ],
   });
-  await vi.waitFor(() => expect(runs(daemon)).toHaveLength(3));
+  await eventually(() => expect(runs(daemon)).toHaveLength(3));
   const messages = Object.fromEntries(runs(daemon).map(({ what, message }) => [what, message]));
   expect(messages).toEqual({
     [`${redirecting}/`]: "it was answered with status 302",
@@ -435,7 +436,7 @@ it("signals the master of a server, and not its workers", async () => {
   );
   const server = spawn(join(folder, "bin", name), ["master"], { detached: true, stdio: "ignore" });
   onTestFinished(() => void process.kill(-(server.pid as number), "SIGKILL"));
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(readFileSync(join(folder, "up"), "utf8").split("\n")).toHaveLength(3),
   );
   const daemon = start(folder, {
@@ -444,7 +445,7 @@ it("signals the master of a server, and not its workers", async () => {
       { signal: "SIGHUP", process: "no-such-program", retries: 0 },
     ],
   });
-  await vi.waitFor(() => expect(runs(daemon)).toHaveLength(2));
+  await eventually(() => expect(runs(daemon)).toHaveLength(2));
   expect(
     runs(daemon)
       .map(({ what, result }) => [what, result])
@@ -453,7 +454,7 @@ it("signals the master of a server, and not its workers", async () => {
     ["SIGHUP to no-such-program", "failure"],
     [`SIGHUP to ${name}`, "success"],
   ]);
-  await vi.waitFor(() => expect(readFileSync(join(folder, "signalled"), "utf8")).toBe("master\n"));
+  await eventually(() => expect(readFileSync(join(folder, "signalled"), "utf8")).toBe("master\n"));
 });
 
 it("says that a command is not there", async () => {

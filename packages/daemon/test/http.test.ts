@@ -5,9 +5,16 @@ import { readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "
 import { connect } from "node:net";
 import { join } from "node:path";
 import { SourceError } from "@pannier/core";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { type HooksConfig, httpConfig } from "../src/config/config.ts";
-import { daemonConfig, mountConfig, type Running, scratch, startDaemon } from "./run-daemon.ts";
+import {
+  daemonConfig,
+  eventually,
+  mountConfig,
+  type Running,
+  scratch,
+  startDaemon,
+} from "./run-daemon.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
 const TOKEN = "let-me-in";
@@ -63,6 +70,12 @@ const signed = (body: string, secret = SECRET) => ({
 });
 const syncs = (daemon: Running, mount: string) =>
   daemon.events.filter(([name, { type }]) => name === mount && type === "started").length;
+
+/** Asked for through `/sync` so far, of all mounts. */
+const triggers = async (daemon: Running) =>
+  Number(
+    /^pannier_triggers_total\{by="sync"\} (\d+)$/m.exec((await daemon.get("/metrics")).text)?.[1],
+  );
 
 it("syncs when asked to with the token, and tells the outcome to who waits for it", async () => {
   const daemon = await start();
@@ -123,7 +136,7 @@ it("goes back to a kept revision while its sources are out of reach, runs its ho
     json: { name: "site", revision: first.revision, added: 0, changed: 1, deleted: 0 },
   });
   expect(await daemon.status("site")).toMatchObject({ revision: first.revision });
-  await vi.waitFor(() => expect(readFileSync(join(folder, "seen"), "utf8")).toBe("121"));
+  await eventually(() => expect(readFileSync(join(folder, "seen"), "utf8")).toBe("121"));
   expect(second).toMatchObject({ mounts: [{ previousRevision: first.revision }] });
 
   source.beforeList = () => {};
@@ -143,7 +156,7 @@ it("counts the failures to open a target from the last good sync on", async () =
     writeFileSync(link, "in the way");
     const before = daemon.events.length;
     expect(await post(daemon, "/rollback/site", bearer(TOKEN))).toMatchObject({ status: 409 });
-    return vi.waitFor(() => {
+    return eventually(() => {
       const [, failed] =
         daemon.events.slice(before).find(([, { type }]) => type === "failed") ?? [];
       expect(failed).toMatchObject({ error: { name: "TargetError" } });
@@ -195,8 +208,7 @@ it("answers a thousand triggers during a sync with exactly one more", async () =
   await post(daemon, "/sync/site", bearer(TOKEN));
   await begun;
   const url = await daemon.url("/sync/site");
-  // A thousand at full scale; a taste of them otherwise. A second is for a machine that does nothing else.
-  const began = performance.now();
+  // A thousand at full scale; a taste of them otherwise.
   for (let batch = 0; batch < (FULL ? 20 : 4); batch++)
     await Promise.all(
       Array.from({ length: 50 }, async () => {
@@ -205,9 +217,9 @@ it("answers a thousand triggers during a sync with exactly one more", async () =
         await response.arrayBuffer();
       }),
     );
-  expect(performance.now() - began, "ms").toBeLessThan(5000);
+  const asked = (await triggers(daemon)) + 1;
   const waiting = post(daemon, "/sync/site?wait=1", bearer(TOKEN));
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await eventually(async () => expect(await triggers(daemon)).toBe(asked));
   source.beforeList = () => {};
   source.content = { late: "1" };
   held.resolve();
@@ -435,9 +447,7 @@ it("sends what happens to those who listen", async () => {
   expect(text).toMatch(/^retry: 2000\n\n/);
   // An open stream does not keep the daemon from ending.
   const other = await fetch(await daemon.url("/events"));
-  const began = performance.now();
   expect(await daemon.stop()).toBe(0);
-  expect(performance.now() - began).toBeLessThan(2000);
   await other.body?.cancel().catch(() => {});
 });
 

@@ -2,10 +2,17 @@
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "@pannier/core";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { readConfigFile } from "../src/config/file.ts";
 import type { DaemonInit } from "../src/index.ts";
-import { failToOpen, neverClosing, type Running, scratch, startDaemon } from "./run-daemon.ts";
+import {
+  eventually,
+  failToOpen,
+  neverClosing,
+  type Running,
+  scratch,
+  startDaemon,
+} from "./run-daemon.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
 
@@ -61,7 +68,7 @@ it("starts, stops and restarts what changed, and nothing else", async () => {
   await daemon.event("new", "done");
   const { mounts } = (await (await fetch(url)).json()) as { mounts: { name: string }[] };
   expect(mounts.map(({ name }) => name)).toEqual(["new", "same", "other"]);
-  await vi.waitFor(() => expect(starts(daemon, "other")).toBe(2));
+  await eventually(() => expect(starts(daemon, "other")).toBe(2));
   expect(starts(daemon, "same")).toBe(1);
   const { text } = await daemon.get("/metrics");
   expect(text).not.toContain('mount="gone"');
@@ -114,7 +121,7 @@ it.each([
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
   expect(starts(daemon, "site")).toBe(1);
   map.write(`${good}# right again\n`);
-  await vi.waitFor(async () =>
+  await eventually(async () =>
     expect((await daemon.get("/metrics")).text).toContain(
       "pannier_config_last_reload_successful 1",
     ),
@@ -131,7 +138,7 @@ it("goes on although a source of the old configuration does not end, and says th
   expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
   for (const keep of [3, 4]) {
     map.write(`mounts:\n${mount("site", `, keep: ${keep}`)}${hurried}`);
-    await vi.waitFor(() => expect(takenOver(daemon)).toBe(keep - 1), { timeout: 5000 });
+    await eventually(() => expect(takenOver(daemon)).toBe(keep - 1));
   }
   // It still holds the target, which only another process can have.
   expect((await daemon.event("site", "failed")).error.message).toMatch(/another Pannier/);
@@ -148,7 +155,7 @@ it("moves to another port", async () => {
   const { port } = new URL(await other.url("/"));
   await other.stop();
   map.write(`mounts:\n${mount("site")}http: { host: 127.0.0.1, port: ${port} }\n`);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
     await expect(fetch(before)).rejects.toThrow("fetch failed");
   });
@@ -167,7 +174,7 @@ it("takes a configuration over later that could not be had at first", async () =
   await other.stop();
   // Without it, the next look would come some seconds later.
   writeFileSync(join(folder, "another-file"), "");
-  await vi.waitFor(() => expect(takenOver(daemon)).toBe(2), { timeout: 5000 });
+  await eventually(() => expect(takenOver(daemon)).toBe(2));
   expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
   expect(daemon.log.filter((line) => line.includes("is refused"))).toHaveLength(1);
 });
@@ -180,11 +187,11 @@ it("bears many changes", { timeout: 60_000 }, async () => {
   let before = 0;
   for (let change = 1; change <= count; change++) {
     map.write(keeping(change + 1));
-    await vi.waitFor(() => expect(takenOver(daemon)).toBe(change + 1), { timeout: 5000 });
-    await vi.waitFor(() => expect(starts(daemon, "other")).toBe(change + 1));
+    await eventually(() => expect(takenOver(daemon)).toBe(change + 1));
+    await eventually(() => expect(starts(daemon, "other")).toBe(change + 1));
     if (change === 5) before = openFiles();
   }
   expect(starts(daemon, "same")).toBe(1);
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
-  await vi.waitFor(() => expect(openFiles()).toBeLessThanOrEqual(before + 3));
+  await eventually(() => expect(openFiles()).toBeLessThanOrEqual(before + 3));
 });

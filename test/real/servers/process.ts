@@ -59,7 +59,8 @@ export async function listening(
 }
 
 export async function until(name: string, done: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 15_000;
+  // A server is quick to answer, unless the machine is busy.
+  const deadline = Date.now() + 30_000;
   while (!(await done())) {
     if (Date.now() > deadline) throw new Error(`${name} does not answer`);
     await delay(25);
