@@ -117,13 +117,13 @@ it.each([
   };
   expect(config.error).toMatch(why);
   expect(config.error).not.toContain(folder);
-  expect((await daemon.get("/metrics")).text).toContain("pannier_config_last_reload_successful 0");
+  expect((await daemon.get("/metrics")).text).toMatch(/^pannier_config_last_reload_successful 0$/m);
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
   expect(starts(daemon, "site")).toBe(1);
   map.write(`${good}# right again\n`);
   await eventually(async () =>
-    expect((await daemon.get("/metrics")).text).toContain(
-      "pannier_config_last_reload_successful 1",
+    expect((await daemon.get("/metrics")).text).toMatch(
+      /^pannier_config_last_reload_successful 1$/m,
     ),
   );
   expect(starts(daemon, "site")).toBe(1);
