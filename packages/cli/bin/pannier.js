@@ -14,6 +14,10 @@ if (major < 22 || (major === 22 && minor < 13)) {
   // Garbage is collected when the heap has grown by half, not when it has doubled and more: a third less memory where a
   // million entries pass, for no more time (bench/README.md).
   setFlagsFromString("--heap-growing-percent=50");
+  // What came from a connection is weighed with the heap, instead of starting a collection of everything for each 64 MiB: a
+  // quarter less processor time for a large file by SFTP. Older ones do not know it; a sidecar rather has the memory.
+  if (major >= 24 && process.argv[2] !== "run")
+    setFlagsFromString("--external-memory-accounted-in-global-limit");
   await start();
 }
 
