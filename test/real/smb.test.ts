@@ -99,6 +99,8 @@ describeWith("smb", "SMB from Samba", (server) => {
       expect(await pathsOf(urlOf(path))).toEqual(["a", "sub/b"]);
       expect(await pathsOf(urlOf(path, server.signingPort))).toEqual(["a", "sub/b"]);
       expect(await pathsOf(`${urlOf(path)}?domain=${workgroup}&sign=off`)).toEqual(["a", "sub/b"]);
+      // Samba on its own knows no domains; smb-domain.test.ts has one that does.
+      expect(await pathsOf(`${urlOf(path)}?domain=ELSEWHERE`)).toEqual(["a", "sub/b"]);
       const named = { username: `${workgroup}\\${user}`, password };
       expect(await pathsOf(urlOf(path), named)).toEqual(["a", "sub/b"]);
       const inUrl = urlOf(path).replace("//", `//${user}:${encodeURIComponent(password)}@`);

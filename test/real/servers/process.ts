@@ -58,9 +58,13 @@ export async function listening(
   }
 }
 
-export async function until(name: string, done: () => Promise<boolean>): Promise<void> {
+export async function until(
+  name: string,
+  done: () => Promise<boolean>,
   // A server is quick to answer, unless the machine is busy.
-  const deadline = Date.now() + 30_000;
+  patience = 30_000,
+): Promise<void> {
+  const deadline = Date.now() + patience;
   while (!(await done())) {
     if (Date.now() > deadline) throw new Error(`${name} does not answer`);
     await delay(25);

@@ -82,6 +82,7 @@ export function smbArguments(config: string): string[] {
 
 export interface SmbConfiguration extends Pick<SmbServer, "root" | "dir" | "port"> {
   readonly address?: string;
+  readonly role?: string;
   /** Further lines of the section `[global]`, also of what is the same for all shares. */
   readonly settings: readonly string[];
 }
@@ -92,6 +93,7 @@ export async function configureSmb({
   dir,
   address = "127.0.0.1",
   port,
+  role = "standalone server",
   settings,
 }: SmbConfiguration): Promise<string> {
   const own = join(dir, String(port));
@@ -112,7 +114,7 @@ export async function configureSmb({
   await writeFile(
     config,
     `[global]
-server role = standalone server
+server role = ${role}
 workgroup = ${WORKGROUP}
 interfaces = ${address}
 bind interfaces only = yes

@@ -19,6 +19,7 @@ import { end, findProgram, type Ground } from "./process.ts";
 import { cannotServeS3, type S3Server, startRclone, startVersity } from "./s3.ts";
 import { type SftpPasswordServer, type SftpServer, startSftp, startSftpPasswords } from "./sftp.ts";
 import { type SmbServer, startSmb } from "./smb.ts";
+import { missingForDomain, prepareSmbDomain, type SmbDomainPlace } from "./smb-domain.ts";
 import { type SmbRealm, startSmbRealm } from "./smb-realm.ts";
 import { type SshServer, startSshd } from "./sshd.ts";
 
@@ -38,6 +39,8 @@ export interface Servers {
   readonly sftpPasswords?: SftpPasswordServer | undefined;
   readonly smb?: SmbServer | undefined;
   readonly smbRealm?: SmbRealm | undefined;
+  /** Started by the test. */
+  readonly smbDomain?: SmbDomainPlace | undefined;
   readonly gcs?: GcsServer | undefined;
   readonly azure?: AzureServer | undefined;
   readonly versity?: S3Server | undefined;
@@ -105,6 +108,22 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
     ],
     asRoot: "it has a network namespace of its own, where port 445 is free",
     start: startSmbRealm,
+  },
+  smbDomain: {
+    programs: [
+      "samba",
+      "samba-tool",
+      "net",
+      "winbindd",
+      "smbd",
+      "kinit",
+      "wbinfo",
+      "unshare",
+      "ip",
+    ],
+    unfit: async () => missingForDomain(),
+    asRoot: "it has a network namespace of its own, where its ports are free",
+    start: prepareSmbDomain,
   },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
