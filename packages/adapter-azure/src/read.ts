@@ -1,6 +1,6 @@
 /** Content of exactly the version that was listed. */
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
-import { contentOf, type HttpResponse } from "@pannier/http-client";
+import { contentOf, type HttpResponse, rangeHeader, whyOtherPart } from "@pannier/http-client";
 import type { BlobService } from "./service.ts";
 
 /**
@@ -33,7 +33,7 @@ export async function readBlob(
     operation: "read",
     signal,
   });
-  const reason = whyOther(response, etag, size, part ? range.offset : undefined);
+  const reason = whyOther(response, etag, size, part ? range : undefined);
   if (reason !== undefined) {
     await response.discard();
     throw new SourceError("changed", `${path}: ${reason}`);
@@ -43,28 +43,12 @@ export async function readBlob(
 
 /** Looked at here as well: what stands between may ignore conditions and ranges. */
 function whyOther(
-  { status, headers }: HttpResponse,
+  response: HttpResponse,
   etag: string,
   size: number | undefined,
-  offset: number | undefined,
+  range: ByteRange | undefined,
 ): string | undefined {
-  if (headers["etag"]?.replace(/^"(.*)"$/, "$1") !== etag)
+  if (response.headers["etag"]?.replace(/^"(.*)"$/, "$1") !== etag)
     return "the blob changed since it was listed";
-  if (offset !== undefined) {
-    const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers["content-range"] ?? "") ?? [];
-    if (status !== 206) return "the server sent the whole blob for a part";
-    if (Number(start) !== offset) return "the server sent another part than was asked for";
-    return sizeError(total, size);
-  }
-  if (status === 206) return "the server sent a part for the whole blob";
-  return sizeError(headers["content-length"], size);
-}
-
-function sizeError(found: string | undefined, size: number | undefined): string | undefined {
-  if (found === undefined || size === undefined || Number(found) === size) return undefined;
-  return `the blob has ${found} bytes; ${size} were listed`;
-}
-
-function rangeHeader({ offset, length }: ByteRange): string {
-  return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
+  return whyOtherPart(response, size, range);
 }

@@ -4,7 +4,14 @@
  * @see https://cloud.google.com/storage/docs/json_api/v1
  */
 import { type Body, type ByteRange, SourceError } from "@pannier/core";
-import { contentOf, type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
+import {
+  contentOf,
+  type HttpClient,
+  type HttpResponse,
+  rangeHeader,
+  readBytes,
+  whyOtherPart,
+} from "@pannier/http-client";
 import type { SignIn } from "./credentials.ts";
 import { answerError, type Asked } from "./errors.ts";
 import type { GcsSettings } from "./options.ts";
@@ -173,28 +180,14 @@ function queryOf(query: Readonly<Record<string, string | undefined>>): string {
 
 /** Why an answer is not what was asked for; `undefined` if it is. Servers and proxies ignore what they do not know. */
 function whyNot(
-  { status, headers }: HttpResponse,
+  response: HttpResponse,
   generation: string,
   size: number | undefined,
   range: ByteRange | undefined,
 ): string | undefined {
-  const served = headers["x-goog-generation"];
+  const served = response.headers["x-goog-generation"];
   if (served !== undefined && served !== generation) return "the server sent another generation";
-  if (range === undefined) {
-    if (status === 206) return "the server sent a part for the whole object";
-    const length = headers["content-length"];
-    if (size === undefined || length === undefined || Number(length) === size) return undefined;
-    return `the object has ${length} bytes; ${size} were listed`;
-  }
-  if (status === 200) return "the server sent the whole object for a part";
-  const start = /^bytes (\d+)-/.exec(headers["content-range"] ?? "")?.[1];
-  return Number(start) === range.offset
-    ? undefined
-    : "the server sent another part than was asked for";
-}
-
-function rangeHeader({ offset, length }: ByteRange): string {
-  return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
+  return whyOtherPart(response, size, range);
 }
 
 async function readJson(response: HttpResponse, limit: number): Promise<unknown> {

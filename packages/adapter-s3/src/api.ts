@@ -1,6 +1,13 @@
 /** The questions that are asked of S3: a page of a listing, one object's headers, its content. Signed here, on the shared connections. */
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
-import { contentOf, type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
+import {
+  contentOf,
+  type HttpClient,
+  type HttpResponse,
+  rangeHeader,
+  readBytes,
+  whyOtherPart,
+} from "@pannier/http-client";
 import type { KeyRange } from "@pannier/object-store";
 import type { Connection, Place } from "./connection.ts";
 import { compositeOf, etagDigest, etagOf, partsOf, wholeDigest } from "./digest.ts";
@@ -226,29 +233,16 @@ function now(): Date {
 
 /** Why an answer is not what was asked for; `undefined` if it is. Servers and proxies ignore what they do not know. */
 function whyNot(
-  { status, headers }: HttpResponse,
+  response: HttpResponse,
   { size, fingerprint, versionId }: Version,
   range: ByteRange | undefined,
 ): string | undefined {
+  const { headers } = response;
   const served = versionId === undefined ? undefined : headers["x-amz-version-id"];
   if (etagOf(headers) !== fingerprint || (served !== undefined && served !== versionId)) {
     return "the object changed since it was listed";
   }
-  if (range === undefined) {
-    if (status === 206) return "the server sent a part for the whole object";
-    const length = headers["content-length"];
-    if (size === undefined || length === undefined || Number(length) === size) return undefined;
-    return `the object has ${length} bytes; ${size} were listed`;
-  }
-  if (status === 200) return "the server sent the whole object for a part";
-  const start = /^bytes (\d+)-/.exec(headers["content-range"] ?? "")?.[1];
-  return Number(start) === range.offset
-    ? undefined
-    : "the server sent another part than was asked for";
-}
-
-function rangeHeader({ offset, length }: ByteRange): string {
-  return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
+  return whyOtherPart(response, size, range);
 }
 
 function encodePath(key: string): string {

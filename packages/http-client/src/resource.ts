@@ -2,6 +2,7 @@
 import { type Body, type ByteRange, SourceError } from "@pannier/core";
 import { contentOf } from "./body.ts";
 import type { HttpClient, HttpResponse } from "./client.ts";
+import { rangeHeader, whyOtherPart } from "./parts.ts";
 
 /**
  * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages that know no more,
@@ -123,24 +124,11 @@ function whyChanged(
   size: number | undefined,
   range: ByteRange | undefined,
 ): string | undefined {
-  const { status, headers } = response;
+  const { status } = response;
   if (status === 412) return "the file changed since it was listed";
   if (status === 416) return "the file is shorter than when it was listed";
-  if (range !== undefined && status === 200) return "the server sent the whole file for a part";
-  if (range === undefined && status === 206) return "the server sent a part for the whole file";
   if (!sameVersion(response, pin)) return "the file changed since it was listed";
-  if (range === undefined) {
-    const length = headers["content-length"];
-    if (size === undefined || length === undefined || Number(length) === size) return undefined;
-    return `the file has ${length} bytes; ${size} were listed`;
-  }
-  const [, start, , total] =
-    /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headers["content-range"] ?? "") ?? [];
-  if (Number(start) !== range.offset) return "the server sent another part than was asked for";
-  if (size !== undefined && total !== "*" && Number(total) !== size) {
-    return `the file has ${total} bytes; ${size} were listed`;
-  }
-  return undefined;
+  return whyOtherPart(response, size, range);
 }
 
 /** Compared here as well, because servers ignore conditions; weakly, because a weak ETag fails every If-Match. */
@@ -179,10 +167,6 @@ function split(pin: Pin | undefined): [kind: string, value: string] {
 
 function weak(etag: string): string {
   return etag.replace(/^W\//, "");
-}
-
-function rangeHeader({ offset, length }: ByteRange): string {
-  return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
 }
 
 function totalSize(contentRange: string | undefined): string | undefined {

@@ -1,0 +1,35 @@
+/** Parts of files: RFC 9110, section 14. */
+import type { ByteRange } from "@pannier/core";
+import type { HttpResponse } from "./client.ts";
+
+/** The value of `Range`. */
+export function rangeHeader({ offset, length }: ByteRange): string {
+  return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
+}
+
+/**
+ * Why an answer is not the part that was asked for, or not the whole; `undefined` if it is. What stands between may ignore
+ * the range.
+ *
+ * @param size the file's, as listed
+ * @param range what was asked for; `undefined`: the whole
+ */
+export function whyOtherPart(
+  { status, headers }: Pick<HttpResponse, "status" | "headers">,
+  size: number | undefined,
+  range: ByteRange | undefined,
+): string | undefined {
+  if (range === undefined) {
+    if (status === 206) return "the server sent a part of it for the whole";
+    return whyOtherSize(headers["content-length"], size);
+  }
+  if (status === 200) return "the server sent the whole of it for a part";
+  const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers["content-range"] ?? "") ?? [];
+  if (Number(start) !== range.offset) return "the server sent another part than was asked for";
+  return whyOtherSize(total === "*" ? undefined : total, size);
+}
+
+function whyOtherSize(found: string | undefined, size: number | undefined): string | undefined {
+  if (found === undefined || size === undefined || Number(found) === size) return undefined;
+  return `it has ${found} bytes; ${size} were listed`;
+}
