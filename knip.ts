@@ -41,7 +41,7 @@ const config: KnipConfig = {
     // An adapter that tests name by its path.
     "packages/bundle": { entry: ["test/shelf-adapter.js"] },
     // What browsers load.
-    "packages/daemon": { entry: ["assets/*.js"] },
+    "packages/daemon": { entry: ["assets/*.js"], ignoreBinaries: ["mkfifo"] },
     // What the launcher starts from dist, and what a test loads by its path.
     "packages/cli": { entry: ["src/bin.ts", "test/shelf-adapter.ts"] },
   },

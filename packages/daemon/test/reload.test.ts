@@ -1,8 +1,9 @@
 /** Taking a changed configuration over. */
+import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "@pannier/core";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { readConfigFile } from "../src/config/file.ts";
 import type { DaemonInit } from "../src/index.ts";
 import {
@@ -177,6 +178,22 @@ it("takes a configuration over later that could not be had at first", async () =
   await eventually(() => expect(takenOver(daemon)).toBe(2));
   expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
   expect(daemon.log.filter((line) => line.includes("is refused"))).toHaveLength(1);
+});
+
+it("takes its configuration from a pipe, which is read once and never changes", async () => {
+  const folder = scratch();
+  const pipe = join(folder, "pipe");
+  writeFileSync(join(folder, "text"), `mounts:\n${mount("site")}${HTTP}`);
+  execFileSync("mkfifo", [pipe]);
+  const writer = spawn("/bin/sh", ["-c", `cat ${folder}/text > ${pipe}`]);
+  onTestFinished(() => void writer.kill());
+  const daemon = start(pipe);
+  await daemon.event("site", "waiting");
+  // Something happens beside it: whoever read it again would wait for a writer, and all else with them.
+  writeFileSync(join(folder, "another-file"), "");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
+  expect(takenOver(daemon)).toBe(1);
 });
 
 it("bears many changes", { timeout: 60_000 }, async () => {

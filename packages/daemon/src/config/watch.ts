@@ -1,6 +1,6 @@
 /** Noticing that the configuration file changed, also where it is a link that is swapped, as Kubernetes does with a ConfigMap. */
 import { createHash } from "node:crypto";
-import { type FSWatcher, readFileSync, watch } from "node:fs";
+import { type FSWatcher, readFileSync, statSync, watch } from "node:fs";
 import { dirname } from "node:path";
 import { sleep } from "@pannier/core";
 
@@ -65,8 +65,10 @@ function watchFolder(folder: string, onChange: () => void): FSWatcher | undefine
   }
 }
 
+/** @returns `undefined` for what is no file: a pipe can be read once, by whoever reads the configuration */
 function digest(file: string): string | undefined {
   try {
+    if (!statSync(file).isFile()) return undefined;
     return createHash("sha256").update(readFileSync(file)).digest("hex");
   } catch {
     return undefined;
