@@ -15,6 +15,7 @@ const config: KnipConfig = {
         "openssl",
         "smbcontrol",
         "smbpasswd",
+        "smbstatus",
         "ssh-agent",
         "ssh-keygen",
         "umount",

@@ -22,6 +22,7 @@ import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type RunOptions, runPannier } from "../support/pannier.ts";
 import { makeShare } from "../support/share.ts";
 import { runNfs } from "./servers/nfs.ts";
+import { until } from "./servers/process.ts";
 import { shareTrials } from "./share-trials.ts";
 import { describeWith } from "./support.ts";
 
@@ -89,6 +90,32 @@ describeWith("nfs", "NFS version 4 from NFS-Ganesha", (server) => {
     });
     expect(killed.length).toBe(1);
     expect(digest(await readFile(join(target, "current/large")))).toBe(digest(content));
+  });
+
+  test("a helper that saw hundreds of connections break is replaced", async () => {
+    const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port } });
+    onTestFinished(() => proxy.close());
+    const { source } = await open(url.replace(`:${port}`, `:${proxy.port}`));
+    const before = (await listAll(source)).paths;
+    await until("the end of earlier helpers", async () => helpers().length === 1);
+    const [first] = helpers();
+    // Enough to greet the server, and too little to connect.
+    await proxy.set({ resetAfter: 300 });
+    let broken = 0;
+    while (helpers()[0] === first && broken < 300) {
+      await expect(listAll(source)).rejects.toMatchObject({ code: "unavailable" });
+      broken++;
+    }
+    expect(broken).toBeGreaterThan(190);
+    expect(broken).toBeLessThan(220);
+    await proxy.set({});
+    await until("another helper", () =>
+      listAll(source).then(
+        ({ paths }) => paths.join() === before.join(),
+        () => false,
+      ),
+    );
+    expect(helpers()).not.toContain(first);
   });
 
   test("directories are read on several connections", async () => {

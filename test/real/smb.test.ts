@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   createFaultProxy,
   describeAdapter,
@@ -20,7 +21,7 @@ import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { runPannier } from "../support/pannier.ts";
 import { makeShare } from "../support/share.ts";
 import { end, listening, until } from "./servers/process.ts";
-import { offerShare, runSmb, setSmbPassword } from "./servers/smb.ts";
+import { offerShare, openFiles, runSmb, setSmbPassword } from "./servers/smb.ts";
 import { shareTrials } from "./share-trials.ts";
 import { describeWith } from "./support.ts";
 
@@ -232,6 +233,38 @@ describeWith("smb", "SMB from Samba", (server) => {
     }
     // Samba tells the first that nothing changed, because the second still has the file open.
     expect(outcomes.at(-1)).toMatchObject({ code: "changed" });
+  });
+
+  test("a file that nobody wants any longer is not left open", async () => {
+    const at = await mkdtemp(join(root, "left-"));
+    await chmod(at, 0o755);
+    await writeFile(join(at, "file"), Buffer.alloc(3 << 20, "x"));
+    const { source } = await open(urlOf(`/${basename(at)}`));
+    const entry = (await listAll(source)).file("file");
+    const isOpen = () => openFiles(server).includes(basename(at));
+    const begin = async (signal: AbortSignal) => {
+      const body = await source.read(entry, undefined, signal);
+      return (body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+    };
+    const { signal } = new AbortController();
+    const reader = await begin(signal);
+    expect((await reader.next()).done).toBe(false);
+    expect(isOpen()).toBe(true);
+    await reader.return?.();
+    await until("the end of a read", async () => !isOpen());
+
+    // Given up while it is opened: it is closed once it is open.
+    for (let i = 0; i < 20; i++) {
+      const leaving = new AbortController();
+      const opening = await begin(leaving.signal);
+      const outcome = opening.next().catch((error: Error) => error.message);
+      for (let turn = 0; turn < i; turn++) await nextTurn();
+      leaving.abort(new Error("left"));
+      expect(await outcome).toBe("left");
+    }
+    // The helper itself lasts for 10 s more.
+    await until("the end of all reads", async () => !isOpen(), 5000);
+    expect(String(await readAll(source, entry)).length).toBe(3 << 20);
   });
 
   test("a share whose directory disappears and returns", async () => {

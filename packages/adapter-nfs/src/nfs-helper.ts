@@ -13,7 +13,7 @@ import { NfsProblem } from "./session.ts";
 const LEAVE = 100;
 /** Milliseconds between signs of life. */
 const SIGN = 1000;
-/** Broken connections, after which a fresh process is better. */
+/** Broken connections, of each of which libnfs keeps some kilobytes, after which a fresh process is better. */
 const MOST_BROKEN = 200;
 
 interface Job extends Seeker {

@@ -153,6 +153,13 @@ export async function offerShare(
   }
 }
 
+/** The files of a server that somebody has open, in words. */
+export function openFiles({ dir, port }: Pick<SmbServer, "dir" | "port">): string {
+  return execFileSync("smbstatus", ["--locks", `--configfile=${configOf(dir, port)}`], {
+    encoding: "utf8",
+  });
+}
+
 export function setSmbPassword(
   { dir, port, user }: Pick<SmbServer, "dir" | "port" | "user">,
   password: string,
