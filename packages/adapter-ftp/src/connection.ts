@@ -47,6 +47,7 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
   const port = location.port ?? PORTS[tls];
   const client = new Client(idleTimeout);
   client.ftp.encoding = "latin1";
+  writeNoStacks(client);
   /** basic-ftp does not watch over a TLS handshake. */
   const step = <Result>(work: Promise<Result>) => inTime(work, idleTimeout, () => client.close());
   let greeting = "";
@@ -86,6 +87,23 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
       hint: "check the port in the URL",
     });
   }
+}
+
+/**
+ * basic-ftp writes down the stack at each command, for whoever gives two at once: a tenth of the processor time of many
+ * small files.
+ */
+function writeNoStacks({ ftp }: Client): void {
+  const handle = ftp.handle.bind(ftp);
+  ftp.handle = (command, onReply) => {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    try {
+      return handle(command, onReply);
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit;
+    }
+  };
 }
 
 async function startTls(client: Client, secure: object): Promise<void> {
