@@ -1,11 +1,8 @@
 /** The helper process as the adapter sees it: started when there is something to ask, replaced when it ended. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { lookup } from "node:dns/promises";
-import type { Duplex } from "node:stream";
 import { extname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { SourceError } from "@pannier/core";
-import { createFrameReader, encodeFrame } from "./frames.ts";
+import { startHelperProcess } from "@pannier/helper-process";
 import { greet, type Greeting } from "./greet.ts";
 import type { Facts, FromHelper, Item, Problem, Question, Start, ToHelper } from "./protocol.ts";
 
@@ -62,10 +59,10 @@ interface Asked {
 }
 
 interface Helper {
-  readonly child: ChildProcess;
   /** The address that it connects to. */
   readonly server: string;
   send(message: ToHelper): void;
+  kill(): void;
 }
 
 export function createConnection(init: ConnectionInit): Connection {
@@ -86,7 +83,7 @@ export function createConnection(init: ConnectionInit): Connection {
     greeted = undefined;
     clearTimeout(hanging);
     clearTimeout(unused);
-    ended?.child.kill("SIGKILL");
+    ended?.kill();
     const lost = [...asked.values()];
     asked.clear();
     for (const { reject } of lost) reject(error);
@@ -95,49 +92,24 @@ export function createConnection(init: ConnectionInit): Connection {
   function startHelper(server: string): Helper {
     const script =
       init.helper ?? new URL(`./nfs-helper${extname(import.meta.url)}`, import.meta.url);
-    const child = spawn(
-      process.execPath,
-      [
-        ...process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
-        // It holds next to nothing for long.
-        "--max-semi-space-size=1",
-        fileURLToPath(script),
-      ],
-      {
-        stdio: ["ignore", "ignore", "ignore", "pipe"],
-        // Secrets of the environment are no concern of it. libnfs gets a thread for each connection.
-        env: {
-          PATH: process.env["PATH"],
-          LD_LIBRARY_PATH: process.env["LD_LIBRARY_PATH"],
-          UV_THREADPOOL_SIZE: String(CONNECTIONS + 2),
-        },
+    const { send, kill } = startHelperProcess<FromHelper>({
+      script,
+      // Secrets of the environment are no concern of it. libnfs gets a thread for each connection.
+      env: {
+        PATH: process.env["PATH"],
+        LD_LIBRARY_PATH: process.env["LD_LIBRARY_PATH"],
+        UV_THREADPOOL_SIZE: String(CONNECTIONS + 2),
       },
-    );
-    // For want of descriptors there are no streams at all, and the error comes later.
-    const channel = (child.stdio as typeof child.stdio | undefined)?.[3] as Duplex | undefined;
-    const made: Helper = {
-      child,
-      server,
-      send: (message) => {
-        for (const part of encodeFrame(message)) channel?.write(part);
-      },
-    };
-    const fail = (why: string) => {
-      if (helper !== made) return;
-      end(new SourceError("unavailable", `the helper process of libnfs ${why}`));
-      next();
-    };
-    child.once("error", ({ code }: NodeJS.ErrnoException) =>
-      fail(`could not be started (${code})`),
-    );
-    child.once("exit", (code, signal) => fail(`ended (${signal ?? `exit code ${code}`})`));
-    channel?.on("error", () => {});
-    channel?.on(
-      "data",
-      createFrameReader<FromHelper>((message, body) => {
+      onMessage: (message, body) => {
         if (helper === made) onMessage(message, body);
-      }),
-    );
+      },
+      onEnd: (why) => {
+        if (helper !== made) return;
+        end(new SourceError("unavailable", `the helper process of libnfs ${why}`));
+        next();
+      },
+    });
+    const made: Helper = { server, send, kill };
     made.send({ start: { ...start, server } });
     return made;
   }

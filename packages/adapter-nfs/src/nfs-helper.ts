@@ -1,9 +1,9 @@
 /**
  * The process that libnfs runs in, so that what crashes or hangs is not the one that syncs. It answers questions from its
- * descriptor 3 until that is closed, several at once, each on a connection of its own.
+ * channel until that is closed, several at once, each on a connection of its own.
  */
 import { Socket } from "node:net";
-import { createFrameReader, encodeFrame } from "./frames.ts";
+import { CHANNEL, createFrameReader, encodeFrame } from "@pannier/helper-process";
 import { loadLibnfs } from "./libnfs.ts";
 import { type Connection, createPool, type Pool, type Seeker } from "./pool.ts";
 import type { FromHelper, Problem, Question, Start, ToHelper } from "./protocol.ts";
@@ -21,7 +21,7 @@ interface Job extends Seeker {
   connection?: Connection;
 }
 
-const channel = new Socket({ fd: 3 });
+const channel = new Socket({ fd: CHANNEL });
 const jobs = new Map<number, Job>();
 let pool: Promise<Pool> | undefined;
 let ticking: NodeJS.Timeout | undefined;

@@ -1,19 +1,10 @@
 /** A helper process, seen from the source: requests are asked of it, and it is ended when it breaks, or falls silent. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { extname } from "node:path";
-import type { Duplex, Writable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { SourceError } from "@pannier/core";
+import { startHelperProcess } from "@pannier/helper-process";
 import { CallFailure } from "./errors.ts";
-import {
-  type Answers,
-  createDecoder,
-  encodeMessage,
-  type Failure,
-  type Message,
-  type Request,
-} from "./protocol.ts";
+import type { Answers, Failure, Request } from "./protocol.ts";
 
 export interface HelperInit {
   /** The program. Default: that of this package. */
@@ -47,6 +38,11 @@ export interface Helper {
   end(reason: SourceError): void;
 }
 
+interface Message {
+  readonly head: object;
+  readonly bytes: Buffer;
+}
+
 interface Waiting {
   readonly resolve: (message: Message) => void;
   readonly reject: (reason: unknown) => void;
@@ -61,31 +57,29 @@ const VARIABLES = ["KRB5CCNAME", "KRB5_CONFIG", "KRB5_CLIENT_KTNAME", "LD_LIBRAR
 export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): Helper {
   // Beside this file, whether that is source, built, or bundled with the program.
   const program = script ?? new URL(`./smb-helper${extname(import.meta.url)}`, import.meta.url);
-  const child = spawn(
-    process.execPath,
-    [
-      // What makes Node before 22.18 take sources; and little memory, of which the helper needs little.
-      ...process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
-      "--max-semi-space-size=1",
-      fileURLToPath(program),
-    ],
-    {
-      stdio: ["pipe", "ignore", "ignore", "pipe"],
-      env: Object.fromEntries(VARIABLES.map((name) => [name, env[name]])),
-    },
-  );
   const waiting: Waiting[] = [];
-  const life = watchLife(child);
   let broken: SourceError | undefined;
   let started = false;
   let heard = performance.now();
+  const child = startHelperProcess<object>({
+    script: program,
+    env: Object.fromEntries(VARIABLES.map((name) => [name, env[name]])),
+    onSign: () => {
+      heard = performance.now();
+      started = true;
+    },
+    onMessage: (head, bytes) => waiting.shift()?.resolve({ head, bytes }),
+    onEnd: (why) =>
+      end(new SourceError("unavailable", `the process that talks to the server ${why}`)),
+  });
+  const life = watchLife(child.pid);
   const timer = setInterval(checkSilence, Math.max(20, idleTimeout / 8));
 
   function end(reason: SourceError): void {
     if (broken !== undefined) return;
     broken = reason;
     clearInterval(timer);
-    child.kill("SIGKILL");
+    child.kill();
     for (const { reject } of waiting.splice(0)) reject(reason);
     onEnd();
   }
@@ -97,33 +91,10 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
     end(new SourceError("unavailable", "the server did not answer in time"));
   }
 
-  const gone = (why: string) => () =>
-    end(new SourceError("unavailable", `the process that talks to the server ${why}`));
-  child.once("error", ({ code }: NodeJS.ErrnoException) =>
-    gone(`could not be started (${code})`)(),
-  );
-  child.once("exit", (code, signal) => gone(`ended (${signal ?? `exit code ${code}`})`)());
-  // For want of descriptors there are no streams at all, and the error comes later.
-  const stdio = child.stdio as typeof child.stdio | undefined;
-  const requests = stdio?.[0] as Writable | undefined;
-  const answers = stdio?.[3] as Duplex | undefined;
-  requests?.on("error", () => {});
-  const decode = createDecoder();
-  answers?.on("error", () => {});
-  answers?.on("data", (piece: Buffer) => {
-    heard = performance.now();
-    started = true;
-    try {
-      for (const message of decode(piece)) waiting.shift()?.resolve(message);
-    } catch {
-      gone("sent what is no answer")();
-    }
-  });
-
   function send(request: Request, one: Waiting): void {
     if (waiting.length === 0) heard = performance.now();
     waiting.push(one);
-    for (const piece of encodeMessage(request)) requests?.write(piece);
+    child.send(request);
   }
 
   return {
@@ -165,7 +136,7 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
  * Tells whether a process that is blocked in a call has woken since it was last looked at, which it does whenever something
  * comes from the server: a slow one is waited for, a silent one is not. Where the system does not tell, only answers count.
  */
-function watchLife({ pid }: ChildProcess): { stirred(): boolean } {
+function watchLife(pid: number | undefined): { stirred(): boolean } {
   let before = "";
   return {
     stirred() {

@@ -1,6 +1,6 @@
 /**
  * What a source and its helper processes say to each other: requests one way, exactly one answer to each the other way, in
- * their order. A message is its head as JSON and, with answers that bring content, bytes behind it. Lengths come first.
+ * their order. Answers that bring content have its bytes behind them.
  */
 
 /** How the helper is to reach the server. It travels by a pipe: arguments and variables of a process can be seen by others. */
@@ -62,51 +62,4 @@ export interface Answers {
   readonly open: { readonly handle: number; readonly facts: Facts };
   readonly read: Record<never, never>;
   readonly close: { readonly facts: Facts };
-}
-
-const NO_BYTES = new Uint8Array();
-/** What no message of ours comes near. */
-const LARGEST = 1024 * 1024 * 1024;
-
-/** A message as bytes; to be written one after the other. */
-export function encodeMessage(head: object, bytes: Uint8Array = NO_BYTES): Uint8Array[] {
-  const text = Buffer.from(JSON.stringify(head));
-  const lengths = Buffer.alloc(8);
-  lengths.writeUInt32LE(text.length, 0);
-  lengths.writeUInt32LE(bytes.length, 4);
-  return bytes.length === 0 ? [lengths, text] : [lengths, text, bytes];
-}
-
-export interface Message {
-  readonly head: unknown;
-  readonly bytes: Buffer;
-}
-
-/** Puts messages together from the pieces in which they come. @throws Error on what can be no message */
-export function createDecoder(): (piece: Uint8Array) => Message[] {
-  let pieces: Uint8Array[] = [];
-  let have = 0;
-  let need = 8;
-  return (piece) => {
-    pieces.push(piece);
-    have += piece.length;
-    const messages: Message[] = [];
-    while (have >= need) {
-      const all = Buffer.concat(pieces);
-      const text = all.readUInt32LE(0);
-      const bytes = all.readUInt32LE(4);
-      need = 8 + text + bytes;
-      if (need > LARGEST) throw new Error("this is no message");
-      pieces = [all];
-      if (have < need) break;
-      messages.push({
-        head: JSON.parse(all.toString("utf8", 8, 8 + text)),
-        bytes: all.subarray(8 + text, need),
-      });
-      pieces = [all.subarray(need)];
-      have -= need;
-      need = 8;
-    }
-    return messages;
-  };
 }

@@ -1,13 +1,12 @@
 /**
  * A process that calls libsmbclient: one request after the other, and nothing beside. Calls block it; whoever waits for its
- * answers ends it when it takes too long. Requests come by the standard input, answers go out by {@link ANSWERS}.
+ * answers ends it when it takes too long. Requests come and answers go by {@link CHANNEL}.
  */
 import { readSync, writevSync } from "node:fs";
+import { CHANNEL, createFrameReader, encodeFrame } from "@pannier/helper-process";
 import { CallError, type Library, loadLibrary } from "./library.ts";
-import { type Answers, createDecoder, encodeMessage, type Request } from "./protocol.ts";
+import type { Answers, Request } from "./protocol.ts";
 
-/** Not the standard output, on which the library prints what it thinks. */
-const ANSWERS = 3;
 const MiB = 1024 * 1024;
 
 let library: Library | undefined;
@@ -15,14 +14,14 @@ let library: Library | undefined;
 let content = Buffer.alloc(0);
 
 async function main(): Promise<void> {
-  const decode = createDecoder();
+  const requests: Request[] = [];
+  const take = createFrameReader<Request>((request) => requests.push(request));
   const piece = Buffer.alloc(64 * 1024);
   for (;;) {
-    const count = readSync(0, piece);
+    const count = readSync(CHANNEL, piece);
     if (count === 0) return;
-    for (const { head } of decode(Buffer.from(piece.subarray(0, count)))) {
-      await answer(head as Request);
-    }
+    take(piece.subarray(0, count));
+    for (const request of requests.splice(0)) await answer(request);
   }
 }
 
@@ -87,9 +86,9 @@ function room(size: number): Buffer {
 }
 
 function send(head: object, bytes?: Uint8Array): void {
-  let rest = encodeMessage(head, bytes);
+  let rest = encodeFrame(head, bytes);
   while (rest.length > 0) {
-    let written = writevSync(ANSWERS, rest);
+    let written = writevSync(CHANNEL, rest);
     rest = rest.flatMap((one) => {
       const done = Math.min(written, one.length);
       written -= done;

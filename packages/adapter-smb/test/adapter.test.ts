@@ -1,6 +1,5 @@
 /** What needs no library and no server; test/real has Samba. */
 import { execFile } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -25,7 +24,7 @@ import { CallFailure, connectionError, libraryError, translate } from "../src/er
 import { smb } from "../src/index.ts";
 import { listTree } from "../src/list.ts";
 import { createPool, type Pool } from "../src/pool.ts";
-import { createDecoder, encodeMessage, type Facts, type Message } from "../src/protocol.ts";
+import type { Facts } from "../src/protocol.ts";
 import { signIn } from "../src/sign-in.ts";
 
 const FAKE = new URL("./fake-helper.ts", import.meta.url);
@@ -242,23 +241,6 @@ test("a library that lacks what is needed of it is told as one that is missing",
     code: "unsupported",
     message: "libsmbclient, which smb sources need, is not installed",
   });
-});
-
-test("messages come through in whatever pieces", () => {
-  const bytes = randomBytes(300_000);
-  const sent = [{ op: "a" }, { op: "b", text: "ü".repeat(1000) }, { op: "c" }];
-  const all = Buffer.concat(
-    sent.flatMap((head, index) => encodeMessage(head, index === 1 ? bytes : undefined)),
-  );
-  for (const size of [1, 7, 4096, 65_536, all.length]) {
-    const decode = createDecoder();
-    const messages: Message[] = [];
-    for (let at = 0; at < all.length; at += size)
-      messages.push(...decode(all.subarray(at, at + size)));
-    expect(messages.map(({ head }) => head)).toEqual(sent);
-    expect(messages.map((message) => message.bytes.equals(bytes))).toEqual([false, true, false]);
-  }
-  expect(() => createDecoder()(Buffer.from("HTTP/1.1 400 Bad Request"))).toThrow(/no message/);
 });
 
 describe("an address", () => {

@@ -1,6 +1,7 @@
 /** Takes the place of the helper program in tests: answers, crashes or hangs, as the paths it is asked for say. */
 import { readSync, writeSync } from "node:fs";
-import { createDecoder, encodeMessage, type Request } from "../src/protocol.ts";
+import { CHANNEL, createFrameReader, encodeFrame } from "@pannier/helper-process";
+import type { Request } from "../src/protocol.ts";
 
 const FACTS = { kind: "file", size: 1, seconds: 1, nanoseconds: 0 };
 
@@ -27,12 +28,12 @@ function answer(request: Request): object {
   return { facts: FACTS };
 }
 
-const decode = createDecoder();
+const take = createFrameReader<Request>((request) => {
+  for (const part of encodeFrame(answer(request))) writeSync(CHANNEL, part);
+});
 const piece = Buffer.alloc(65_536);
 for (;;) {
-  const count = readSync(0, piece);
+  const count = readSync(CHANNEL, piece);
   if (count === 0) process.exit(0);
-  for (const { head } of decode(piece.subarray(0, count))) {
-    for (const part of encodeMessage(answer(head as Request))) writeSync(3, part);
-  }
+  take(piece.subarray(0, count));
 }

@@ -1,6 +1,8 @@
-/** Messages between the adapter and its helper process: JSON, with bytes behind it where there are any. */
+/** Messages between an adapter and its helper process: JSON, with bytes behind it where there are any. */
 
 const HEAD = 8;
+/** What no message of ours comes near. */
+const LARGEST = 1024 * 1024 * 1024;
 
 /** A message as what is to be written: its lengths (four bytes each), its JSON, its bytes. */
 export function encodeFrame(message: object, body?: Uint8Array): readonly Uint8Array[] {
@@ -15,9 +17,10 @@ export function encodeFrame(message: object, body?: Uint8Array): readonly Uint8A
  * Takes in what comes, in whatever pieces, and gives out whole messages.
  *
  * @param onFrame gets bytes that nobody else has
+ * @throws Error on what can be no message
  */
 export function createFrameReader<Message>(
-  onFrame: (message: Message, body: Uint8Array) => void,
+  onFrame: (message: Message, body: Buffer) => void,
 ): (chunk: Uint8Array) => void {
   const head = Buffer.alloc(HEAD);
   let json = Buffer.alloc(0);
@@ -32,8 +35,10 @@ export function createFrameReader<Message>(
   function partDone(): void {
     filled = 0;
     if (part === "head") {
-      json = Buffer.allocUnsafe(head.readUInt32LE(0));
-      body = Buffer.allocUnsafe(head.readUInt32LE(4));
+      const [jsonLength, bodyLength] = [head.readUInt32LE(0), head.readUInt32LE(4)];
+      if (jsonLength + bodyLength > LARGEST) throw new Error("this is no message");
+      json = Buffer.allocUnsafe(jsonLength);
+      body = Buffer.allocUnsafe(bodyLength);
       part = "json";
     } else if (part === "json") {
       part = "body";

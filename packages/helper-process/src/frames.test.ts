@@ -29,3 +29,8 @@ test("bytes are the receiver's own", () => {
   take(Buffer.concat(encodeFrame({}, Buffer.from("other"))));
   expect(bodies.map((body) => Buffer.from(body).toString())).toEqual(["first", "other"]);
 });
+
+test("what is no message is refused before room is made for it", () => {
+  const take = createFrameReader(() => {});
+  expect(() => take(Buffer.from("HTTP/1.1 400 Bad Request"))).toThrow("this is no message");
+});
