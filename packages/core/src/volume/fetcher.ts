@@ -45,17 +45,21 @@ export interface Journal {
   flush(): void;
 }
 
+/** Files and bytes of a batch: a few large files are as much work as many small ones. */
 const BATCH = 500;
+const BATCH_BYTES = 16 * 2 ** 20;
 
 export function openJournal(state: State): Journal {
   const update = state.sql(
     "UPDATE plan SET size = ?, sha256 = ?, ino = ?, disk_mtime = ?, change = ?, staged = ? WHERE path = ? AND layer = ?",
   );
   let pending: (string | number | null)[][] = [];
+  let bytes = 0;
   function flush(): void {
     if (pending.length === 0) return;
     const batch = pending;
     pending = [];
+    bytes = 0;
     transaction(state, () => {
       for (const values of batch) update.run(...values);
     });
@@ -72,7 +76,8 @@ export function openJournal(state: State): Journal {
         row.path,
         row.layer,
       ]);
-      if (pending.length >= BATCH) flush();
+      bytes += facts.size ?? 0;
+      if (pending.length >= BATCH || bytes >= BATCH_BYTES) flush();
     },
     flush,
   };
