@@ -17,6 +17,7 @@ import {
 import { EventEmitter, on } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   follow,
@@ -403,6 +404,29 @@ describe("swap", () => {
     source.beforeRead = () => stop.abort(new Error("stopped by the test"));
     await expect(run(source, { signal: stop.signal })).rejects.toThrow("stopped by the test");
     expect(current()).toEqual({ a: "1" });
+  });
+
+  it("has a large file in its state as soon as it is there: a kill would lose what is not", async () => {
+    const source = memorySource({ a: "x".repeat(16 << 20), b: "2" });
+    const under = Promise.withResolvers<void>();
+    source.beforeRead = ({ path }) => {
+      under.resolve();
+      return path === "b" ? new Promise(() => {}) : undefined;
+    };
+    const stop = new AbortController();
+    const stopped = run(source, { signal: stop.signal });
+    await under.promise;
+    const state = new DatabaseSync(join(target, ".pannier/state.db"), { readOnly: true });
+    const planned = state.prepare("SELECT path, ino FROM plan ORDER BY path");
+    await expect
+      .poll(() => planned.all())
+      .toMatchObject([
+        { path: "a", ino: expect.any(Number) },
+        { path: "b", ino: null },
+      ]);
+    state.close();
+    stop.abort(new Error("stopped by the test"));
+    await expect(stopped).rejects.toThrow("stopped by the test");
   });
 
   it("gives up when the whole sync takes too long", async () => {
