@@ -63,7 +63,7 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
 
   koffi.opaque("SMBCCTX");
   koffi.proto(
-    "void SignIn(SMBCCTX *context, const char *server, const char *share, void *domain, int domainSize, void *user, int userSize, void *password, int passwordSize)",
+    "void SignIn(SMBCCTX *context, void *server, void *share, void *domain, int domainSize, void *user, int userSize, void *password, int passwordSize)",
   );
   koffi.struct("Timespec", { seconds: "int64", nanoseconds: "int64" });
   koffi.struct("FileInfo", {
@@ -139,11 +139,14 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
   const memfd = system.func("int memfd_create(const char *name, uint flags)");
   checked(() => call.configure(context, settingsFile(connection, memfd)));
   const { user, password, domain, by } = connection;
+  const putDomain = domain === undefined ? undefined : putter(domain);
+  const putUser = putter(user);
+  const putPassword = putter(password);
   const signIn = koffi.register(
     (
       _context: unknown,
-      _server: string,
-      _share: string,
+      _server: unknown,
+      _share: unknown,
       domainAt: unknown,
       domainSize: number,
       userAt: unknown,
@@ -151,9 +154,9 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
       passwordAt: unknown,
       passwordSize: number,
     ) => {
-      if (domain !== undefined) put(domainAt, domainSize, domain);
-      put(userAt, userSize, user);
-      put(passwordAt, passwordSize, password);
+      putDomain?.(domainAt, domainSize);
+      putUser(userAt, userSize);
+      putPassword(passwordAt, passwordSize);
     },
     koffi.pointer("SignIn"),
   );
@@ -172,10 +175,13 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
   if (call.initContext(context) === null) throw failure();
   call.setContext(context);
 
-  function put(at: unknown, size: number, text: string): void {
+  /** Made once: it is asked for with each request. */
+  function putter(text: string): (at: unknown, size: number) => void {
     const bytes = Buffer.from(`${text}\0`);
-    if (bytes.length > Math.min(size, BUFFER)) return;
-    koffi.encode(at, koffi.array("uint8_t", bytes.length), bytes);
+    const type = koffi.array("uint8_t", bytes.length);
+    return (at, size) => {
+      if (bytes.length <= Math.min(size, BUFFER)) koffi.encode(at, type, bytes);
+    };
   }
 
   /**
