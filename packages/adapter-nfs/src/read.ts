@@ -1,5 +1,12 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import {
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  passing,
+  quotePath,
+  SourceError,
+} from "@pannier/core";
 import { matches } from "@pannier/walk";
 import { type Connection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
@@ -23,7 +30,7 @@ export async function readFile(
   const size = entry.size ?? 0;
   const from = Math.min(range?.offset ?? 0, size);
   const to = Math.min(from + (range?.length ?? Infinity), size);
-  if (to - from > PIECE) return stream(connection, path, entry, from, to, signal);
+  if (to - from > PIECE) return passing(stream(connection, path, entry, from, to, signal));
   return readPiece(connection, path, entry, from, to - from, signal);
 }
 

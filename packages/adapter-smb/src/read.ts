@@ -1,5 +1,12 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import {
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  passing,
+  quotePath,
+  SourceError,
+} from "@pannier/core";
 import { matches } from "@pannier/walk";
 import { encodePath } from "./address.ts";
 import { isDirectory, translate } from "./errors.ts";
@@ -30,7 +37,7 @@ export async function readFile(read: Read): Promise<Body> {
   const size = entry.size ?? 0;
   const from = Math.min(range?.offset ?? 0, size);
   const to = Math.min(from + (range?.length ?? Infinity), size);
-  if (size > WHOLE) return stream(read, from, to);
+  if (size > WHOLE) return passing(stream(read, from, to));
   try {
     const { facts, bytes } = await pool.use(signal, (helper) =>
       helper.ask({ op: "file", path, length: size }, signal),

@@ -27,8 +27,8 @@ export function passing(stream: AsyncIterable<Uint8Array>): AsyncIterable<Uint8A
   };
 }
 
-/** Empty memory may be anybody's constant. */
 function free({ byteLength, buffer }: Uint8Array): void {
+  // Empty memory may be anybody's constant.
   if (byteLength > 0 && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer)
     buffer.transfer(0);
 }
