@@ -8,7 +8,7 @@ import { fetchFile } from "./transfer/fetch-file.ts";
 import { forEachConcurrent } from "./transfer/limiter.ts";
 import { openRangeHashes } from "./transfer/range-hash.ts";
 import { FILES_AHEAD, openSmallFiles } from "./transfer/small-files.ts";
-import type { Layer } from "./mount.ts";
+import type { Layer } from "./layer.ts";
 import type { Fetcher } from "./volume/fetcher.ts";
 
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {

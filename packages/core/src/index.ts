@@ -3,7 +3,7 @@ export * from "./errors.ts";
 export type * from "./events.ts";
 export * from "./follow.ts";
 export { history, type HistoryEntry, status, type TargetStatus } from "./history.ts";
-export { type OpenedSource, openSource } from "./mount.ts";
+export { type OpenedSource, openSource } from "./source/open.ts";
 export type * from "./settings.ts";
 export { makeFilter } from "./snapshot/filter.ts";
 export { parseMaxDelete } from "./snapshot/guard.ts";

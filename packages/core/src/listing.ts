@@ -1,5 +1,6 @@
 /** Asking the sources: has anything changed, and what. */
-import type { Layer, Mount } from "./mount.ts";
+import type { Layer } from "./layer.ts";
+import type { Mount } from "./mount.ts";
 import type { Run } from "./run.ts";
 import type { Entry, FileEntry, ProbeResult } from "./source/contract.ts";
 import { SourceError } from "./source/errors.ts";

@@ -1,0 +1,128 @@
+/** One source of a mount, open. */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import type { Mount } from "./mount.ts";
+import { CONCURRENCY, type MountSettings } from "./mount-settings.ts";
+import type { LayerSpec, SyncOptions } from "./settings.ts";
+import { unsafePath } from "./snapshot/path.ts";
+import type { Source, SourceSpec } from "./source/contract.ts";
+import { UsageError } from "./source/errors.ts";
+import { retryPart, sourceContext } from "./source/open.ts";
+import { describeSource } from "./source/registry.ts";
+import { createLimiter, type Limiter } from "./transfer/limiter.ts";
+import { untilAborted } from "./transfer/until-aborted.ts";
+
+export interface Layer {
+  readonly position: number;
+  readonly source: Source;
+  readonly adapter: string;
+  /** Redacted. */
+  readonly url: string;
+  readonly into: string;
+  /** See LayerRecord. */
+  readonly identity: string;
+  readonly view: string;
+  /** As {@link SyncOptions} have it. */
+  readonly verifyContent: boolean;
+  /** Bounds the reads of this source. */
+  readonly limiter: Limiter;
+}
+
+export function asLayerSpec(source: SourceSpec | LayerSpec): LayerSpec {
+  return "adapter" in source ? { source } : source;
+}
+
+export async function openLayer(
+  spec: LayerSpec,
+  position: number,
+  options: SyncOptions,
+  settings: MountSettings,
+  {
+    volume,
+    counters,
+    emit,
+    deadline,
+  }: Pick<Mount, "volume" | "counters" | "emit"> & { readonly deadline: AbortSignal },
+): Promise<Layer> {
+  const { adapter, location } = spec.source;
+  const into = normaliseInto(spec.into);
+  let limiter: Limiter | undefined;
+  const context = sourceContext({
+    credentials: spec.credentials ?? options.credentials ?? {},
+    limits: settings.limits,
+    idleTimeout: settings.idleTimeout,
+    scratch: () => join(volume.layout.scratch, scratchName(spec.source)),
+    warn: (message) => emit({ type: "warning", source: position, message }),
+    retry: (work, signal) =>
+      retryPart(() => limiter?.run(work, signal) ?? work(), {
+        attempts: settings.attempts,
+        signal,
+        onRetry: (error, attempt, delay) =>
+          emit({ type: "retry", source: position, what: "list", attempt, delay, error }),
+      }),
+    request(operation) {
+      counters.requests++;
+      emit({ type: "request", source: position, operation });
+    },
+  });
+  deadline.throwIfAborted();
+  const opening = adapter.open(location, spec.source.options as never, context);
+  const source = await untilAborted(opening, deadline, () => {
+    // Nobody waits for it any more.
+    void opening.then((late) => late.close()).catch(() => {});
+  });
+  limiter = createLimiter(atOnce(settings, source));
+  const url = describeSource(spec.source);
+  const { options: own } = spec.source;
+  return {
+    position,
+    source,
+    adapter: adapter.name,
+    url,
+    into,
+    // Without the values that the URL hides: a signature made anew is no other source.
+    identity: digest(adapter.name, ...(source.contentAddressed === true ? [] : [url, own])),
+    view: digest(
+      url,
+      location.rawQuery,
+      own,
+      into,
+      options.include ?? [],
+      options.exclude ?? [],
+      settings.symlinks,
+      settings.mode ?? null,
+      settings.tree,
+    ),
+    verifyContent: settings.verifyContent,
+    limiter,
+  };
+}
+
+/** Reads at once: as many as suit the source, fewer where the user says so. */
+function atOnce({ concurrency }: MountSettings, source: Source): number {
+  const most = source.concurrency ?? concurrency ?? CONCURRENCY;
+  return Math.min(concurrency ?? most, most);
+}
+
+/** @throws UsageError */
+export function normaliseInto(into: string | undefined): string {
+  const path = (into ?? "").replace(/^\.?\/+|\/+$/g, "");
+  if (path === "" || path === ".") return "";
+  const problem = unsafePath(path);
+  if (problem !== undefined)
+    throw new UsageError(
+      `into ${JSON.stringify(into)} ${problem}`,
+      "name a directory below the target",
+    );
+  return path;
+}
+
+/** One for each URL with its options: two archives may differ by their query alone. */
+export function scratchName(spec: SourceSpec): string {
+  const { adapter, location, options } = spec;
+  return `${adapter.name}-${digest(describeSource(spec), location.rawQuery, options).slice(0, 16)}`;
+}
+
+function digest(...parts: unknown[]): string {
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
+}
