@@ -4,6 +4,9 @@ import { type HttpClient, readPinned, sameVersion } from "@pannier/http-client";
 import type { SignIn } from "./sign-in.ts";
 import { pinOf } from "./version.ts";
 
+/** Bytes up to which content is taken for sent at once. */
+const AT_ONCE = 64 * 1024;
+
 interface Reading {
   readonly client: HttpClient;
   readonly signIn: SignIn;
@@ -26,16 +29,22 @@ export async function readVersion(reading: Reading): Promise<Body> {
       }),
   };
   const body = await readPinned(signed, url, pinOf(entry.fingerprint), entry.size, range, signal);
-  return body instanceof Uint8Array ? body : checked(body, signed, reading);
+  if (!(body instanceof Uint8Array)) return checked(body, signed, reading);
+  if (body.length > AT_ONCE) await check(signed, reading);
+  return body;
 }
 
-/** A server reads a file while it sends it: one that is written in place meanwhile comes half old and half new, under the old ETag. */
 async function* checked(
   body: AsyncIterable<Uint8Array>,
   signed: HttpClient,
-  { url, entry, signal }: Reading,
+  reading: Reading,
 ): AsyncGenerator<Uint8Array> {
   yield* body;
+  await check(signed, reading);
+}
+
+/** A server reads a file while it sends it: one that is written in place meanwhile comes half old and half new, under the old ETag. */
+async function check(signed: HttpClient, { url, entry, signal }: Reading): Promise<void> {
   const response = await signed.request(url, {
     method: "HEAD",
     expect: [200],

@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { utimesSync, writeFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
@@ -44,6 +45,29 @@ test.each(["listed", "refused", "one level"] as const)(
     await listAll(source);
     // Not asked for again where it was refused.
     expect(deep()).toBe(infinity === "refused" ? 1 : 2);
+  },
+);
+
+test.each([100_000, 200_000, 400_000])(
+  "notices a file of %i bytes that is written in place while it is sent",
+  async (size) => {
+    const path = join(root, "a");
+    await writeFile(path, Buffer.alloc(size, "old "));
+    const server = await serve();
+    const source = await open(server);
+    const listed = await listAll(source);
+    const { mtimeMs } = await stat(path);
+    server.override = (request, response) => {
+      if (request.method !== "GET") return false;
+      const etag = `"${size.toString(16)}-${mtimeMs.toString(16)}"`;
+      response.writeHead(200, { "content-length": size, etag });
+      response.write(Buffer.alloc(size / 2, "old "));
+      writeFileSync(path, Buffer.alloc(size, "new "));
+      utimesSync(path, 1, 1);
+      response.end(Buffer.alloc(size / 2, "new "));
+      return true;
+    };
+    await expect(readAll(source, listed.file("a"))).rejects.toMatchObject({ code: "changed" });
   },
 );
 
