@@ -62,7 +62,12 @@ describeWith("smbRealm", "SMB in a realm", (server) => {
       expect((await run()).code).toBe(0);
     });
 
-    type Case = readonly [url: () => string, env: () => Promise<Record<string, string>>, RegExp];
+    type Case = readonly [
+      url: () => string,
+      env: () => Promise<Record<string, string>>,
+      words: RegExp,
+      exit?: number,
+    ];
     const cases: Readonly<Record<string, Case>> = {
       "tickets that are not there": [
         urlOf,
@@ -79,6 +84,12 @@ describeWith("smbRealm", "SMB in a realm", (server) => {
         withTickets,
         /Kerberos has no ticket for the server\. .* its principal does \(cifs\/HOST\)/,
       ],
+      "a host that nobody knows": [
+        () => urlOf(share, "nowhere.invalid"),
+        withTickets,
+        /host name (is not known|cannot be)/,
+        5,
+      ],
       "an address": [() => urlOf(share, "127.0.0.1"), withTickets, /by their names only\. Write/],
       localhost: [() => urlOf(share, "localhost"), withTickets, /by their names only\. Write/],
       "a share for others": [() => `smb://${host}/closed/`, withTickets, /or not into the share\./],
@@ -89,11 +100,11 @@ describeWith("smbRealm", "SMB in a realm", (server) => {
       ],
     };
     test.each(Object.keys(cases))("what is wrong is told in one line: %s", async (name) => {
-      const [url, env, words] = cases[name] as Case;
+      const [url, env, words, exit = 3] = cases[name] as Case;
       const { code, said } = await program(url(), await scratch("target"), await env());
       expect(said).toMatch(words);
       expect(said).not.toContain("\n");
-      expect(code).toBe(3);
+      expect(code).toBe(exit);
     });
 
     test("a password is used though there are tickets", async () => {

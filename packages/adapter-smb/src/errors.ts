@@ -95,8 +95,12 @@ export async function connectionError(
       cause: error,
     });
   }
-  const withoutTicket = by === "kerberos" ? kerberosError(error, host) : undefined;
-  if (withoutTicket !== undefined) return withoutTicket;
+  if (by === "kerberos") {
+    // Of a name that nobody knows the library has EINVAL, as where there is no ticket.
+    const unknown = failed === "EINVAL" ? await resolveError(host) : undefined;
+    const problem = unknown ?? kerberosError(error, host);
+    if (problem !== undefined) return problem;
+  }
   if (NOT_LET_IN.includes(failed)) {
     return new SourceError("auth", "the server did not let us sign in, or not into the share", {
       hint: "check the user, the password (PANNIER_USERNAME, PANNIER_PASSWORD_FILE) and the option domain, and that the user may read the share",
@@ -109,8 +113,7 @@ export async function connectionError(
       cause: error,
     });
   }
-  const unknown = isIP(host) === 0 ? await resolveError(host) : undefined;
-  return unknown ?? unencrypted(error) ?? lost(error);
+  return (await resolveError(host)) ?? unencrypted(error) ?? lost(error);
 }
 
 /** Why the helper cannot do its work at all. */
@@ -170,6 +173,7 @@ function unencrypted(error: CallFailure): SourceError | undefined {
 }
 
 async function resolveError(host: string): Promise<SourceError | undefined> {
+  if (isIP(host) !== 0) return undefined;
   try {
     await lookup(host);
     return undefined;

@@ -161,8 +161,8 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
     koffi.pointer("SignIn"),
   );
   call.setSignIn(context, signIn);
-  // Without a name of its own, the library asks for each request, not only to connect: what it was told last is by what it
-  // signs in to servers that DFS links lead to, and of a connection that it finds by the name it takes the password for empty.
+  // With a user set, the library asks only when it connects, and takes the password for empty when it finds that connection
+  // again by the user's name; servers behind DFS links are then signed in to without one.
   call.setUser(context, "");
   call.setTimeout(context, PATIENCE);
   call.setNoAnonymous(context, by === "guest" ? 0 : 1);
