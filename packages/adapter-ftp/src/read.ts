@@ -63,9 +63,11 @@ async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
       for await (const chunk of receive(connection, `RETR ${path}`, from)) {
         const wanted = chunk.subarray(0, to - at);
         at += wanted.length;
+        // Before it is passed on: afterwards its memory is gone.
+        const more = wanted.length < chunk.length;
         if (wanted.length > 0) yield wanted;
         signal.throwIfAborted();
-        if (wanted.length < chunk.length && whole) throw changed(entry);
+        if (more && whole) throw changed(entry);
         // The rest is not waited for; FTP has no better way to say so than to hang up.
         if (at === to && !whole) break;
       }

@@ -21,6 +21,8 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   let files = 0;
   let bytes = 0;
   let untold = true;
+  /** What a listener threw, in a timer, where nobody would catch it. */
+  let failure: { readonly error: unknown } | undefined;
   function tell(): void {
     if (!untold) return;
     untold = false;
@@ -51,6 +53,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           rangeHashes,
           bandwidth: mount.bandwidth,
           onBytes(count) {
+            if (failure !== undefined) throw failure.error;
             counters.received += count;
             bytes += count;
             untold = true;
@@ -76,7 +79,13 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
     async each(items, work) {
       const reads = Math.max(...mount.layers.map(({ limiter }) => limiter.max));
       // By the clock and not by what arrives: a source that stalls is told of too.
-      const teller = setInterval(tell, PROGRESS_INTERVAL);
+      const teller = setInterval(() => {
+        try {
+          tell();
+        } catch (error) {
+          failure ??= { error };
+        }
+      }, PROGRESS_INTERVAL);
       // Beside those being read there are those being written.
       try {
         await forEachConcurrent(items, reads + FILES_AHEAD, work, run.signal);
@@ -85,6 +94,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
         smallFiles.close();
         rangeHashes.close();
       }
+      if (failure !== undefined) throw failure.error;
       tell();
     },
   };

@@ -46,9 +46,9 @@ export interface SyncOptions {
   readonly concurrency?: number | undefined;
   /** Bytes a second, over all reads of this mount. Default: unlimited. */
   readonly bandwidth?: number | undefined;
-  /** Milliseconds for opening the sources, and for the whole sync. Default: none. */
+  /** Milliseconds for opening the sources, and again for the whole sync. Default: none. */
   readonly timeout?: number | undefined;
-  /** Milliseconds without a sign of life after which one request is given up, and a source that is to close. Default 30,000. */
+  /** Milliseconds without a sign of life after which one request is given up, and so is a source that does not close. Default 30,000. */
   readonly idleTimeout?: number | undefined;
   /** How often one request is tried in all. Default 5. */
   readonly attempts?: number | undefined;

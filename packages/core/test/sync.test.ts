@@ -232,6 +232,20 @@ describe("swap", () => {
     await done;
   });
 
+  it("fails where a listener does, and does not end the process", async () => {
+    const source = memorySource({ a: "1", b: "22" });
+    const stall = Promise.withResolvers<void>();
+    source.beforeRead = ({ path }) => (path === "b" ? stall.promise : undefined);
+    const done = run(source, {
+      onEvent({ type }) {
+        if (type !== "progress") return;
+        stall.resolve();
+        throw new Error("the listener is broken");
+      },
+    });
+    await expect(done).rejects.toThrow("the listener is broken");
+  });
+
   it("keeps what was published, and what was fetched, when a sync fails", async () => {
     const source = memorySource({ a: "1" });
     await run(source);

@@ -49,7 +49,8 @@ export function startHelperProcess<Message>({
   child.once("exit", (code, signal) => onEnd(`ended (${signal ?? `exit code ${code}`})`));
   // For want of descriptors there are no streams at all, and the error comes later.
   const channel = (child.stdio as typeof child.stdio | undefined)?.[CHANNEL] as Duplex | undefined;
-  const take = createFrameReader(onMessage);
+  let messages: [message: Message, body: Buffer][] = [];
+  const take = createFrameReader<Message>((...message) => messages.push(message));
   channel?.on("error", () => {});
   channel?.on("data", (piece: Buffer) => {
     onSign?.();
@@ -58,8 +59,12 @@ export function startHelperProcess<Message>({
       // It was copied. The collector would let some hundred of them wait: 60 MiB more at the peak of a large file.
       if (piece.length === piece.buffer.byteLength) (piece.buffer as ArrayBuffer).transfer(0);
     } catch {
-      onEnd("sent what is no message");
+      channel.destroy();
+      return onEnd("sent what is no message");
     }
+    const whole = messages;
+    messages = [];
+    for (const message of whole) onMessage(...message);
   });
   return {
     pid: child.pid,

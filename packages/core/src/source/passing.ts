@@ -4,6 +4,8 @@
  * The same stream, but the memory of a chunk is freed when the next one is asked for. For a {@link Body} of what comes from a
  * socket, chunk by chunk, each in memory of its own: left to itself, the collector runs through everything there is for each
  * 64 MiB of them, which is a fifth of the processor time of a large download. What shares its memory is left alone.
+ *
+ * The memory may be another's at once: whoever still writes a chunk to a file while asking for the next writes what is not theirs.
  */
 export function passing(stream: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   return {

@@ -184,6 +184,7 @@ async function put(
   output.hash.update(chunk);
   if (isWhole && output.size === 0 && output.fd === undefined && chunk.length <= SMALL)
     output.chunks = [chunk];
+  // Not by `slice`, which copies nothing of a Buffer.
   else if (output.chunks !== undefined) output.chunks.push(isWhole ? chunk : Buffer.from(chunk));
   else {
     output.writer ??= writeBehind(await opened(options, output), 0, options.entry.size);
