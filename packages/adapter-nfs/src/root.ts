@@ -1,6 +1,6 @@
 /** Where a source's path leads to on the server. In the helper process only. */
 import { posix } from "node:path";
-import { type Facts, type Start } from "./protocol.ts";
+import type { Facts, Start } from "./protocol.ts";
 import { NfsProblem, type Session } from "./session.ts";
 
 export interface Root {

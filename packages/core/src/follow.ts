@@ -3,7 +3,7 @@ import { buildAhead } from "./build-ahead.ts";
 import { HookError } from "./errors.ts";
 import type { SyncEvent } from "./events.ts";
 import { checkMount, type Mount, openMount } from "./mount.ts";
-import { type Layer } from "./layer.ts";
+import type { Layer } from "./layer.ts";
 import { longerThanNothing } from "./mount-settings.ts";
 import type { SyncOptions } from "./settings.ts";
 import { syncMount } from "./sync.ts";

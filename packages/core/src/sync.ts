@@ -6,7 +6,7 @@ import type { SyncResult } from "./events.ts";
 import { openFetcher } from "./fetching.ts";
 import { askHook } from "./hook.ts";
 import { listLayers, type Probes, probeLayers } from "./listing.ts";
-import { type Layer } from "./layer.ts";
+import type { Layer } from "./layer.ts";
 import { type Mount, openMount } from "./mount.ts";
 import { isChanged, type Run, startRun } from "./run.ts";
 import type { SyncOptions } from "./settings.ts";
