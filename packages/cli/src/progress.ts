@@ -1,6 +1,6 @@
 /** The line at the bottom of a terminal that says how far the work is. Made from the engine's events alone. */
 import type { Step, SyncEvent } from "@pannier/core";
-import { count, formatBytes, grouped, formatDuration } from "./format.ts";
+import { count, formatBytes, formatDuration, grouped } from "./format.ts";
 import type { Output } from "./world.ts";
 
 /** Milliseconds between two drawings: fast enough to look alive, slow enough for a terminal far away. */

@@ -7,7 +7,7 @@ import type { LayerSpec, SyncOptions } from "./settings.ts";
 import { unsafePath } from "./snapshot/path.ts";
 import type { Source, SourceSpec } from "./source/contract.ts";
 import { UsageError } from "./source/errors.ts";
-import { retryPart, sourceContext } from "./source/open.ts";
+import { retryPart, sourceContext } from "./source-context.ts";
 import { describeSource } from "./source/registry.ts";
 import { createLimiter, type Limiter } from "./transfer/limiter.ts";
 import { untilAborted } from "./transfer/until-aborted.ts";

@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { writeKrb5Config } from "./kerberos.ts";
 import { end, type Ground, listeningPorts, run, until } from "./process.ts";
 import { configureSmb, smbArguments } from "./smb.ts";
 
@@ -76,19 +77,7 @@ export async function startSmbDomain(place: SmbDomainPlace): Promise<SmbDomain> 
   await mkdir(dir);
   for (const directory of [root, member, controller]) await mkdir(directory);
   const krb5Config = join(dir, "krb5.conf");
-  await writeFile(
-    krb5Config,
-    `[libdefaults]
-default_realm = ${REALM.toUpperCase()}
-dns_lookup_kdc = false
-[realms]
-${REALM.toUpperCase()} = {
-  kdc = 127.0.0.1
-}
-[domain_realm]
-.${REALM} = ${REALM.toUpperCase()}
-`,
-  );
+  await writeKrb5Config(krb5Config, REALM.toUpperCase());
   await writeFile(
     join(dir, "hosts"),
     `127.0.0.1 localhost ${CONTROLLER} dc\n${MEMBER_ADDRESS} ${MEMBER}\n`,

@@ -7,6 +7,7 @@ import { execFileSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
+import { writeKrb5Config } from "./kerberos.ts";
 import { type Ground, listeningPorts, run, until } from "./process.ts";
 import { configureSmb, setSmbPassword, smbArguments } from "./smb.ts";
 
@@ -56,19 +57,7 @@ export async function startSmbRealm(
   const password = "password of the realm";
 
   const krb5Config = join(dir, "krb5.conf");
-  await writeFile(
-    krb5Config,
-    `[libdefaults]
-default_realm = ${REALM}
-dns_lookup_kdc = false
-[realms]
-${REALM} = {
-  kdc = 127.0.0.1
-}
-[domain_realm]
-.pannier.test = ${REALM}
-`,
-  );
+  await writeKrb5Config(krb5Config, REALM);
   // A server of Samba that is on its own refuses tickets with a PAC, which is Windows' list of the user's groups.
   await writeFile(
     join(dir, "kdc.conf"),

@@ -14,7 +14,7 @@ import { credentialVariables, oneSource, terminalFromEnvironment } from "../envi
 import { type Failure, failureLine, toFailure } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";
 import { withSource, withTimeout } from "../open.ts";
-import { count, formatBytes, grouped, formatDuration } from "../format.ts";
+import { count, formatBytes, formatDuration, grouped } from "../format.ts";
 
 /** Milliseconds for the whole; somebody is waiting for the answer. */
 const TIMEOUT = 60_000;

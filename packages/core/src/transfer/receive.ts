@@ -1,4 +1,5 @@
 /** Reading a body from a source, watched: a source that falls silent is given up. */
+import { within } from "../deadline.ts";
 import type { ByteRange, Digest, FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { quotePath } from "../snapshot/path.ts";
@@ -51,7 +52,8 @@ export async function receive(
     }
   } finally {
     watch.close();
-    if (stream !== undefined) await atMost(GRACE, free(stream));
+    // Whether or not it was in time.
+    if (stream !== undefined) await within(GRACE, free(stream)).catch(() => {});
   }
 }
 
@@ -74,16 +76,6 @@ async function free(stream: AsyncIterator<unknown>): Promise<void> {
   } catch {
     // It is gone either way.
   }
-}
-
-function atMost(milliseconds: number, work: Promise<void>): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    void work.finally(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
 
 interface Watchdog {

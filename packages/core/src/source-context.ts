@@ -1,11 +1,11 @@
-/** Opening a source: what an adapter is given. */
+/** What an adapter is given to open a source with, for a mount or without one. */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ATTEMPTS, IDLE_TIMEOUT, UNLIMITED } from "../mount-settings.ts";
-import { retry, type RetryOptions } from "../transfer/retry.ts";
-import type { Credentials, Source, SourceContext, SourceSpec } from "./contract.ts";
-import { SourceError } from "./errors.ts";
+import { ATTEMPTS, IDLE_TIMEOUT, UNLIMITED } from "./mount-settings.ts";
+import { retry, type RetryOptions } from "./transfer/retry.ts";
+import type { Credentials, Source, SourceContext, SourceSpec } from "./source/contract.ts";
+import { SourceError } from "./source/errors.ts";
 
 /** A source opened without a target. */
 export interface OpenedSource {
