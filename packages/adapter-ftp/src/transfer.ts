@@ -1,7 +1,7 @@
 /** Data connections: passive, to the host of the control connection, encrypted as that is. */
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
-import { SourceError } from "@pannier/core";
+import { largeReads, SourceError } from "@pannier/core";
 import { type Connection, inTime } from "./connection.ts";
 import { refusalOf } from "./errors.ts";
 
@@ -83,16 +83,21 @@ async function openData(connection: Connection): Promise<Socket> {
   // Never the address that PASV tells: behind NAT it is the server's own, and a hostile server could name anybody's.
   const host = ftp.socket.remoteAddress;
   if (host === undefined) throw new SourceError("unavailable", "the server closed the connection");
-  const socket = connectTcp({ host, port });
+  const secured = ftp.socket instanceof TLSSocket ? ftp.socket : undefined;
+  const socket = connectTcp({
+    host,
+    port,
+    ...(secured === undefined && { onread: largeReads() }),
+  });
   connection.data = socket;
   await inTime(
     new Promise<void>((resolve, reject) => socket.once("connect", resolve).once("error", reject)),
     idleTimeout,
     () => socket.destroy(),
   );
-  if (!(ftp.socket instanceof TLSSocket)) return socket;
+  if (secured === undefined) return socket;
   // Servers want to see the control connection's session again, so that nobody else can have connected.
-  const session = ftp.tlsSessionStore ?? ftp.socket.getSession();
+  const session = ftp.tlsSessionStore ?? secured.getSession();
   const secure = connectTls({
     ...ftp.tlsOptions,
     socket,

@@ -1,6 +1,12 @@
 /** One ssh connection with one SFTP session on it, made when it is needed and made again when it broke. */
 import { connect, type Socket } from "node:net";
-import { type Credentials, type Location, SourceError, untilAborted } from "@pannier/core";
+import {
+  type Credentials,
+  largeReads,
+  type Location,
+  SourceError,
+  untilAborted,
+} from "@pannier/core";
 import type { Client, SFTPWrapper } from "ssh2";
 import { connectionError } from "./errors.ts";
 import { readHostKeys, type Trust } from "./host-keys.ts";
@@ -137,7 +143,12 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
     const { host, port } = trust;
     return new Promise((resolve, reject) => {
       waiting.add(reject);
-      const created = connect({ host: host.replace(/^\[|\]$/g, ""), port, noDelay: true });
+      const created = connect({
+        host: host.replace(/^\[|\]$/g, ""),
+        port,
+        noDelay: true,
+        onread: largeReads(),
+      });
       socket = created;
       // Notices a peer that vanished while nothing was asked.
       created.setKeepAlive(true, 15_000);

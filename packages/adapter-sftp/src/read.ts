@@ -1,6 +1,13 @@
 /** The content of a file, as long as it is the version that was listed. */
 import { constants } from "node:fs";
-import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import {
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  passing,
+  quotePath,
+  SourceError,
+} from "@pannier/core";
 import type { Attributes } from "ssh2";
 import type { Session } from "./connection.ts";
 import { translate } from "./errors.ts";
@@ -32,7 +39,7 @@ export async function readFile(
   const size = entry.size ?? 0;
   const from = Math.min(range?.offset ?? 0, size);
   const to = Math.min(from + (range?.length ?? Infinity), size);
-  if (to - from > WHOLE) return stream(session, path, entry, from, to, signal);
+  if (to - from > WHOLE) return passing(stream(session, path, entry, from, to, signal));
   try {
     const file = await openFile(session, path, entry, signal);
     try {

@@ -12,6 +12,7 @@ export * from "./source/errors.ts";
 export * from "./source/location.ts";
 export * from "./source/nearest.ts";
 export * from "./source/options.ts";
+export { largeReads } from "./source/large-reads.ts";
 export { passing } from "./source/passing.ts";
 export * from "./source/registry.ts";
 export { type OpenedSource, openSource } from "./source-context.ts";

@@ -1,7 +1,7 @@
 /** Connections: undici pools, one set per proxy and per version of the certificate files. */
 import { readFile, stat } from "node:fs/promises";
 import nodeTls from "node:tls";
-import { type Credentials, UsageError } from "@pannier/core";
+import { type Credentials, largeReads, UsageError } from "@pannier/core";
 import type { Dispatcher, Pool as PoolType } from "undici";
 import { type Environment, proxyFor } from "./proxy.ts";
 
@@ -65,7 +65,7 @@ async function makeDispatcher(
   options: DispatcherOptions,
   proxy: URL | undefined,
 ): Promise<Dispatcher> {
-  const { Agent, Pool, ProxyAgent, connect } = await loadUndici();
+  const { Agent, Pool, ProxyAgent, connect, buildConnector } = await loadUndici();
   const tls = await readTlsFiles(options.credentials);
   const common = {
     // HTTP/1.1 on several connections: what every server, proxy and fault we know of agrees on.
@@ -77,7 +77,13 @@ async function makeDispatcher(
     maxHeaderSize: MAX_HEADER_BYTES,
   };
   if (proxy === undefined) {
-    return new Agent({ ...common, connect: { ...tls, timeout: options.idleTimeout } });
+    const how = { allowH2: false, timeout: options.idleTimeout };
+    const connectSecure = buildConnector({ ...how, ...tls });
+    const connectPlain = buildConnector({ ...how, onread: largeReads() });
+    return new Agent({
+      ...common,
+      connect: (to, done) => (to.protocol === "https:" ? connectSecure : connectPlain)(to, done),
+    });
   }
   return new ProxyAgent({
     ...common,
@@ -100,11 +106,12 @@ async function makeDispatcher(
  * for. Not undici 7, whose process ends when a server closes a connection while a body is held back (nodejs/undici#5360).
  */
 async function loadUndici() {
-  const [agent, pool, proxyAgent, connect] = await Promise.all([
+  const [agent, pool, proxyAgent, connect, connector] = await Promise.all([
     import("undici/lib/dispatcher/agent.js"),
     import("undici/lib/dispatcher/pool.js"),
     import("undici/lib/dispatcher/proxy-agent.js"),
     import("undici/lib/api/api-connect.js"),
+    import("undici/lib/core/connect.js"),
   ]);
   return {
     Agent: agent.default,
@@ -112,6 +119,7 @@ async function loadUndici() {
     ProxyAgent: proxyAgent.default,
     // Of every dispatcher where all of undici is loaded; a proxy's is asked for it.
     connect: connect.default,
+    buildConnector: connector.default,
   };
 }
 
