@@ -1,6 +1,6 @@
 /** A hook that is an HTTP call. */
 import { once } from "node:events";
-import { request as requestHttp, type IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { startTimer } from "@pannier/core";
 import type { CallConfig } from "../config/config.ts";
 import { HookFailure, type HookSubject } from "./command.ts";
@@ -25,7 +25,8 @@ export async function callUrl(
           previousRevision: subject.previousRevision ?? null,
         });
   const { protocol, username, password } = new URL(url);
-  const request = protocol === "https:" ? (await import("node:https")).request : requestHttp;
+  // See the HTTP port: an `import` loads more than is needed.
+  const { request } = process.getBuiltinModule(protocol === "https:" ? "node:https" : "node:http");
   const call = request(url, {
     method,
     agent: false,

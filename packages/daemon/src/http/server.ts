@@ -1,5 +1,5 @@
 /** The HTTP port: limits, headers, and nothing told that is none of the caller's business. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { UsageError } from "@pannier/core";
 import type { HttpConfig } from "../config/config.ts";
@@ -36,7 +36,8 @@ export function createHttpPort(
   let current: { readonly server: Server; config: HttpConfig } | undefined;
 
   function start(config: HttpConfig): Promise<Server> {
-    const server = createServer(
+    // Not by `import`, which looks at each export of node:http, and so loads all of Node's own undici.
+    const server = process.getBuiltinModule("node:http").createServer(
       {
         maxHeaderSize: 16_384,
         headersTimeout: 10_000,
