@@ -32,6 +32,8 @@ export interface Helper {
   ): Promise<Answer<Asked["op"]>>;
   /** Asks for something whose answer is of no interest. */
   tell(request: Request): void;
+  /** Answers so far, and the milliseconds that it was at work on them. */
+  readonly work: { readonly answers: number; readonly time: number };
   /** Milliseconds that it has been silent though it owes an answer; `undefined` where it owes none. */
   silence(): number | undefined;
   /** Whoever waits is told why. */
@@ -60,6 +62,9 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
   const waiting: Waiting[] = [];
   let broken: SourceError | undefined;
   let started = false;
+  const work = { answers: 0, time: 0 };
+  /** Since when it has been at work on what it is to answer next. */
+  let began = 0;
   let heard = performance.now();
   const child = startHelperProcess<object>({
     script: program,
@@ -68,7 +73,13 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
       heard = performance.now();
       started = true;
     },
-    onMessage: (head, bytes) => waiting.shift()?.resolve({ head, bytes }),
+    onMessage(head, bytes) {
+      const now = performance.now();
+      work.answers++;
+      work.time += now - began;
+      began = now;
+      waiting.shift()?.resolve({ head, bytes });
+    },
     onEnd: (why) =>
       end(new SourceError("unavailable", `the process that talks to the server ${why}`)),
   });
@@ -92,7 +103,7 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
   }
 
   function send(request: Request, one: Waiting): void {
-    if (waiting.length === 0) heard = performance.now();
+    if (waiting.length === 0) heard = began = performance.now();
     waiting.push(one);
     child.send(request);
   }
@@ -127,6 +138,7 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
     tell(request) {
       if (broken === undefined) send(request, { resolve: () => {}, reject: () => {} });
     },
+    work,
     silence: () => (waiting.length === 0 ? undefined : performance.now() - heard),
     end,
   };

@@ -156,6 +156,12 @@ describe("a helper process", () => {
     expect(pids.size).toBeLessThanOrEqual(4);
   });
 
+  test("has no company where its answers are quick, however many wait for theirs", async () => {
+    const pool = poolOf();
+    await Promise.all(Array.from({ length: 400 }, () => stat(pool, "/near")));
+    expect(children()).toBe(1);
+  });
+
   test("that nothing was asked of for ten seconds is ended, one that was started for nothing too", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     onTestFinished(() => void vi.useRealTimers());
