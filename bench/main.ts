@@ -3,9 +3,12 @@
  * its place in README.md. Without names: all of them, which takes some minutes.
  */
 import { execFileSync } from "node:child_process";
-import { readFile, writeFile } from "node:fs/promises";
-import { cpus, release, totalmem } from "node:os";
+import { rmSync } from "node:fs";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { cpus, release, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bundleInto } from "./tools.ts";
 
 const README = fileURLToPath(new URL("README.md", import.meta.url));
 
@@ -43,8 +46,11 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-// What users run is what is measured.
+// What images run is what is measured.
 execFileSync("npm", ["run", "build"], { stdio: ["ignore", "ignore", "inherit"] });
+const bundle = await mkdtemp(join(tmpdir(), "pannier-bench-bundle-"));
+process.on("exit", () => rmSync(bundle, { recursive: true, force: true }));
+bundleInto(bundle);
 
 for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
   console.error(`${name}:`);

@@ -25,3 +25,13 @@ export function observe(pid: number): Moment {
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
   };
 }
+
+/** Of a process with those that it started: what they took together. */
+export function observeAll(pid: number): Pick<Moment, "cpu" | "resident"> {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+  const all = [pid, ...children.filter((child) => child !== "").map(Number)].map(observe);
+  return {
+    cpu: all.reduce((sum, { cpu }) => sum + cpu, 0),
+    resident: all.reduce((sum, { resident }) => sum + resident, 0),
+  };
+}

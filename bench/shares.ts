@@ -1,16 +1,20 @@
 /** Directories of servers: many small files and one large one, first sync and nothing changed, beside what a person would use. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { findProgram } from "../test/real/servers/process.ts";
 import { type ServerName, type Servers, startServers } from "../test/real/servers/start.ts";
-import { type Command, compete, type Contestant, table } from "./measure.ts";
+import { type Command, compete, type Contestant, type Result, table } from "./measure.ts";
+import { observeAll } from "./process.ts";
 import { pannier } from "./tools.ts";
 
 const FILES = Number(process.env["PANNIER_BENCH_FILES"] ?? 2000);
 const LARGE = Number(process.env["PANNIER_BENCH_LARGE_MIB"] ?? 1024);
 const ROUNDS = Number(process.env["PANNIER_BENCH_ROUNDS"] ?? 5);
+const POLLS = { warmUp: 20, count: 50 };
 
 interface Tool {
   readonly name: string;
@@ -18,6 +22,8 @@ interface Tool {
   readonly command: (directory: string, target: string) => Command;
   /** Fetches everything again, whatever is there: no contestant where nothing changed. */
   readonly onlyFirst?: boolean;
+  /** Goes on to look for changes: measured by the poll, and only where nothing changed. */
+  readonly follows?: boolean;
 }
 
 export async function sftp(): Promise<string> {
@@ -27,13 +33,10 @@ export async function sftp(): Promise<string> {
     const ssh = ["-i", key, "-o", `UserKnownHostsFile=${knownHosts}`, "-o", "BatchMode=yes"];
     const connect = `ssh -a -x -F /dev/null ${ssh.join(" ")}`;
     const tools: Tool[] = [
-      {
-        name: "`pannier sync`",
-        command: (directory, target) => ({
-          ...pannier("sync", `sftp://${user}@127.0.0.1:${port}${directory}/`, target),
-          env: { PANNIER_SSH_KEY_FILE: key, PANNIER_SSH_KNOWN_HOSTS_FILE: knownHosts },
-        }),
-      },
+      ...ours((directory) => `sftp://${user}@127.0.0.1:${port}${directory}/`, {
+        PANNIER_SSH_KEY_FILE: key,
+        PANNIER_SSH_KNOWN_HOSTS_FILE: knownHosts,
+      }),
       {
         name: "`sftp -r`",
         onlyFirst: true,
@@ -82,13 +85,10 @@ export async function ftp(): Promise<string> {
         name === "vsftpd" ? directory : directory.slice(root.length);
       const obscured = obscure(password);
       const tools: Tool[] = [
-        {
-          name: "`pannier sync`",
-          command: (directory, target) => ({
-            ...pannier("sync", `ftp://127.0.0.1:${port}/%2F${at(directory).slice(1)}/`, target),
-            env: { PANNIER_USERNAME: user, PANNIER_PASSWORD: password },
-          }),
-        },
+        ...ours((directory) => `ftp://127.0.0.1:${port}/%2F${at(directory).slice(1)}/`, {
+          PANNIER_USERNAME: user,
+          PANNIER_PASSWORD: password,
+        }),
         {
           name: "`lftp mirror --parallel=8`",
           command: (directory, target) =>
@@ -116,11 +116,7 @@ export async function webdav(): Promise<string> {
     const { plain: port, root } = server;
     const at = (directory: string) => directory.slice(root.length + 1);
     const tools: Tool[] = [
-      {
-        name: "`pannier sync`",
-        command: (directory, target) =>
-          pannier("sync", `dav://127.0.0.1:${port}/deep/${at(directory)}/`, target),
-      },
+      ...ours((directory) => `dav://127.0.0.1:${port}/deep/${at(directory)}/`),
       rclone(
         (directory) => `:webdav,url="http://127.0.0.1:${port}/deep",vendor=other:${at(directory)}`,
       ),
@@ -134,14 +130,15 @@ export async function smb(): Promise<string> {
     if (server === undefined) throw new Error("samba is needed");
     const { port, user, password, root } = server;
     const at = (directory: string) => directory.slice(root.length + 1);
+    const url = (directory: string) => `smb://127.0.0.1:${port}/files/${at(directory)}/`;
+    const signedIn = { PANNIER_USERNAME: user, PANNIER_PASSWORD: password };
     const obscured = obscure(password);
     const tools: Tool[] = [
+      ...ours(url, signedIn),
+      // The others do not ask for signatures.
       {
-        name: "`pannier sync`",
-        command: (directory, target) => ({
-          ...pannier("sync", `smb://127.0.0.1:${port}/files/${at(directory)}/`, target),
-          env: { PANNIER_USERNAME: user, PANNIER_PASSWORD: password },
-        }),
+        name: "`pannier sync`, `sign=off`",
+        command: sync((directory) => `${url(directory)}?sign=off`, signedIn),
       },
       {
         name: "`smbclient` `mget *`",
@@ -179,11 +176,7 @@ export async function nfs(): Promise<string> {
     const script = `cd "$1" && find . -type d -exec mkdir -p "$2/{}" \\; && find . -type f | cut -c3- | while read -r file; do
       nfs-cp "nfs://127.0.0.1$1/$file?version=4&nfsport=${port}" "$2/$file" || exit 1; done`;
     const tools: Tool[] = [
-      {
-        name: "`pannier sync`",
-        command: (directory, target) =>
-          pannier("sync", `nfs://127.0.0.1:${port}${directory}/`, target),
-      },
+      ...ours((directory) => `nfs://127.0.0.1:${port}${directory}/`),
       {
         name: "`nfs-cp`, file by file",
         onlyFirst: true,
@@ -209,7 +202,7 @@ async function measured(
     const large = await makeLarge(join(root, "large"));
     const contestants = (directory: string, count: number, anew: boolean): Contestant[] =>
       all
-        .filter(({ onlyFirst }) => anew || onlyFirst !== true)
+        .filter(({ onlyFirst, follows }) => follows !== true && (anew || onlyFirst !== true))
         .map(({ name, command }, index) => {
           const target = join(work, `${index}-${anew}`);
           return {
@@ -225,6 +218,9 @@ async function measured(
     const firstSmall = await compete(contestants(small, FILES, true), ROUNDS);
     const firstLarge = await compete(contestants(large, 1, true), ROUNDS);
     const unchanged = await compete(contestants(small, FILES, false), ROUNDS);
+    for (const { name, command } of all.filter(({ follows }) => follows === true)) {
+      unchanged.unshift(await followed(name, command(small, join(work, "followed"))));
+    }
     return [
       `First sync of ${FILES} files of 1 to 16 KiB:\n\n${table(firstSmall)}`,
       `First sync of one file of ${LARGE} MiB:\n\n${table(firstLarge)}`,
@@ -234,6 +230,65 @@ async function measured(
     await stop();
     await rm(work, { recursive: true, force: true });
   }
+}
+
+type Source = (directory: string) => string;
+
+function ours(source: Source, env: Readonly<Record<string, string>> = {}): Tool[] {
+  return [
+    { name: "`pannier sync`", command: sync(source, env) },
+    {
+      name: "`pannier watch`, a poll",
+      follows: true,
+      command: (directory, target) => ({
+        ...pannier("watch", source(directory), target, "--period=1ms", "--log-level=debug"),
+        env,
+      }),
+    },
+  ];
+}
+
+function sync(source: Source, env: Readonly<Record<string, string>>): Tool["command"] {
+  return (directory, target) => ({ ...pannier("sync", source(directory), target), env });
+}
+
+interface Moment {
+  readonly at: number;
+  readonly cpu: number;
+  readonly memory: number;
+}
+
+/** The polls of one that runs already; the first ones warm up. */
+async function followed(name: string, command: Command): Promise<Result> {
+  const child = spawn(command.program, command.args, {
+    env: { ...process.env, ...command.env },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const exit = once(child, "exit");
+  const moments: Moment[] = [];
+  try {
+    let polls = 0;
+    for await (const line of createInterface({ input: child.stderr })) {
+      if (!/\bunchanged\b/.test(line) || ++polls < POLLS.warmUp) continue;
+      const { cpu, resident } = observeAll(child.pid as number);
+      moments.push({ at: performance.now() / 1000, cpu, memory: resident });
+      if (moments.length > POLLS.count) break;
+    }
+    if (moments.length <= POLLS.count) throw new Error(`${name} ended: ${await exit}`);
+  } finally {
+    child.kill("SIGTERM");
+    child.stderr.resume();
+    await exit;
+  }
+  const [first, last] = [moments[0], moments.at(-1)] as [Moment, Moment];
+  // Of a single poll the kernel's hundredths of a second say nothing.
+  const cpu = (last.cpu - first.cpu) / POLLS.count;
+  const costs = moments.slice(1).map(({ at, memory }, index) => ({
+    wall: at - (moments[index] as Moment).at,
+    cpu,
+    memory,
+  }));
+  return { name, costs };
 }
 
 function lftp(connect: string, directory: string, target: string): Command {

@@ -1,15 +1,25 @@
 /** The programs that are measured. */
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "./measure.ts";
 
-const PANNIER = fileURLToPath(new URL("../packages/cli/bin/pannier.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../packages/cli/bin/pannier.js", import.meta.url));
+const ADAPTERS = "file,git,http,s3,gcs,azure,sftp,ftp,webdav,smb,nfs";
 const CHECKOUT = fileURLToPath(new URL("checkout.sh", import.meta.url));
 
-/** The built program. */
+let ours = CLI;
+
+/** Makes the program as an image has it, in one piece, which is what is measured from then on. */
+export function bundleInto(directory: string): void {
+  const bundle = [CLI, "bundle", "--adapters", ADAPTERS, "--out", directory];
+  execFileSync(process.execPath, bundle, { stdio: ["ignore", "ignore", "inherit"] });
+  ours = join(directory, "bin/pannier.js");
+}
+
 export function pannier(...args: string[]): Command {
-  return { program: process.execPath, args: [PANNIER, ...args] };
+  return { program: process.execPath, args: [ours, ...args] };
 }
 
 export interface GitPeer {

@@ -1,5 +1,5 @@
 /** Connections to one server: as many as are useful, and no more than it takes. */
-import { SourceError, untilAborted } from "@pannier/core";
+import { SourceError } from "@pannier/core";
 import { connect, type Connection, type ConnectionInit } from "./connection.ts";
 import { isTooMany, translateConnect } from "./errors.ts";
 
@@ -25,11 +25,16 @@ export interface Lease {
   release(): void;
 }
 
+/** Who waits for a connection, or for room for one. */
+interface Waiting {
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
 export function createPool(init: ConnectionInit): Pool {
   const idle: Connection[] = [];
   const all = new Set<Connection>();
-  /** Who waits for a connection, or for room for one. */
-  const waiting: (() => void)[] = [];
+  const waiting: Waiting[] = [];
   let connecting = 0;
   let refused: { readonly at: number; readonly most: number } | undefined;
   let closed = false;
@@ -38,22 +43,30 @@ export function createPool(init: ConnectionInit): Pool {
     return refused === undefined || performance.now() - refused.at >= AGAIN ? MOST : refused.most;
   }
 
+  /** The longest waiting looks again: there is a connection, or room for one. */
   function wake(): void {
-    waiting.shift()?.();
+    waiting.shift()?.resolve();
   }
 
   function wait(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      const leave = () => signal.removeEventListener("abort", onAbort);
+      const one: Waiting = {
+        resolve() {
+          leave();
+          resolve();
+        },
+        reject(error) {
+          leave();
+          reject(error);
+        },
+      };
       const onAbort = () => {
-        waiting.splice(waiting.indexOf(woken), 1);
+        waiting.splice(waiting.indexOf(one), 1);
         reject(signal.reason);
       };
-      const woken = () => {
-        signal.removeEventListener("abort", onAbort);
-        resolve();
-      };
       signal.addEventListener("abort", onAbort, { once: true });
-      waiting.push(woken);
+      waiting.push(one);
     });
   }
 
@@ -77,38 +90,22 @@ export function createPool(init: ConnectionInit): Pool {
     };
   }
 
-  async function open(signal: AbortSignal): Promise<Connection | undefined> {
+  /** One more connection, for whoever waits longest by then: signing in may take longer than one that is there needs to be free. */
+  async function open(): Promise<void> {
     connecting++;
-    const opening = connect(init);
-    // Where nobody waits for it any more, it is of use to the next.
-    const settled = opening.then(
-      (connection) => {
-        connecting--;
-        if (closed) connection.close();
-        else all.add(connection);
-        return connection;
-      },
-      (error: unknown) => {
-        connecting--;
-        wake();
-        throw error;
-      },
-    );
     try {
-      return await untilAborted(settled, signal, () => {
-        settled.then(
-          (connection) => lease(connection).release(),
-          () => {},
-        );
-      });
+      const connection = await connect(init);
+      all.add(connection);
+      lease(connection).release();
     } catch (error) {
-      signal.throwIfAborted();
       // With others there, a refusal means that they are as many as there may be.
-      const isFull =
-        isTooMany(error) || (translateConnect(error) as SourceError).code === "unavailable";
-      if (!isFull || all.size === 0) throw translateConnect(error);
-      refused = { at: performance.now(), most: all.size };
-      return undefined;
+      const failure = translateConnect(error);
+      const isFull = isTooMany(error) || (failure as SourceError).code === "unavailable";
+      if (isFull && all.size > 0) refused = { at: performance.now(), most: all.size };
+      else waiting.shift()?.reject(failure);
+      wake();
+    } finally {
+      connecting--;
     }
   }
 
@@ -117,15 +114,11 @@ export function createPool(init: ConnectionInit): Pool {
       signal.throwIfAborted();
       if (closed) throw new SourceError("unavailable", "the source was closed");
       const free = idle.pop();
-      if (free !== undefined) {
-        if (!free.closed()) return lease(free);
-        forget(free);
-        continue;
-      }
-      if (all.size + connecting < most()) {
-        const connection = await open(signal);
-        if (connection !== undefined) return lease(connection);
-      } else await wait(signal);
+      if (free === undefined) {
+        if (all.size + connecting < most()) void open();
+        await wait(signal);
+      } else if (free.closed()) forget(free);
+      else return lease(free);
     }
   }
 

@@ -51,6 +51,21 @@ test("makes do with as many connections as there may be, and looks for more afte
   expect(logins()).toBeGreaterThan(1);
 });
 
+test("goes on with the connections that there are while further ones are slow to sign in", async () => {
+  for (let i = 0; i < 20; i++) await mkdir(join(root, `sub/${i}`));
+  const source = await open();
+  const slow = Promise.withResolvers<void>();
+  onTestFinished(() => slow.resolve());
+  let logins = 0;
+  server.onCommand = async (line) => {
+    if (line.startsWith("PASS") && ++logins > 1) await slow.promise;
+  };
+  const began = performance.now();
+  await listAll(source);
+  expect(logins).toBeGreaterThan(1);
+  expect(performance.now() - began).toBeLessThan(IDLE);
+});
+
 test("a path with a line break becomes no command", async () => {
   const source = await open();
   const entry = (await listAll(source)).file("a");
