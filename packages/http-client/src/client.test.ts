@@ -186,6 +186,26 @@ test("gives up on a server that stalls within a body", async () => {
   expect(error.message).toContain("stopped sending");
 });
 
+test("gives a large body in pieces that have memory of their own, with TLS and without", async () => {
+  const content = Buffer.from(Array.from({ length: 1_000_000 }, (_, index) => index % 251));
+  const ca = await makeIdentity();
+  const caFile = join(await scratch(), "ca.pem");
+  await writeFile(caFile, ca.cert);
+  const http = client({ credentials: { caFile } });
+  for (const origin of [
+    await serve((_, response) => response.end(content)),
+    await serveTls(await makeIdentity(ca), (_, response) => response.end(content)),
+  ]) {
+    const { body } = await http.request(origin);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of body) chunks.push(chunk);
+    expect(Buffer.concat(chunks).equals(content)).toBe(true);
+    // Not those that came with the head of the answer.
+    const own = chunks.filter(({ byteLength, buffer }) => byteLength === buffer.byteLength);
+    expect(Buffer.concat(own).length).toBeGreaterThan(content.length / 4);
+  }
+});
+
 test("does not take a slow reader for a stalled server", async () => {
   const origin = await serve((_, response) => response.end(Buffer.alloc(2_000_000)));
   const { body } = await client({ idleTimeout: 100 }).request(origin);

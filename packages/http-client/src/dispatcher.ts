@@ -65,7 +65,7 @@ async function makeDispatcher(
   options: DispatcherOptions,
   proxy: URL | undefined,
 ): Promise<Dispatcher> {
-  const { Agent, Pool, ProxyAgent, connect, buildConnector } = await loadUndici();
+  const { Agent, Pool, ProxyAgent, connect } = await loadUndici();
   const tls = await readTlsFiles(options.credentials);
   const common = {
     // HTTP/1.1 on several connections: what every server, proxy and fault we know of agrees on.
@@ -77,12 +77,9 @@ async function makeDispatcher(
     maxHeaderSize: MAX_HEADER_BYTES,
   };
   if (proxy === undefined) {
-    const how = { allowH2: false, timeout: options.idleTimeout };
-    const connectSecure = buildConnector({ ...how, ...tls });
-    const connectPlain = buildConnector({ ...how, onread: largeReads() });
     return new Agent({
       ...common,
-      connect: (to, done) => (to.protocol === "https:" ? connectSecure : connectPlain)(to, done),
+      connect: { ...tls, timeout: options.idleTimeout, onread: largeReads() },
     });
   }
   return new ProxyAgent({
@@ -106,12 +103,11 @@ async function makeDispatcher(
  * for. Not undici 7, whose process ends when a server closes a connection while a body is held back (nodejs/undici#5360).
  */
 async function loadUndici() {
-  const [agent, pool, proxyAgent, connect, connector] = await Promise.all([
+  const [agent, pool, proxyAgent, connect] = await Promise.all([
     import("undici/lib/dispatcher/agent.js"),
     import("undici/lib/dispatcher/pool.js"),
     import("undici/lib/dispatcher/proxy-agent.js"),
     import("undici/lib/api/api-connect.js"),
-    import("undici/lib/core/connect.js"),
   ]);
   return {
     Agent: agent.default,
@@ -119,7 +115,6 @@ async function loadUndici() {
     ProxyAgent: proxyAgent.default,
     // Of every dispatcher where all of undici is loaded; a proxy's is asked for it.
     connect: connect.default,
-    buildConnector: connector.default,
   };
 }
 

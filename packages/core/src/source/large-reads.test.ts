@@ -29,6 +29,13 @@ it("reads more at once than Node does", async () => {
   expect(Math.max(...sizes)).toBeGreaterThan(64 * 1024);
 });
 
+it("gives each piece memory of its own, that can be freed", async () => {
+  for await (const chunk of open()) {
+    const { byteLength, buffer: whole } = chunk as Buffer;
+    expect(whole.byteLength).toBe(byteLength);
+  }
+});
+
 it("reads no further than somebody takes", async () => {
   const socket = open();
   await once(socket, "readable");

@@ -8,11 +8,12 @@ const SIZE = 512 * 1024;
 let memory: Uint8Array | undefined;
 
 /**
- * The `onread` of a {@link Socket} by which large files come. Left to itself Node reads 64 KiB at a time, each into fresh memory;
- * so it reads all that has come. Of a file of 512 MiB by FTP that takes a third of the processor time. To whoever reads the
- * socket, nothing is different.
+ * The `onread` of a socket (`net.connect`, `tls.connect`) by which large files come. Left to itself Node reads 64 KiB at a time,
+ * each into fresh memory, and of what was encrypted 16 KiB into memory that several pieces share. So it reads all that has come,
+ * and each piece has memory of its own, which {@link import("./passing.ts").passing} can free. To whoever reads the socket,
+ * nothing else is different.
  *
- * Not for TLS, which gives out what it decrypted by 16 KiB.
+ * A file of 512 MiB takes a third less processor time by FTP and by HTTPS, and by HTTPS half of the memory.
  */
 export function largeReads(): OnReadOpts {
   memory ??= Buffer.allocUnsafeSlow(SIZE);
@@ -21,5 +22,7 @@ export function largeReads(): OnReadOpts {
 
 /** Node calls it as a method of the socket, and stops reading where it returns false. */
 function pushCopy(this: Socket, count: number, bytes: Uint8Array): boolean {
-  return this.push(Buffer.from(bytes.subarray(0, count)));
+  const copy = Buffer.allocUnsafeSlow(count);
+  copy.set(bytes.subarray(0, count));
+  return this.push(copy);
 }
