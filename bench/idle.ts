@@ -1,14 +1,11 @@
 /** What the sidecar costs while nothing changes, beside git-sync. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { startServers } from "../test/real/servers/start.ts";
 import { type Command, markdown } from "./measure.ts";
 import { makeRepository } from "./repository.ts";
-import { observe } from "./process.ts";
+import { marksOf, observe } from "./process.ts";
 import { gitSync, pannier } from "./tools.ts";
 
 const POLLS = Number(process.env["PANNIER_BENCH_POLLS"] ?? 1000);
@@ -62,33 +59,19 @@ export async function idle(): Promise<string> {
 }
 
 async function follow({ name, command, mark }: Follower): Promise<string[]> {
-  const child = spawn(command.program, command.args, {
-    env: { ...process.env, ...command.env },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const exit = once(child, "exit");
-  const lines = createInterface({ input: child.stderr });
   let polls = 0;
   let early: ReturnType<typeof observe> | undefined;
-  try {
-    for await (const line of lines) {
-      if (!mark.test(line)) continue;
-      polls++;
-      if (polls === EARLY) early = observe(child.pid as number);
-      if (polls < EARLY + POLLS) continue;
-      const late = observe(child.pid as number);
-      if (early === undefined) break;
-      return [
-        POLLS.toLocaleString("en-US"),
-        (((late.cpu - early.cpu) / POLLS) * 1000).toFixed(2),
-        early.resident.toFixed(0),
-        late.resident.toFixed(0),
-      ];
-    }
-    throw new Error(`${name} ended: ${await exit}`);
-  } finally {
-    child.kill("SIGTERM");
-    child.stderr.resume();
-    await exit;
+  for await (const pid of marksOf(command, mark)) {
+    polls++;
+    if (polls === EARLY) early = observe(pid);
+    if (early === undefined || polls < EARLY + POLLS) continue;
+    const late = observe(pid);
+    return [
+      POLLS.toLocaleString("en-US"),
+      (((late.cpu - early.cpu) / POLLS) * 1000).toFixed(2),
+      early.resident.toFixed(0),
+      late.resident.toFixed(0),
+    ];
   }
+  throw new Error(`${name} was not followed`);
 }

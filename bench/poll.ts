@@ -1,14 +1,11 @@
 /** What following a source that does not change costs: requests, writes, growth. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { startServers } from "../test/real/servers/start.ts";
 import { markdown } from "./measure.ts";
-import { type Moment as ProcessMoment, observe as observeProcess } from "./process.ts";
+import { marksOf, type Moment as ProcessMoment, observe as observeProcess } from "./process.ts";
 import { makeRepository } from "./repository.ts";
 import { pannier } from "./tools.ts";
 
@@ -51,40 +48,34 @@ async function follow(
   accessLog: string,
 ): Promise<string[]> {
   const command = pannier("watch", url, target, "--period=1ms", "--log-level=debug");
-  const child = spawn(command.program, command.args, { stdio: ["ignore", "ignore", "pipe"] });
-  const exit = once(child, "exit");
-  const lines = createInterface({ input: child.stderr });
   const early = Math.ceil(POLLS / 10);
   const moments: Moment[] = [];
   let polls = 0;
   let mark = 0;
-  try {
-    // The first polls warm up; what is measured is from the early to the late ones.
-    for await (const line of lines) {
-      if (!/\bprobe\b/.test(line)) continue;
-      polls++;
-      if (polls !== early && polls !== early + POLLS) continue;
-      moments.push(observe(child.pid as number, accessLog));
-      if (moments.length === 2) break;
-      mark = Date.now();
-      process.stderr.write(`  ${name}: ${polls} polls\n`);
+  let changed = 0;
+  // The first polls warm up; what is measured is from the early to the late ones.
+  for await (const pid of marksOf(command, /\bprobe\b/)) {
+    polls++;
+    if (polls !== early && polls !== early + POLLS) continue;
+    moments.push(observe(pid, accessLog));
+    if (moments.length === 2) {
+      // While it still runs: its end writes to the state.
+      changed = changedSince(target, mark);
+      break;
     }
-    const [from, to] = moments;
-    if (from === undefined || to === undefined) throw new Error(`pannier ended: ${await exit}`);
-    return [
-      POLLS.toLocaleString("en-US"),
-      ((to.requests - from.requests) / POLLS).toFixed(2),
-      String(changedSince(target, mark)),
-      String(to.written - from.written),
-      `${from.resident.toFixed(0)} → ${to.resident.toFixed(0)}`,
-      `${from.descriptors} → ${to.descriptors}`,
-      (((to.cpu - from.cpu) / POLLS) * 1000).toFixed(2),
-    ];
-  } finally {
-    child.kill("SIGTERM");
-    child.stderr.resume();
-    await exit;
+    mark = Date.now();
+    process.stderr.write(`  ${name}: ${polls} polls\n`);
   }
+  const [from, to] = moments as [Moment, Moment];
+  return [
+    POLLS.toLocaleString("en-US"),
+    ((to.requests - from.requests) / POLLS).toFixed(2),
+    String(changed),
+    String(to.written - from.written),
+    `${from.resident.toFixed(0)} → ${to.resident.toFixed(0)}`,
+    `${from.descriptors} → ${to.descriptors}`,
+    (((to.cpu - from.cpu) / POLLS) * 1000).toFixed(2),
+  ];
 }
 
 function observe(pid: number, accessLog: string): Moment {

@@ -1,5 +1,9 @@
-/** A process as /proc shows it; see proc(5). */
+/** Processes while they run, as /proc shows them; see proc(5). */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import type { Command } from "./measure.ts";
 
 export interface Moment {
   /** Bytes given to storage. */
@@ -34,4 +38,23 @@ export function observeAll(pid: number): Pick<Moment, "cpu" | "resident"> {
     cpu: all.reduce((sum, { cpu }) => sum + cpu, 0),
     resident: all.reduce((sum, { resident }) => sum + resident, 0),
   };
+}
+
+/** Runs a program for as long as somebody asks for more: gives its process id at each line of its log that has the mark. @throws when it ends */
+export async function* marksOf(command: Command, mark: RegExp): AsyncGenerator<number> {
+  const child = spawn(command.program, command.args, {
+    env: { ...process.env, ...command.env },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const exit = once(child, "exit");
+  try {
+    for await (const line of createInterface({ input: child.stderr })) {
+      if (mark.test(line)) yield child.pid as number;
+    }
+    throw new Error(`${command.program} ${command.args.join(" ")} ended: ${await exit}`);
+  } finally {
+    child.kill("SIGTERM");
+    child.stderr.resume();
+    await exit;
+  }
 }

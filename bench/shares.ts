@@ -1,14 +1,12 @@
 /** Directories of servers: many small files and one large one, first sync and nothing changed, beside what a person would use. */
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFileSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { findProgram } from "../test/real/servers/process.ts";
 import { type ServerName, type Servers, startServers } from "../test/real/servers/start.ts";
 import { type Command, compete, type Contestant, type Result, table } from "./measure.ts";
-import { observeAll } from "./process.ts";
+import { marksOf, observeAll } from "./process.ts";
 import { pannier } from "./tools.ts";
 
 const FILES = Number(process.env["PANNIER_BENCH_FILES"] ?? 2000);
@@ -260,25 +258,13 @@ interface Moment {
 
 /** The polls of one that runs already; the first ones warm up. */
 async function followed(name: string, command: Command): Promise<Result> {
-  const child = spawn(command.program, command.args, {
-    env: { ...process.env, ...command.env },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const exit = once(child, "exit");
   const moments: Moment[] = [];
-  try {
-    let polls = 0;
-    for await (const line of createInterface({ input: child.stderr })) {
-      if (!/\bunchanged\b/.test(line) || ++polls < POLLS.warmUp) continue;
-      const { cpu, resident } = observeAll(child.pid as number);
-      moments.push({ at: performance.now() / 1000, cpu, memory: resident });
-      if (moments.length > POLLS.count) break;
-    }
-    if (moments.length <= POLLS.count) throw new Error(`${name} ended: ${await exit}`);
-  } finally {
-    child.kill("SIGTERM");
-    child.stderr.resume();
-    await exit;
+  let polls = 0;
+  for await (const pid of marksOf(command, /\bunchanged\b/)) {
+    if (++polls < POLLS.warmUp) continue;
+    const { cpu, resident } = observeAll(pid);
+    moments.push({ at: performance.now() / 1000, cpu, memory: resident });
+    if (moments.length > POLLS.count) break;
   }
   const [first, last] = [moments[0], moments.at(-1)] as [Moment, Moment];
   // Of a single poll the kernel's hundredths of a second say nothing.

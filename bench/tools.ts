@@ -3,17 +3,18 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { BUILT_IN } from "../packages/cli/src/adapters.ts";
 import type { Command } from "./measure.ts";
 
 const CLI = fileURLToPath(new URL("../packages/cli/bin/pannier.js", import.meta.url));
-const ADAPTERS = "file,git,http,s3,gcs,azure,sftp,ftp,webdav,smb,nfs";
 const CHECKOUT = fileURLToPath(new URL("checkout.sh", import.meta.url));
 
 let ours = CLI;
 
 /** Makes the program as an image has it, in one piece, which is what is measured from then on. */
 export function bundleInto(directory: string): void {
-  const bundle = [CLI, "bundle", "--adapters", ADAPTERS, "--out", directory];
+  const adapters = BUILT_IN.map(({ name }) => name).join(",");
+  const bundle = [CLI, "bundle", "--adapters", adapters, "--out", directory];
   execFileSync(process.execPath, bundle, { stdio: ["ignore", "ignore", "inherit"] });
   ours = join(directory, "bin/pannier.js");
 }

@@ -1,5 +1,5 @@
 /** Connections to one server: as many as are useful, and no more than it takes. */
-import { SourceError } from "@pannier/core";
+import { SourceError, untilAborted } from "@pannier/core";
 import { connect, type Connection, type ConnectionInit } from "./connection.ts";
 import { isTooMany, translateConnect } from "./errors.ts";
 
@@ -25,16 +25,11 @@ export interface Lease {
   release(): void;
 }
 
-/** Who waits for a connection, or for room for one. */
-interface Waiting {
-  resolve(): void;
-  reject(error: unknown): void;
-}
-
 export function createPool(init: ConnectionInit): Pool {
   const idle: Connection[] = [];
   const all = new Set<Connection>();
-  const waiting: Waiting[] = [];
+  /** Who waits for a connection, or for room for one. */
+  let waiting: PromiseWithResolvers<void>[] = [];
   let connecting = 0;
   let refused: { readonly at: number; readonly most: number } | undefined;
   let closed = false;
@@ -49,24 +44,10 @@ export function createPool(init: ConnectionInit): Pool {
   }
 
   function wait(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = () => signal.removeEventListener("abort", onAbort);
-      const one: Waiting = {
-        resolve() {
-          leave();
-          resolve();
-        },
-        reject(error) {
-          leave();
-          reject(error);
-        },
-      };
-      const onAbort = () => {
-        waiting.splice(waiting.indexOf(one), 1);
-        reject(signal.reason);
-      };
-      signal.addEventListener("abort", onAbort, { once: true });
-      waiting.push(one);
+    const turn = Promise.withResolvers<void>();
+    waiting.push(turn);
+    return untilAborted(turn.promise, signal, () => {
+      waiting = waiting.filter((one) => one !== turn);
     });
   }
 

@@ -49,8 +49,8 @@ interface Slot {
   readonly helper: Helper;
   /** Once it is connected. */
   readonly ready: Promise<Helper>;
-  /** Its work when it was connected, which may take a while wherever the server is. */
-  before: Helper["work"];
+  /** Its work until it was connected, which may take a while wherever the server is; `undefined` before that. */
+  before: Helper["work"] | undefined;
   /** Leases. */
   load: number;
   /** Whether the last lease was given up: what it asked for may still be owed. */
@@ -69,8 +69,14 @@ export function createPool(init: PoolInit): Pool {
       slot.before = { ...helper.work };
       return helper;
     });
-    const before = { answers: 0, time: 0 };
-    const slot: Slot = { helper, ready, before, load: 0, left: false, timer: undefined };
+    const slot: Slot = {
+      helper,
+      ready,
+      before: undefined,
+      load: 0,
+      left: false,
+      timer: undefined,
+    };
     endWhenIdle(slot);
     slot.ready.catch(() => end(slot, "the connection could not be made"));
     slots.add(slot);
@@ -148,10 +154,9 @@ export function createPool(init: PoolInit): Pool {
 
 /** @param among how many */
 function isBusy({ helper: { work }, before }: Slot, among: number): boolean {
+  if (before === undefined) return false;
   const time = work.time - before.time;
-  return among === 1
-    ? time > WORTH_A_SECOND
-    : time > SLOW * Math.max(1, work.answers - before.answers);
+  return time > (among === 1 ? WORTH_A_SECOND : SLOW * (work.answers - before.answers));
 }
 
 function endWhenIdle(slot: Slot): void {

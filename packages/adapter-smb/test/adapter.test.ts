@@ -35,6 +35,7 @@ interface PoolChoices {
   readonly user?: string;
   readonly script?: URL | undefined;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly greet?: () => Promise<void>;
 }
 
 function poolOf(choices: PoolChoices = {}): Pool {
@@ -52,7 +53,7 @@ function poolOf(choices: PoolChoices = {}): Pool {
       sign: "auto",
       by: "password",
     }),
-    greet: async () => {},
+    greet: choices.greet ?? (async () => {}),
   });
   onTestFinished(() => pool.close());
   return pool;
@@ -162,6 +163,25 @@ describe("a helper process", () => {
     expect(children()).toBe(1);
     await Promise.all(Array.from({ length: 400 }, () => stat(pool, "/near")));
     expect(children()).toBe(2);
+  });
+
+  test("has no company while it is being connected, though somebody leaves", async () => {
+    const greeted = Promise.withResolvers<void>();
+    const pool = poolOf({
+      user: "slow",
+      greet: () => {
+        greeted.resolve();
+        return new Promise(() => {});
+      },
+    });
+    const [stays, leaves] = [new AbortController(), new AbortController()];
+    const waiting = [stays, leaves].map((by) => pool.lease(by.signal));
+    await greeted.promise;
+    leaves.abort(new Error("enough"));
+    await expect(waiting[1]).rejects.toThrow("enough");
+    expect(children()).toBe(1);
+    stays.abort(new Error("enough"));
+    await expect(waiting[0]).rejects.toThrow("enough");
   });
 
   test("that nothing was asked of for ten seconds is ended, one that was started for nothing too", async () => {

@@ -7,6 +7,8 @@ const FACTS = { kind: "file", size: 1, seconds: 1, nanoseconds: 0 };
 
 function answer(request: Request): object {
   if (request.op === "start") {
+    if (request.connection.user === "slow")
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
     return request.connection.user === "nobody"
       ? { failed: "library", detail: "no such file" }
       : {};
