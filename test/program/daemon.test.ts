@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { type RunOptions, startPannier } from "../support/pannier.ts";
+import { type RunOptions, runPannier, startPannier } from "../support/pannier.ts";
 import { serve, workDirectory } from "./support.ts";
 
 interface Sidecar {
@@ -102,6 +102,50 @@ test("SIGKILL, and a restart over the same volume while the source is gone: read
     expect(readFileSync(join(target, "current/page.txt"), "utf8").trim()).toBe("second"),
   );
   expect((await third.kill("SIGTERM")).code).toBe(0);
+});
+
+test("an outage: one line when it begins, and one when it is over", async () => {
+  const target = join(await workDirectory(), "t");
+  let up = true;
+  const origin = await serve((_, response) =>
+    up ? response.setHeader("etag", '"1"').end("1") : response.writeHead(403).end(),
+  );
+  const sidecar = await start({
+    PANNIER_SOURCE: `${origin}/page.txt`,
+    PANNIER_TARGET: target,
+    PANNIER_PERIOD: "100ms",
+  });
+  await until(async () => expect(await sidecar.get("/readyz")).toMatchObject({ status: 200 }));
+  up = false;
+  await until(async () => expect(await sidecar.status()).toMatchObject({ failures: 1 }));
+  up = true;
+  await until(async () => expect(await sidecar.status()).toMatchObject({ failures: 0 }));
+  const { stderr } = await sidecar.kill("SIGTERM");
+  expect(stderr).toMatch(/ info {2}recovered after \d failures?, \S+ mount=t\n/);
+});
+
+test("--once: no word of a next attempt where there is none", async () => {
+  const folder = await workDirectory();
+  const { code, stderr } = await runPannier(["run", "--once"], {
+    env: { PANNIER_SOURCE: join(folder, "missing"), PANNIER_TARGET: join(folder, "t") },
+  });
+  expect(code).toBe(4);
+  expect(stderr).toContain("failures=1");
+  expect(stderr).not.toContain("next=");
+});
+
+test("--once: 9 where the content is published and a hook after it failed for good", async () => {
+  const folder = await workDirectory();
+  mkdirSync(join(folder, "source"));
+  writeFileSync(join(folder, "source/a"), "1");
+  writeFileSync(
+    join(folder, "pannier.yaml"),
+    "mounts: [{ target: t, sources: [source], hooks: { postPublish: { command: ['false'], retries: 0 } } }]",
+  );
+  const { code, stderr } = await runPannier(["run", "--once"], { cwd: folder });
+  expect({ code, stderr }).toMatchObject({ code: 9 });
+  expect(readFileSync(join(folder, "t/current/a"), "utf8")).toBe("1");
+  expect(stderr).toContain("postPublish hook failed: it ended with code 1");
 });
 
 test("credentials that are rotated are taken over, and are told to nobody", async () => {

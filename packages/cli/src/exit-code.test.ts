@@ -29,6 +29,7 @@ test.each([
   [new RefusedError("no"), 6],
   [new NoRoomError("no"), 7],
   [new HookError("no"), 8],
+  [Object.assign(new Error("no"), { name: "PostPublishError" }), 9],
   [new DOMException("no", "TimeoutError"), 5],
   [system("EACCES"), 3],
   [system("EROFS"), 3],

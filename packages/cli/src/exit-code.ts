@@ -3,7 +3,7 @@ import type { SourceErrorCode } from "@pannier/core";
 
 /** A failure as `--json` prints it. */
 export interface Failure {
-  /** A fixed word: the code of a source's error, or `usage`, `target`, `refused`, `no-room`, `hook`, `timeout`, `bug`. */
+  /** A fixed word: the code of a source's error, or `usage`, `target`, `refused`, `no-room`, `hook`, `post-publish`, `timeout`, `bug`. */
   readonly code: string;
   readonly exitCode: number;
   readonly message: string;
@@ -28,6 +28,7 @@ const OF_ENGINE: Readonly<Record<string, readonly [code: string, exitCode: numbe
   RefusedError: ["refused", 6],
   NoRoomError: ["no-room", 7],
   HookError: ["hook", 8],
+  PostPublishError: ["post-publish", 9],
   TimeoutError: ["timeout", 5],
 };
 

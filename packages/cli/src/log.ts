@@ -2,7 +2,7 @@
 import type { SyncEvent } from "@pannier/core";
 import { failureLine, oneLine, toFailure } from "./exit-code.ts";
 import type { Redact } from "./redact.ts";
-import { formatDuration } from "./format.ts";
+import { count, formatDuration } from "./format.ts";
 import type { Output } from "./world.ts";
 
 type Level = "debug" | "info" | "warn" | "error";
@@ -80,17 +80,24 @@ export function logEvent(log: Log, event: SyncEvent): void {
     case "healed":
       return log("warn", `put right: ${event.message}`);
     case "failed":
-      return log(
-        event.repeated ? "debug" : "error",
-        failureLine(toFailure(event.error), "follow"),
-        {
-          failures: event.failures,
-          next: formatDuration(event.delay),
-        },
-      );
+      return log(levelOf(event), failureLine(toFailure(event.error), "follow"), {
+        failures: event.failures,
+        next: Number.isFinite(event.delay) ? formatDuration(event.delay) : undefined,
+      });
+    case "recovered": {
+      const how = event.tookOver ? "took the target over" : "recovered";
+      const tries = `${count(event.failures, "failure")}, ${formatDuration(event.duration)}`;
+      return log("info", `${how} after ${tries}`);
+    }
     case "waiting":
       return log("debug", `waiting ${formatDuration(event.delay)}`);
     default:
       return;
   }
+}
+
+/** A second Pannier at a target is there on purpose, as a rule: it waits. */
+function levelOf(event: Extract<SyncEvent, { type: "failed" }>): Level {
+  if (event.repeated) return "debug";
+  return (event.error as { readonly busy?: boolean }).busy === true ? "warn" : "error";
 }

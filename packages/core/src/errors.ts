@@ -34,9 +34,15 @@ export class TargetError extends HintedError {
   override readonly name = "TargetError";
   /** True where the file system said no (EACCES, EPERM, EROFS). */
   readonly permission: boolean;
-  constructor(message: string, init: ErrorInit & { readonly permission?: boolean } = {}) {
+  /** True where another process, or another mount of this one, is at work on it, and may let go. */
+  readonly busy: boolean;
+  constructor(
+    message: string,
+    init: ErrorInit & { readonly permission?: boolean; readonly busy?: boolean } = {},
+  ) {
     super(message, init);
     this.permission = init.permission ?? false;
+    this.busy = init.busy ?? false;
   }
 }
 

@@ -90,6 +90,15 @@ export type SyncEvent =
       readonly repeated: boolean;
       readonly delay: number;
     }
+  /** Only from `follow`: a sync ended well after some had failed. */
+  | {
+      readonly type: "recovered";
+      readonly failures: number;
+      /** Milliseconds since the first of them. */
+      readonly duration: number;
+      /** True where they failed because another process was at work on the target, which has let go of it. */
+      readonly tookOver: boolean;
+    }
   /** Only from `follow`: waiting for the next poll. */
   | { readonly type: "waiting"; readonly delay: number };
 

@@ -26,8 +26,8 @@ export interface FollowControl {
   readonly turn?: ((work: () => Promise<void>, signal: AbortSignal) => Promise<void>) | undefined;
 }
 
-/** Longest wait after failures, unless the period is longer. */
-const LONGEST_BACKOFF = 5 * 60_000;
+/** Longest wait after failures, unless the period is longer: whoever asks every half minute wants to hear soon that it is over. */
+const LONGEST_BACKOFF = 60_000;
 const FIRST_BACKOFF = 1000;
 
 /**
@@ -96,6 +96,7 @@ async function loop(
   ];
   const turn = control.turn ?? ((work) => work());
   let failures = 0;
+  let failedFirst = 0;
   /** What the hook threw, where that was the last failure. */
   let refusal: unknown;
   let scrubbed = performance.now();
@@ -107,6 +108,13 @@ async function loop(
     const verify = times.scrub > 0 && performance.now() - scrubbed >= times.scrub;
     if (verify) scrubbed = performance.now();
     const { immutable } = await syncMount(mount, signal, { verify });
+    if (failures > 0)
+      emit({
+        type: "recovered",
+        failures,
+        duration: performance.now() - failedFirst,
+        tookOver: false,
+      });
     failures = 0;
     refusal = undefined;
     // Nothing to poll for; only a scrub, if there is one, is left to do.
@@ -121,6 +129,7 @@ async function loop(
         const refused = error instanceof HookError ? error.cause : undefined;
         const repeated = refused !== undefined && refused === refusal;
         refusal = refused;
+        if (failures === 0) failedFirst = performance.now();
         if (!repeated) failures++;
         // A hook that said no is not asked again and again: the next poll comes in its time, and asks if there is something to ask.
         delay = refused === undefined ? backoff(failures, times.period) : jitter(times.period);
@@ -142,14 +151,12 @@ function jitter(period: number): number {
   return period * (0.9 + Math.random() * 0.2);
 }
 
+/** Never more than the longest, so that an outage is over at most that long after it has ended. */
 function backoff(failures: number, period: number): number {
   const longest = Math.max(period, LONGEST_BACKOFF);
-  return jitter(
-    Math.min(
-      longest,
-      Math.max(FIRST_BACKOFF, Math.min(period, 10_000)) * 2 ** Math.min(failures - 1, 20),
-    ),
-  );
+  const first = Math.max(FIRST_BACKOFF, Math.min(period, 10_000));
+  const growing = Math.min(longest, first * 2 ** Math.min(failures - 1, 20));
+  return growing * (0.8 + Math.random() * 0.2);
 }
 
 /** Hints of a source that watches itself. Without them, or when they fail, polling goes on. */

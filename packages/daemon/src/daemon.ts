@@ -7,7 +7,9 @@ import { createHttpPort } from "./http/server.ts";
 import { type RoutesInit, statusOf } from "./http/routes.ts";
 import type { ConfigStatus } from "./http/status.ts";
 import { createMetrics } from "./metrics/metrics.ts";
+import { PostPublishError } from "./hooks/post-publish.ts";
 import type { Mount } from "./mount.ts";
+import { isGivenUp } from "./mount-state.ts";
 import { createSupervisor } from "./supervisor.ts";
 import { endsWithin, SLACK } from "./within.ts";
 import type { DaemonInit, MountEvent } from "./world.ts";
@@ -25,13 +27,21 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   init.signal.addEventListener("abort", onSignal, { once: true });
   if (init.signal.aborted) onSignal();
   let exitCode = 0;
+  /** That content is missing counts for more than that a hook failed after it came. */
+  let hookExitCode = 0;
 
   const metrics = createMetrics(init.version, init.explain);
   const onEvent = (mount: Mount, event: MountEvent) => {
     metrics.onEvent(mount, event);
     live.changed();
-    init.onEvent(mount.config.name, event);
-    if (event.type === "failed" && isTooMuch(event.failures)) {
+    const isLast = event.type === "failed" && isTooMuch(event.failures);
+    // Where it was the last try, there is no next one to tell of.
+    init.onEvent(mount.config.name, isLast ? { ...event, delay: Infinity } : event);
+    if (event.type === "hook" && isGivenUp(event)) {
+      const failed = new PostPublishError(event.message ?? event.what);
+      hookExitCode ||= init.explain(failed).exitCode;
+    }
+    if (isLast) {
       exitCode ||= init.explain(event.error).exitCode;
       if (!init.once) {
         log("error", "too many failures in a row: ending", { mount: mount.config.name });
@@ -134,7 +144,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   // What waits for the content, as a Pod does for its init containers, must not go on without it.
   if (init.once && !isDone) init.signal.throwIfAborted();
   if (init.signal.aborted) log("info", "ended by a signal; what is published stays");
-  return exitCode;
+  return exitCode || (init.once ? hookExitCode : 0);
 }
 
 function formatAddress({ host, port }: { readonly host: string; readonly port: number }): string {

@@ -17,6 +17,21 @@ export interface Moment {
   readonly at: number;
 }
 
+interface Outage {
+  readonly since: Moment;
+  readonly failures: number;
+  /** Whether the last of them was that another process is at work on the target. */
+  readonly busy: boolean;
+}
+
+interface FailedHook {
+  readonly position: number;
+  /** What was run, without secrets. */
+  readonly hook: string;
+  readonly revision: string;
+  readonly message: string;
+}
+
 export interface MountState {
   phase: "waiting" | "queued" | "syncing";
   /** When the phase began. */
@@ -38,6 +53,10 @@ export interface MountState {
   /** In a row. */
   failures: number;
   failure: Failure | undefined;
+  /** Since a sync last ended well. */
+  outage: Outage | undefined;
+  /** Hooks after publishing that failed for good, in the order of their list, until they succeed for a later revision. */
+  failedHooks: readonly FailedHook[];
   /** Nothing to follow: every source names what cannot change. */
   immutable: boolean;
   /** The newest first; what is published, if anything, is at its head. */
@@ -60,6 +79,8 @@ export function newState(history: readonly HistoryEntry[]): MountState {
     success: undefined,
     failures: 0,
     failure: undefined,
+    outage: undefined,
+    failedHooks: [],
     immutable: false,
     history,
   };
@@ -105,8 +126,27 @@ export function applyEvent(
       if (state.phase !== "waiting") enter(state, "waiting");
       state.due = performance.now() + event.delay;
       return;
+    case "hook":
+      if (event.hook === "postPublish") noteHook(state, event);
+      return;
     default:
   }
+}
+
+function noteHook(state: MountState, event: Extract<MountEvent, { type: "hook" }>): void {
+  const { position = 0, what: hook, revision, message = "" } = event;
+  const failed = isGivenUp(event);
+  // While it is tried again, what was known of it stands.
+  if (!failed && event.result !== "success") return;
+  const others = state.failedHooks.filter((one) => one.position !== position);
+  state.failedHooks = failed
+    ? [...others, { position, hook, revision, message }].toSorted((a, b) => a.position - b.position)
+    : others;
+}
+
+/** Whether a hook after publishing failed, and is not tried again for this revision. */
+export function isGivenUp(event: Extract<MountEvent, { type: "hook" }>): boolean {
+  return event.hook === "postPublish" && event.result !== "success" && event.retry === undefined;
 }
 
 function enter(state: MountState, phase: MountState["phase"]): void {
@@ -123,6 +163,7 @@ function succeed(state: MountState, { result, immutable }: SyncResult): void {
   state.success = ended;
   state.failures = 0;
   state.failure = undefined;
+  state.outage = undefined;
   state.immutable = immutable;
   enter(state, "waiting");
   state.due = undefined;
@@ -136,6 +177,11 @@ function fail(
   const ended = now();
   state.attempt = { ended, result: "failed", duration: ended.at - state.since.at };
   state.failures = event.failures;
+  state.outage = {
+    since: state.outage?.since ?? ended,
+    failures: (state.outage?.failures ?? 0) + (event.repeated ? 0 : 1),
+    busy: (event.error as { readonly busy?: boolean }).busy === true,
+  };
   state.failure = explain(event.error);
   enter(state, "waiting");
   state.due = ended.at + event.delay;

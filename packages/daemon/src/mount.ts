@@ -86,6 +86,7 @@ export function startMount(init: MountInit): Mount {
   };
 
   const emit = (event: MountEvent) => {
+    const { outage } = mount.state;
     applyEvent(mount.state, event, {
       explain: init.explain,
       readHistory: () => read(config.options),
@@ -95,6 +96,10 @@ export function startMount(init: MountInit): Mount {
     if (event.type === "done") settle({ result: event.result }, ({ begun }) => begun);
     if (event.type === "failed") settle({ error: event.error }, ({ begun }) => begun);
     init.onEvent(mount, event);
+    if (event.type !== "done" || outage === undefined) return;
+    const { failures: failed, busy: tookOver } = outage;
+    const duration = performance.now() - outage.since.at;
+    init.onEvent(mount, { type: "recovered", failures: failed, duration, tookOver });
   };
   const killing = new AbortController();
   const { env, redact } = init;
@@ -180,6 +185,8 @@ export function startMount(init: MountInit): Mount {
       { signal, triggers: trigger, turn },
     );
     for await (const event of events) {
+      // Told by `emit`, which also knows of failures before the target could be opened.
+      if (event.type === "recovered") continue;
       emit(event);
       if (event.type !== "done") continue;
       failures = 0;
@@ -194,8 +201,8 @@ export function startMount(init: MountInit): Mount {
   async function waitAfter(failure: Error, signal: AbortSignal): Promise<void> {
     failures++;
     const longest = Math.max(LONGEST_WAIT, config.options.period);
-    const delay =
-      Math.min(longest, 1000 * 2 ** Math.min(failures - 1, 20)) * (0.9 + Math.random() * 0.2);
+    const growing = Math.min(longest, 1000 * 2 ** Math.min(failures - 1, 20));
+    const delay = growing * (0.8 + Math.random() * 0.2);
     emit({ type: "started" });
     emit({ type: "failed", error: failure, received: 0, failures, repeated: false, delay });
     const waking = new AbortController();

@@ -30,6 +30,8 @@ export type MountEvent =
       /** What was run, without secrets. */
       readonly what: string;
       readonly revision: string;
+      /** Its place in the list of `postPublish`. */
+      readonly position?: number | undefined;
       /** Milliseconds. */
       readonly duration: number;
       /** Why it failed. */

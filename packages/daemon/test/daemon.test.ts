@@ -104,10 +104,12 @@ it("outlives a source that is gone for an hour", async () => {
     await vi.advanceTimersByTimeAsync(delay);
     ({ failures, delay } = await daemon.event("site", "failed", (e) => e.failures > failures));
     await daemon.event("site", "waiting", (event) => event.delay === delay);
+    // Once it is back, it is not overlooked for longer.
+    expect(delay).toBeLessThanOrEqual(60_000);
   }
-  // Backoff: five minutes at most between two tries, and far fewer of them than polls.
-  expect(failures).toBeGreaterThan(12);
-  expect(failures).toBeLessThan(30);
+  // Fewer tries than polls would be.
+  expect(failures).toBeGreaterThan(60);
+  expect(failures).toBeLessThan(85);
   expect(await daemon.status("site")).toMatchObject({ failures });
   expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
@@ -117,6 +119,9 @@ it("outlives a source that is gone for an hour", async () => {
   await vi.advanceTimersByTimeAsync(delay);
   await daemon.event("site", "done", ({ result }) => result.previousRevision !== undefined);
   expect(await daemon.get("/readyz?maxAge=5m")).toMatchObject({ status: 200 });
+  const recovered = await daemon.event("site", "recovered");
+  expect(recovered).toMatchObject({ failures, tookOver: false });
+  expect(recovered.duration).toBeGreaterThan(3_500_000);
 });
 
 it("does not live once an attempt has not ended by its deadline, and a minute", async () => {
@@ -280,6 +285,7 @@ it("waits for a target that another process holds", async () => {
   expect(await second.get("/livez")).toMatchObject({ status: 200 });
   await first.stop();
   await second.event("site", "done");
+  expect(await second.event("site", "recovered")).toMatchObject({ tookOver: true });
 });
 
 it("does not wait where the configuration cannot be", async () => {

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { SourceError } from "@pannier/core";
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { HooksConfig, PostPublishConfig } from "../src/config/config.ts";
 import {
@@ -223,6 +224,59 @@ it("gives a hook up after its tries, until there is another revision; syncs go o
   await eventually(() => expect(runs(daemon)).toHaveLength(2));
   expect(published(folder, "a")).toBe("2");
   expect(await daemon.status("site")).toMatchObject({ failures: 0 });
+});
+
+it("runs the hooks of a list one after the other, also past one that was given up", async () => {
+  const folder = scratch();
+  const log = join(folder, "log");
+  const step = (name: string, code = 0) =>
+    after(`echo ${name} begins >> ${log}; sleep 0.1; echo ${name} ends >> ${log}; exit ${code}`);
+  const daemon = start(folder, { postPublish: [step("one"), step("two", 1), step("three")] });
+  const lines = ["one", "two", "three"].flatMap((name) => [`${name} begins`, `${name} ends`]);
+  const seen = () => (existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : []);
+  await eventually(() => expect(seen()).toEqual(lines));
+  daemon.source("site").content = { a: "2" };
+  await eventually(() => expect(seen()).toEqual([...lines, ...lines]));
+});
+
+it("shows a hook that failed for good, until it succeeds for a later revision", async () => {
+  const folder = scratch();
+  const daemon = start(folder, {
+    postPublish: [after("true"), after(`test "$(cat a)" = good || { echo no; exit 1; }`)],
+  });
+  const { revision } = await daemon.event("site", "hook", ({ result }) => result === "failure");
+  expect(await daemon.status("site")).toMatchObject({
+    failures: 0,
+    failedHooks: [{ hook: "/bin/sh", revision, message: "it ended with code 1: no" }],
+  });
+  const metric = /^pannier_failed_hooks\{mount="site"\} (\d+)$/m;
+  expect(metric.exec((await daemon.get("/metrics")).text)?.[1]).toBe("1");
+  daemon.source("site").content = { a: "good" };
+  await eventually(async () =>
+    expect(await daemon.status("site")).toMatchObject({ failedHooks: [] }),
+  );
+  expect(metric.exec((await daemon.get("/metrics")).text)?.[1]).toBe("0");
+});
+
+it.each([
+  ["a hook after publishing", "true", 9],
+  ["a hook after publishing, and before that a mount's source", "gone", 5],
+])("with --once, tells by its exit code of what failed: %s", async (_, other, code) => {
+  const folder = scratch();
+  const hooks = { postPublish: [after("exit 1")] };
+  const daemon = startDaemon(
+    daemonConfig([
+      mountConfig("site", join(folder, "t"), { hooks }),
+      mountConfig("other", join(folder, "other")),
+    ]),
+    { once: true },
+  );
+  if (other === "gone")
+    daemon.source("other").beforeList = () => {
+      throw new SourceError("unavailable", "gone", { transient: false });
+    };
+  expect(await daemon.exit).toBe(code);
+  expect(published(folder, "a")).toBe("site");
 });
 
 it("runs a hook again for a revision that is back, after it failed for another in between", async () => {

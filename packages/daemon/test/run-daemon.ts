@@ -205,6 +205,7 @@ function explain(error: unknown): Failure {
     TargetError: 2,
     NoRoomError: 7,
     HookError: 8,
+    PostPublishError: 9,
   };
   return { code: code ?? name, exitCode: exitCodes[name] ?? 5, message, hint };
 }

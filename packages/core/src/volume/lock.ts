@@ -24,6 +24,7 @@ export function takeLock(file: string, target: string): () => void {
     if (/locked|busy/i.test((error as Error).message)) {
       throw new TargetError(`another Pannier is at work on ${target}`, {
         hint: "stop it, wait for it, or choose another target",
+        busy: true,
         cause: error,
       });
     }

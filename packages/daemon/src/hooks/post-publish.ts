@@ -1,7 +1,7 @@
 /**
- * The hooks that run after a revision was published: each once for a revision, tried again when it fails, and always for the
- * latest: a revision that another one overtook is skipped. What was done is kept beside the state, so that a restart neither
- * repeats nor forgets a hook.
+ * The hooks that run after a revision was published, one after the other: each once for a revision, tried again when it fails,
+ * and always for the latest: a revision that another one overtook is skipped. One that failed for good does not keep the next
+ * from running. What was done is kept beside the state, so that a restart neither repeats nor forgets a hook.
  */
 import {
   closeSync,
@@ -37,6 +37,11 @@ export interface PostPublish {
   stop(grace: number): Promise<void>;
 }
 
+/** The content is published, and a hook after it failed for good. */
+export class PostPublishError extends Error {
+  override readonly name = "PostPublishError";
+}
+
 type Published = Pick<SyncResult, "revision" | "previousRevision" | "path">;
 
 const FIRST_WAIT = 1000;
@@ -47,78 +52,24 @@ export function createPostPublish(
   tools: HookTools,
 ): PostPublish {
   const memory = openMemory(tools.target);
-  const workers = configs.map((config, index) =>
-    createWorker(config, `${index} ${describeHook(config)}`, memory, tools),
-  );
-  return {
-    settle: (result) => workers.forEach((worker) => worker.settle(result)),
-    idle: async () => void (await Promise.all(workers.map((worker) => worker.idle()))),
-    stop: async (grace) => void (await Promise.all(workers.map((worker) => worker.stop(grace)))),
-  };
-}
-
-function createWorker(
-  config: PostPublishConfig,
-  key: string,
-  memory: Memory,
-  tools: HookTools,
-): PostPublish {
-  let wanted: Published | undefined;
-  let working: Promise<void> | undefined;
-  let givenUp: string | undefined;
-  /** Whether a run has failed since one last succeeded: what that one did may be undone by half. */
-  let isHalfDone = false;
-  /** Ends the wait for the next try. */
-  let wake: (() => void) | undefined;
   const abort = new AbortController();
   const stopping = new AbortController();
+  const hooks = configs.map((config, position) =>
+    createHook({ config, position, memory, tools, abort: abort.signal, stopping: stopping.signal }),
+  );
+  let wanted: Published | undefined;
+  let working: Promise<void> | undefined;
+  /** Ends the wait for the next try. */
+  let wake: (() => void) | undefined;
 
+  /** In the order of the list: what one prepares, the next may need. A newer revision begins it anew. */
   async function work(): Promise<void> {
     while (wanted !== undefined && !stopping.signal.aborted) {
       const now = wanted;
-      for (let tries = 1; wanted === now && !stopping.signal.aborted; tries++) {
-        const failure = await attempt(now, tries);
-        if (abort.signal.aborted) return;
-        isHalfDone = failure !== undefined;
-        if (failure === undefined) {
-          memory.write(key, now.revision);
-          givenUp = undefined;
-        } else if (tries > config.retries) givenUp = now.revision;
-        if (failure === undefined || tries > config.retries) {
-          if (wanted === now) wanted = undefined;
-          break;
-        }
-        // One that came during the try waits for nothing.
-        if (wanted === now) await pause(failure);
-      }
-    }
-  }
-
-  /** @returns how long to wait for the next try, or `undefined` after success */
-  async function attempt(result: Published, tries: number): Promise<number | undefined> {
-    const started = performance.now();
-    const told = {
-      type: "hook",
-      hook: "postPublish",
-      what: describeHook(config),
-      revision: result.revision,
-    } as const;
-    try {
-      await runHook(config, result, memory.read(key), tools, abort.signal);
-      tools.emit({ ...told, result: "success", duration: performance.now() - started });
-      return undefined;
-    } catch (error) {
-      const delay =
-        Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)) * (0.9 + Math.random() * 0.2);
-      if (!abort.signal.aborted)
-        tools.emit({
-          ...told,
-          result: error instanceof HookFailure && error.timedOut ? "timeout" : "failure",
-          duration: performance.now() - started,
-          message: tools.redact((error as Error).message),
-          retry: tries > config.retries || stopping.signal.aborted ? undefined : delay,
-        });
-      return delay;
+      const isWanted = () => wanted === now && !stopping.signal.aborted;
+      for (const hook of hooks)
+        if (isWanted() && hook.isDue(now.revision)) await hook.run(now, isWanted, pause);
+      if (wanted === now) wanted = undefined;
     }
   }
 
@@ -133,10 +84,10 @@ function createWorker(
   return {
     settle(result) {
       const { revision } = result;
-      if (stopping.signal.aborted || wanted?.revision === revision || givenUp === revision) return;
-      if (wanted === undefined && !isHalfDone && memory.read(key) === revision) return;
+      if (stopping.signal.aborted || wanted?.revision === revision) return;
+      // Not asked where another revision is at work: that one may get to the hook before it is stopped.
+      if (wanted === undefined && !hooks.some((hook) => hook.isDue(revision))) return;
       wanted = result;
-      givenUp = undefined;
       wake?.();
       working ??= work().finally(() => {
         working = undefined;
@@ -151,6 +102,80 @@ function createWorker(
       const timer = startTimer(() => abort.abort(new Error("the process ends")), patience);
       await working;
       clearTimeout(timer);
+    },
+  };
+}
+
+interface Hook {
+  /** Whether it has to run for this revision: it was not run for it, or was undone by half, and was not given up. */
+  isDue(revision: string): boolean;
+  /** Runs it, and tries again while the revision is wanted, until it succeeds or is given up. */
+  run(
+    result: Published,
+    isWanted: () => boolean,
+    pause: (delay: number) => Promise<void>,
+  ): Promise<void>;
+}
+
+function createHook({
+  config,
+  position,
+  memory,
+  tools,
+  abort,
+  stopping,
+}: {
+  readonly config: PostPublishConfig;
+  readonly position: number;
+  readonly memory: Memory;
+  readonly tools: HookTools;
+  readonly abort: AbortSignal;
+  readonly stopping: AbortSignal;
+}): Hook {
+  const what = describeHook(config);
+  const key = `${position} ${what}`;
+  let givenUp: string | undefined;
+  /** Whether a run has failed since one last succeeded: what that one did may be undone by half. */
+  let isHalfDone = false;
+
+  /** @returns how long to wait for the next try, or `undefined` after success */
+  async function attempt(result: Published, tries: number): Promise<number | undefined> {
+    const started = performance.now();
+    const { revision } = result;
+    const told = { type: "hook", hook: "postPublish", position, what, revision } as const;
+    try {
+      await runHook(config, result, memory.read(key), tools, abort);
+      tools.emit({ ...told, result: "success", duration: performance.now() - started });
+      return undefined;
+    } catch (error) {
+      const delay =
+        Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)) * (0.9 + Math.random() * 0.2);
+      if (!abort.aborted)
+        tools.emit({
+          ...told,
+          result: error instanceof HookFailure && error.timedOut ? "timeout" : "failure",
+          duration: performance.now() - started,
+          message: tools.redact((error as Error).message),
+          retry: tries > config.retries || stopping.aborted ? undefined : delay,
+        });
+      return delay;
+    }
+  }
+
+  return {
+    isDue: (revision) => givenUp !== revision && (isHalfDone || memory.read(key) !== revision),
+    async run(result, isWanted, pause) {
+      givenUp = undefined;
+      for (let tries = 1; isWanted(); tries++) {
+        const delay = await attempt(result, tries);
+        if (abort.aborted) return;
+        isHalfDone = delay !== undefined;
+        if (delay === undefined) memory.write(key, result.revision);
+        else if (tries > config.retries) givenUp = result.revision;
+        if (delay === undefined || tries > config.retries) return;
+        // One that came during the try waits for nothing.
+        if (isWanted()) await pause(delay);
+      }
     },
   };
 }

@@ -51,6 +51,11 @@ export function mountStatus({ config, state, layers }: Mount): Record<string, un
             hint: hide(failure.hint),
             source: failure.source,
           },
+    failedHooks: state.failedHooks.map(({ hook, revision, message }) => ({
+      hook,
+      revision,
+      message: hide(message),
+    })),
     kept: state.history
       .filter(({ path }) => path !== undefined)
       .map(({ id, revision, time: published }) => ({ id, revision, publishedAt: time(published) })),

@@ -93,6 +93,11 @@ export function createMetrics(version: string, explain: DaemonInit["explain"]): 
       each(({ config }) => free.get(config.name)),
     ),
     hooks,
+    gauge(
+      "pannier_failed_hooks",
+      "Hooks after publishing that failed for good, and did not succeed since.",
+      each(({ state }) => state.failedHooks.length),
+    ),
     triggers,
     reloads,
     gauge(
