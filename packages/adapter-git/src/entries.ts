@@ -4,7 +4,8 @@ import { parsePointer, POINTER_LIMIT } from "./lfs.ts";
 import { type Module, type Modules, translate } from "./modules.ts";
 import { CacheDamaged, isSubmodule, isSymlink, isTree, type TreeItem } from "./store/store.ts";
 import { parseGitmodules, submoduleUrl } from "./submodules.ts";
-import { type Commit, diffTrees, findInTree, type TreeChange } from "./tree.ts";
+import { type Commit, diffTrees, disordered, findInTree, type TreeChange } from "./tree.ts";
+import { checkItem } from "./tree-rules.ts";
 
 /** Longer than any link can be (limits.h PATH_MAX). */
 const LINK_LIMIT = 4096;
@@ -55,6 +56,7 @@ export async function* listPlace(
         // A tree that git would not have made: what it means is anybody's guess.
         if (comparePaths(last, item.path) >= 0) throw disordered(item.path);
         last = item.path;
+        checkItem(item);
         if (levels === 0) continue;
         // A submodule sorts like a file in its tree; its files come where those of a directory do.
         const due = links.filter((link) => comparePaths(`${link.path}/`, item.path) < 0);
@@ -109,14 +111,6 @@ async function readGitmodules({ module, commit }: Place): Promise<Map<string, st
   // A link there could lead anywhere; git refuses it as well.
   const blob = item === undefined || isSymlink(item.mode) ? undefined : await store.read(item.oid);
   return parseGitmodules(Buffer.from(blob?.data ?? []).toString("utf8"));
-}
-
-function disordered(path: string): SourceError {
-  return new SourceError(
-    "invalid",
-    `a tree of the repository is broken: ${quotePath(path)} is there twice, or out of order`,
-    { hint: "run git fsck on the repository" },
-  );
 }
 
 /** The files and symlinks among some items. */
@@ -215,6 +209,7 @@ async function toChanges(place: Place, changes: readonly TreeChange[]): Promise<
   const gone: Change[] = changes
     .filter(({ before, after }) => isFile(before) && !isFile(after))
     .map(({ path }) => ({ kind: "delete", path }));
+  for (const { after } of changes) if (after !== undefined) checkItem(after);
   const files = changes.map(({ after }) => after).filter(isFile);
   const sizes = await place.module.repository.store.sizes(files.map(({ oid }) => oid));
   const sized = files.map((item, index) => ({ ...item, size: sizes[index] }));

@@ -1,11 +1,7 @@
 /** Tree objects: taking them apart, walking them, comparing two. */
-import {
-  CacheDamaged,
-  isSubmodule,
-  isTree,
-  type ObjectStore,
-  type TreeItem,
-} from "./store/store.ts";
+import { createHash } from "node:crypto";
+import { comparePaths, quotePath, SourceError } from "@pannier/core";
+import { CacheDamaged, isKnown, isTree, type ObjectStore, type TreeItem } from "./store/store.ts";
 import { decodeNames } from "./names.ts";
 
 /** One difference between two trees: what is at a path now (`undefined`: nothing), and what was. */
@@ -16,26 +12,84 @@ export interface TreeChange {
 }
 
 /** A tree's items; their paths are names. `<mode> <name>\0<oid>`… */
-async function readTree(store: ObjectStore, oid: string): Promise<TreeItem[]> {
+async function readTree(store: ObjectStore, oid: string): Promise<Iterable<TreeItem>> {
   const object = await store.read(oid);
   if (object?.type !== "tree") throw new CacheDamaged(`tree ${oid} is missing`);
-  const bytes = Buffer.from(object.data.buffer, object.data.byteOffset, object.data.byteLength);
-  const items: TreeItem[] = [];
+  const { buffer, byteOffset, byteLength } = object.data;
+  return itemsOf(oid, Buffer.from(buffer, byteOffset, byteLength));
+}
+
+function* itemsOf(oid: string, bytes: Buffer): Generator<TreeItem> {
   const hash = oid.length / 2;
   for (let at = 0; at < bytes.length;) {
     const space = bytes.indexOf(0x20, at);
     const nul = bytes.indexOf(0, space);
     const end = nul + 1 + hash;
-    if (space === -1 || nul === -1 || end > bytes.length)
-      throw new CacheDamaged(`tree ${oid} cannot be read`);
-    items.push({
-      mode: Number.parseInt(bytes.toString("latin1", at, space), 8),
+    const mode = space === -1 ? undefined : readMode(bytes.toString("latin1", at, space));
+    if (mode === undefined || nul === -1 || end > bytes.length) throw unreadable(oid, bytes);
+    yield {
+      mode,
       path: decodeNames(bytes.subarray(space + 1, nul)),
       oid: bytes.toString("hex", nul + 1, end),
-    });
+    };
     at = end;
   }
-  return items;
+}
+
+/** Octal, in 32 bits as git counts; `undefined` where it is not. */
+function readMode(text: string): number | undefined {
+  if (!/^[0-7]+$/.test(text)) return undefined;
+  let mode = 0;
+  for (const digit of text) mode = (mode << 3) + Number(digit);
+  return mode >>> 0;
+}
+
+/** A tree that has its right id, and yet no form, is how the repository has it; any other was damaged here. */
+function unreadable(oid: string, bytes: Uint8Array): Error {
+  const hash = createHash(oid.length === 64 ? "sha256" : "sha1");
+  if (hash.update(`tree ${bytes.length}\0`).update(bytes).digest("hex") !== oid)
+    return new CacheDamaged(`tree ${oid} cannot be read`);
+  return new SourceError("invalid", `the repository's tree ${oid} is broken`, {
+    hint: "run git fsck on the repository",
+  });
+}
+
+/** An item of a tree that has one name twice, or is out of order. */
+export function disordered(path: string): SourceError {
+  return new SourceError(
+    "invalid",
+    `a tree of the repository is broken: ${quotePath(path)} is there twice, or out of order`,
+    { hint: "run git fsck on the repository" },
+  );
+}
+
+function* inOrder(items: Iterable<TreeItem>): Generator<TreeItem> {
+  let last = "";
+  for (const item of items) {
+    const name = isTree(item.mode) ? `${item.path}/` : item.path;
+    if (comparePaths(last, name) >= 0) throw disordered(item.path);
+    last = name;
+    yield item;
+  }
+}
+
+/**
+ * The items of a directory whose type git does not know, by their names. There are none in what git wrote.
+ *
+ * @param path of the directory, from the root on
+ */
+export async function unknownItems(
+  store: ObjectStore,
+  root: string,
+  path: string,
+): Promise<ReadonlyMap<string, number>> {
+  const found = new Map<string, number>();
+  const directory = await findInTree(store, root, path);
+  // It was listed: a name within it has a slash of its own.
+  if (directory === undefined) throw disordered(path);
+  for (const { path: name, mode } of await readTree(store, directory.oid))
+    if (!isTree(mode) && !isKnown(mode)) found.set(name, mode);
+  return found;
 }
 
 /** Everything below a tree that is not a tree, in the tree's order: with `/` after the names of directories, that is the order of whole paths. */
@@ -69,7 +123,7 @@ export async function* diffTrees(
   const old = new Map<string, TreeItem>();
   if (before !== undefined)
     for (const item of await readTree(store, before)) old.set(item.path, item);
-  for (const item of after === undefined ? [] : await readTree(store, after)) {
+  for (const item of after === undefined ? [] : inOrder(await readTree(store, after))) {
     const was = old.get(item.path);
     old.delete(item.path);
     if (was?.oid === item.oid && was.mode === item.mode) continue;
@@ -111,13 +165,17 @@ export async function findInTree(
 ): Promise<Pick<TreeItem, "mode" | "oid"> | undefined> {
   let found: Pick<TreeItem, "mode" | "oid"> = { mode: 0o040000, oid: tree };
   for (const segment of path === "" ? [] : path.split("/")) {
-    if (!isTree(found.mode) || isSubmodule(found.mode)) return undefined;
-    const items = await readTree(store, found.oid);
-    const next = items.find((item) => item.path === segment);
+    if (!isTree(found.mode)) return undefined;
+    const next = await findItem(store, found.oid, segment);
     if (next === undefined) return undefined;
     found = next;
   }
   return found;
+}
+
+async function findItem(store: ObjectStore, tree: string, name: string) {
+  for (const item of await readTree(store, tree)) if (item.path === name) return item;
+  return undefined;
 }
 
 /** What a commit (or an annotated tag of one) says that matters here. */

@@ -9,6 +9,13 @@ import type { FileEntry } from "@pannier/core";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  answerFetch,
+  commitOf,
+  objectId,
+  packOf,
+  type PackObject,
+} from "../../../test/support/git-pack.ts";
+import {
   changesOf,
   contentOf,
   errorOf,
@@ -25,6 +32,76 @@ const shared = setup();
 function byBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
+
+/** Items of a tree that git checks out, and that come as they are. */
+const LEGAL: readonly (readonly [mode: string, name: string])[] = [
+  ["100644", "plain"],
+  ["100664", "of old times"],
+  ["0100755", "padded"],
+  ["160000", "module"],
+  ["100644", ".gitignore"],
+  ["100644", ".gitmodules"],
+  ["120000", ".gitmodules.txt"],
+  ["120000", "gitmodules"],
+  ["100644", ".git2"],
+  ["100644", ".git..x"],
+  ["100644", "a.git"],
+  ["100644", "git~2"],
+  ["100644", "xgit~1"],
+  ["100644", "git"],
+  ["120000", "gi7eba~0"],
+  ["120000", "gi7eba~1x"],
+  ["100644", "gi7eba~1"],
+  ["100644", "\u200c"],
+];
+
+/** Items that git's own verify_path and fsck refuse. */
+const ILLEGAL: readonly (readonly [mode: string, name: string])[] = [
+  // By mode: git ls-tree takes these for submodules.
+  ["777777777777777777777", "a"],
+  ["10644", "a"],
+  ["644", "a"],
+  ["0", "a"],
+  ["20644", "character-device"],
+  ["60644", "block-device"],
+  ["140755", "socket"],
+  ["160755", "submodule"],
+  // .git, as somebody's file system reads it.
+  ...["100644", "100755", "120000", "160000"].map((mode) => [mode, ".git"] as const),
+  ...[".GIT", ".gIt", "git~1", "GIT~1", ".git ", ".git.", ".git . .", "git~1 ", "git~1."].map(
+    (name) => ["100644", name] as const,
+  ),
+  ["100644", ".git::$INDEX_ALLOCATION"],
+  ["100644", ".git:x"],
+  ["100644", "git~1::$INDEX_ALLOCATION"],
+  ["100644", ".git . ::$DATA"],
+  ["100644", ".git\\config"],
+  ["100644", "x\\.git"],
+  ["100644", "x\\git~1\\hooks"],
+  ["100644", ".g\u200cit"],
+  ["100644", "\ufeff.git"],
+  ["100644", ".git\u202e"],
+  ["100644", ".\u206aG\u206fI\u200fT"],
+  // A symlink in the place of .gitmodules.
+  ...[
+    ".gitmodules",
+    ".GitModules",
+    ".gitmodules ",
+    ".gitmodules.",
+    ".gitmodules::$DATA",
+    "GITMOD~1",
+    "gitmod~4 .",
+    "gi7eba~1",
+    "GI7EBA~9",
+    "gi7eb~10",
+    "gi7~1234",
+    "~1000000",
+    "x\\.gitmodules",
+    ".git\u200cmodules",
+  ].map((name) => ["120000", name] as const),
+];
+
+const id = ({ type, data }: PackObject): string => objectId(type, data);
 
 /** How many commits of what was fetched last a cache holds. */
 async function commitsIn(dir: string): Promise<number> {
@@ -426,44 +503,93 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     ).toEqual([]);
   });
 
-  test("passes hostile names on, and refuses trees that git would not make", async () => {
-    const repository = await shared.repository();
-    const blob = await repository.object("blob", Buffer.from("x"));
-    const commitOf = async (items: readonly (readonly [mode: string, name: string])[]) => {
-      const raw = items.flatMap(([mode, name]) => [
-        Buffer.from(`${mode} ${name}\0`),
-        Buffer.from(blob, "hex"),
-      ]);
-      const tree = await repository.object("tree", Buffer.concat(raw));
-      const commit = `tree ${tree}\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nx\n`;
-      return repository.object("commit", Buffer.from(commit));
-    };
-    const listed = async (sha: string) => {
-      await repository.git("update-ref", "refs/heads/main", sha);
-      return listAll((await open(repository.url, { engine })).source);
-    };
-    expect(
-      (
-        await listed(
-          await commitOf([
-            ["100644", ".."],
-            ["100644", ".git"],
-          ]),
-        )
-      ).paths,
-    ).toEqual(["..", ".git"]);
-    for (const items of [
-      [
-        ["100644", "a"],
-        ["100644", "a"],
-      ],
-      [
-        ["100644", "b"],
-        ["100644", "a"],
-      ],
-    ] as const)
-      expect(await errorOf(listed(await commitOf(items)))).toMatchObject({ code: "invalid" });
+  test("passes names on that the engine judges", async () => {
+    const { listed } = await treeOf([["100644", ".."]]);
+    expect((await listed()).paths).toEqual([".."]);
   });
+
+  test.each(LEGAL)("takes what git takes: mode %s, name %j", async (mode, name) => {
+    const { listed, changes } = await treeOf([[mode, name]]);
+    const paths = mode === "160000" ? [] : [name];
+    expect((await listed()).paths).toEqual(paths);
+    expect(Object.keys((await changes()) ?? {}).toSorted()).toEqual(["first", ...paths].toSorted());
+  });
+
+  test.each(ILLEGAL)("refuses what git refuses: mode %s, name %j", async (mode, name) => {
+    const { listed, changes } = await treeOf([[mode, name]]);
+    expect(await errorOf(listed())).toMatchObject({ code: "invalid", transient: false });
+    expect(await errorOf(changes())).toMatchObject({ code: "invalid", transient: false });
+  });
+
+  test.each([
+    ["777777777777777777777", "a"],
+    ["100644", ".git"],
+    ["120000", ".gitmodules"],
+  ])("refuses it at any depth: mode %s, name %j", async (mode, name) => {
+    const { listed, changes } = await treeOf([[mode, name]], "deep/er");
+    expect(await errorOf(listed())).toMatchObject({ code: "invalid", transient: false });
+    expect(await errorOf(changes())).toMatchObject({ code: "invalid", transient: false });
+  });
+
+  test.each([
+    [
+      ["100644", "a"],
+      ["100644", "a"],
+    ],
+    [
+      ["100644", "b"],
+      ["100644", "a"],
+    ],
+  ] as const)("refuses a tree in disorder: %j, %j", async (...items) => {
+    const { listed, changes } = await treeOf(items);
+    expect(await errorOf(listed())).toMatchObject({ code: "invalid" });
+    expect(await errorOf(changes())).toMatchObject({ code: "invalid" });
+  });
+
+  test.each(["100644 a", "100644 a\0short", "100x44 a\0aaaaaaaaaaaaaaaaaaaa", "nothing"])(
+    "refuses a tree whose bytes have no form: %j",
+    async (bytes) => {
+      const tree = { type: "tree" as const, data: Buffer.from(bytes) };
+      const commit = commitOf(id(tree));
+      shared.server.intercept = (request, response) => {
+        void answerFetch(request, response, id(commit), [packOf([tree, commit])]);
+        return true;
+      };
+      const { source } = await open(`${shared.server.url}/any.git`, { engine });
+      expect(await errorOf(listAll(source))).toMatchObject({ code: "invalid", transient: false });
+    },
+  );
+
+  /** A source with a first commit, and then one with a tree as it is given: listed, and to be asked for changes. No git server would send it. */
+  async function treeOf(items: readonly (readonly [mode: string, name: string])[], below = "") {
+    const blob: PackObject = { type: "blob", data: Buffer.from("x") };
+    const treeWith = (oid: string, names: typeof items): PackObject => {
+      const raw = names.flatMap(([mode, name]) => [
+        Buffer.from(`${mode} ${name}\0`),
+        Buffer.from(oid, "hex"),
+      ]);
+      return { type: "tree", data: Buffer.concat(raw) };
+    };
+    const good = treeWith(id(blob), [["100644", "first"]]);
+    const trees = [treeWith(id(blob), items)];
+    for (const name of below === "" ? [] : below.split("/").toReversed())
+      trees.push(treeWith(id(trees.at(-1) as PackObject), [["40000", name]]));
+    const commits = [good, trees.at(-1) as PackObject].map((tree) => commitOf(id(tree)));
+    const [first = "", second = ""] = commits.map(id);
+    let head = first;
+    const pack = packOf([blob, good, ...trees, ...commits]);
+    shared.server.intercept = (request, response) => {
+      void answerFetch(request, response, head, [pack]);
+      return true;
+    };
+    const { source } = await open(`${shared.server.url}/any.git`, { engine });
+    await listAll(source);
+    head = second;
+    return {
+      changes: () => changesOf(source, first, second),
+      listed: () => listAll(source),
+    };
+  }
 
   test("a server that is down is unavailable, and may be up again", async () => {
     const nobody = createServer().listen(0, "127.0.0.1");

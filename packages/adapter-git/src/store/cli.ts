@@ -5,7 +5,14 @@ import type { Readable, Writable } from "node:stream";
 import { NoRoomError, SourceError } from "@pannier/core";
 import { decodeNames } from "../names.ts";
 import { killGroup, lastWords } from "../remote/process.ts";
-import { CacheDamaged, type GitObject, type ObjectStore, type TreeItem } from "./store.ts";
+import { unknownItems, walkTree } from "../tree.ts";
+import {
+  CacheDamaged,
+  type GitObject,
+  isSubmodule,
+  type ObjectStore,
+  type TreeItem,
+} from "./store.ts";
 
 /** A `cat-file` process that was not needed for this long is ended; starting one again takes some 5 ms. */
 const IDLE_MS = 30_000;
@@ -50,7 +57,7 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
     return git;
   };
 
-  return {
+  const store: ObjectStore = {
     formats: ["sha1", "sha256"],
 
     read(oid) {
@@ -74,14 +81,20 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
     async *walk(tree, signal) {
       const git = start(["ls-tree", "-r", "-z", "-l", "--full-tree", tree]);
       let rest: Buffer = Buffer.alloc(0);
-      for await (const chunk of output(git, signal)) {
-        const bytes =
-          rest.length === 0
-            ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-            : Buffer.concat([rest, chunk]);
-        const end = bytes.lastIndexOf(0) + 1;
-        if (end > 0) yield parseListing(bytes.subarray(0, end));
-        rest = bytes.subarray(end);
+      try {
+        for await (const chunk of output(git, signal)) {
+          const bytes =
+            rest.length === 0
+              ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+              : Buffer.concat([rest, chunk]);
+          const end = bytes.lastIndexOf(0) + 1;
+          if (end > 0) yield await withTrueModes(store, tree, parseListing(bytes.subarray(0, end)));
+          rest = bytes.subarray(end);
+        }
+      } catch (error) {
+        // git gives up at a tree that has no form: whose fault it is shows where we read it ourselves.
+        if (error instanceof CacheDamaged) for await (const _ of walkTree(store, tree));
+        throw error;
       }
     },
 
@@ -121,6 +134,30 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
       await Promise.all([...readers, sizer].map((process) => process.close()));
     },
   };
+  return store;
+}
+
+/** `ls-tree` says "submodule" of every type that it does not know: the trees themselves are asked. */
+async function withTrueModes(
+  store: ObjectStore,
+  root: string,
+  items: readonly TreeItem[],
+): Promise<readonly TreeItem[]> {
+  if (!items.some(({ mode }) => isSubmodule(mode))) return items;
+  const told: TreeItem[] = [];
+  let known: { directory: string; unknown: ReadonlyMap<string, number> } | undefined;
+  for (const item of items) {
+    if (!isSubmodule(item.mode)) {
+      told.push(item);
+      continue;
+    }
+    const slash = item.path.lastIndexOf("/");
+    const directory = item.path.slice(0, Math.max(0, slash));
+    if (known?.directory !== directory)
+      known = { directory, unknown: await unknownItems(store, root, directory) };
+    told.push({ ...item, mode: known.unknown.get(item.path.slice(slash + 1)) ?? item.mode });
+  }
+  return told;
 }
 
 /** Ends also where the stream breaks. */

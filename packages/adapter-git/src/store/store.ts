@@ -8,6 +8,7 @@ export interface GitObject {
 
 /** One item of a tree object, or, in a recursive listing, one with its whole path. */
 export interface TreeItem {
+  /** As the tree has it; a store that only tells git's reading of it does so for files and symlinks alone. */
   readonly mode: number;
   readonly oid: string;
   readonly path: string;
@@ -43,4 +44,9 @@ export class CacheDamaged extends Error {
 /** Modes of tree items: https://git-scm.com/docs/gitformat-index (object type bits). */
 export const isTree = (mode: number): boolean => (mode & 0o170000) === 0o040000;
 export const isSymlink = (mode: number): boolean => (mode & 0o170000) === 0o120000;
-export const isSubmodule = (mode: number): boolean => (mode & 0o170000) === 0o160000;
+const isRegular = (mode: number): boolean => (mode & 0o170000) === 0o100000;
+/** Exactly: `git ls-tree` says so of any type that it does not know. */
+export const isSubmodule = (mode: number): boolean => mode === 0o160000;
+/** Whether an item is something that is not a tree, and that git writes. */
+export const isKnown = (mode: number): boolean =>
+  isRegular(mode) || isSymlink(mode) || isSubmodule(mode);
