@@ -1,11 +1,23 @@
 /** The http adapter against real servers, and against archives that real programs made. */
 import { execFile } from "node:child_process";
-import { chmod, link, mkdir, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import {
+  chmod,
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { promisify } from "node:util";
 import { http } from "@pannier/adapter-http";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
-import type { Credentials, SourceSpec } from "@pannier/core";
+import { type Credentials, type SourceSpec, sync, type SyncEvent } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { describeWith } from "./support.ts";
 
@@ -138,10 +150,113 @@ describeWith("nginx", "HTTP from nginx", (nginx) => {
 });
 
 describeWith("apache", "HTTP from Apache", (apache) => {
-  test("lists plain and fancy indexes", async () => {
+  test("lists plain, fancy and table indexes", async () => {
     await makeTree(apache.root, "http-tree");
-    for (const url of [apache.plain, apache.fancy]) {
+    for (const url of [apache.plain, apache.fancy, apache.table]) {
       expect(await contents(http(`${url}/http-tree/`))).toEqual(FILES);
     }
+  });
+});
+
+/** What each server has to list, whatever it makes of such names. */
+const NASTY: Record<string, string> = {
+  "R&D/a.txt": "1",
+  "100%/b": "2",
+  "a+b": "3",
+  "ü/ö.txt": "4",
+  "x#y": "5",
+  "q?z=1": "6",
+  "with blank/c d": "7",
+  "quo'te\"s": "8",
+  "se;mi": "9",
+  "@ = , $": "10",
+  "<b>": "11",
+  "a:b": "12",
+  "%41": "13",
+  "-rf": "14",
+  "[x] {y} ^ ~ `": "15",
+  [`long/${"ü".repeat(100)}`]: "16",
+  // A page that is nothing but its title.
+  "one/file": "17",
+};
+
+/** What begins with a dot: nginx and lighttpd do not show it. */
+const DOTS = { ".dot": "18", "dots/.only": "19" };
+
+const LONG_AGO = new Date("2025-02-03T04:05:06Z");
+
+async function makeNasty(root: string): Promise<string> {
+  const name = "nasty & 100% ü";
+  for (const [path, content] of Object.entries({ ...NASTY, ...DOTS })) {
+    const file = join(root, name, path);
+    await mkdir(join(file, ".."), { recursive: true });
+    await writeFile(file, content);
+    // What was written just now is looked at once more.
+    await utimes(file, LONG_AGO, LONG_AGO);
+  }
+  await mkdir(join(root, name, "empty"), { recursive: true });
+  await symlink("nowhere", join(root, name, "dangling")).catch(() => {});
+  return `${encodeURIComponent(name)}/`;
+}
+
+/** What is published of it, the first time; the second time nothing is. */
+async function syncNasty(url: string, root: string) {
+  const folder = await makeNasty(root);
+  const target = await mkdtemp(join(tmpdir(), "pannier-index-"));
+  onTestFinished(() => rm(target, { recursive: true, force: true }));
+  const warnings: string[] = [];
+  const options = { sources: [http(url + folder)], target };
+  const onEvent = (event: SyncEvent) => {
+    if (event.type === "warning") warnings.push(event.message);
+  };
+  expect(await sync({ ...options, onEvent })).toMatchObject({ result: "published" });
+  const files = await filesBelow(join(target, "current"));
+  expect((await sync(options)).result).toBe("unchanged");
+  return { files, warnings };
+}
+
+async function filesBelow(root: string): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const entry of await readdir(`${root}/`, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    found[relative(root, path)] = await readFile(path, "utf8");
+  }
+  return found;
+}
+
+for (const [name, title, files] of [
+  ["python", "Python's http.server", { ...NASTY, ...DOTS }],
+  ["lighttpd", "lighttpd", NASTY],
+  ["caddy", "Caddy", { ...NASTY, ...DOTS }],
+  ["rcloneHttp", "rclone serve http", { ...NASTY, ...DOTS }],
+  ["serveIndex", "serve-index", { ...NASTY, ...DOTS }],
+  ["httpServer", "http-server", { ...NASTY, ...DOTS }],
+  ["tomcat", "Tomcat", { ...NASTY, ...DOTS }],
+  ["fancyIndex", "nginx's fancyindex", { ...NASTY, ...DOTS }],
+] as const) {
+  describeWith(name, `HTTP from ${title}`, (server) => {
+    test("lists its index, with whatever names", async () => {
+      expect((await syncNasty(server.url, server.root)).files).toEqual(files);
+    });
+  });
+}
+
+describeWith("jetty", "HTTP from Jetty", (jetty) => {
+  test("lists its index, with whatever names", async () => {
+    const folder = await makeNasty(jetty.root);
+    // It breaks the connection instead of an answer.
+    await rm(join(jetty.root, decodeURIComponent(folder), "dangling"), { force: true });
+    expect(await contents(http(jetty.url + folder))).toEqual({ ...NASTY, ...DOTS });
+  });
+});
+
+describeWith("nginx", "nginx's index of what is no file", (nginx) => {
+  test.each(["html", "json"])("is published without it: %s", async (kind) => {
+    const { files, warnings } = await syncNasty(`${nginx.http}/${kind}/`, nginx.root);
+    expect(files).toEqual(NASTY);
+    expect(warnings.join()).toContain(
+      'left out what the server lists but does not have as a file: "dangling"',
+    );
   });
 });

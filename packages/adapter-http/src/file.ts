@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core";
 import { type HttpClient, inspect, type Pin, readPinned } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
+import { entryByContent } from "./content.ts";
 import { createDigestReader } from "./digest.ts";
 
 export interface FileSourceInit {
@@ -49,22 +50,8 @@ export function fileSource({ client, url, name, checksum }: FileSourceInit): Sou
             )
           : pin !== undefined
             ? entry(fingerprintOf(pin, url))
-            : await entryByContent();
+            : await entryByContent(client, url, name, signal);
       return { entries: [[found]], ordered: true, token: () => pin };
-
-      /** Without ETag and date only the content tells two versions apart. */
-      async function entryByContent(): Promise<FileEntry> {
-        const response = await client.request(url, { operation: "list", signal });
-        const hash = createHash("sha256");
-        let received = 0;
-        for await (const chunk of response.body) {
-          hash.update(chunk);
-          received += chunk.byteLength;
-        }
-        const sha256 = hash.digest("hex");
-        const digest: Digest = { algorithm: "sha256", value: sha256 };
-        return { ...entry(`sha256:${sha256}`, digest), size: received };
-      }
     },
 
     async read(entry, range, signal) {

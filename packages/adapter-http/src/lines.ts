@@ -3,9 +3,17 @@ import { SourceError } from "@pannier/core";
 
 const MAX_LINE = 64 * 1024;
 
-/** Bytes as text. @throws SourceError `invalid` where they are not UTF-8 */
-export async function* textOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
+/**
+ * Bytes as text.
+ *
+ * @param lossy what is not UTF-8 becomes U+FFFD
+ * @throws SourceError `invalid` where they are not UTF-8, unless `lossy`
+ */
+export async function* textOf(
+  body: AsyncIterable<Uint8Array>,
+  { lossy = false }: { lossy?: boolean } = {},
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: !lossy });
   const decode = (chunk?: Uint8Array) => {
     try {
       return decoder.decode(chunk, { stream: chunk !== undefined });

@@ -1,6 +1,6 @@
 /** Collections as entries: all at once where the server allows that, otherwise one by one. */
 import { type Entry, quotePath, SourceError, type SourceContext } from "@pannier/core";
-import { type HttpResponse, statusError } from "@pannier/http-client";
+import { type HttpResponse, namesBelow, namesOf, statusError } from "@pannier/http-client";
 import { type DirectoryItem, walk } from "@pannier/walk";
 import { parseMultistatus, type Resource } from "./multistatus.ts";
 import { fingerprintOf } from "./version.ts";
@@ -127,31 +127,9 @@ function checkStatus({ status }: Resource, path: string): void {
 export function pathBelow(href: string, base: string): string {
   // Only the path counts: behind a proxy, servers give whatever host they take themselves for.
   const path = href.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, "").replace(/[?#].*$/s, "");
-  const top = segmentsOf(base);
-  const segments = segmentsOf(path);
-  if (top.some((segment, index) => segments[index] !== segment)) throw misplaced(base);
-  return segments.slice(top.length).join("/");
-}
-
-function segmentsOf(path: string): string[] {
-  const segments = path.replace(/^\/+|\/+$/g, "").split("/");
-  if (segments.length === 1 && segments[0] === "") return [];
-  return segments.map((segment) => {
-    let name: string;
-    try {
-      name = decodeURIComponent(segment);
-    } catch {
-      throw new SourceError(
-        "invalid",
-        `the server lists a name that is not UTF-8: ${quotePath(segment)}`,
-        {
-          hint: "rename it",
-        },
-      );
-    }
-    if (name !== "" && name !== "." && name !== ".." && !name.includes("/")) return name;
-    throw new SourceError("invalid", `the server lists a name that is none: ${quotePath(name)}`);
-  });
+  const names = namesBelow(path, namesOf(base));
+  if (names === undefined) throw misplaced(base);
+  return names.join("/");
 }
 
 function misplaced(base: string): SourceError {

@@ -123,13 +123,13 @@ test("what is not below the source is refused, and so are names that are none", 
   expect(pathBelow("/dav/a%20b/c", "/dav/")).toBe("a b/c");
   expect(pathBelow("http://other/dav/x?y", "/d%61v/")).toBe("x");
   expect(pathBelow("/dav", "/dav/")).toBe("");
+  expect(pathBelow("/dav//x", "/dav/")).toBe("x");
   for (const href of [
     "/etc/passwd",
     "/dav-old/x",
     "/dav/../x",
     "/dav/%2e%2e/x",
     "/dav/a%2Fb",
-    "/dav//x",
     "/dav/%ff",
   ]) {
     expect(() => pathBelow(href, "/dav/"), href).toThrow(/server lists/);

@@ -5,8 +5,8 @@ import type { HttpClient, HttpResponse } from "./client.ts";
 import { rangeHeader, whyOtherPart } from "./parts.ts";
 
 /**
- * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages that know no more,
- * `minute DATE`. It is kept in tokens and with entries.
+ * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages, which know no more,
+ * `second DATE` and `minute DATE`. It is kept in tokens and with entries.
  */
 export type Pin = string;
 
@@ -18,7 +18,7 @@ export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined 
 }
 
 /** What is known of a URL's content without reading it. */
-interface Resource {
+export interface Resource {
   readonly pin: Pin | undefined;
   readonly size: number | undefined;
   readonly mtime: number | undefined;
@@ -65,6 +65,34 @@ export async function inspect(
   }
   await response.discard();
   return response.status === 304 ? undefined : resourceOf(response);
+}
+
+/** Clients of servers that do not answer HEAD as they answer GET. */
+const withoutHead = new WeakSet<HttpClient>();
+
+/**
+ * Asks what is known of a URL's content without reading it: by HEAD, or by a GET of one byte where HEAD is refused or tells less.
+ * That is remembered for the client.
+ */
+export async function inspectByHead(
+  client: HttpClient,
+  url: URL,
+  operation: string,
+  signal: AbortSignal,
+): Promise<Resource> {
+  if (!withoutHead.has(client)) {
+    const head = { method: "HEAD", operation, signal, expect: "any" } as const;
+    const response = await client.request(url, head);
+    await response.discard();
+    const resource = resourceOf(response);
+    // Of a directory, which a redirect leads to, GET tells no more.
+    const enough = resource.pin !== undefined || resource.url.pathname.endsWith("/");
+    if (response.status < 300 && enough) return resource;
+  }
+  const resource = await inspect(client, url, operation, signal);
+  if (resource === undefined) throw new SourceError("invalid", "answered 304 to a plain GET");
+  withoutHead.add(client);
+  return resource;
 }
 
 /** The condition "only if it is another version". */
@@ -143,6 +171,9 @@ export function sameVersion(
       return weak(response.headers["etag"] ?? "") === weak(value);
     case "modified":
       return modified !== undefined && Date.parse(modified) === Date.parse(value);
+    case "second":
+      // Of the index: the file itself may come without a date (nginx with SSI).
+      return modified === undefined || Date.parse(modified) === Date.parse(value);
     case "minute": {
       // In the server's time zone, which the page does not name; zones differ by quarters of an hour.
       const apart = Math.floor(Date.parse(modified ?? "") / 60_000) - Date.parse(value) / 60_000;
@@ -157,6 +188,7 @@ export function sameVersion(
 export function stillThat(pin: Pin | undefined): Record<string, string> {
   const [kind, value] = split(pin);
   if (kind === "etag" && !value.startsWith("W/")) return { "if-match": value };
+  if (kind === "second") return { "if-unmodified-since": new Date(value).toUTCString() };
   return kind === "modified" ? { "if-unmodified-since": value } : {};
 }
 

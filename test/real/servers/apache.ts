@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { type Ground, listening, run } from "./process.ts";
 
 export interface ApacheServer {
-  /** Plain and fancy index pages of `root`. */
+  /** Index pages of `root` as a list, as preformatted text, and as a table. */
   readonly plain: string;
   readonly fancy: string;
+  readonly table: string;
   readonly root: string;
 }
 
@@ -25,7 +26,7 @@ export async function startApache(
   });
   children.push(child);
   const url = `http://127.0.0.1:${ports[0]}`;
-  return { plain: `${url}/plain`, fancy: `${url}/fancy`, root };
+  return { plain: `${url}/plain`, fancy: `${url}/fancy`, table: `${url}/table`, root };
 }
 
 interface ApacheSettings {
@@ -50,6 +51,7 @@ TypesConfig /dev/null
 DocumentRoot ${root}
 Alias /plain/ ${root}/
 Alias /fancy/ ${root}/
+Alias /table/ ${root}/
 <Directory ${root}>
   Options Indexes FollowSymLinks
   Require all granted
@@ -58,6 +60,9 @@ Alias /fancy/ ${root}/
   IndexOptions -FancyIndexing
 </Location>
 <Location /fancy/>
+  IndexOptions FancyIndexing
+</Location>
+<Location /table/>
   IndexOptions FancyIndexing HTMLTable NameWidth=*
 </Location>
 `;

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
-import { delimiter, join } from "node:path";
+import { delimiter, isAbsolute, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../../support/free-port.ts";
 
@@ -16,9 +16,10 @@ export interface Ground {
 }
 
 /** Where `../run` installs what is no Debian package. */
-const TOOLS = join(import.meta.dirname, "../../../.tools");
+export const TOOLS = join(import.meta.dirname, "../../../.tools");
 
 export function findProgram(name: string): string | undefined {
+  if (isAbsolute(name)) return existsSync(name) ? name : undefined;
   const directories = [
     join(TOOLS, "bin"),
     join(TOOLS, "node_modules/.bin"),
@@ -32,8 +33,17 @@ export function findProgram(name: string): string | undefined {
 }
 
 /** In a process group of its own: fcgiwrap does not end its workers, so {@link end} signals the group. */
-export function run(program: string, args: readonly string[]): ChildProcess {
-  return spawn(program, args, { stdio: ["ignore", "ignore", "inherit"], detached: true });
+export function run(
+  program: string,
+  args: readonly string[],
+  /** `quiet`: what it says of each request is not shown. `env` is added to ours. */
+  { quiet = false, env }: { quiet?: boolean; env?: Readonly<Record<string, string>> } = {},
+): ChildProcess {
+  return spawn(program, args, {
+    stdio: ["ignore", "ignore", quiet ? "ignore" : "inherit"],
+    detached: true,
+    env: { ...process.env, ...env },
+  });
 }
 
 /** Starts a server on free ports until all of them answer; a port may be taken in between, so not only once. */

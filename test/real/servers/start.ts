@@ -12,6 +12,21 @@ import { type AzureServer, startAzure } from "./azure.ts";
 import { type FtpServer, startProftpd, startVsftpd } from "./ftp.ts";
 import { type GcsServer, startGcs } from "./gcs.ts";
 import { type GitServer, startGit } from "./git.ts";
+import {
+  type IndexServer,
+  missingJetty,
+  missingServeIndex,
+  missingTomcat,
+  startCaddy,
+  startFancyIndex,
+  startHttpServer,
+  startJetty,
+  startLighttpd,
+  startPython,
+  startRcloneHttp,
+  startServeIndex,
+  startTomcat,
+} from "./indexes.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
 import { missingForNfs, type Nfs3Server, type NfsServer, startNfs, startNfs3 } from "./nfs.ts";
 import { type DavServer, startApacheDav, startNginxDav } from "./webdav.ts";
@@ -45,6 +60,15 @@ export interface Servers {
   readonly azure?: AzureServer | undefined;
   readonly versity?: S3Server | undefined;
   readonly rclone?: S3Server | undefined;
+  readonly python?: IndexServer | undefined;
+  readonly lighttpd?: IndexServer | undefined;
+  readonly caddy?: IndexServer | undefined;
+  readonly rcloneHttp?: IndexServer | undefined;
+  readonly serveIndex?: IndexServer | undefined;
+  readonly httpServer?: IndexServer | undefined;
+  readonly jetty?: IndexServer | undefined;
+  readonly tomcat?: IndexServer | undefined;
+  readonly fancyIndex?: IndexServer | undefined;
   /** Server → why it is not there. */
   readonly missing: Readonly<Record<string, string>>;
 }
@@ -129,6 +153,18 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   azure: { programs: ["azurite-blob"], start: startAzure },
   versity: { programs: ["versitygw"], start: startVersity },
   rclone: { programs: ["rclone"], unfit: cannotServeS3, start: startRclone },
+  python: { programs: ["python3"], start: startPython },
+  lighttpd: { programs: ["lighttpd"], start: startLighttpd },
+  caddy: { programs: ["caddy"], start: startCaddy },
+  rcloneHttp: { programs: ["rclone"], start: startRcloneHttp },
+  serveIndex: { programs: ["node"], unfit: missingServeIndex, start: startServeIndex },
+  httpServer: { programs: ["http-server"], start: startHttpServer },
+  jetty: { programs: ["java"], unfit: missingJetty, start: startJetty },
+  tomcat: { programs: ["java"], unfit: missingTomcat, start: startTomcat },
+  fancyIndex: {
+    programs: ["nginx", "/usr/lib/nginx/modules/ngx_http_fancyindex_module.so"],
+    start: startFancyIndex,
+  },
 };
 
 export interface RunningServers {

@@ -1,7 +1,6 @@
 /** A source that is a directory of a web server: listed by a manifest, or else by the server's own index pages. */
 import {
   type Entry,
-  type FileEntry,
   type Listing,
   type Source,
   type SourceContext,
@@ -19,19 +18,15 @@ import {
 } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
 import { createDigestReader } from "../digest.ts";
+import { createAbsences } from "./absences.ts";
+import { walkIndex } from "./index-walk.ts";
 import { MANIFEST_NAMES, readManifest } from "./manifest.ts";
-import { type IndexItem, readIndex } from "./index-page.ts";
 
 interface Listed {
   /** Name and version of the manifest; `undefined` for index pages. */
   readonly manifest: { readonly name: string; readonly pin: Pin | undefined } | undefined;
   readonly ranges: boolean;
 }
-
-/** Index pages asked for at once, and files whose index tells nothing. */
-const REQUESTS_AT_ONCE = 8;
-/** Deeper than any tree that is meant so: a link of the server that leads back up would never end. */
-const MAX_DEPTH = 100;
 
 export interface DirectorySourceInit {
   readonly client: HttpClient;
@@ -47,12 +42,13 @@ export interface DirectorySourceInit {
 }
 
 export function directorySource(init: DirectorySourceInit): Source {
-  const { client, url, path } = init;
+  const { client, url, path, context } = init;
   const names =
     init.manifest === "auto" ? MANIFEST_NAMES : init.manifest === "none" ? [] : [init.manifest];
   const prefix = path.map((segment) => `${segment}/`).join("");
   /** What the last listing was made from. */
   let listed: Listed | undefined;
+  const absences = createAbsences(context.warn);
 
   const urlOf = (file: string) => {
     const found = new URL(url);
@@ -75,11 +71,12 @@ export function directorySource(init: DirectorySourceInit): Source {
   const readByDigest = createDigestReader(client, async (signal) => {
     const { name, pin } = listed?.manifest ?? {};
     const same =
+      name !== undefined &&
       pin !== undefined &&
-      (await inspect(client, urlOf(name as string), "read", signal, pin)) === undefined;
+      (await inspect(client, urlOf(name), "read", signal, pin)) === undefined;
     return same
       ? new SourceError("invalid", "the file is not what the manifest says")
-      : new SourceError("changed", "the file is no longer what the manifest said");
+      : new SourceError("changed", "the file is no longer what was listed");
   });
 
   return {
@@ -120,13 +117,20 @@ export function directorySource(init: DirectorySourceInit): Source {
         throw new SourceError("unsupported", "there is no manifest that could have a checksum");
       }
       listed = { manifest: undefined, ranges: false };
-      return { entries: below(prefix, walk(client, url, prefix, urlOf, signal)), ordered: false };
+      const walk = { client, root: url, start: prefix, urlOf, context, absences, signal };
+      return { entries: below(prefix, walkIndex(walk)), ordered: false };
     },
 
     async read(entry, range, signal) {
       const file = urlOf(prefix + entry.path);
       if (entry.ref !== undefined || entry.digest === undefined) {
-        return readPinned(client, file, entry.ref, entry.size, range, signal);
+        try {
+          return await readPinned(client, file, entry.ref, entry.size, range, signal);
+        } catch (error) {
+          if (error instanceof SourceError && error.code === "not-found")
+            absences.missed(prefix + entry.path);
+          throw error;
+        }
       }
       return readByDigest(entry, file, range, signal);
     },
@@ -159,87 +163,4 @@ async function* below(
         prefix === "" ? entry : { ...entry, path: entry.path.slice(prefix.length) },
       );
   }
-}
-
-/**
- * Follows index pages downwards. A few are asked for ahead, but read one after the other, so that neither a large page
- * nor many of them are in memory.
- */
-async function* walk(
-  client: HttpClient,
-  root: URL,
-  start: string,
-  urlOf: (path: string) => URL,
-  signal: AbortSignal,
-): AsyncGenerator<FileEntry[]> {
-  const giveUp = new AbortController();
-  const either = AbortSignal.any([signal, giveUp.signal]);
-  const waiting = [start];
-  const asked: { directory: string; response: Promise<HttpResponse> }[] = [];
-  try {
-    while (waiting.length > 0 || asked.length > 0) {
-      while (waiting.length > 0 && asked.length < REQUESTS_AT_ONCE) {
-        const directory = waiting.pop() as string;
-        const url = directory === "" ? root : urlOf(directory);
-        const response = client.request(url, { operation: "list", signal: either });
-        response.catch(() => {});
-        asked.push({ directory, response });
-      }
-      const { directory, response } = asked.shift() as (typeof asked)[number];
-      const page = await response;
-      if (directory.split("/").length > MAX_DEPTH) {
-        throw new SourceError("invalid", `the index goes deeper than ${MAX_DEPTH} directories`);
-      }
-      for await (const items of readIndex(page)) {
-        for (const item of items) {
-          if (item.directory) waiting.push(`${directory}${item.name}/`);
-        }
-        yield await entriesOf(items, directory, page);
-      }
-    }
-  } finally {
-    giveUp.abort();
-  }
-
-  async function entriesOf(
-    items: readonly IndexItem[],
-    directory: string,
-    page: HttpResponse,
-  ): Promise<FileEntry[]> {
-    const files = items.filter((item) => !item.directory);
-    const entries: FileEntry[] = [];
-    for (let i = 0; i < files.length; i += REQUESTS_AT_ONCE) {
-      const group = files.slice(i, i + REQUESTS_AT_ONCE).map((item) => {
-        const path = directory + item.name;
-        return entryOf(item, path, page) ?? entryByHead(path);
-      });
-      entries.push(...(await Promise.all(group)));
-    }
-    return entries;
-  }
-
-  /** Where the index tells nothing, the file itself is asked. */
-  async function entryByHead(path: string): Promise<FileEntry> {
-    const request = { method: "HEAD", operation: "list", signal: either } as const;
-    const { pin, size, mtime } = resourceOf(await client.request(urlOf(path), request));
-    if (pin === undefined) {
-      throw new SourceError("unsupported", `nothing tells when ${JSON.stringify(path)} changes`, {
-        hint: "put a SHA256SUMS file there",
-      });
-    }
-    return { kind: "file", path, size, mtime, fingerprint: pin, ref: pin };
-  }
-}
-
-function entryOf(item: IndexItem, path: string, page: HttpResponse): FileEntry | undefined {
-  const { size, stamp, modified } = item;
-  if (stamp === undefined || modified === undefined) return undefined;
-  const { time, unit, utc } = modified;
-  const date = new Date(time);
-  const ref = unit === "second" ? `modified ${date.toUTCString()}` : `minute ${date.toISOString()}`;
-  const served = Date.parse(page.headers["date"] ?? "");
-  // A file written just now may be written again within the same tick of its date: it is looked at once more.
-  const fresh = utc && served - time < (unit === "second" ? 2000 : 120_000) && served >= time;
-  const fingerprint = fresh ? `${stamp} fresh` : stamp;
-  return { kind: "file", path, size, mtime: utc ? time : undefined, fingerprint, ref };
 }

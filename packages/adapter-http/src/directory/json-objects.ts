@@ -9,12 +9,14 @@ export interface Envelope {
   readonly opening: RegExp;
   /** What stands after the last object, from the `]`. */
   readonly closing: RegExp;
+  /** What stands in its place where there are no objects. */
+  readonly empty?: RegExp | undefined;
 }
 
 /** @throws SourceError `invalid` where the text is anything but the envelope with objects in it */
 export async function* jsonObjects(
   text: AsyncIterable<string>,
-  { opening, closing }: Envelope,
+  { opening, closing, empty }: Envelope,
 ): AsyncGenerator<Record<string, unknown>[]> {
   let rest = "";
   let opened = false;
@@ -43,6 +45,7 @@ export async function* jsonObjects(
     if (rest.length > MAX_PIECE) throw malformed("holds an object that is too long");
     if (objects.length > 0) yield objects;
   }
+  if (!opened && empty?.test(rest) === true) return;
   if (!opened || !closing.test(rest)) throw malformed("does not end as it should");
 }
 

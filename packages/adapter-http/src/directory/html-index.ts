@@ -1,0 +1,171 @@
+/** Directory indexes in HTML: Apache, nginx, lighttpd, IIS, Jetty, Tomcat, Python, Go and others. */
+import { quotePath, SourceError } from "@pannier/core";
+import { columns } from "./columns.ts";
+import { notAnIndex } from "./index-page.ts";
+import type { IndexItem } from "./item.ts";
+import { linkReader, type Place } from "./link.ts";
+
+const TITLE = /^(index of|directory listing (for|of)|listing directory|directory:)/i;
+/** Characters within which an index has shown what it is; serve-index has all its icons before that. */
+const TITLE_WITHIN = 256 * 1024;
+/** No tag is longer, and no index has more between two links. */
+const LONGEST_TAG = 256 * 1024;
+const LONGEST_GAP = 8 * 1024 * 1024;
+/** What links are found in that are not of the listing: who made the server. */
+const FOOTERS: ReadonlySet<string> = new Set(["address", "footer"]);
+/** All that Go's file server writes. */
+const BARE: ReadonlySet<string> = new Set(["meta", "pre", "a"]);
+
+interface Link {
+  readonly href: string;
+  readonly directory: boolean;
+  /** What follows it, up to the next one: the columns. */
+  after: string;
+}
+
+export async function* htmlItems(
+  text: AsyncIterable<string>,
+  place: Place,
+): AsyncGenerator<IndexItem[]> {
+  const { Parser } = await import("htmlparser2");
+  const links = linkReader(place);
+  let items: IndexItem[] = [];
+  const directories = new Set<string>();
+  /** What is further down, by its path. */
+  const deep = new Map<string, IndexItem>();
+  let children = 0;
+  let elsewhere: string | undefined;
+  let link: Link | undefined;
+  let inside = "";
+  let title = "";
+  /** Whether the title is an index's; `undefined` before it has come. */
+  let titled: boolean | undefined;
+  let early = false;
+  let footers = 0;
+  let bare = true;
+  let complete = false;
+  let events = 0;
+  let found = 0;
+
+  const isIndex = () => titled ?? (bare && found > 0);
+  const finish = () => {
+    if (link === undefined) return;
+    const { href, directory, after } = link;
+    link = undefined;
+    found++;
+    if (!isIndex()) {
+      early = true;
+      return;
+    }
+    const target = links.read(href);
+    if (target === "none") return;
+    const told = columns(after);
+    if (target === "elsewhere") {
+      // A row of the listing.
+      if (told.stamp !== undefined) throw outside(href, place.asked);
+      elsewhere ??= href;
+      return;
+    }
+    children++;
+    const [name = "", ...deeper] = target.names;
+    const kind = directory || target.directory ? "directory" : "file";
+    if (deeper.length > 0) {
+      if (deep.size === MOST_DEEP)
+        throw new SourceError("invalid", "the index is not of one directory");
+      deep.set(target.names.join("/"), { name: target.names.join("/"), kind, doubtful: true });
+    } else if (kind === "directory") {
+      if (directories.has(name)) return;
+      directories.add(name);
+      items.push({ name, kind, doubtful: target.doubtful });
+    } else items.push({ name, kind, doubtful: target.doubtful, ...told });
+  };
+  const parser = new Parser({
+    onopentag(name, { href, class: classes }) {
+      events++;
+      inside = name;
+      bare &&= BARE.has(name);
+      if (FOOTERS.has(name)) footers++;
+      if (name === "base" && href !== undefined) links.rebase(href);
+      if (link !== undefined) link.after += " ";
+      if (name !== "a" || href === undefined || footers > 0) return;
+      // Apache's icons may be links as well: two for one file.
+      if (href !== link?.href) finish();
+      // serve-index writes no slash.
+      link = { href, directory: /\bicon-directory\b/.test(classes ?? ""), after: "" };
+    },
+    ontext(data) {
+      events++;
+      if (inside === "title" && title.length < LONGEST_TITLE) title += data;
+      if (inside !== "a" && data.trim() !== "") bare = false;
+      // The columns follow the link; a long description after them is of no use.
+      if (inside !== "a" && link !== undefined && link.after.length < 200) link.after += data;
+    },
+    onclosetag(name, implied) {
+      events++;
+      inside = "";
+      if (name === "title") titled ??= isIndexTitle(title, place);
+      if (FOOTERS.has(name)) footers--;
+      if (name === (bare ? "pre" : "html") && !implied) complete = true;
+    },
+  });
+  let seen = 0;
+  let tag = 0;
+  let gap = 0;
+  for await (const piece of text) {
+    const [eventsBefore, foundBefore] = [events, found];
+    parser.write(piece);
+    seen += piece.length;
+    tag = events === eventsBefore ? tag + piece.length : 0;
+    gap = found === foundBefore ? gap + piece.length : 0;
+    if (tag > LONGEST_TAG || gap > LONGEST_GAP || (seen > TITLE_WITHIN && !isIndex())) {
+      throw notAnIndex(place.asked);
+    }
+    if (items.length > 0 && isIndex()) {
+      yield items;
+      items = [];
+    }
+  }
+  parser.end();
+  finish();
+  if (early || !(titled ?? (bare && complete))) throw notAnIndex(place.asked);
+  if (!complete) {
+    throw new SourceError("invalid", `the index ${place.asked.pathname} was cut short`);
+  }
+  // Nothing that it shows is here: the server takes this directory for another one.
+  if (children === 0 && elsewhere !== undefined) throw outside(elsewhere, place.asked);
+  yield items;
+  // A page may speak of files further down. Those of a directory that it lists are found there.
+  yield [...deep.values()].filter(({ name }) => !directories.has(name.split("/", 1)[0] as string));
+}
+
+/** Links of a page that lead further down. */
+const MOST_DEEP = 10_000;
+const LONGEST_TITLE = 8 * 1024;
+
+/** By what it says, or because it is just the path, as IIS (`host - /path/`) and rclone have it. */
+function isIndexTitle(text: string, { asked, answered }: Place): boolean {
+  const title = text.trim();
+  if (TITLE.test(title)) return true;
+  const path = /^(?:\S+ - )?(\/.*)$/s.exec(title)?.[1];
+  return path !== undefined && [asked, answered].some((url) => samePath(path, url));
+}
+
+function samePath(shown: string, { pathname }: URL): boolean {
+  try {
+    return withoutSlashes(shown) === withoutSlashes(decodeURIComponent(pathname));
+  } catch {
+    return false;
+  }
+}
+
+function withoutSlashes(path: string): string {
+  return path.split("/").filter(Boolean).join("/");
+}
+
+function outside(href: string, { pathname }: URL): SourceError {
+  return new SourceError(
+    "invalid",
+    `the index ${quotePath(pathname)} lists what is not below it: ${quotePath(href)}`,
+    { hint: "a proxy in front of the server may have to leave paths as they are" },
+  );
+}

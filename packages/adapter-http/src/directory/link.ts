@@ -1,0 +1,102 @@
+/** What a link of a directory index leads to. A link that is overlooked is a file that is deleted: what is not surely no child is one, or an error. */
+import { quotePath, SourceError } from "@pannier/core";
+import { isAbove, namesBelow, namesOf } from "@pannier/http-client";
+
+/** Where an index page is. */
+export interface Place {
+  /** What was asked for. */
+  readonly asked: URL;
+  /** Where the answer came from: another URL after a redirect. */
+  readonly answered: URL;
+}
+
+/** What is below the page's directory. */
+interface Below {
+  /** Of which there are several where it is further down. */
+  readonly names: readonly string[];
+  readonly directory: boolean;
+  /** True where it is on another host and the directory a root: everything is below a root. */
+  readonly doubtful: boolean;
+}
+
+/**
+ * `none`: surely not a child: the page itself in another order, a directory above, a mail address. `elsewhere`: outside of the
+ * directory, as the link is written.
+ */
+export type Target = "none" | "elsewhere" | Below;
+
+/** Schemes of links that lead to no file. */
+const NO_FILE = /^(javascript|mailto|tel|sms|data|about|blob|magnet):/i;
+
+/** Parameters that show the same directory in another way, or pack it. Apache, nginx, Jetty, Tomcat, Caddy, rclone, and their kind. */
+const SAME_CONTENT =
+  /^([COFVNMSD]=[A-Z\d]|(sort|order|sortby|layout|view|theme|lang|download)(=.*)?)$/;
+
+/**
+ * Tells the links of one page apart.
+ *
+ * @throws SourceError `invalid` on a link of which it is not known whether it leads to a child
+ */
+export function linkReader({ asked, answered }: Place): {
+  /** Takes over the page's own `<base href>`. */
+  rebase(href: string): void;
+  read(href: string): Target;
+} {
+  const folders = [asked, answered].map(({ pathname }) =>
+    namesOf(pathname.slice(0, pathname.lastIndexOf("/") + 1)),
+  );
+  let base = answered;
+
+  return {
+    rebase(href) {
+      base = URL.parse(href, answered) ?? base;
+    },
+    read(href) {
+      if (href === "" || href.startsWith("#") || NO_FILE.test(href)) return "none";
+      const url = URL.parse(href, base);
+      if (url === null) throw unknownLink(href);
+      if (!/^https?:$/.test(url.protocol)) {
+        // A name with a colon in it would look so.
+        if (!href.includes("/")) throw unknownLink(href);
+        return "none";
+      }
+      const { pathname, hostname } = url;
+      const folder = folders.find((each) => namesBelow(pathname, each) !== undefined);
+      const names = folder === undefined ? undefined : namesBelow(pathname, folder);
+      if (folder === undefined || names === undefined) {
+        return folders.some((each) => isAbove(pathname, each)) ? "none" : "elsewhere";
+      }
+      // What was not UTF-8 on the page.
+      if (href.includes("\uFFFD")) throw notUtf8(href);
+      if (![asked.search, answered.search].includes(url.search) && !isHarmless(url)) {
+        throw unknownLink(href);
+      }
+      if (names.length === 0) return "none";
+      const foreign = ![asked, answered].some((own) => own.hostname === hostname);
+      return {
+        names,
+        directory: pathname.endsWith("/"),
+        doubtful: foreign && folder.length === 0,
+      };
+    },
+  };
+}
+
+function isHarmless({ search }: URL): boolean {
+  const parts = search.slice(1).split(/[&;]/);
+  return parts.every((part) => part === "" || SAME_CONTENT.test(part));
+}
+
+function unknownLink(href: string): SourceError {
+  return new SourceError(
+    "invalid",
+    `the index has a link of which it is not known whether it is a file: ${quotePath(href)}`,
+    { hint: "put a SHA256SUMS file there" },
+  );
+}
+
+function notUtf8(href: string): SourceError {
+  return new SourceError("invalid", `the index has a link that is not UTF-8: ${quotePath(href)}`, {
+    hint: "rename the file",
+  });
+}
