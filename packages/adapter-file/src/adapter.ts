@@ -55,23 +55,24 @@ export const fileAdapter: Adapter<typeof options> = {
     }
 
     async function* listTree(top: Root, signal: AbortSignal): AsyncGenerator<readonly Entry[]> {
-      const specials: string[] = [];
+      let leftOut = 0;
+      let first = "";
       yield* walk({
         root: readingOf(top).root,
         idleTimeout: context.idleTimeout,
         signal,
-        onSpecial: (special) => specials.push(special),
+        onSpecial: (special) => {
+          if (leftOut++ === 0) first = special;
+        },
       });
       // Mounted over, unmounted or switched meanwhile: what was listed is a mixture.
       if (!sameRoot(top, await look(signal))) {
         throw new SourceError("changed", "the source's path led elsewhere while it was listed");
       }
-      if (specials.length > 0 && !warned) {
+      if (leftOut > 0 && !warned) {
         warned = true;
-        context.warn(
-          `left out what is no file, directory or symlink: ${quotePath(specials[0] as string)}` +
-            (specials.length > 1 ? ` and ${specials.length - 1} more` : ""),
-        );
+        const more = leftOut > 1 ? ` and ${leftOut - 1} more` : "";
+        context.warn(`left out what is a FIFO, a socket or a device: ${quotePath(first)}${more}`);
       }
     }
 

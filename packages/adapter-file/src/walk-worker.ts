@@ -39,7 +39,7 @@ export interface WalkBatch {
 export interface WalkFailure {
   /** Relative to the root. */
   readonly path: string;
-  /** Of the file system, as `EACCES`; or `changed` (became something else meanwhile), `name` or `target` (not UTF-8). */
+  /** Of the file system, as `EACCES`; or `changed` (became something else meanwhile), `kind` (not known), `name` or `target` (not UTF-8). */
   readonly code: string;
   readonly message: string;
 }
@@ -51,6 +51,13 @@ interface Level {
   readonly names: readonly string[];
   next: number;
 }
+
+const SPECIAL = new Set([
+  constants.S_IFIFO,
+  constants.S_IFSOCK,
+  constants.S_IFCHR,
+  constants.S_IFBLK,
+]);
 
 class Failure extends Error {
   readonly path: string;
@@ -140,7 +147,8 @@ function add(path: string, { mode, size, mtimeMs }: Stats): void {
   // In its place among the files the content of a directory would be out of order.
   if (kind === constants.S_IFDIR) throw replaced(path);
   if (kind === constants.S_IFLNK) targets.push(readTarget(path));
-  else if (kind !== constants.S_IFREG) return void specials.push(path);
+  else if (SPECIAL.has(kind)) return void specials.push(path);
+  else if (kind !== constants.S_IFREG) throw new Failure(path, "kind", kind.toString(8));
   paths += `${path}\0`;
   facts[count * 3] = size;
   facts[count * 3 + 1] = mode;

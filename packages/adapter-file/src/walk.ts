@@ -124,6 +124,8 @@ function toError({ path, code, message }: WalkFailure): unknown {
   switch (code) {
     case "changed":
       return new SourceError("changed", `${name} ${message}`);
+    case "kind":
+      return new SourceError("invalid", `the file system does not tell what ${name} is`);
     case "name":
       return new SourceError(
         "invalid",

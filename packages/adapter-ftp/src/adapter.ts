@@ -2,10 +2,10 @@
 import { posix } from "node:path";
 import { type Adapter, decodedPath, type FileEntry, type Source, UsageError } from "@pannier/core";
 import { leftOutWarning } from "@pannier/walk";
+import { askSize, askTime } from "./ask.ts";
 import type { Connection } from "./connection.ts";
 import { refusalOf, translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { parseTime } from "./lines.ts";
 import { listTree } from "./list.ts";
 import { bytesOf, checkArgument, textOf } from "./names.ts";
 import { ftpOptions, tlsOf } from "./options.ts";
@@ -34,10 +34,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
     const tls = tlsOf(location.scheme, options.tls);
     const pool = createPool({ location, tls, credentials, env: process.env, idleTimeout });
     let root: Root | undefined;
-    const warnOf = leftOutWarning(
-      context.warn,
-      "what is no file or directory, and no symlink that can be told",
-    );
+    const listLeftOut = leftOutWarning(context.warn);
 
     async function look(signal: AbortSignal): Promise<Root> {
       try {
@@ -53,16 +50,16 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
     }
 
     async function* entriesOf(found: Root, signal: AbortSignal) {
-      const specials = new Set<string>();
+      const leftOut = listLeftOut();
       yield* listTree({
         pool,
         root: found.path,
         signal,
         request: context.request,
         retry: context.retry,
-        onSpecial: (special) => specials.add(special),
+        onSpecial: leftOut.add,
       });
-      warnOf(specials);
+      leftOut.tell();
     }
 
     return {
@@ -102,19 +99,18 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
 
 /** A URL's path begins at the login directory, and at the server's root where it begins with `%2F`: RFC 1738, 3.2.2. */
 async function findRoot(connection: Connection, path: string): Promise<Root> {
-  const { client, home, features } = connection;
+  const { home } = connection;
   const bare = bytesOf(path).replace(/\/+$/, "");
   const full = checkArgument(bare.startsWith("//") ? bare.slice(1) : home + bare);
   const now = Date.now();
   try {
-    await client.send(`CWD ${full === "" ? "/" : full}`);
+    await connection.send(`CWD ${full === "" ? "/" : full}`);
     return { path: full, file: undefined };
   } catch (error) {
-    if (refusalOf(error)?.code !== 550 || !features.has("SIZE")) throw error;
-    const size = Number.parseInt((await client.send(`SIZE ${full}`)).message.slice(4), 10);
-    const mtime = features.has("MDTM")
-      ? parseTime((await client.send(`MDTM ${full}`)).message.slice(4))
-      : undefined;
+    if (refusalOf(error)?.code !== 550) throw error;
+    const size = await askSize(connection, full);
+    if (size === undefined) throw error;
+    const mtime = await askTime(connection, full);
     const name = textOf(posix.basename(full));
     const fingerprint = fingerprintOf({ size, mtime, written: "" }, now);
     return { path: full, file: { kind: "file", path: name, size, mtime, fingerprint } };

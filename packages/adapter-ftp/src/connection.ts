@@ -3,9 +3,11 @@ import { type Credentials, type Location, SourceError } from "@pannier/core";
 import { type Environment, readTlsFiles } from "@pannier/http-client";
 import type { Socket } from "node:net";
 import type { Client, FTPResponse } from "basic-ftp";
+import { refusalOf } from "./errors.ts";
 import { bytesOf, checkArgument } from "./names.ts";
 import type { Tls } from "./options.ts";
 import { loginOf } from "./sign-in.ts";
+import { isUnknown, type Ways } from "./ways.ts";
 
 export interface ConnectionInit {
   readonly location: Location;
@@ -13,31 +15,32 @@ export interface ConnectionInit {
   readonly credentials: Credentials;
   readonly env: Environment;
   readonly idleTimeout: number;
+  /** Of all connections to the server. */
+  readonly ways: Ways;
 }
 
 export interface Connection {
   readonly client: Client;
   readonly idleTimeout: number;
-  /** What the server says it can, in upper case. */
-  readonly features: ReadonlySet<string>;
+  readonly ways: Ways;
   /** Where the user is after signing in, as bytes, without a `/` at the end. */
   readonly home: string;
-  /** Becomes false where the server does not know EPSV. */
-  extendedPassive: boolean;
-  /** How directories are listed without MLSD: not every server knows `-a`. */
-  list: "LIST -a" | "LIST";
   /** The data connection under way. */
   data: Socket | undefined;
+  /** Sends a command that has one reply, which has to be complete in time. @throws FTPError where the server refuses */
+  send(command: string): Promise<FTPResponse>;
   closed(): boolean;
   close(): void;
 }
 
+/** Bytes: what basic-ftp takes. */
+const LONGEST_REPLY = 65_536;
 /** FTPS ports of RFC 4217 and of custom. */
 const PORTS: Readonly<Record<Tls, number>> = { off: 21, explicit: 21, implicit: 990 };
 
 /** @throws SourceError, UsageError, or an FTPError for the pool to look at where the server takes no more connections */
 export async function connect(init: ConnectionInit): Promise<Connection> {
-  const { location, tls, credentials, env, idleTimeout } = init;
+  const { location, tls, credentials, env, idleTimeout, ways } = init;
   const [{ Client }, login, files] = await Promise.all([
     import("basic-ftp"),
     loginOf(location, credentials, env),
@@ -48,6 +51,7 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
   const client = new Client(idleTimeout);
   client.ftp.encoding = "latin1";
   writeNoStacks(client);
+  waitForWholeLines(client);
   /** basic-ftp does not watch over a TLS handshake. */
   const step = <Result>(work: Promise<Result>) => inTime(work, idleTimeout, () => client.close());
   let greeting = "";
@@ -63,15 +67,14 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
     if (tls === "explicit") await step(startTls(client, secure));
     const { user, password } = login;
     await step(client.login(checkArgument(bytesOf(user)), checkArgument(bytesOf(password))));
-    const { features, home } = await step(setUp(client, tls));
+    const home = await setUp(client, tls, ways, step);
     const connection: Connection = {
       client,
       idleTimeout,
-      features,
+      ways,
       home,
-      extendedPassive: true,
-      list: "LIST -a",
       data: undefined,
+      send: (command) => step(client.send(command)),
       closed: () => client.closed,
       close() {
         connection.data?.destroy();
@@ -106,30 +109,67 @@ function writeNoStacks({ ftp }: Client): void {
   };
 }
 
+/** basic-ftp takes what a packet ends with for the end of a reply: of "213 600" that came in two, for one of 6 bytes. */
+function waitForWholeLines({ ftp }: Client): void {
+  const NAME = "_onControlSocketData";
+  const receiver = ftp as unknown as Record<typeof NAME, (text: string) => void>;
+  const take = receiver[NAME].bind(ftp);
+  let rest = "";
+  receiver[NAME] = (text) => {
+    const end = text.lastIndexOf("\n") + 1;
+    // Longer than any reply may be: that ends the connection.
+    if (end === 0 && rest.length < LONGEST_REPLY) {
+      rest += text;
+      return;
+    }
+    const whole = rest + (end === 0 ? text : text.slice(0, end));
+    rest = end === 0 ? "" : text.slice(end);
+    take(whole);
+  };
+}
+
 async function startTls(client: Client, secure: object): Promise<void> {
   try {
-    await client.useTLS(secure);
+    await client.useTLS(secure).catch((error: unknown) => {
+      if (!isUnknown(error)) throw error;
+      // As it was called before RFC 4217.
+      return client.useTLS(secure, "AUTH SSL");
+    });
   } catch (error) {
-    const { name } = error as Error;
-    if (name !== "FTPError") throw error;
+    if (refusalOf(error) === undefined) throw error;
     throw new SourceError("unsupported", "the server has no TLS on this port", {
       hint: "without tls=explicit it is asked without encryption, password included",
     });
   }
 }
 
-async function setUp(client: Client, tls: Tls): Promise<Pick<Connection, "features" | "home">> {
+/** @returns where the user is after signing in */
+async function setUp(
+  client: Client,
+  tls: Tls,
+  ways: Ways,
+  step: <Result>(work: Promise<Result>) => Promise<Result>,
+): Promise<string> {
   if (tls !== "off") {
-    await client.send("PBSZ 0");
-    await client.send("PROT P");
+    // Whatever is answered: data connections are encrypted, or there are none.
+    await step(client.sendIgnoringError("PBSZ 0"));
+    await step(client.sendIgnoringError("PROT P"));
   }
-  const features = new Set([...(await client.features()).keys()].map((name) => name.toUpperCase()));
-  await client.send("TYPE I");
-  if (features.has("UTF8")) await client.sendIgnoringError("OPTS UTF8 ON");
+  const told = await step(client.features());
+  const features = new Set([...told.keys()].map((name) => name.toUpperCase()));
+  ways.learn(features);
+  await step(client.send("TYPE I"));
+  if (features.has("UTF8")) await step(client.sendIgnoringError("OPTS UTF8 ON"));
   if (features.has("MLST")) {
-    await client.sendIgnoringError("OPTS MLST type;size;modify;unix.mode;");
+    await step(client.sendIgnoringError("OPTS MLST type;size;modify;unix.mode;"));
   }
-  return { features, home: homeOf(await client.send("PWD")) };
+  const here = await step(
+    client.send("PWD").catch((error: unknown) => {
+      if (!isUnknown(error)) throw error;
+      return client.send("XPWD");
+    }),
+  );
+  return homeOf(here);
 }
 
 /** `257 "/a ""quoted"" name" is …`: RFC 959, appendix II. */

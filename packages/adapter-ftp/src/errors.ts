@@ -1,5 +1,5 @@
 /** Replies of FTP servers and failures of connections in the words of the contract. The server's own words are not repeated: they may be anything. */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError, UsageError } from "@pannier/core";
 import { connectionError } from "@pannier/http-client";
 
 const ENCRYPT = /encrypt|\bTLS\b|\bSSL\b|secure/i;
@@ -25,11 +25,16 @@ export function isTooMany(error: unknown): boolean {
   );
 }
 
+/** What is said already in the words of the contract. */
+function isOurs(error: Error): boolean {
+  return error instanceof SourceError || error instanceof UsageError;
+}
+
 /**
  * @param path relative to the source's root; empty for the root itself
  */
 export function translate(error: unknown, path: string): unknown {
-  if (!(error instanceof Error) || error instanceof SourceError) return error;
+  if (!(error instanceof Error) || isOurs(error)) return error;
   const refusal = refusalOf(error);
   if (refusal === undefined) return broken(error);
   const what = path === "" ? "the source's path" : quotePath(path);
@@ -68,7 +73,7 @@ export function translate(error: unknown, path: string): unknown {
 
 /** What went wrong before there was anything to read. */
 export function translateConnect(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof SourceError) return error;
+  if (!(error instanceof Error) || isOurs(error)) return error;
   const refusal = refusalOf(error);
   if (refusal === undefined) return broken(error);
   const { code, message } = refusal;

@@ -17,8 +17,14 @@ const TICK = 2000;
 
 /** @param now milliseconds, no later than the moment the file was looked at */
 export function fingerprintOf({ size, mtime, written }: Facts, now: number): string {
-  if (mtime === undefined) return `${size}-${written}`;
+  // Without any time a change of equal size would not show: each listing has another fingerprint, and it is read again.
+  if (mtime === undefined) return `${size}-${written === "" ? `at ${now}` : written}`;
   return mtime > now - TICK ? `${size}-${mtime}~` : `${size}-${mtime}`;
+}
+
+/** Whether a time for programs is part of it. */
+export function hasTime(fingerprint: string): boolean {
+  return /^\d+-\d+~?$/.test(fingerprint);
 }
 
 /** Whether a file still is the version that a fingerprint was made of, as far as can be told. */

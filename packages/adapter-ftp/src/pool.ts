@@ -2,6 +2,7 @@
 import { SourceError, untilAborted } from "@pannier/core";
 import { connect, type Connection, type ConnectionInit } from "./connection.ts";
 import { isTooMany, translateConnect } from "./errors.ts";
+import { createWays } from "./ways.ts";
 
 /** Connections at once. One does one thing at a time, and servers often allow about ten from one address. */
 export const MOST = 8;
@@ -25,7 +26,8 @@ export interface Lease {
   release(): void;
 }
 
-export function createPool(init: ConnectionInit): Pool {
+export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
+  const init: ConnectionInit = { ...options, ways: createWays() };
   const idle: Connection[] = [];
   const all = new Set<Connection>();
   /** Who waits for a connection, or for room for one. */

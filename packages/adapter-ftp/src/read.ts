@@ -9,8 +9,8 @@ import {
 } from "@pannier/core";
 import type { Connection } from "./connection.ts";
 import { translate } from "./errors.ts";
-import { matches } from "./fingerprint.ts";
-import { parseTime } from "./lines.ts";
+import { hasTime, matches } from "./fingerprint.ts";
+import { askSize, askTime, isRefused } from "./ask.ts";
 import { checkArgument } from "./names.ts";
 import type { Lease, Pool } from "./pool.ts";
 import { receive } from "./transfer.ts";
@@ -60,7 +60,7 @@ async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
     let at = from;
     // An empty part is not asked for; an empty file is, and then found to be so.
     if (from < to || (whole && from === 0)) {
-      for await (const chunk of receive(connection, `RETR ${path}`, from)) {
+      for await (const chunk of receiveFrom(connection, path, from)) {
         const wanted = chunk.subarray(0, to - at);
         at += wanted.length;
         // Before it is passed on: afterwards its memory is gone.
@@ -89,17 +89,42 @@ async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** A server that cannot begin in the middle is read from the beginning. */
+async function* receiveFrom(
+  connection: Connection,
+  path: string,
+  from: number,
+): AsyncGenerator<Uint8Array> {
+  const { ways } = connection;
+  if (ways.can("REST") || from === 0) {
+    try {
+      return yield* receive(connection, `RETR ${path}`, from);
+    } catch (error) {
+      if (from === 0 || ways.can("REST")) throw error;
+    }
+  }
+  let skip = from;
+  for await (const chunk of receive(connection, `RETR ${path}`)) {
+    const wanted = chunk.subarray(Math.min(skip, chunk.length));
+    skip -= chunk.length - wanted.length;
+    if (wanted.length > 0) yield wanted;
+  }
+}
+
 /** By size and time, as far as the server tells them. */
 async function checkVersion(
-  { client, features }: Connection,
+  connection: Connection,
   { path, entry }: Reading,
   knownSize?: number,
 ): Promise<void> {
-  let size = knownSize ?? (entry.size as number);
-  if (knownSize === undefined && features.has("SIZE"))
-    size = Number.parseInt((await client.send(`SIZE ${path}`)).message.slice(4), 10);
-  const mtime = features.has("MDTM")
-    ? parseTime((await client.send(`MDTM ${path}`)).message.slice(4))
+  const size = knownSize ?? (await askSize(connection, path)) ?? (entry.size as number);
+  // Where the listing had no time to compare with, none is asked for.
+  const mtime = hasTime(entry.fingerprint)
+    ? await askTime(connection, path).catch(async (error: unknown) => {
+        // Servers may keep times to themselves. What is gone has no size either.
+        if (isRefused(error) && (await askSize(connection, path)) !== undefined) return undefined;
+        throw error;
+      })
     : undefined;
   if (!matches(entry.fingerprint, { size, mtime })) throw changed(entry);
 }

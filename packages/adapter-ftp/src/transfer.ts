@@ -28,7 +28,7 @@ export async function* receive(
   // Whoever waits for data is told by the iterator; an error in between must not end the process.
   data.on("error", () => {});
   try {
-    if (offset > 0) await client.send(`REST ${offset}`);
+    if (offset > 0) await seek(connection, offset);
     finished = client.ftp.handle(command, (reply, task) => {
       if (reply instanceof Error) {
         began.reject(reply);
@@ -43,7 +43,7 @@ export async function* receive(
       }
     });
     finished.catch(() => {});
-    await began.promise;
+    await inTime(began.promise, idleTimeout, () => connection.close());
     const chunks: AsyncIterator<Buffer> = data.iterator({ destroyOnReturn: true });
     for (;;) {
       const { done, value } = await inTime(chunks.next(), idleTimeout, () => connection.close());
@@ -52,13 +52,23 @@ export async function* receive(
     }
     control.setTimeout(idleTimeout);
     // The end of the data alone may be a cut.
-    await finished;
+    await inTime(finished, idleTimeout, () => connection.close());
     left = false;
   } finally {
     data.destroy();
     // Some servers end the session where an encrypted transfer was left in the middle, after having said the last word on it.
     if (left && data instanceof TLSSocket && data.bytesRead > 0) connection.close();
     else if (left && !client.closed) await settle(connection, finished);
+  }
+}
+
+/** Remembers where a server does not know how. */
+async function seek({ send, ways }: Connection, offset: number): Promise<void> {
+  try {
+    await send(`REST ${offset}`);
+  } catch (error) {
+    if ((refusalOf(error)?.code ?? 0) >= 500) ways.refuse("REST");
+    throw error;
   }
 }
 
@@ -108,19 +118,24 @@ async function openData(connection: Connection): Promise<Socket> {
 }
 
 async function passivePort(connection: Connection): Promise<number> {
-  const { client } = connection;
-  if (connection.extendedPassive) {
+  const { ways } = connection;
+  if (ways.can("EPSV")) {
     try {
-      const { message } = await client.send("EPSV");
+      const { message } = await connection.send("EPSV");
       const port = /\((.)\1\1(\d{1,5})\1\)/.exec(message)?.[2];
-      if (port !== undefined) return Number(port);
+      if (port !== undefined) return checkPort(Number(port));
     } catch (error) {
       if (refusalOf(error) === undefined) throw error;
     }
-    connection.extendedPassive = false;
+    ways.refuse("EPSV");
   }
-  const { message } = await client.send("PASV");
+  const { message } = await connection.send("PASV");
   const [, high, low] = /\d+,\d+,\d+,\d+,(\d{1,3}),(\d{1,3})/.exec(message) ?? [];
-  if (high !== undefined && low !== undefined) return Number(high) * 256 + Number(low);
+  if (high !== undefined && low !== undefined) return checkPort(Number(high) * 256 + Number(low));
   throw new SourceError("unavailable", "the server's reply to PASV cannot be read");
+}
+
+function checkPort(port: number): number {
+  if (port > 0 && port < 65_536) return port;
+  throw new SourceError("unavailable", `the server names port ${port} for its data`);
 }

@@ -3,15 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { type Credentials, type FileEntry, UsageError } from "@pannier/core";
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { parseList } from "basic-ftp";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { ftp } from "../src/index.ts";
-import { parseLs, parseMlsd, parseTime } from "../src/lines.ts";
+import { lsParser, parseMlsdLine, parseTime } from "../src/lines.ts";
 import { bytesOf, textOf } from "../src/names.ts";
 import { type FtpServer, startFtpServer } from "./server.ts";
 
 const PASSWORD = "secret of the test";
 const CONTENT = Buffer.alloc(3 << 20, "0123456789abcdef");
 const IDLE = 1000;
+const parseLs = lsParser(parseList, "/here/");
 let root = "";
 let server: FtpServer;
 
@@ -163,9 +165,14 @@ test("lines for programs: facts in any order and case, names with anything in th
     "type=dir;modify=20251123074500; sub",
     "type=OS.unix=slink:../x;size=4; link",
     "type=OS.unix=symlink;size=4; kept",
-    "type=OS.unix=chr;size=4; device",
+    "type=OS.unix=chr-13/29;size=4; device",
+    "type=OS.unix=fifo; fifo",
+    "size=5;modify=20251123074500; no type",
+    "type=OS.unix=whiteout;size=5; not heard of",
+    "type=file; no size",
   ];
-  expect(parseMlsd(lines.map((line) => `${line}\r\n`).join(""))).toMatchObject([
+  expect(lines.map(parseMlsdLine)).toMatchObject([
+    undefined,
     {
       name: " two blanks; and=more ",
       kind: "file",
@@ -177,24 +184,122 @@ test("lines for programs: facts in any order and case, names with anything in th
     { name: "link", kind: "symlink", target: "../x" },
     { name: "kept", kind: "symlink", target: undefined },
     { name: "device", kind: "special" },
-  ]);
+    { name: "fifo", kind: "special" },
+    { name: "no type", kind: "unknown", size: 5 },
+    { name: "not heard of", kind: "unknown" },
+    { name: "no size", kind: "file", size: undefined },
+  ] as never);
 });
 
-test("a line that cannot be read is an error, not one file less", async () => {
-  const { parseList } = await import("basic-ftp");
-  for (const text of ["no facts", "type=file;size=x; a", "type=file; a", "type=file;size=1;"]) {
-    expect(() => parseMlsd(text), text).toThrow(/cannot be read/);
+test("a line that cannot be read is an error, not one file less", () => {
+  for (const text of [
+    "no facts",
+    "type=file;size=x; a",
+    "type=file;size=-1; a",
+    "type=file;size=1;",
+  ]) {
+    expect(() => parseMlsdLine(text), text).toThrow(/cannot be read/);
   }
-  for (const text of ["lines", "-rw-r--r-- 1 ftp ftp 1 Nov 23", "drwxr-xr-x 1 ftp"]) {
-    expect(() => parseLs(text, parseList), text).toThrow(/cannot be read/);
+  for (const text of [
+    "lines",
+    "-rw-r--r-- 1 ftp ftp 1 Nov 23",
+    "drwxr-xr-x 1 ftp",
+    "    continued by VMS",
+    "a=b;c=d; name",
+    "totally.txt",
+    "report 8",
+    "A.TXT;1              1/2          1-JAN-2026 10:20:00  [U,G]  (RWED,RWED,RE,)",
+    "WYOSPT 3420   2026/01/01  1    1  FB     128  6144  PS  A.TXT",
+    "\0",
+  ]) {
+    expect(() => parseLs(text), text).toThrow(`cannot be read: ${JSON.stringify(text)}`);
   }
-  const listed = parseLs(
-    "total 4\r\ndrwxr-xr-x 2 0 0 4096 Nov 23 07:45 .\r\n-rw-r----- 1 0 0 5 Nov 23 07:45  a b\r\n",
-    parseList,
-  );
-  expect(listed).toMatchObject([
-    { name: " a b", kind: "file", size: 5, mode: 0o640, mtime: undefined },
-  ]);
+  expect(parseLs("-rw-r----- 1 0 0 5 Nov 23 07:45  a b")).toMatchObject({
+    name: " a b",
+    kind: "file",
+    size: 5,
+    mode: 0o640,
+    mtime: undefined,
+  });
+});
+
+describe("lines for people, as servers write them", () => {
+  const FILE = { name: "a.txt", kind: "file", size: 6 };
+  test.each([
+    ["-rw-r--r--   1 u g 6 Jan 01  2026 a.txt", FILE],
+    ["01-01-26  10:20AM                    6 a.txt", FILE],
+    ["01-01-2026  10:20AM                    6 a.txt", FILE],
+    ["2026-01-01  10:20                    6 a.txt", FILE],
+    ["01-01-26  10:20AM       <DIR>          d", { name: "d", kind: "directory" }],
+    ["-rw-r--r--    1 1000       1000            6 Jan  1 10:20 a.txt", FILE],
+    ["-rw-r--r--+   1 u g 6 Jan 01  2026 a.txt", { ...FILE, mode: 0o644 }],
+    ["-rw-r--r--.   1 u g 6 Jan 01  2026 a.txt", { ...FILE, mode: 0o644 }],
+    ["-rw-r--r--@   1 u g 6 Jan 01  2026 a.txt", FILE],
+    [bytesOf("-rw-r--r--   1 u g 6 Mär 01  2026 a.txt"), { ...FILE, mode: 0o644 }],
+    ["-rw-r--r--   1 u g 6 M\xe4r 01  2026 a.txt", FILE],
+    ["-rw-r--r--   1 u g 6 1. Jan 2026 a.txt", FILE],
+    [bytesOf("-rwxr-x--T   1 u g 6  1 févr. 10:20 a.txt"), { ...FILE, mode: 0o750 }],
+    [bytesOf("-rw-r--r--   1 u g 6 янв  1  2026 a.txt"), FILE],
+    ["-rw-r--r--   1 u g 6 2026-01-01 10:20 a.txt", FILE],
+    ["-rw-r--r--   1 u g 6 2026-01-01 10:20:30.123456789 +0100 a.txt", FILE],
+    ["-rw-r--r--   1 u g 6 01.02.2026 10:20 a.txt", FILE],
+    [bytesOf("-rw-r--r--   1 u g 6  1月  1 10:20 a.txt"), FILE],
+    [bytesOf("-rw-r--r--   1 u g 6  1月  1日 10:20 a.txt"), FILE],
+    [bytesOf("-rw-r--r--   1 u g 6  1월  1일 2026년 a.txt"), FILE],
+    ["-rw-r--r--   1 u g 6 Jan 01  2026  lead.txt", { ...FILE, name: " lead.txt" }],
+    ["-rw-r--r--   1 u g 6 Jan 01  2026 a  b.txt", { ...FILE, name: "a  b.txt" }],
+    ["-rw-r--r--   1 DOM\\user name  DOM\\Domain Users 6 Jan 01  2026 a.txt", FILE],
+    ["-rw-r--r--   1 u 6 Jan 01  2026 a.txt", FILE],
+    ["-rw-r--r--   1 u g 6 Jan 01 10:20:30 2026 a.txt", FILE],
+    ["----------   1 owner    group               6 Jan 01  2026 a.txt", { ...FILE, mode: 0 }],
+    ["-rw-r--r-- 1 u g 6 Jan 01  2026 /here/a.txt", FILE],
+    ["d [R----F--] u                 512 Jan 01  2026 d", { name: "d", kind: "directory" }],
+    ["- [R----F--] u                 6 Jan 01  2026 a.txt", FILE],
+    ["QSYS       6 01/01/26 10:20:00 *STMF      a.txt", FILE],
+    ["QSYS       6 01/01/26 10:20:00 *DIR       d/", { name: "d", kind: "directory" }],
+    ["+i8388621.29609,m824255902,r,s6,\ta.txt", { ...FILE, written: "824255902" }],
+    ["+i8388621.44468,m839956783,/,\td", { name: "d", kind: "directory" }],
+    ["drwxr-xr-x   2 u g Jan 01  2026 d", { name: "d", kind: "directory" }],
+    [bytesOf("drwxr-xr-x   2 u g Mär 01  2026 d"), { name: "d", kind: "directory" }],
+    ["lrwxrwxrwx 1 u g 1 Jan 01  2026 a -> b", { name: "a", kind: "symlink", target: "b" }],
+    ["lrwxrwxrwx 1 u g 1 Jan 01  2026 a -> b -> c", { name: "a -> b", target: "c" }],
+    ["lrwxrwxrwx 1 u g 6 Jan 01  2026 a -> b -> c", { name: "a", target: "b -> c" }],
+    ["crw-rw-rw- 1 root root 1, 3 Jan 01  2026 null", { name: "null", kind: "special" }],
+    [bytesOf("brw-rw-rw- 1 root root 8, 1 Mär 01  2026 sda"), { name: "sda", kind: "special" }],
+    ["prw-r--r-- 1 u g 0 Jan 01  2026 fifo", { name: "fifo", kind: "special" }],
+    ["srw-r--r-- 1 u g 0 Jan 01  2026 socket", { name: "socket", kind: "special" }],
+    ["wrw-r--r-- 1 u g 0 Jan 01  2026 whiteout", { name: "whiteout", kind: "unknown" }],
+  ])("%s", (line, expected) => {
+    expect(parseLs(line)).toMatchObject(expected);
+  });
+
+  test.each([
+    "total 8",
+    "total 8 blocks",
+    "total 8.0K",
+    "insgesamt 8",
+    bytesOf("总用量 8"),
+    bytesOf("итого 8"),
+    "drwxr-xr-x   2 u g 0 Jan 01  2026 .",
+    bytesOf("drwxr-xr-x   2 u g 0 Mär 01  2026 .."),
+    "",
+  ])("%s stands for nothing", (line) => {
+    expect(parseLs(line)).toBeUndefined();
+  });
+
+  test("none takes long, whatever it is made of", () => {
+    const began = performance.now();
+    for (const part of [" ", "1", "1 ", "a ", "1 a ", "\xe4", "1, ", "\xe4 1 "]) {
+      for (const head of ["", "-", "-rw-r--r-- ", "-rw-r--r-- 1 a b 1 ", "- [R----F--] ", "+"]) {
+        try {
+          parseLs(head + part.repeat(16_384 / part.length));
+        } catch {
+          // Most cannot be read.
+        }
+      }
+    }
+    expect(performance.now() - began).toBeLessThan(1000);
+  });
 });
 
 test("times, and names of whatever bytes", () => {

@@ -51,7 +51,7 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
     });
     /** The one file that the source is; `undefined` for a directory. */
     let root: { readonly file: FileEntry | undefined } | undefined;
-    const warnOf = leftOutWarning(context.warn);
+    const listLeftOut = leftOutWarning(context.warn);
 
     async function look(signal: AbortSignal): Promise<NonNullable<typeof root>> {
       signal.throwIfAborted();
@@ -67,15 +67,15 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
     }
 
     async function* entriesOf(signal: AbortSignal) {
-      const specials = new Set<string>();
+      const leftOut = listLeftOut();
       yield* listTree({
         connection,
         signal,
         request: context.request,
         retry: context.retry,
-        onSpecial: (special) => specials.add(special),
+        onSpecial: leftOut.add,
       });
-      warnOf(specials);
+      leftOut.tell();
     }
 
     return {

@@ -1,5 +1,6 @@
 /** What libnfs says, in the words of the contract. */
 import { quotePath, SourceError } from "@pannier/core";
+import { tooManyNames } from "@pannier/walk";
 import type { Problem } from "./protocol.ts";
 
 const EPERM = 1;
@@ -26,6 +27,15 @@ export function translate(problem: Problem, path: string): SourceError {
       "the npm package koffi, which nfs sources need, is missing, or not for this machine",
       { hint: "install koffi together with its optional dependencies", cause },
     );
+  }
+  if (step === "full") return tooManyNames(path);
+  if (step === "untold") {
+    const why = `the server does not tell what something in ${quotePath(path || "/")} is`;
+    return new SourceError("invalid", why);
+  }
+  if (step === "replaced") {
+    const why = `something in ${quotePath(path || "/")} was replaced while it was listed`;
+    return new SourceError("changed", why);
   }
   if (step === "silent") {
     return new SourceError("unavailable", "the server stopped answering", { cause });

@@ -1,6 +1,14 @@
 /** Directories of an NFS server as entries. */
 import type { Entry, SourceContext } from "@pannier/core";
-import { checkUnicode, type DirectoryItem, fingerprintOf, timeOf, walk } from "@pannier/walk";
+import {
+  checkUnicode,
+  type DirectoryItem,
+  fingerprintOf,
+  makePause,
+  MOST_NAMES,
+  timeOf,
+  walk,
+} from "@pannier/walk";
 import { type Connection, CONNECTIONS, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
 import type { Item } from "./protocol.ts";
@@ -10,23 +18,24 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
-  /** Told of each FIFO, socket and device, which are left out; also twice. */
+  /** Told of each FIFO, socket and device, which are left out. */
   readonly onSpecial: (path: string) => void;
 }
 
 export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
-  const { signal, retry } = listing;
+  const { signal, retry, onSpecial } = listing;
   return walk({
     read: (prefix, inner) => retry(() => readDirectory(listing, prefix, inner), inner),
     concurrency: CONNECTIONS,
     signal,
+    onSpecial,
   });
 }
 
 const ENOENT = 2;
 
 async function readDirectory(
-  { connection, request, onSpecial }: Listing,
+  { connection, request }: Listing,
   prefix: string,
   signal: AbortSignal,
 ): Promise<readonly DirectoryItem[] | undefined> {
@@ -34,10 +43,14 @@ async function readDirectory(
   const now = Date.now();
   const path = prefix.replace(/\/$/, "");
   try {
-    const { items } = await connection.ask({ ask: "list", path }, signal);
-    return items
-      .map((item) => toDirectoryItem(item, prefix, now, onSpecial))
-      .filter((item) => item !== undefined);
+    const answer = await connection.ask({ ask: "list", path, most: MOST_NAMES }, signal);
+    const items: DirectoryItem[] = [];
+    const pause = makePause();
+    for (const item of answer.items) {
+      items.push(toDirectoryItem(item, prefix, now));
+      if (items.length % 100 === 0) await pause();
+    }
+    return items;
   } catch (error) {
     if (!(error instanceof Unanswered)) throw error;
     if (prefix !== "" && error.problem.step === "call" && error.problem.errno === ENOENT) return;
@@ -45,26 +58,25 @@ async function readDirectory(
   }
 }
 
-function toDirectoryItem(
-  item: Item,
-  prefix: string,
-  now: number,
-  onSpecial: (path: string) => void,
-): DirectoryItem | undefined {
+function toDirectoryItem(item: Item, prefix: string, now: number): DirectoryItem {
   const { name, kind, size, target } = item;
   const relative = prefix + name;
   checkUnicode(name, relative);
   const mtime = timeOf(item);
-  if (kind === "directory") return { kind, name };
-  if (kind === "file") {
-    const fingerprint = fingerprintOf(item, now);
-    const facts = { kind, size, mode: item.mode & 0o777, mtime, fingerprint } as const;
-    return { kind: "entry", name, entry: (path) => ({ ...facts, path }) };
+  switch (kind) {
+    case "directory":
+    case "special":
+      return { kind, name };
+    case "file": {
+      const fingerprint = fingerprintOf(item, now);
+      const facts = { kind, size, mode: item.mode & 0o777, mtime, fingerprint } as const;
+      return { kind: "entry", name, entry: (path) => ({ ...facts, path }) };
+    }
+    case "symlink": {
+      // The helper reads each symlink's target, and fails where it cannot.
+      const to = target ?? "";
+      checkUnicode(to, relative);
+      return { kind: "entry", name, entry: (path) => ({ kind, path, target: to, mtime }) };
+    }
   }
-  if (kind === "symlink" && target !== undefined) {
-    checkUnicode(target, relative);
-    return { kind: "entry", name, entry: (path) => ({ kind, path, target, mtime }) };
-  }
-  onSpecial(relative);
-  return undefined;
 }

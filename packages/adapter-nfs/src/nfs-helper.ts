@@ -98,7 +98,7 @@ async function carryOut(id: number, question: Question, { session, root }: Conne
   if (question.ask === "look") return send({ id, facts: root.facts });
   const path = `${root.path}${question.path === "" ? "" : `/${question.path}`}`;
   if (question.ask === "list") {
-    await session.list(path, (items) => send({ id, items, more: true }));
+    await session.list(path, question.most, (items) => send({ id, items, more: true }));
     return send({ id, items: [] });
   }
   const { facts, bytes } = await session.read(path, question.offset, question.length);

@@ -20,7 +20,7 @@ export type Question =
   /** What the source's path leads to now. What is asked after that is asked of what was found. */
   | { readonly ask: "look" }
   /** A directory's content, relative to what was found, `""` for that itself. */
-  | { readonly ask: "list"; readonly path: string }
+  | { readonly ask: "list"; readonly path: string; readonly most: number }
   /** Bytes of a file, then what it is after they were read. */
   | {
       readonly ask: "read";
@@ -51,9 +51,19 @@ export interface Item extends Facts {
 export interface Problem {
   /**
    * `mount`: no connection was made to the export. `call`: the server's answer about a path. `connection`: there is no
-   * longer one. `silent`: the server owed an answer and sent nothing. `library`, `koffi`: they cannot be used here.
+   * longer one. `silent`: the server owed an answer and sent nothing. `library`, `koffi`: they cannot be used here. `full`: a
+   * directory has too many names. `untold`: the server does not tell what something is. `replaced`: it is something else by now.
    */
-  readonly step: "mount" | "call" | "connection" | "silent" | "library" | "koffi";
+  readonly step:
+    | "mount"
+    | "call"
+    | "connection"
+    | "silent"
+    | "library"
+    | "koffi"
+    | "full"
+    | "untold"
+    | "replaced";
   /** Positive, of Linux; 0 where there is none. */
   readonly errno: number;
   /** In libnfs's words: for a cause only. */

@@ -1,6 +1,7 @@
 /** One connection of libnfs to an export: one call at a time, on a thread of koffi's. In the helper process only. */
 import { randomUUID } from "node:crypto";
 import { constants, readFileSync } from "node:fs";
+import { constants as osConstants } from "node:os";
 import type { Libnfs, NativeFunction, Pointer, Stat } from "./libnfs.ts";
 import type { Facts, Item, Kind, Problem, Start } from "./protocol.ts";
 
@@ -22,7 +23,7 @@ export interface Session {
   mount(path: string): Promise<void>;
   lstat(path: string): Promise<Facts>;
   readlink(path: string, size: number): Promise<string>;
-  list(path: string, onItems: (items: Item[]) => void): Promise<void>;
+  list(path: string, most: number, onItems: (items: Item[]) => void): Promise<void>;
   read(
     path: string,
     offset: number,
@@ -40,16 +41,7 @@ const READ_SIZE = 1024 * 1024;
 const ITEMS = 1000;
 const { O_RDONLY, O_NOFOLLOW } = constants;
 
-const { ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, ELOOP, EINVAL, ENAMETOOLONG } = {
-  ENOENT: 2,
-  EPERM: 1,
-  EACCES: 13,
-  ENOTDIR: 20,
-  EISDIR: 21,
-  EINVAL: 22,
-  ENAMETOOLONG: 36,
-  ELOOP: 40,
-};
+const { ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, ELOOP, EINVAL, ENAMETOOLONG } = osConstants.errno;
 /** Answers about a path, after which a connection is as good as before. */
 const ORDINARY = new Set([ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, ELOOP, EINVAL, ENAMETOOLONG]);
 
@@ -150,13 +142,14 @@ export function createSession(libnfs: Libnfs, start: Start, onClose: () => void)
 
     readlink: readTarget,
 
-    async list(path, onItems) {
+    async list(path, most, onItems) {
       const opened: Pointer[] = [null];
       await call("call", libnfs.opendir, path || "/", opened);
       const [directory] = opened;
       const links: Item[] = [];
       /** Those that the server told no more of than their names. */
       const unknown: string[] = [];
+      let count = 0;
       try {
         for (let last = false; !last;) {
           const items: Item[] = [];
@@ -164,14 +157,16 @@ export function createSession(libnfs: Libnfs, start: Start, onClose: () => void)
             const entry = libnfs.readdir(nfs, directory);
             last = entry === undefined;
             if (entry === undefined || entry.name === "." || entry.name === "..") continue;
+            if (++count > most) throw failed("full", 0);
             const { name, mode, size, mtime, mtime_nsec } = entry;
-            if ((mode & constants.S_IFMT) === 0) {
+            const kind = kindOf(mode);
+            if (kind === undefined) {
               unknown.push(name);
               continue;
             }
             const item: Item = {
               name,
-              kind: kindOf(mode),
+              kind,
               mode: mode & 0o7777,
               size: Number(size),
               seconds: Number(mtime),
@@ -193,7 +188,8 @@ export function createSession(libnfs: Libnfs, start: Start, onClose: () => void)
         else if (facts !== undefined) onItems([{ name, ...facts }]);
       }
       for (const link of links) {
-        const target = await readTarget(`${path}/${link.name}`, link.size).catch(whereGone);
+        const at = `${path}/${link.name}`;
+        const target = await readTarget(at, link.size).catch(whereGone);
         if (target !== undefined) onItems([{ ...link, target }]);
       }
     },
@@ -265,7 +261,8 @@ function mayUseLowPorts(): boolean {
   return ((BigInt(`0x${capabilities?.[1] ?? "0"}`) >> CAP_NET_BIND_SERVICE) & 1n) === 1n;
 }
 
-function kindOf(mode: number): Kind {
+/** `undefined` for what is not told, or not known. */
+function kindOf(mode: number): Kind | undefined {
   switch (mode & constants.S_IFMT) {
     case constants.S_IFREG:
       return "file";
@@ -273,15 +270,22 @@ function kindOf(mode: number): Kind {
       return "directory";
     case constants.S_IFLNK:
       return "symlink";
-    default:
+    case constants.S_IFIFO:
+    case constants.S_IFSOCK:
+    case constants.S_IFCHR:
+    case constants.S_IFBLK:
       return "special";
+    default:
+      return undefined;
   }
 }
 
 function toFacts({ mode, size, mtime, mtime_nsec }: Stat): Facts {
   const bits = Number(mode);
+  const kind = kindOf(bits);
+  if (kind === undefined) throw failed("untold", 0);
   return {
-    kind: kindOf(bits),
+    kind,
     mode: bits & 0o7777,
     size: Number(size),
     seconds: Number(BigInt.asIntN(64, BigInt(mtime))),
@@ -289,8 +293,10 @@ function toFacts({ mode, size, mtime, mtime_nsec }: Stat): Facts {
   };
 }
 
-/** Gone since its name was read, or something else by now. */
+/** Gone since its name was read. */
 function whereGone(error: unknown): undefined {
-  if (error instanceof NfsProblem && [ENOENT, EINVAL].includes(error.problem.errno)) return;
+  if (error instanceof NfsProblem && error.problem.errno === ENOENT) return;
+  // No symlink any more.
+  if (error instanceof NfsProblem && error.problem.errno === EINVAL) throw failed("replaced", 0);
   throw error;
 }

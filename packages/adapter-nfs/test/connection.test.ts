@@ -68,7 +68,7 @@ function connectTo(port: number, idleTimeout = 5000, patience = 5000, helper = F
   });
   onTestFinished(() => connection.close());
   const ask = async (path: string, signal = SIGNAL) =>
-    Buffer.from((await connection.ask({ ask: "list", path }, signal)).bytes).toString();
+    Buffer.from((await connection.ask({ ask: "list", path, most: 10 }, signal)).bytes).toString();
   return { ask, close: () => connection.close() };
 }
 
@@ -95,7 +95,7 @@ test("a helper that cannot be started for want of descriptors is started as soon
       helper: new URL("${FAKE}"),
     });
     const { signal } = new AbortController();
-    const ask = () => connection.ask({ ask: "list", path: "pid" }, signal);
+    const ask = () => connection.ask({ ask: "list", path: "pid", most: 10 }, signal);
     // Enough for the greeting.
     const give = takeDescriptors({ but: 3 });
     const error = await ask().catch((error) => error);

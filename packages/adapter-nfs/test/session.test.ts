@@ -76,7 +76,7 @@ test("entries of which a directory tells no more than the name are looked at", a
     readlink: () => "target",
   });
   const found: Item[] = [];
-  await session.list("", (items) => found.push(...items));
+  await session.list("", 1000, (items) => found.push(...items));
   expect(found.map(({ name, kind, target }) => [name, kind, target])).toEqual([
     ["file", "file", undefined],
     ["sub", "directory", undefined],

@@ -1,6 +1,5 @@
 /** The adapter: an SFTP server's directory, or one file of it, as a source. */
 import { posix } from "node:path";
-import { constants } from "node:fs";
 import {
   type Adapter,
   decodedPath,
@@ -14,6 +13,7 @@ import type { Attributes } from "ssh2";
 import { createConnection, type Session } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
+import { ask, type Told, told } from "./kind.ts";
 import { listTree } from "./list.ts";
 import { parseHostKey, sftpOptions } from "./options.ts";
 import { readFile } from "./read.ts";
@@ -54,17 +54,17 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
       idleTimeout,
     });
     let root: Root | undefined;
-    const warnOf = leftOutWarning(context.warn);
+    const listLeftOut = leftOutWarning(context.warn);
 
     async function look(session: Session, signal: AbortSignal): Promise<Root> {
       context.request("stat");
       const now = Date.now();
       try {
         const real = await absolute(session, path, signal);
-        const found = await session.ask<Attributes>(signal, (sftp, done) =>
-          sftp.stat(real === "" ? "/" : real, done),
-        );
-        root = { path: real, file: toFile(real, found, now) };
+        const at = real === "" ? "/" : real;
+        const sent = await session.ask<Attributes>(signal, (sftp, done) => sftp.stat(at, done));
+        const found = told(sent) ?? (await ask(session, at, "the source's path", { signal, sent }));
+        root = { path: real, file: found && toFile(real, found, now) };
         return root;
       } catch (error) {
         throw translate(error, "");
@@ -72,16 +72,16 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
     }
 
     async function* entriesOf(found: Root, signal: AbortSignal) {
-      const specials = new Set<string>();
+      const leftOut = listLeftOut();
       yield* listTree({
         connection,
         root: found.path,
         signal,
         request: context.request,
         retry: context.retry,
-        onSpecial: (special) => specials.add(special),
+        onSpecial: leftOut.add,
       });
-      warnOf(specials);
+      leftOut.tell();
     }
 
     return {
@@ -123,20 +123,19 @@ async function absolute(session: Session, path: string, signal: AbortSignal): Pr
   return `${home.replace(/\/+$/, "")}${below[1] ?? ""}`;
 }
 
-function toFile(path: string, found: Attributes, now: number): FileEntry | undefined {
-  const kind = found.mode & constants.S_IFMT;
-  if (kind === constants.S_IFDIR) return undefined;
-  if (kind !== constants.S_IFREG) {
+function toFile(path: string, found: Told, now: number): FileEntry | undefined {
+  const { kind, size, mode, mtime } = found;
+  // A symlink by now can only be one whose type is not told where it leads to: then it is a directory, or fails as one.
+  if (kind === "directory" || kind === "symlink") return undefined;
+  if (kind === "special") {
     throw new SourceError("unsupported", "the source is neither a directory nor a regular file");
   }
-  const { size, mode, mtime } = found;
-  const fingerprint = fingerprintOf(found, now);
   return {
-    kind: "file",
+    kind,
     path: posix.basename(path),
     size,
-    mode: mode & 0o777,
-    mtime: mtime * 1000,
-    fingerprint,
+    mode,
+    mtime: mtime === undefined ? undefined : mtime * 1000,
+    fingerprint: fingerprintOf(found, now),
   };
 }

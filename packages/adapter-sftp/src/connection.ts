@@ -7,6 +7,7 @@ import {
   SourceError,
   untilAborted,
 } from "@pannier/core";
+import { makeFloor } from "@pannier/walk";
 import type { Client, SFTPWrapper } from "ssh2";
 import { connectionError } from "./errors.ts";
 import { readHostKeys, type Trust } from "./host-keys.ts";
@@ -21,7 +22,7 @@ export interface ConnectionInit {
   readonly idleTimeout: number;
 }
 
-type Callback<Result> = (error: Error | undefined | null, result: Result) => void;
+export type Callback<Result> = (error: Error | undefined | null, result: Result) => void;
 
 /** An SFTP session: as many requests at once as one likes. */
 export interface Session {
@@ -53,6 +54,9 @@ const OPENSSH_READ_SIZE = 255 * 1024;
 
 /** Milliseconds without any byte after which one who leaves takes the connection for dead: most answers come sooner. */
 const SUSPICIOUS = 100;
+
+/** Bytes a minute that come at least where no answer gets complete: each packet of ssh has some 40 of its own. */
+const LEAST = 8192;
 
 export function createConnection(init: ConnectionInit): Connection {
   let current: { readonly ready: Promise<Session>; readonly link: Link } | undefined;
@@ -123,6 +127,9 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
   let connecting = true;
   let greeting = "";
   let received = 0;
+  /** Of what comes between two answers. */
+  let floor = makeFloor(LEAST);
+  let answered = false;
   let broken: SourceError | undefined;
   let client: Client | undefined;
   let socket: Socket | undefined;
@@ -158,6 +165,13 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
       });
       created.on("data", (chunk: Buffer) => {
         received += chunk.length;
+        try {
+          if (answered || waiting.size === 0) floor = makeFloor(LEAST);
+          answered = false;
+          floor(chunk.length);
+        } catch (error) {
+          fail(error);
+        }
         if (connecting && greeting.length < 256) greeting += chunk.toString("latin1", 0, 256);
       });
       created.once("error", fail);
@@ -198,11 +212,13 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
             giveUp();
           };
           signal.addEventListener("abort", onAbort, { once: true });
+          if (waiting.size === 0) answered = true;
           waiting.add(reject);
           send(sftp, (error, result) => {
             signal.removeEventListener("abort", onAbort);
             waiting.delete(reject);
-            if (error !== undefined && error !== null) return reject(broken ?? error);
+            answered = true;
+            if (error !== undefined && error !== null) return reject(broken ?? asAnswer(error));
             if (signal.aborted) onLate?.(result);
             resolve(result);
           });
@@ -229,4 +245,16 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
     whenSilent,
     end: () => fail(new SourceError("unavailable", "the source was closed")),
   };
+}
+
+/** What ssh2 cannot make anything of has no status. */
+function asAnswer(error: Error & { code?: unknown }): Error {
+  return typeof error.code === "number" ? error : misunderstood(error.message);
+}
+
+/** For an answer that is not one to what was asked. */
+export function misunderstood(why: string): SourceError {
+  return new SourceError("invalid", `the server's answer cannot be understood (${why})`, {
+    hint: "check that the port is that of an SFTP server",
+  });
 }

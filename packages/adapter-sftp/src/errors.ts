@@ -21,6 +21,11 @@ export function isVague(error: unknown): boolean {
   return statusOf(error) === FAILURE;
 }
 
+/** Whether the server answered, if only that it will not. */
+export function isRefusal(error: unknown): boolean {
+  return statusOf(error) !== undefined;
+}
+
 /**
  * Translates an answer of the server; anything else is returned as it is.
  *

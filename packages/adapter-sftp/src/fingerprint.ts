@@ -2,8 +2,8 @@
 
 export interface Facts {
   readonly size: number;
-  /** Seconds. */
-  readonly mtime: number;
+  /** Seconds; `undefined` where the server tells none. */
+  readonly mtime: number | undefined;
 }
 
 /**
@@ -15,10 +15,14 @@ const TICK = 2000;
 
 /** @param now milliseconds, no later than the moment the file was looked at */
 export function fingerprintOf({ size, mtime }: Facts, now: number): string {
+  // Without any time a change of equal size would not show: each listing has another fingerprint, and it is read again.
+  if (mtime === undefined) return `${size}-at ${now}`;
   return mtime * 1000 > now - TICK ? `${size}-${mtime}~` : `${size}-${mtime}`;
 }
 
 /** Whether a file still is the version that a fingerprint was made of, as far as can be told. */
-export function matches(fingerprint: string, { size, mtime }: Facts): boolean {
-  return fingerprint.replace(/~$/, "") === `${size}-${mtime}`;
+export function matches(fingerprint: string, { size, mtime }: Partial<Facts>): boolean {
+  const [, oldSize, oldTime] = /^(\d+)-(.*?)~?$/.exec(fingerprint) ?? [];
+  if (size !== undefined && oldSize !== String(size)) return false;
+  return mtime === undefined || oldTime?.startsWith("at ") === true || oldTime === String(mtime);
 }

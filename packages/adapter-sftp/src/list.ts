@@ -1,16 +1,18 @@
 /** Directories of an SFTP server as entries. */
-import { constants } from "node:fs";
 import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import { checkUnicode, type DirectoryItem, walk } from "@pannier/walk";
-import type { Attributes, FileEntryWithStats, SFTPWrapper } from "ssh2";
-import type { Connection, Session } from "./connection.ts";
+import { checkUnicode, type DirectoryItem, makePause, walk } from "@pannier/walk";
+import type { FileEntryWithStats, SFTPWrapper } from "ssh2";
+import { type Connection, misunderstood, type Session } from "./connection.ts";
 import { isMissing, isVague, translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
+import { ask, told } from "./kind.ts";
 
 /** Directories at once, on one connection. */
 const CONCURRENCY = 16;
 /** Requests for more of a directory that are on their way together: a server gives some 100 names at a time. */
 const PAGES = 4;
+/** Answers one after the other that neither have a name nor are the end. */
+const MOST_EMPTY = 1000;
 
 export interface Listing {
   readonly connection: Connection;
@@ -19,16 +21,18 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
-  /** Told of each FIFO, socket and device, which are left out; also twice. */
+  /** Told of each FIFO, socket and device, which are left out. */
   readonly onSpecial: (path: string) => void;
 }
 
 export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
-  const { signal } = listing;
+  const { signal, onSpecial } = listing;
   return walk({
-    read: (prefix, inner) => listing.retry(() => readDirectory(listing, prefix, inner), inner),
+    read: (prefix, inner, count) =>
+      listing.retry(() => readDirectory(listing, prefix, inner, count), inner),
     concurrency: CONCURRENCY,
     signal,
+    onSpecial,
   });
 }
 
@@ -36,6 +40,7 @@ async function readDirectory(
   listing: Listing,
   prefix: string,
   signal: AbortSignal,
+  count: (names: number, characters: number) => void,
 ): Promise<readonly DirectoryItem[] | undefined> {
   const { connection, root, request } = listing;
   const path = `${root}/${prefix}`.replace(/(?<=.)\/$/, "");
@@ -44,11 +49,16 @@ async function readDirectory(
   const now = Date.now();
   try {
     const items: DirectoryItem[] = [];
-    for await (const page of readPages(session, path, signal)) {
-      const found = page
-        .filter(({ filename }) => filename !== "." && filename !== "..")
-        .map((name) => toItem(listing, session, prefix, name, now, signal));
+    const pause = makePause();
+    for await (const page of readPages(session, path, quotePath(prefix || "/"), signal)) {
+      const names = page.filter(({ filename }) => filename !== "." && filename !== "..");
+      count(
+        page.length,
+        page.reduce((sum, { filename }) => sum + filename.length, 0),
+      );
+      const found = names.map((name) => toItem(root, session, prefix, name, now, signal));
       for (const item of await Promise.all(found)) if (item !== undefined) items.push(item);
+      await pause();
     }
     return items;
   } catch (error) {
@@ -65,14 +75,11 @@ async function whyUnreadable(
   error: unknown,
   signal: AbortSignal,
 ): Promise<undefined> {
-  const found = await session
-    .ask<Attributes>(signal, (sftp, done) => sftp.lstat(path, done))
-    .catch((reason: unknown) => {
-      if (isMissing(reason)) return undefined;
-      throw translate(reason, prefix);
-    });
+  const found = await ask(session, path, prefix, { signal }).catch((reason: unknown) => {
+    throw translate(reason, prefix);
+  });
   if (found === undefined) return undefined;
-  if ((found.mode & constants.S_IFMT) === constants.S_IFDIR) throw translate(error, prefix);
+  if (found.kind === "directory") throw translate(error, prefix);
   throw new SourceError("changed", `${quotePath(prefix)} was replaced while it was listed`);
 }
 
@@ -80,87 +87,122 @@ async function whyUnreadable(
 async function* readPages(
   session: Session,
   path: string,
+  what: string,
   signal: AbortSignal,
 ): AsyncGenerator<readonly FileEntryWithStats[], void> {
   const close = (handle: Buffer) => session.tell((sftp, done) => sftp.close(handle, done));
   const handle = await session.ask<Buffer>(signal, (sftp, done) => sftp.opendir(path, done), close);
-  const page = () =>
-    session.ask<FileEntryWithStats[]>(signal, (sftp, done) => readPage(sftp, handle, done));
+  const page = () => session.ask<Page>(signal, (sftp, done) => readPage(sftp, handle, done));
   const pages = Array.from({ length: PAGES }, page);
   // Those behind one that failed have nobody who waits for them.
   for (const one of pages) one.catch(() => {});
   try {
-    for (;;) {
+    for (let empty = 0; empty < MOST_EMPTY; empty++) {
       const some = await (pages.shift() as (typeof pages)[number]);
-      if (some.length === 0) return;
+      if (some === "end") return;
+      if (some.length > 0) empty = -1;
       const next = page();
       next.catch(() => {});
       pages.push(next);
-      yield some;
+      if (some.length > 0) yield some;
     }
+    throw new SourceError("invalid", `the server lists nothing, again and again, of ${what}`);
   } finally {
     close(handle);
   }
 }
 
-/** The end of a directory, which ssh2 gives as an error, as a page without names. */
+/** What its type does not know. */
+interface WholeReaddir {
+  readdir(
+    handle: Buffer,
+    options: { readonly full: boolean },
+    done: (error: Error | undefined | null, names: unknown) => void,
+  ): void;
+}
+
+type Page = readonly FileEntryWithStats[] | "end";
+
+/** The end of a directory is an error to ssh2. */
 function readPage(
   sftp: SFTPWrapper,
   handle: Buffer,
-  done: (error: Error | undefined, names: FileEntryWithStats[]) => void,
+  done: (error: Error | undefined, page: Page) => void,
 ): void {
-  sftp.readdir(handle, (error, names) => {
+  // With itself and the one above: ssh2 would leave them out, and a page of nothing else is not the end.
+  (sftp as unknown as WholeReaddir).readdir(handle, { full: true }, (error, names) => {
     const END = 1;
     const atEnd = (error as { code?: number } | undefined)?.code === END;
-    if (error !== undefined && error !== null && !atEnd) done(error, []);
-    else done(undefined, atEnd ? [] : names);
+    if (error !== undefined && error !== null && !atEnd) done(error, "end");
+    else if (atEnd) done(undefined, "end");
+    else if (isPage(names)) done(undefined, names);
+    else done(misunderstood("names were asked for"), "end");
   });
 }
 
+function isPage(answer: unknown): answer is readonly FileEntryWithStats[] {
+  return Array.isArray(answer);
+}
+
 async function toItem(
-  { root, onSpecial }: Listing,
+  root: string,
   session: Session,
   prefix: string,
-  { filename: name, attrs }: FileEntryWithStats,
+  { filename: name, longname, attrs }: FileEntryWithStats,
   now: number,
   signal: AbortSignal,
 ): Promise<DirectoryItem | undefined> {
   const relative = prefix + name;
   checkUnicode(name, relative);
   const path = `${root}/${relative}`;
-  const { mode, size, mtime } = attrs;
-  switch (mode & constants.S_IFMT) {
-    case constants.S_IFDIR:
-      return { kind: "directory", name };
-    case constants.S_IFREG: {
-      const fingerprint = fingerprintOf(attrs, now);
-      const facts = {
-        kind: "file",
-        size,
-        mode: mode & 0o777,
-        mtime: mtime * 1000,
-        fingerprint,
-      } as const;
+  const asked = { signal, sent: attrs, longname };
+  const found = told(attrs, longname) ?? (await ask(session, path, relative, asked));
+  if (found === undefined) return undefined;
+  const { kind, size, mode } = found;
+  const mtime = found.mtime === undefined ? undefined : found.mtime * 1000;
+  switch (kind) {
+    case "directory":
+    case "special":
+      return { kind, name };
+    case "file": {
+      const facts = { kind, size, mode, mtime, fingerprint: fingerprintOf(found, now) } as const;
       return { kind: "entry", name, entry: (at) => ({ ...facts, path: at }) };
     }
-    case constants.S_IFLNK: {
-      const target = await session
-        .ask<string>(signal, (sftp, done) => sftp.readlink(path, done))
-        .catch((error: unknown) => {
-          // Gone since its name was read.
-          if (isMissing(error)) return undefined;
-          throw translate(error, relative);
-        });
+    case "symlink": {
+      const target = await readTarget(session, path, relative, signal);
       if (target === undefined) return undefined;
-      checkUnicode(target, relative);
-      return {
-        kind: "entry",
-        name,
-        entry: (at) => ({ kind: "symlink", path: at, target, mtime: mtime * 1000 }),
-      };
+      return { kind: "entry", name, entry: (at) => ({ kind, path: at, target, mtime }) };
     }
-    default:
-      onSpecial(relative);
-      return undefined;
   }
+}
+
+/** @returns `undefined` where the symlink is gone since its name was read */
+async function readTarget(
+  session: Session,
+  path: string,
+  relative: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    const target = await session.ask<string | undefined>(signal, (sftp, done) =>
+      sftp.readlink(path, done),
+    );
+    if (typeof target !== "string") throw untold(relative);
+    checkUnicode(target, relative);
+    return target;
+  } catch (error) {
+    if (!isMissing(error) && !isVague(error)) throw translate(error, relative);
+    const now = await ask(session, path, relative, { signal }).catch((reason: unknown) => {
+      throw translate(reason, relative);
+    });
+    if (now === undefined) return undefined;
+    if (now.kind === "symlink")
+      throw isMissing(error) ? untold(relative) : translate(error, relative);
+    throw new SourceError("changed", `${quotePath(relative)} was replaced while it was listed`);
+  }
+}
+
+function untold(path: string): SourceError {
+  const why = `the server does not tell what the symlink ${quotePath(path)} leads to`;
+  return new SourceError("invalid", why, { hint: "exclude it" });
 }

@@ -1,5 +1,4 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { constants } from "node:fs";
 import {
   type Body,
   type ByteRange,
@@ -9,9 +8,10 @@ import {
   SourceError,
 } from "@pannier/core";
 import type { Attributes } from "ssh2";
-import type { Session } from "./connection.ts";
+import type { Callback, Session } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { matches } from "./fingerprint.ts";
+import { told } from "./kind.ts";
 
 /** Up to this size a file comes in one piece. */
 const WHOLE = 256 * 1024;
@@ -119,16 +119,20 @@ async function readChunk(
     const count = await session.ask<number>(signal, (sftp, done) =>
       sftp.read(handle, buffer, got, buffer.length - got, from + got, done),
     );
-    if (count === 0) throw changed(entry);
+    // What is no number is no content.
+    if (!(count > 0)) throw changed(entry);
     got += count;
   }
   return buffer;
 }
 
 async function checkVersion({ session, handle, entry, signal }: OpenFile): Promise<void> {
-  const found = await session.ask<Attributes>(signal, (sftp, done) => sftp.fstat(handle, done));
-  const isFile = (found.mode & constants.S_IFMT) === constants.S_IFREG;
-  if (!isFile || !matches(entry.fingerprint, found)) throw changed(entry);
+  const found = await session.ask<Partial<Attributes>>(signal, (sftp, done) =>
+    sftp.fstat(handle, done as Callback<Partial<Attributes>>),
+  );
+  // Not every server tells types and times, of an open file least of all.
+  const { kind = "file" } = told({ size: 0, ...found }) ?? {};
+  if (kind !== "file" || !matches(entry.fingerprint, found)) throw changed(entry);
 }
 
 function chunks(from: number, to: number, size: number): [from: number, to: number][] {

@@ -2,6 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { quotePath, SourceError } from "@pannier/core";
+import { tooManyNames } from "@pannier/walk";
 import type { Connection, Failure } from "./protocol.ts";
 
 /** What the helper could not do. */
@@ -27,6 +28,7 @@ const ANSWERS = [
   "ETXTBSY",
   "ENAMETOOLONG",
   "ELOOP",
+  "full",
 ];
 const MISSING = ["ENOENT", "ENODEV", "ENXIO"];
 /** Of a new connection. Before Samba 4.16, EPERM is all that could not sign in, for whatever reason, also when a connection was made anew. */
@@ -72,6 +74,7 @@ export function translate(error: unknown, path: string): unknown {
       cause: error,
     });
   }
+  if (failed === "full") return tooManyNames(path);
   if (IN_USE.includes(failed)) {
     return new SourceError("unavailable", `${what} is locked by another program`, { cause: error });
   }

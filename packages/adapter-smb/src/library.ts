@@ -35,7 +35,7 @@ export class CallError extends Error {
 export interface Library {
   /** All paths are those of requests. @throws CallError */
   stat(path: string): Facts;
-  list(path: string): NamedFacts[];
+  list(path: string, most: number): NamedFacts[];
   /**
    * As long as a file is open, by whomever, Samba tells the modification time that it had when it was opened first, whatever
    * other programs do to it on the server's machine. So it says little to look at a file that is open after it was read.
@@ -212,7 +212,7 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
       checkEncryption();
       return fromStat();
     },
-    list(path) {
+    list(path, most) {
       const handle = checked(() => call.opendir(url(path)));
       try {
         checkEncryption();
@@ -225,6 +225,7 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
           const kind = (attrs & DIRECTORY) === 0 ? "file" : "directory";
           const seconds = Number(mtime.seconds);
           const nanoseconds = Number(mtime.nanoseconds);
+          if (items.length === most) throw new CallError("full");
           items.push({ name, kind, size: Number(size), seconds, nanoseconds });
         }
       } finally {

@@ -1,6 +1,13 @@
 /** Directories of a share as entries. */
 import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import { type DirectoryItem, fingerprintOf, timeOf, walk } from "@pannier/walk";
+import {
+  type DirectoryItem,
+  fingerprintOf,
+  makePause,
+  MOST_NAMES,
+  timeOf,
+  walk,
+} from "@pannier/walk";
 import { encodePath } from "./address.ts";
 import { isMissing, isNoDirectory, translate } from "./errors.ts";
 import type { Pool } from "./pool.ts";
@@ -36,8 +43,19 @@ async function readDirectory(
   request("list");
   const now = Date.now();
   try {
-    const { items } = await pool.use(signal, (helper) => helper.ask({ op: "list", path }, signal));
-    return items.map((item) => toItem(item, prefix, now));
+    const { bytes } = await pool.use(signal, (helper) =>
+      helper.ask({ op: "list", path, most: MOST_NAMES }, signal),
+    );
+    const items: DirectoryItem[] = [];
+    const pause = makePause();
+    for (let from = 0; from < bytes.length;) {
+      const end = bytes.indexOf("\n", from);
+      const line = bytes.toString("utf8", from, end === -1 ? bytes.length : end);
+      items.push(toItem(JSON.parse(line) as NamedFacts, prefix, now));
+      from = end === -1 ? bytes.length : end + 1;
+      if (items.length % 100 === 0) await pause();
+    }
+    return items;
   } catch (error) {
     if (prefix !== "" && isMissing(error)) return undefined;
     if (prefix !== "" && isNoDirectory(error)) {

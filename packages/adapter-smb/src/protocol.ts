@@ -21,7 +21,8 @@ export type Request =
   /** The first. The answer says whether the library is there. */
   | { readonly op: "start"; readonly connection: Connection }
   | { readonly op: "stat"; readonly path: string }
-  | { readonly op: "list"; readonly path: string }
+  /** Of more names than `most` none is told. */
+  | { readonly op: "list"; readonly path: string; readonly most: number }
   /** The first bytes of a file, and its facts once it is closed again. */
   | { readonly op: "file"; readonly path: string; readonly length: number }
   | { readonly op: "open"; readonly path: string }
@@ -57,7 +58,8 @@ export interface Failure {
 export interface Answers {
   readonly start: Record<never, never>;
   readonly stat: { readonly facts: Facts };
-  readonly list: { readonly items: readonly NamedFacts[] };
+  /** Its content is a {@link NamedFacts} as JSON to a line: of many they need not be read in one go. */
+  readonly list: Record<never, never>;
   readonly file: { readonly facts: Facts };
   readonly open: { readonly handle: number; readonly facts: Facts };
   readonly read: Record<never, never>;

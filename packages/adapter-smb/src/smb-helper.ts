@@ -51,7 +51,7 @@ function carryOut(from: Library, request: Request): Answer {
     case "stat":
       return [{ facts: from.stat(request.path) }];
     case "list":
-      return [{ items: from.list(request.path) }];
+      return [{}, asLines(from.list(request.path, request.most))];
     case "file":
       return readAtOnce(from, request.path, request.length);
     case "open": {
@@ -66,6 +66,10 @@ function carryOut(from: Library, request: Request): Answer {
       from.close(request.handle);
       return [{ facts: from.stat(request.path) }];
   }
+}
+
+function asLines(items: readonly object[]): Buffer {
+  return Buffer.from(items.map((item) => JSON.stringify(item)).join("\n"));
 }
 
 function readAtOnce(from: Library, path: string, length: number): Answer {

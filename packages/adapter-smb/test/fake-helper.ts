@@ -16,7 +16,7 @@ function answer(request: Request): object {
   const path = "path" in request ? request.path : "";
   // A directory with one file, of the directory's own name.
   if (request.op === "list") {
-    return { items: [{ ...FACTS, name: decodeURIComponent(path.slice(1)) }] };
+    return Buffer.from(JSON.stringify({ ...FACTS, name: decodeURIComponent(path.slice(1)) }));
   }
   if (path === "/crash") process.kill(process.pid, "SIGSEGV");
   // Blocked, as in a call of the library: nothing wakes it.
@@ -32,7 +32,9 @@ function answer(request: Request): object {
 }
 
 const take = createFrameReader<Request>((request) => {
-  for (const part of encodeFrame(answer(request))) writeSync(CHANNEL, part);
+  const made = answer(request);
+  const frame = Buffer.isBuffer(made) ? encodeFrame({}, made) : encodeFrame(made);
+  for (const part of frame) writeSync(CHANNEL, part);
 });
 const piece = Buffer.alloc(65_536);
 for (;;) {

@@ -1,4 +1,6 @@
 export * from "./fingerprint.ts";
-export { leftOutWarning } from "./left-out.ts";
+export { makeFloor } from "./floor.ts";
+export { type LeftOut, leftOutWarning } from "./left-out.ts";
 export { checkUnicode } from "./names.ts";
-export { type DirectoryItem, type Walk, walk } from "./walk.ts";
+export { makePause, type Pause } from "./sort.ts";
+export { type DirectoryItem, MOST_NAMES, tooManyNames, type Walk, walk } from "./walk.ts";

@@ -3,12 +3,14 @@ import { leftOutWarning } from "./left-out.ts";
 
 test("what is left out is told once in the life of a source, and nothing is where nothing is left out", () => {
   const warnings: string[] = [];
-  const tell = leftOutWarning((message) => void warnings.push(message));
-  tell(new Set());
-  expect(warnings).toEqual([]);
-  tell(new Set(["run/socket", "run/fifo", "dev/null"]));
-  tell(new Set(["run/socket"]));
+  const list = leftOutWarning((message) => warnings.push(message));
+  list().tell();
+  for (const paths of [["run/socket", "run/fifo", "dev/null"], ["run/socket"]]) {
+    const leftOut = list();
+    paths.forEach(leftOut.add);
+    leftOut.tell();
+  }
   expect(warnings).toEqual([
-    'left out what is no file, directory or symlink: "run/socket" and 2 more',
+    'left out what is a FIFO, a socket or a device: "run/socket" and 2 more',
   ]);
 });

@@ -1,22 +1,35 @@
 /** What a tree holds that cannot be published: FIFOs, sockets, devices. */
 import { quotePath } from "@pannier/core";
 
+/** What one listing leaves out. */
+export interface LeftOut {
+  /** Called once for each path. */
+  add(path: string): void;
+  /** After the whole listing: warns, once in the life of a source. */
+  tell(): void;
+}
+
 /**
- * Makes what warns of it, once in the life of a source.
+ * Makes what warns of it, once in the life of a source. Only what the source positively calls one of these may be left out.
  *
- * @param what is left out, as the warning says it
- * @returns to be called after each whole listing with the paths it left out
+ * @returns to be called at the beginning of each listing
  */
-export function leftOutWarning(
-  warn: (message: string) => void,
-  what = "what is no file, directory or symlink",
-): (paths: ReadonlySet<string>) => void {
+export function leftOutWarning(warn: (message: string) => void): () => LeftOut {
   let warned = false;
-  return (paths) => {
-    const [first] = paths;
-    if (first === undefined || warned) return;
-    warned = true;
-    const more = paths.size > 1 ? ` and ${paths.size - 1} more` : "";
-    warn(`left out ${what}: ${quotePath(first)}${more}`);
+  return () => {
+    let first: string | undefined;
+    let count = 0;
+    return {
+      add(path) {
+        first ??= path;
+        count++;
+      },
+      tell() {
+        if (first === undefined || warned) return;
+        warned = true;
+        const more = count > 1 ? ` and ${count - 1} more` : "";
+        warn(`left out what is a FIFO, a socket or a device: ${quotePath(first)}${more}`);
+      },
+    };
   };
 }

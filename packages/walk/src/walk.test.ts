@@ -281,3 +281,158 @@ test.each(["", ".", "..", "a/b", "a\0b", "/etc/passwd"])("refuses the name %j", 
     await expect(listing).rejects.toMatchObject({ name: "SourceError", code: "invalid" });
   }
 });
+
+/* oxlint-disable unicorn/consistent-function-scoping -- each test has a server of its own */
+describe("a server without an end", () => {
+  test("a directory with more names than can be held is refused while it is read", async () => {
+    let told = 0;
+    const read = async (
+      _prefix: string,
+      _signal: AbortSignal,
+      count: (names: number, characters: number) => void,
+    ) => {
+      for (;;) {
+        count(1000, 10_000);
+        told += 1000;
+      }
+    };
+    await expect(paths(walk({ read, concurrency: 4, signal }))).rejects.toMatchObject({
+      code: "invalid",
+      transient: false,
+      message: '"/", with the directories above it, holds more than 500,000 names',
+    });
+    expect(told).toBe(500_000);
+  });
+
+  test("long names count as more than one", async () => {
+    let told = 0;
+    const read = async (
+      _: string,
+      _signal: AbortSignal,
+      count: (names: number, characters: number) => void,
+    ) => {
+      for (;;) {
+        count(1, 16_000);
+        told++;
+      }
+    };
+    await expect(paths(walk({ read, concurrency: 4, signal }))).rejects.toMatchObject({
+      code: "invalid",
+    });
+    expect(told).toBeLessThan(4000);
+  });
+
+  test("names of directories above count, and those of one level after the other do not", async () => {
+    const read = async (prefix: string): Promise<DirectoryItem[]> => {
+      const depth = prefix.split("/").length;
+      const files = Array.from({ length: 60_000 }, (_, i) => file(`f${i}`));
+      return depth > 20 ? files : [directory("a"), ...files];
+    };
+    await expect(paths(walk({ read, concurrency: 1, signal }))).rejects.toMatchObject({
+      code: "invalid",
+      message: '"a/a/a/a/a/a/a/a/", with the directories above it, holds more than 500,000 names',
+    });
+    const flat = async (prefix: string): Promise<DirectoryItem[]> =>
+      prefix === ""
+        ? Array.from({ length: 12 }, (_, i) => directory(`${i}`))
+        : Array.from({ length: 60_000 }, (_, i) => file(`f${i}`));
+    expect((await paths(walk({ read: flat, concurrency: 4, signal }))).length).toBe(720_000);
+  });
+
+  test("large directories that are read ahead wait for their turn", async () => {
+    const asked: string[] = [];
+    let most = 0;
+    let underway = 0;
+    const read = async (
+      prefix: string,
+      _signal: AbortSignal,
+      count: (names: number, characters: number) => void,
+    ): Promise<DirectoryItem[]> => {
+      asked.push(prefix);
+      if (prefix === "") return Array.from({ length: 4 }, (_, i) => directory(`${i}`));
+      let mine = 0;
+      try {
+        for (; mine < 90_000; mine += 1000) {
+          underway += 1000;
+          most = Math.max(most, underway);
+          count(1000, 10_000);
+          await new Promise(setImmediate);
+        }
+        return Array.from({ length: mine }, (_, i) => file(`${i}`));
+      } finally {
+        underway -= mine;
+      }
+    };
+    expect((await paths(walk({ read, concurrency: 4, signal }))).length).toBe(360_000);
+    expect(most).toBeLessThan(200_000);
+    expect(asked.length).toBeGreaterThan(5);
+  });
+
+  test("a directory that holds itself ends with its path", async () => {
+    const read = async () => [directory("loop")];
+    await expect(paths(walk({ read, concurrency: 4, signal }))).rejects.toMatchObject({
+      code: "invalid",
+      message: expect.stringMatching(/^a directory's path is longer than 4,096 bytes: "loop\/loop/),
+    });
+  });
+
+  test("directories without number that hold no file", async () => {
+    let read = 0;
+    const make = async (prefix: string) => {
+      read++;
+      return prefix.split("/").length > 6
+        ? []
+        : Array.from({ length: 10 }, (_, i) => directory(`${i}`));
+    };
+    await expect(paths(walk({ read: make, concurrency: 4, signal }))).rejects.toMatchObject({
+      code: "invalid",
+      message: expect.stringMatching(/^100,000 directories, one after the other, hold nothing/),
+    });
+    expect(read).toBeLessThan(101_000);
+  });
+
+  test("a large directory holds up nobody for long", async () => {
+    const read = async (
+      prefix: string,
+      _signal: AbortSignal,
+      count: (names: number, characters: number) => void,
+    ) => {
+      const items: DirectoryItem[] = [];
+      if (prefix !== "") return items;
+      for (let at = 0; at < 300_000; at++) {
+        items.push(at % 3 === 0 ? directory(`${at}`) : file(`${(at * 7919) % 300_007}`));
+        if (at % 1000 !== 999) continue;
+        count(1000, 10_000);
+        await new Promise(setImmediate);
+      }
+      return items;
+    };
+    const waits: number[] = [];
+    let last = performance.now();
+    const timer = setInterval(() => {
+      waits.push(performance.now() - last);
+      last = performance.now();
+    }, 1);
+    for await (const batch of walk({ read, concurrency: 4, signal })) {
+      expect(batch.length).toBeGreaterThan(0);
+      await new Promise(setImmediate);
+    }
+    clearInterval(timer);
+    // Of the longest the machine's other work has a share.
+    expect(waits.toSorted((a, b) => b - a)[5]).toBeLessThan(100);
+    expect(waits.length).toBeGreaterThan(20);
+  });
+});
+
+test("what is left out is told in its place, once", async () => {
+  const told: string[] = [];
+  const items: Readonly<Record<string, DirectoryItem[]>> = {
+    "": [{ name: "z", kind: "special" }, directory("d"), file("f")],
+    "d/": [{ name: "fifo", kind: "special" }],
+  };
+  const read = async (prefix: string) => items[prefix];
+  const listed = await paths(
+    walk({ read, concurrency: 1, signal, onSpecial: (path) => told.push(path) }),
+  );
+  expect({ listed, told }).toEqual({ listed: ["f"], told: ["d/fifo", "z"] });
+});

@@ -6,25 +6,32 @@
  * number of names. A directory is held whole, because it can only be sorted whole.
  */
 import { comparePaths, type Entry, quotePath, SourceError } from "@pannier/core";
+import { makePause, sortInSlices } from "./sort.ts";
 
 /** What a directory holds under one name. The name is that of the last segment only, exactly as the server has it. */
 export type DirectoryItem =
   | { readonly name: string; readonly kind: "directory" }
   /** Made into an entry when its turn comes, so that names that wait for theirs cost little. */
-  | { readonly name: string; readonly kind: "entry"; readonly entry: (path: string) => Entry };
+  | { readonly name: string; readonly kind: "entry"; readonly entry: (path: string) => Entry }
+  /** What the server calls a FIFO, a socket or a device, and nothing else: it is left out. */
+  | { readonly name: string; readonly kind: "special" };
 
 export interface Walk {
   /**
    * Reads a directory. `.` and `..` are left out by it.
    *
    * @param prefix relative to the root, with a `/` at the end; empty for the root
+   * @param count to be told of names while they come, so that a directory without end has one. What it throws has to pass.
    * @returns `undefined` where it is gone by now: nothing is listed of it, once the directory above it says so too
    * @throws where the root is gone
    */
   readonly read: (
     prefix: string,
     signal: AbortSignal,
+    count: (names: number, characters: number) => void,
   ) => Promise<readonly DirectoryItem[] | undefined>;
+  /** Told once of each path that is left out. */
+  readonly onSpecial?: ((path: string) => void) | undefined;
   /** Directories read at once. */
   readonly concurrency: number;
   readonly signal: AbortSignal;
@@ -33,6 +40,25 @@ export interface Walk {
 }
 
 const BATCH = 1000;
+/** Names that may be held of one directory and of those above it: some 200 MB. */
+export const MOST_NAMES = 500_000;
+/** Characters of a name, and the target of a symlink, on the average: what is more counts as more names. */
+const LONG = 100;
+/** Names that directories which are read ahead may have brought before they wait for their turn. */
+const MOST_UNDERWAY = 100_000;
+/** Directories that are read ahead: they are looked through for the next one each time. */
+const MOST_AHEAD = 256;
+/** Of a path in bytes. The engine takes less, but is asked about files only. */
+const LONGEST_PATH = 4096;
+/** Directories one after the other without anything in them to publish: a tree without end is made of those. */
+const MOST_EMPTY = 100_000;
+
+/** Ends a directory that was read ahead, and is to be read again when its turn comes. Not retried, not translated. */
+class Postponed extends SourceError {
+  constructor() {
+    super("changed", "a directory that was read ahead is too large to be held");
+  }
+}
 
 /** A directory that is listed sooner or later. Those not yet reached form a list in the order of their paths. */
 interface Directory {
@@ -40,7 +66,10 @@ interface Directory {
   readonly parent: Directory | undefined;
   /** As its parent has it. */
   readonly name: string;
-  state: "unread" | "reading" | "read" | "failed";
+  /** `postponed`: too large to be read ahead. */
+  state: "unread" | "postponed" | "reading" | "read" | "failed";
+  /** Names that came while it is read. */
+  underway: number;
   /** Sorted, once read. */
   items: readonly DirectoryItem[];
   next: number;
@@ -67,13 +96,20 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
   let bell = Promise.withResolvers<void>();
   let reading = 0;
   let waiting = 0;
+  /** Names of directories that are being read. */
+  let underway = 0;
+  /** Names of the directory that the consumer is in, and of those above it. */
+  let held = 0;
+  let empty = 0;
   const root = makeDirectory(undefined, "");
   /** The first one that the consumer has not reached. */
   let first: Directory | undefined = root;
 
   function readAhead(): void {
+    let passed = 0;
     for (let at = first; at !== undefined && reading < concurrency; at = at.following) {
-      if (at.state !== "unread") continue;
+      if (passed++ === MOST_AHEAD) return;
+      if (at.state !== "unread" && (at.state !== "postponed" || at !== first)) continue;
       // The one that is waited for is read in any case.
       if (waiting >= ahead && at !== first) return;
       void readOne(at);
@@ -84,16 +120,26 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
     directory.state = "reading";
     reading++;
     try {
-      const items = await options.read(directory.prefix, inner);
+      checkDepth(directory.prefix);
+      const items = await options.read(directory.prefix, inner, (names, characters) => {
+        // Long ones count more than once.
+        const weight = Math.max(names, characters / LONG);
+        directory.underway += weight;
+        underway += weight;
+        if (directory === first) checkHeld(directory, directory.underway);
+        else if (underway > MOST_UNDERWAY) throw new Postponed();
+      });
       if (items === undefined) await checkGone(directory);
-      directory.items = sorted(items ?? [], directory.prefix);
+      directory.items = await sorted(items ?? [], directory.prefix);
+      await insertChildren(directory);
       directory.state = "read";
       waiting += directory.items.length;
-      insertChildren(directory);
     } catch (error) {
-      directory.state = "failed";
+      directory.state = error instanceof Postponed ? "postponed" : "failed";
       directory.error = error;
     }
+    underway -= directory.underway;
+    directory.underway = 0;
     reading--;
     bell.resolve();
     if (!inner.aborted) readAhead();
@@ -106,7 +152,7 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
   async function checkGone({ parent, name, prefix }: Directory): Promise<void> {
     if (parent === undefined) throw new SourceError("not-found", "the root does not exist");
     if (parent.laterNames === undefined || parent.laterNames.has(name)) {
-      const items = await options.read(parent.prefix, inner);
+      const items = await options.read(parent.prefix, inner, () => {});
       if (items === undefined) return checkGone(parent);
       parent.laterNames = new Set(items.map((item) => item.name));
     }
@@ -122,16 +168,24 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
     );
   }
 
+  function checkHeld({ prefix }: Directory, names: number): void {
+    if (held + names > MOST_NAMES) throw tooManyNames(prefix);
+  }
+
   /** When a directory is reached it leaves the list; what it holds no longer counts as read ahead. */
   function enter(directory: Directory): void {
+    checkHeld(directory, directory.items.length);
+    held += directory.items.length;
     first = directory.following;
     waiting -= directory.items.length;
+    if (++empty > MOST_EMPTY) throw endless(directory.prefix);
     readAhead();
   }
 
   /** The directory above goes on knowing it, and all that is beside it: what it held is let go. */
   function leave(directory: Directory): void {
     levels.pop();
+    held -= directory.items.length;
     directory.items = [];
     directory.children = [];
     directory.laterNames = undefined;
@@ -150,8 +204,10 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
     readAhead();
     for (let next: Directory | undefined = root; ;) {
       if (next !== undefined) {
-        while (next.state === "unread" || next.state === "reading") {
+        while (next.state !== "read" && next.state !== "failed") {
           bell = Promise.withResolvers();
+          // One that was put off until now.
+          readAhead();
           // What there is need not wait for the server.
           if (batch.length > 0) yield takeBatch();
           else await bell.promise;
@@ -170,7 +226,11 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
       const item = level.items[level.next++];
       if (item === undefined) leave(level);
       else if (item.kind === "directory") next = level.children[level.nextChild++];
-      else batch.push(item.entry(level.prefix + item.name));
+      else if (item.kind === "special") options.onSpecial?.(level.prefix + item.name);
+      else {
+        empty = 0;
+        batch.push(item.entry(level.prefix + item.name));
+      }
       if (batch.length === BATCH) {
         yield takeBatch();
         signal.throwIfAborted();
@@ -189,6 +249,7 @@ function makeDirectory(parent: Directory | undefined, name: string): Directory {
     parent,
     name,
     state: "unread",
+    underway: 0,
     items: [],
     next: 0,
     children: [],
@@ -200,26 +261,71 @@ function makeDirectory(parent: Directory | undefined, name: string): Directory {
 }
 
 /** Puts the subdirectories into the list, right after their parent. */
-function insertChildren(directory: Directory): void {
-  let last = directory;
-  const { following } = directory;
+async function insertChildren(directory: Directory): Promise<void> {
+  const pause = makePause();
+  let end: Directory | undefined;
+  let start: Directory | undefined;
   for (const item of directory.items) {
     if (item.kind !== "directory") continue;
     const child = makeDirectory(directory, item.name);
     directory.children.push(child);
-    last.following = child;
-    last = child;
+    if (end === undefined) start = child;
+    else end.following = child;
+    end = child;
+    if (directory.children.length % 1000 === 0) await pause();
   }
-  last.following = following;
+  if (end === undefined) return;
+  end.following = directory.following;
+  directory.following = start;
 }
 
 /** A directory `a` stands where its content does, at `a/`: behind `a.b`. */
-function sorted(items: readonly DirectoryItem[], prefix: string): readonly DirectoryItem[] {
-  const keyed = items.map((item) => {
+async function sorted(
+  items: readonly DirectoryItem[],
+  prefix: string,
+): Promise<readonly DirectoryItem[]> {
+  const pause = makePause();
+  for (const [index, item] of items.entries()) {
     checkName(item.name, prefix);
-    return { key: item.kind === "directory" ? `${item.name}/` : item.name, item };
-  });
-  return keyed.toSorted((a, b) => comparePaths(a.key, b.key)).map(({ item }) => item);
+    if (index % 1000 === 999) await pause();
+  }
+  return sortInSlices(items, compareItems);
+}
+
+function compareItems(a: DirectoryItem, b: DirectoryItem): number {
+  if (a.kind !== "directory" && b.kind !== "directory") return comparePaths(a.name, b.name);
+  return comparePaths(keyOf(a), keyOf(b));
+}
+
+function keyOf({ kind, name }: DirectoryItem): string {
+  return kind === "directory" ? `${name}/` : name;
+}
+
+/** Why a directory is not taken. */
+export function tooManyNames(prefix: string): SourceError {
+  const most = MOST_NAMES.toLocaleString("en");
+  return new SourceError(
+    "invalid",
+    `${quotePath(prefix || "/")}, with the directories above it, holds more than ${most} names`,
+    { hint: "spread them over more directories, or take a directory below it as the source" },
+  );
+}
+
+function checkDepth(prefix: string): void {
+  if (prefix.length * 3 <= LONGEST_PATH || Buffer.byteLength(prefix) <= LONGEST_PATH) return;
+  throw new SourceError(
+    "invalid",
+    `a directory's path is longer than ${LONGEST_PATH.toLocaleString("en")} bytes: ${quotePath(prefix)}`,
+    { hint: "a directory may hold itself, or the server makes directories up: exclude it" },
+  );
+}
+
+function endless(prefix: string): SourceError {
+  return new SourceError(
+    "invalid",
+    `${MOST_EMPTY.toLocaleString("en")} directories, one after the other, hold nothing: the last one is ${quotePath(prefix)}`,
+    { hint: "the server may make them up; take a directory below as the source" },
+  );
 }
 
 /** What would be another path than the one that is walked. All else is the engine's to judge. */
