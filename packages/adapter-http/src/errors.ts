@@ -20,8 +20,9 @@ export async function* guarded<T>(
 }
 
 /** A limit that was exceeded. */
-export function limitError(what: string): SourceError {
-  return new SourceError("invalid", what, {
-    hint: "raise the limit if you trust this source",
-  });
+export function limitError(
+  what: string,
+  hint = "raise the limit if you trust this source",
+): SourceError {
+  return new SourceError("invalid", what, { hint });
 }

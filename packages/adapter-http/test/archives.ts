@@ -16,10 +16,15 @@ export async function makeTar(members: readonly TarMember[]): Promise<Buffer> {
 }
 
 export interface ZipMember {
-  readonly name: string;
+  /** UTF-8, or the bytes as they are. */
+  readonly name: string | Uint8Array;
   readonly content?: string | Uint8Array;
   /** Unix mode with type bits. */
   readonly mode?: number;
+  /** Of the system that made it: 3 is Unix, which is the default, 0 is MS-DOS. */
+  readonly system?: number;
+  /** Of MS-DOS. */
+  readonly attributes?: number;
   readonly flags?: number;
   readonly method?: number;
   /** Replaces the true one. */
@@ -28,14 +33,23 @@ export interface ZipMember {
   readonly size?: number;
 }
 
+interface ZipShape {
+  /** Put in front, and counted by the offsets. */
+  readonly prefix?: Uint8Array;
+  readonly zip64?: boolean;
+}
+
 /** A zip archive (APPNOTE.TXT 4.3). */
-export function makeZip(members: readonly ZipMember[]): Buffer {
-  const parts: Buffer[] = [];
+export function makeZip(
+  members: readonly ZipMember[],
+  { prefix = Buffer.alloc(0), zip64 = false }: ZipShape = {},
+): Buffer {
+  const parts: Buffer[] = [Buffer.from(prefix)];
   const directory: Buffer[] = [];
-  let offset = 0;
+  let offset = prefix.byteLength;
   for (const member of members) {
     const content = Buffer.from(member.content ?? "");
-    const { method = 8, flags = 0x800, mode = 0o100644 } = member;
+    const { method = 8, flags = 0x800, mode = 0o100644, system = 3, attributes = 0 } = member;
     const data = method === 8 ? deflateRawSync(content) : content;
     const name = Buffer.from(member.name);
     // From "version needed" to "extra length": the same in both headers.
@@ -51,18 +65,30 @@ export function makeZip(members: readonly ZipMember[]): Buffer {
     common.writeUInt16LE(name.byteLength, 22);
     const local = Buffer.concat([Buffer.from("PK\x03\x04"), common, name, data]);
     const central = Buffer.alloc(14);
-    central.writeUInt32LE(((mode << 16) >>> 0) as number, 6);
+    central.writeUInt32LE((((mode << 16) | attributes) >>> 0) as number, 6);
     central.writeUInt32LE(offset, 10);
-    directory.push(Buffer.from("PK\x01\x02"), Buffer.from([20, 3]), common, central, name);
+    directory.push(Buffer.from("PK\x01\x02"), Buffer.from([20, system]), common, central, name);
     parts.push(local);
     offset += local.byteLength;
   }
   const central = Buffer.concat(directory);
   const end = Buffer.alloc(22);
   end.write("PK\x05\x06", "latin1");
-  end.writeUInt16LE(members.length, 8);
-  end.writeUInt16LE(members.length, 10);
-  end.writeUInt32LE(central.byteLength, 12);
-  end.writeUInt32LE(offset, 16);
-  return Buffer.concat([...parts, central, end]);
+  end.writeUInt16LE(zip64 ? 0xffff : members.length, 8);
+  end.writeUInt16LE(zip64 ? 0xffff : members.length, 10);
+  end.writeUInt32LE(zip64 ? 0xffffffff : central.byteLength, 12);
+  end.writeUInt32LE(zip64 ? 0xffffffff : offset, 16);
+  if (!zip64) return Buffer.concat([...parts, central, end]);
+  const record = Buffer.alloc(56);
+  record.write("PK\x06\x06", "latin1");
+  record.writeBigUInt64LE(44n, 4);
+  record.writeBigUInt64LE(BigInt(members.length), 24);
+  record.writeBigUInt64LE(BigInt(members.length), 32);
+  record.writeBigUInt64LE(BigInt(central.byteLength), 40);
+  record.writeBigUInt64LE(BigInt(offset), 48);
+  const locator = Buffer.alloc(20);
+  locator.write("PK\x06\x07", "latin1");
+  locator.writeBigUInt64LE(BigInt(offset + central.byteLength), 8);
+  locator.writeUInt32LE(1, 16);
+  return Buffer.concat([...parts, central, record, locator, end]);
 }

@@ -113,7 +113,7 @@ export const FLAGS = {
   "max-files": {
     value: "N",
     parse: (text: string) => parseCount(text),
-    description: "refuse a tree of more files than this",
+    description: "refuse a tree of more files than this (default: 2000000)",
   },
   "max-file-bytes": {
     value: "SIZE",

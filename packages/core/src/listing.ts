@@ -4,6 +4,7 @@ import type { Mount } from "./mount.ts";
 import type { Run } from "./run.ts";
 import type { Entry, FileEntry, ProbeResult } from "./source/contract.ts";
 import { SourceError } from "./source/errors.ts";
+import { boundedEntries } from "./snapshot/bounded.ts";
 import { diffChanges, diffListing, type LayerDiff } from "./snapshot/diff.ts";
 import { ignoreFileFilter } from "./snapshot/filter.ts";
 import { orderedEntries } from "./snapshot/ordered.ts";
@@ -146,7 +147,11 @@ async function listWhole(
       const listing = await layer.source.list(run.signal);
       const found = await diffUnlessIgnoreFileDiffers(
         makeDiff(run, layer, comparable, ignore),
-        orderedEntries(listing.entries, listing.ordered, state),
+        orderedEntries(
+          boundedEntries(listing.entries, run.mount.settings.limits.maxFiles),
+          listing.ordered,
+          state,
+        ),
         ignore,
       );
       return { listing, found };

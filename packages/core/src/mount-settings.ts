@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { UsageError } from "./source/errors.ts";
 import type { SyncOptions } from "./settings.ts";
+import { MAX_FILES } from "./snapshot/bounded.ts";
 import { parseMaxDelete } from "./snapshot/guard.ts";
 import { unsafePath } from "./snapshot/path.ts";
 import type { Limits } from "./source/contract.ts";
@@ -84,7 +85,7 @@ export function checkSettings(options: SyncOptions): MountSettings {
     keep: count("keep", options.keep, 2),
     maxDelete: options.maxDelete,
     limits: {
-      maxFiles: count("max-files", options.maxFiles, Number.POSITIVE_INFINITY),
+      maxFiles: count("max-files", options.maxFiles, MAX_FILES),
       maxBytes: count("max-bytes", options.maxBytes, Number.POSITIVE_INFINITY),
       maxFileBytes: count("max-file-bytes", options.maxFileBytes, Number.POSITIVE_INFINITY),
       maxExpansion: UNLIMITED.maxExpansion,

@@ -30,7 +30,7 @@ export interface SyncOptions {
   readonly maxDelete?: string | number | undefined;
   /** Bytes in the tree. Default: unlimited. */
   readonly maxBytes?: number | undefined;
-  /** Files and symlinks in the tree. Default: unlimited. */
+  /** Files and symlinks in the tree. Default: 2,000,000. A source may list so many at least, whatever is wanted of them. */
   readonly maxFiles?: number | undefined;
   /** Bytes in one file. Default: unlimited. */
   readonly maxFileBytes?: number | undefined;

@@ -40,6 +40,11 @@ const SOME: TarMember[] = [
   { name: "other/c", content: "C" },
 ];
 
+/** The same with a file that has one of its own while it is unpacked. */
+const LARGER = SOME.map((member) =>
+  member.name === "top/a.txt" ? { ...member, content: "A".repeat(5000) } : member,
+);
+
 async function folder(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), "pannier-archive-"));
   onTestFinished(() => rm(path, { recursive: true, force: true }));
@@ -263,7 +268,7 @@ test("a planted symlink is not written through", async () => {
   const opened = await open(url, {}, context);
   const listed = await listAll(opened.source);
   // The engine is shown all of it and refuses the path through a symlink.
-  expect(listed.paths).toEqual(["dir", "dir/planted", "file", "file", "file"]);
+  expect(listed.paths).toEqual(["dir", "dir/planted", "file"]);
   expect(await readdir(outside)).toEqual([]);
   for (const file of await readdir(scratch, { recursive: true, withFileTypes: true })) {
     expect(file.isSymbolicLink()).toBe(false);
@@ -282,6 +287,33 @@ test("the last of several members of one name wins", async () => {
   const listed = await listAll(opened.source);
   expect(String(await readAll(opened.source, listed.file("x")))).toBe("4");
   expect(String(await readAll(opened.source, listed.file("y")))).toBe("3");
+});
+
+test("a hard link has what its target had, whatever comes later under that name", async () => {
+  const [tiny, small, large] = ["t", "s".repeat(5000), "l".repeat(300_000)];
+  const opened = await openTar([
+    ...Object.entries({ tiny, small, large }).flatMap(([name, content]): TarMember[] => [
+      { name, content },
+      { name: `${name}-link`, type: "link", linkname: name },
+      { name: `${name}-again`, type: "link", linkname: `${name}-link` },
+      { name, type: "link", linkname: name },
+    ]),
+    { name: "tiny", content: small },
+    { name: "small", content: tiny },
+    { name: "large", type: "symlink", linkname: "tiny" },
+    { name: "large", content: tiny },
+  ]);
+  expect(await tree(opened)).toEqual({
+    tiny: small,
+    small: tiny,
+    large: tiny,
+    "tiny-link": tiny,
+    "tiny-again": tiny,
+    "small-link": small,
+    "small-again": small,
+    "large-link": large,
+    "large-again": large,
+  });
 });
 
 test("takes long and unusual names", async () => {
@@ -317,18 +349,27 @@ function checksumOf(header: Buffer): number {
 
 test("unpacks 10,000 small files", async () => {
   const members = Array.from({ length: 10_000 }, (_, i) => ({ name: `d/${i}`, content: `${i}` }));
+  members.push({ name: "d/more", content: "m".repeat(5000) });
   const { url, context } = await served(gzipSync(await makeTar(members)), "x.tgz");
   const opened = await open(url, {}, context);
   const { entries } = await listAll(opened.source);
-  expect(entries.size).toBe(10_000);
-  const { path } = opened.source.localPath?.(entries.get("d/9999") as FileEntry) ?? { path: "" };
-  expect(await readFile(path, "utf8")).toBe("9999");
+  expect(entries.size).toBe(10_001);
+  const at = (path: string) => entries.get(path) as FileEntry;
+  for (const i of [0, 1, 137, 9999]) {
+    expect(String(await readAll(opened.source, at(`d/${i}`)))).toBe(String(i));
+  }
+  const part = await readAll(opened.source, at("d/9999"), { offset: 1, length: 2 });
+  expect(String(part)).toBe("99");
+  // Those are read from a file that holds them all; others are given away.
+  expect(opened.source.localPath?.(at("d/9999"))).toBeUndefined();
+  const { path } = opened.source.localPath?.(at("d/more")) ?? { path: "" };
+  expect(await readFile(path, "utf8")).toBe("m".repeat(5000));
 });
 
 test("stops at the limits on files and bytes", async () => {
   const three = ["a", "b", "c"].map((name) => ({ name, content: "12345" }));
   for (const [limits, words] of [
-    [{ maxFiles: 2 }, "more than 2 files"],
+    [{ maxFiles: 2 }, "more than 2 files and directories"],
     [{ maxFileBytes: 4 }, "larger than 4 bytes"],
   ] as const) {
     const error = await failure((await openTar(three, limits)).source.list(never));
@@ -339,6 +380,23 @@ test("stops at the limits on files and bytes", async () => {
   await expect(large).rejects.toBeInstanceOf(NoRoomError);
   const exact = await openTar(three, { maxFiles: 3, maxBytes: 15, maxFileBytes: 5 });
   expect(Object.keys(await tree(exact))).toHaveLength(3);
+});
+
+test("directories count as well, and what is not taken", async () => {
+  const directories = Array.from({ length: 4 }, (_, i) => ({ name: `d${i}/` }));
+  const { url, context } = await served(
+    await makeTar([...directories, { name: "in/x" }]),
+    "x.tar",
+    {
+      maxFiles: 4,
+    },
+  );
+  const error = await failure((await open(url, { path: "in" }, context)).source.list(never));
+  expect(error).toMatchObject({
+    code: "invalid",
+    message: "the archive holds more than 4 files and directories",
+    hint: expect.stringContaining("--max-files"),
+  });
 });
 
 test("stops bombs: by ratio, in gzip and zip, and by hard links", async () => {
@@ -463,14 +521,14 @@ test("files of a new archive keep their fingerprints where their content is the 
 });
 
 test("gives files away, and removes what nobody took", async () => {
-  const { url, context, scratch } = await served(await makeTar(SOME));
+  const { url, context, scratch } = await served(await makeTar(LARGER));
   const opened = await open(url, {}, context);
   const first = await listAll(opened.source);
   const local = opened.source.localPath?.(first.file("top/a.txt"));
   expect(local?.disposable).toBe(true);
   const taken = join(await folder(), "taken");
   await rename(local?.path as string, taken);
-  expect(await readFile(taken, "utf8")).toBe("A");
+  expect(await readFile(taken, "utf8")).toBe("A".repeat(5000));
   expect(opened.source.localPath?.(first.file("top/a.txt"))).toBeUndefined();
   const folders = await readdir(scratch);
   expect(folders).toHaveLength(1);
@@ -519,12 +577,12 @@ test("an entry of an earlier process is fetched again while the archive is the s
 });
 
 test("without an ETag or a date an entry cannot be fetched again", async () => {
-  const server = await site({ "/x.tar": { body: await makeTar(SOME), validator: "none" } });
+  const server = await site({ "/x.tar": { body: await makeTar(LARGER), validator: "none" } });
   const opened = await open(`${server.origin}/x.tar`);
   const listed = await listAll(opened.source);
   expect(listed.listing.token?.()).toBeUndefined();
   const entry = listed.file("top/a.txt");
-  expect(String(await readAll(opened.source, entry))).toBe("A");
+  expect(String(await readAll(opened.source, entry))).toBe("A".repeat(5000));
   await rm(opened.source.localPath?.(entry)?.path as string);
   expect((await failure(readAll(opened.source, entry))).code).toBe("changed");
 });

@@ -1,6 +1,6 @@
 /** A source that is one archive: downloaded, checked and unpacked as a whole before any of it is listed. */
 import { randomUUID } from "node:crypto";
-import { existsSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { mkdtemp, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -17,9 +17,9 @@ import { type Checksum, type ChecksumOption, resolveChecksum, verified } from ".
 import { guarded, limitError } from "../errors.ts";
 import { probeUrl } from "../file.ts";
 import { type Download, download } from "./download.ts";
-import { decompress, formatOf, MAGIC_LENGTH } from "./format.ts";
+import { decompress, formatOf, isProgram, MAGIC_LENGTH } from "./format.ts";
 import type { Member } from "./member.ts";
-import { entriesIn, placeOf, writeStream } from "./scratch.ts";
+import { type Place, type Unpacked as Content, writeStream } from "./scratch.ts";
 import { readTar } from "./tar.ts";
 import { unpack } from "./unpack.ts";
 import { readZip } from "./zip.ts";
@@ -42,6 +42,7 @@ export interface ArchiveSourceInit {
 /** What was unpacked last. */
 interface Unpacked {
   readonly folder: string;
+  readonly content: Content;
   /** The archive's version, also kept with its entries; a name of our own where the server gives none. */
   readonly ref: string;
   readonly pin: string | undefined;
@@ -56,6 +57,7 @@ export function archiveSource(init: ArchiveSourceInit): Source {
   /** Downloads and unpacks; what was there before goes. */
   async function load(signal: AbortSignal, wanted?: string): Promise<Unpacked> {
     const scratch = await context.scratch();
+    current?.content.close();
     current = undefined;
     for (const name of await readdir(scratch)) {
       if (name.startsWith(PREFIX)) await rm(join(scratch, name), { recursive: true, force: true });
@@ -69,8 +71,8 @@ export function archiveSource(init: ArchiveSourceInit): Source {
         folder = await mkdtemp(join(scratch, PREFIX));
         const { pin } = coming;
         const ref = wanted ?? pin ?? `local ${randomUUID()}`;
-        await unpackDownload(coming, expected, folder, ref, signal);
-        return { folder, ref, pin };
+        const content = await unpackDownload(coming, expected, folder, signal);
+        return { folder, content, ref, pin };
       } catch (error) {
         if (folder !== undefined) await rm(folder, { recursive: true, force: true });
         throw isFull(error) && coming.kept ? new CrampedError(error) : error;
@@ -92,14 +94,13 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     coming: Download,
     expected: Checksum | undefined,
     folder: string,
-    ref: string,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Content> {
     const { strip, path } = init;
     const guard = createExpansionGuard(context.limits.maxExpansion);
     const { head, bytes } = await peek(guard.archived(verified(coming.bytes, expected)));
-    const format = formatOf(head);
-    const target = { folder, strip, path, limits: context.limits, ref, grew: guard.grew };
+    const format = formatOf(head) ?? (isProgram(head) ? "zip" : undefined);
+    const target = { folder, strip, path, limits: context.limits, grew: guard.grew };
     if (format === undefined) {
       throw new SourceError("invalid", "this is not an archive", {
         hint: "with unpack=no it is taken as one file",
@@ -111,19 +112,20 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       else await writeStream(file, bytes);
       const zip = coming.kept ? coming.file() : file;
       if (zip === undefined) throw new CrampedError("the archive");
-      await unpack(grown(guarded(readZip(zip, signal), signal), guard.grew), target);
+      const content = await unpack(
+        grown(guarded(readZip(zip, signal), signal), guard.grew),
+        target,
+      );
       await rm(file, { force: true });
-    } else {
-      const tar = guard.unpacked(await decompress(format, bytes));
-      await unpack(guarded(readTar(tar, signal), signal), target);
+      return content;
     }
+    const tar = guard.unpacked(await decompress(format, bytes));
+    return unpack(readTar(guarded(tar, signal)), target);
   }
 
-  /** The scratch file of an entry, if it is still there. */
-  function placed(entry: FileEntry): string | undefined {
-    if (current === undefined || entry.ref !== current.ref) return undefined;
-    const place = placeOf(current.folder, entry.path);
-    return existsSync(place) ? place : undefined;
+  /** Where the content of an entry is, if it is still there. */
+  function placed(entry: FileEntry): Place | undefined {
+    return entry.ref === current?.ref ? current?.content.find(entry.path) : undefined;
   }
 
   /** Unpacks the same archive once more for all that miss a file of it: it was taken, or is from an earlier process. */
@@ -142,8 +144,8 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     async list(signal) {
       signal.throwIfAborted();
       await again?.catch(() => {});
-      const { folder, pin } = await load(signal);
-      return { entries: entriesIn(folder), ordered: false, token: () => pin };
+      const { content, ref, pin } = await load(signal);
+      return { entries: content.entries(ref), ordered: true, token: () => pin };
     },
     async read(entry, range, signal) {
       signal.throwIfAborted();
@@ -159,8 +161,9 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       return readLocal(place, entry, range, signal);
     },
     localPath(entry) {
-      const path = placed(entry);
-      return path === undefined ? undefined : { path, disposable: true, check: async () => {} };
+      const place = placed(entry);
+      if (place?.own !== true) return undefined;
+      return { path: place.file, disposable: true, check: async () => {} };
     },
     ranges: true,
     contentAddressed: true,
@@ -169,6 +172,7 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       await again?.catch(() => {});
       await client.close();
       if (current !== undefined) {
+        current.content.close();
         await rm(current.folder, { recursive: true, force: true }).catch(() => {});
       }
     },
@@ -238,21 +242,22 @@ async function peek(body: AsyncIterable<Uint8Array>) {
 }
 
 async function readLocal(
-  place: string,
+  place: Place,
   entry: FileEntry,
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {
-  const start = range?.offset ?? 0;
-  const length = Math.min(range?.length ?? Infinity, Math.max(0, (entry.size ?? 0) - start));
+  const offset = range?.offset ?? 0;
+  const length = Math.min(range?.length ?? Infinity, Math.max(0, (entry.size ?? 0) - offset));
+  if (length === 0) return new Uint8Array(0);
   return length <= PIECE
-    ? readPiece(place, start, length)
-    : pieces(place, start, start + length, signal);
+    ? readPiece(place, offset, length)
+    : pieces(place, offset, offset + length, signal);
 }
 
 /** Opens the file for each piece: a body that nobody reads to its end holds nothing. */
 async function* pieces(
-  place: string,
+  place: Place,
   start: number,
   end: number,
   signal: AbortSignal,
@@ -263,16 +268,32 @@ async function* pieces(
   }
 }
 
-async function readPiece(place: string, offset: number, length: number): Promise<Uint8Array> {
-  const handle = await open(place).catch((error: unknown) => {
+/** Synchronous where that is quicker than handing it over: a file of a few bytes, of which there may be many. */
+async function readPiece(place: Place, offset: number, length: number): Promise<Uint8Array> {
+  const { file, start, own } = place;
+  const buffer = Buffer.alloc(length);
+  const read = own ? readAt : readAtOnce;
+  const bytesRead = await read(file, buffer, start + offset).catch((error: unknown) => {
     throw new SourceError("changed", "the unpacked file is gone", { cause: error });
   });
+  if (bytesRead === length) return buffer;
+  throw new SourceError("changed", "the unpacked file is shorter than it was");
+}
+
+async function readAt(file: string, buffer: Uint8Array, position: number): Promise<number> {
+  const handle = await open(file);
   try {
-    const buffer = Buffer.alloc(length);
-    const { bytesRead } = await handle.read(buffer, 0, length, offset);
-    if (bytesRead === length) return buffer;
-    throw new SourceError("changed", "the unpacked file is shorter than it was");
+    return (await handle.read(buffer, 0, buffer.byteLength, position)).bytesRead;
   } finally {
     await handle.close();
+  }
+}
+
+async function readAtOnce(file: string, buffer: Uint8Array, position: number): Promise<number> {
+  const fd = openSync(file, "r");
+  try {
+    return readSync(fd, buffer, 0, buffer.byteLength, position);
+  } finally {
+    closeSync(fd);
   }
 }

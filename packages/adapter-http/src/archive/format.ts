@@ -2,9 +2,10 @@
 import { pipeline, Readable, type Transform } from "node:stream";
 import * as zlib from "node:zlib";
 import { SourceError } from "@pannier/core";
+import { BLOCK, isHeader, isZero } from "./tar-header.ts";
 
-/** How many bytes {@link formatOf} needs: the magic of tar comes last. */
-export const MAGIC_LENGTH = 262;
+/** How many bytes {@link formatOf} needs: old tar archives are known by the sum of their first header. */
+export const MAGIC_LENGTH = BLOCK;
 
 export type Format = "tar" | "gzip" | "zstd" | "xz" | "bzip2" | "zip";
 
@@ -18,14 +19,22 @@ export function looksLikeArchive(name: string): boolean | undefined {
 /** The format by the first {@link MAGIC_LENGTH} bytes (fewer if the file is shorter). */
 export function formatOf(head: Uint8Array): Format | undefined {
   const text = Buffer.from(head.subarray(0, MAGIC_LENGTH)).toString("latin1");
+  if (text.startsWith("ustar", 257) || isHeader(head)) return "tar";
   if (text.startsWith("\x1f\x8b")) return "gzip";
-  if (text.startsWith("\x28\xb5\x2f\xfd")) return "zstd";
+  // The second is that of a frame to be skipped, with which pzstd begins.
+  const skipped = text.slice(1, 4) === "\x2a\x4d\x18" && /^[P-_]/.test(text);
+  if (skipped || text.startsWith("\x28\xb5\x2f\xfd")) return "zstd";
   if (text.startsWith("\xfd7zXZ\0")) return "xz";
   if (text.startsWith("BZh")) return "bzip2";
   if (text.startsWith("PK\x03\x04") || text.startsWith("PK\x05\x06")) return "zip";
-  if (text.startsWith("ustar", 257)) return "tar";
   // An empty tar archive is nothing but zeros.
-  return text === "\0".repeat(MAGIC_LENGTH) ? "tar" : undefined;
+  const empty = head.byteLength >= MAGIC_LENGTH && isZero(head.subarray(0, MAGIC_LENGTH));
+  return empty ? "tar" : undefined;
+}
+
+/** Whether a file begins as a program: there may be a zip archive behind it, which unpacks itself. */
+export function isProgram(head: Uint8Array): boolean {
+  return /^(?:#!|MZ|\x7fELF)/.test(Buffer.from(head.subarray(0, 4)).toString("latin1"));
 }
 
 /** Decompresses; the result is a tar archive if the input was one of its compressed forms. */
@@ -66,5 +75,41 @@ function through(
 async function* xz(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const { default: library } = await import("xz-decompress");
   const { XzReadableStream } = library;
-  yield* new XzReadableStream(Readable.toWeb(Readable.from(bytes, { objectMode: false })) as never);
+  const input = Readable.toWeb(Readable.from(bytes, { objectMode: false }));
+  try {
+    yield* new XzReadableStream(input as never);
+  } catch (error) {
+    throw xzError(error);
+  }
+}
+
+/** The library tells the codes of XZ Embedded (`enum xz_ret` of its xz.h), in words for those who know them. */
+function xzError(error: unknown): unknown {
+  const code = /error code (\d)$/.exec(error instanceof Error ? error.message : "")?.[1];
+  switch (code) {
+    case "4":
+      return new SourceError(
+        "unsupported",
+        "the xz archive needs a dictionary of more than 64 MiB",
+        {
+          hint: "pack it with xz -9 or less, or as tar.gz or tar.zst",
+          cause: error,
+        },
+      );
+    case "6":
+      return new SourceError(
+        "unsupported",
+        "the xz archive uses a filter or a check that is not supported",
+        {
+          hint: "pack it with plain xz, without --x86, --delta and the like, and with the check crc32 or crc64; or as tar.gz or tar.zst",
+          cause: error,
+        },
+      );
+    case "8":
+      return new SourceError("invalid", "the archive was cut short", { cause: error });
+    default:
+      return code === undefined
+        ? error
+        : new SourceError("invalid", `the archive is damaged (xz error ${code})`, { cause: error });
+  }
 }

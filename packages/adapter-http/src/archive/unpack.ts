@@ -1,8 +1,8 @@
 /** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
-import { type Digest, type Limits, NoRoomError, SourceError } from "@pannier/core";
+import { type Limits, NoRoomError, SourceError } from "@pannier/core";
 import { limitError } from "../errors.ts";
 import { type Member, safeSegments } from "./member.ts";
-import { createScratch } from "./scratch.ts";
+import { createScratch, type Unpacked } from "./scratch.ts";
 
 export interface UnpackInit {
   /** Empty directory to unpack into. */
@@ -12,8 +12,6 @@ export interface UnpackInit {
   /** Segments of the directory that becomes the root, counted after `strip`. */
   readonly path: readonly string[];
   readonly limits: Limits;
-  /** Kept with every entry. */
-  readonly ref: string;
   /** Told of bytes that are written but did not come out of the archive's stream; throws where they are too many. */
   readonly grew: (bytes: number) => void;
 }
@@ -23,48 +21,41 @@ export interface UnpackInit {
  *
  * @throws SourceError `not-found` where `strip` and `path` leave nothing of it: an empty tree would be published for a slip
  */
-export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): Promise<void> {
+export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): Promise<Unpacked> {
   const { limits } = init;
   const scratch = await createScratch(init.folder);
   const meter = createMeter(limits);
   let found = init.strip + init.path.length === 0;
   try {
     for await (const member of members) {
+      meter.count();
       const segments = safeSegments(member.name);
       const path = relocate(segments, init);
       // An empty directory is there, too.
       found ||= path !== undefined || (member.kind === "directory" && isRoot(segments, init));
       const target = member.kind === "hardlink" ? safeSegments(member.target) : [];
       if (member.kind === "directory" || path === undefined) continue;
-      meter.count();
       const { mtime } = member;
       if (member.kind === "symlink") {
-        await scratch.remove(path);
-        await scratch.list({ kind: "symlink", path, target: member.target, mtime });
+        await scratch.symlink(path, member.target, { mtime });
         continue;
       }
-      let content: { size: number; sha256: string };
+      const facts = { mode: member.mode === undefined ? undefined : member.mode & 0o777, mtime };
       if (member.kind === "file") {
         meter.measure(member.size, member.name);
-        content = await scratch.put(path, member.size, member.content);
+        await scratch.put(path, member.size, member.content, facts);
       } else {
         const from = relocate(target, init);
-        const size = from === undefined ? undefined : await scratch.sizeOf(from);
+        const size = from === undefined ? undefined : scratch.sizeOf(from);
         if (from === undefined || size === undefined) throw missingTarget(member.target);
         // A link costs room as well: an archive of links to one large file must not fill the volume.
         meter.measure(size, member.name);
         init.grew(size);
-        content = await scratch.copy(from, path);
+        await scratch.copy(from, path, facts);
       }
-      const mode = member.mode === undefined ? undefined : member.mode & 0o777;
-      const { size, sha256 } = content;
-      const fingerprint = `sha256:${sha256}`;
-      const digest: Digest = { algorithm: "sha256", value: sha256 };
-      const entry = { path, size, mode, mtime, fingerprint, digest, ref: init.ref };
-      await scratch.list({ kind: "file", ...entry });
     }
     if (!found) throw nothingLeft(init);
-    await scratch.finish();
+    return await scratch.finish();
   } finally {
     await scratch.close();
   }
@@ -88,11 +79,17 @@ function missingTarget(target: string): SourceError {
 
 /** Keeps the limits of the tree. */
 function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
-  let files = 0;
+  let members = 0;
   let bytes = 0;
   return {
+    /** Directories too, and what `path` leaves out: each of them takes time. */
     count() {
-      if (++files > maxFiles) throw limitError(`the archive holds more than ${maxFiles} files`);
+      if (++members > maxFiles) {
+        throw limitError(
+          `the archive holds more than ${maxFiles} files and directories`,
+          "raise --max-files if you trust this source",
+        );
+      }
     },
     measure(size: number, name: string) {
       if (size > maxFileBytes) {

@@ -1,6 +1,8 @@
 /** Reads zip archives. Their directory comes last, so the whole file has to be there. */
 import { isUtf8 } from "node:buffer";
-import { buffer } from "node:stream/consumers";
+import { type FileHandle, open } from "node:fs/promises";
+import { Readable } from "node:stream";
+import { buffer as readWholly } from "node:stream/consumers";
 import { crc32 } from "node:zlib";
 import { SourceError } from "@pannier/core";
 import type { Entry, ZipFile } from "yauzl";
@@ -12,13 +14,16 @@ const MAX_TARGET = 4096;
 /** `versionMadeBy` of systems that store Unix modes (APPNOTE.TXT, 4.4.2): Unix and macOS. */
 const UNIX = new Set([3, 19]);
 const FILE_TYPE = 0o170000;
+/** An attribute of MS-DOS: some programs mark directories by it alone. */
+const DOS_DIRECTORY = 0x10;
+const PIECE = 256 * 1024;
 
 /** The members in the order of the archive's directory. */
 export async function* readZip(path: string, signal: AbortSignal): AsyncGenerator<Member> {
-  const { getFileNameLowLevel, openPromise } = await import("yauzl");
-  // Names are decoded here, and checked as those of every other archive.
-  const zip = await openPromise(path, { autoClose: false, decodeStrings: false });
+  const { getFileNameLowLevel } = await import("yauzl");
+  const file = await open(path);
   try {
+    const zip = await openZip(file);
     for await (const entry of zip.eachEntry()) {
       const { generalPurposeBitFlag: flags, fileNameRaw: raw, extraFields } = entry;
       const name =
@@ -28,8 +33,114 @@ export async function* readZip(path: string, signal: AbortSignal): AsyncGenerato
       yield await memberOf(zip, entry, name, signal);
     }
   } finally {
-    zip.close();
+    await file.close();
   }
+}
+
+/** Names are decoded here, and checked as those of every other archive. */
+const OPTIONS = { autoClose: false, decodeStrings: false };
+
+async function openZip(file: FileHandle): Promise<ZipFile> {
+  const { fromRandomAccessReaderPromise, RandomAccessReader } = await import("yauzl");
+  const { size } = await file.stat();
+  const start = await startOf(file, size);
+
+  /** The file from where the archive in it begins. */
+  class Part extends RandomAccessReader {
+    override _readStreamForRange(from: number, to: number) {
+      return Readable.from(piecesOf(file, start + from, start + to), { objectMode: false });
+    }
+    override read(
+      into: Buffer,
+      offset: number,
+      length: number,
+      position: number,
+      done: (error: Error | null) => void,
+    ) {
+      void readWhole(file, into.subarray(offset, offset + length), start + position).then(
+        (error) => done(error), // oxlint-disable-line promise/no-callback-in-promise -- the library knows no other way
+      );
+    }
+  }
+  return fromRandomAccessReaderPromise(new Part(), size - start, OPTIONS);
+}
+
+/** @returns what went wrong */
+async function readWhole(file: FileHandle, into: Buffer, at: number): Promise<Error | null> {
+  try {
+    const { bytesRead } = await file.read(into, 0, into.byteLength, at);
+    return bytesRead === into.byteLength ? null : cutShort();
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+async function* piecesOf(file: FileHandle, from: number, to: number): AsyncGenerator<Buffer> {
+  for (let at = from; at < to;) {
+    const { bytesRead, buffer: piece } = await file.read(
+      Buffer.alloc(Math.min(PIECE, to - at)),
+      0,
+      undefined,
+      at,
+    );
+    if (bytesRead === 0) throw cutShort();
+    yield piece.subarray(0, bytesRead);
+    at += bytesRead;
+  }
+}
+
+/** The record at the end of an archive (APPNOTE.TXT, 4.3.16), without its comment. */
+const END_LENGTH = 22;
+const END = Buffer.from("PK\x05\x06");
+const LOCAL_HEADER = Buffer.from("PK\x03\x04");
+const ZIP64_LOCATOR = Buffer.from("PK\x06\x07");
+const ZIP64_LOCATOR_LENGTH = 20;
+const MAX_COMMENT = 0xffff;
+
+/**
+ * Where the archive begins: not with the file where a program is in front that unpacks it. That program must not hold an archive
+ * itself: of one that was cut behind an archive within it, that would be all that is left.
+ */
+async function startOf(file: FileHandle, size: number): Promise<number> {
+  const length = Math.min(size, END_LENGTH + MAX_COMMENT + ZIP64_LOCATOR_LENGTH);
+  const tail = Buffer.alloc(length);
+  await file.read(tail, 0, length, size - length);
+  let at = tail.lastIndexOf(END);
+  while (
+    at >= 0 &&
+    (at + END_LENGTH > length || at + END_LENGTH + tail.readUInt16LE(at + 20) !== length)
+  ) {
+    at = at === 0 ? -1 : tail.lastIndexOf(END, at - 1);
+  }
+  if (at === -1) throw cutShort();
+  // Archives of this kind tell twice where things are, and nobody puts a program in front of 4 GiB.
+  const locator = at - ZIP64_LOCATOR_LENGTH;
+  if (locator >= 0 && tail.indexOf(ZIP64_LOCATOR, locator) === locator) return 0;
+  const start = size - length + at - tail.readUInt32LE(at + 12) - tail.readUInt32LE(at + 16);
+  if (start < 0)
+    throw new SourceError("invalid", "the archive is damaged: its directory is not in it");
+  if (start > 0 && (await holds(file, start, LOCAL_HEADER))) {
+    throw new SourceError(
+      "invalid",
+      "the archive has another archive in front of it, or was cut short",
+    );
+  }
+  return start;
+}
+
+/** Whether the beginning of a file holds some bytes. */
+async function holds(file: FileHandle, end: number, bytes: Buffer): Promise<boolean> {
+  let carried = Buffer.alloc(0);
+  for await (const piece of piecesOf(file, 0, end)) {
+    const whole = Buffer.concat([carried, piece]);
+    if (whole.includes(bytes)) return true;
+    carried = whole.subarray(Math.max(0, whole.byteLength - bytes.byteLength + 1));
+  }
+  return false;
+}
+
+function cutShort(): SourceError {
+  return new SourceError("invalid", "the zip archive was cut short, or something follows its end");
 }
 
 async function memberOf(
@@ -44,7 +155,9 @@ async function memberOf(
   if ((entry.generalPurposeBitFlag & 1) !== 0) {
     throw new SourceError("unsupported", `the archive's ${JSON.stringify(name)} is encrypted`);
   }
-  if (name.endsWith("/")) return { kind: "directory", name, mtime };
+  const marked =
+    !isUnix(entry) && (entry.externalFileAttributes & DOS_DIRECTORY) !== 0 && size === 0;
+  if (name.endsWith("/") || marked) return { kind: "directory", name, mtime };
   switch (unix & FILE_TYPE) {
     case 0:
     case 0o100000: {
@@ -54,7 +167,7 @@ async function memberOf(
     }
     case 0o120000: {
       if (size > MAX_TARGET) throw refuseKind(name, "symlink with an endless target");
-      const target = await buffer(contentOf(zip, entry));
+      const target = await readWholly(contentOf(zip, entry));
       return { kind: "symlink", name, mtime, target: target.toString("utf8") };
     }
     case 0o040000:

@@ -178,7 +178,7 @@ const mount = z.strictObject({
   include: z.optional(z.array(z.string()).check(z.describe("Only these paths."))),
   exclude: z.optional(z.array(z.string()).check(z.describe("None of these paths."))),
   maxBytes: z.optional(size("Refuse a tree larger than this.")),
-  maxFiles: z.optional(count("Refuse a tree of more files than this.")),
+  maxFiles: z.optional(count("Refuse a tree of more files than this; 2,000,000 unless given.")),
   maxFileBytes: z.optional(size("Refuse a file larger than this.")),
   maxDelete: z.optional(
     read(
