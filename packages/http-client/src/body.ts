@@ -1,28 +1,39 @@
 /** Bodies that tell the truth: one that was cut short fails, and one that is larger than allowed is not kept. */
-import { passing, SourceError } from "@pannier/core";
+import { createPace, passing, SourceError } from "@pannier/core";
 import type { HttpResponse } from "./client.ts";
 import { connectionError } from "./errors.ts";
 
 /**
- * Wraps an undici body so that its failures are SourceErrors (or the signal's reason), and its end is an error where
- * `Content-Length` announced more.
+ * Wraps an undici body so that its failures are SourceErrors (or the signal's reason). Its end is an error where
+ * `Content-Length` announced more, and so is a body that hardly moves.
  */
 export function checkedBody(
   stream: AsyncIterable<Uint8Array>,
-  length: number | undefined,
-  what: string,
-  signal: AbortSignal | undefined,
+  {
+    length,
+    what,
+    idleTimeout,
+    signal,
+  }: {
+    readonly length: number | undefined;
+    readonly what: string;
+    readonly idleTimeout: number;
+    readonly signal: AbortSignal | undefined;
+  },
 ): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
       const iterator = stream[Symbol.asyncIterator]();
+      const pace = createPace(`${what}the answer`, idleTimeout);
       let received = 0;
       return {
         async next() {
           try {
+            const asked = performance.now();
             const result = await iterator.next();
             if (result.done !== true) {
               received += result.value.byteLength;
+              pace.came(performance.now() - asked, result.value.byteLength);
             } else if (length !== undefined && received !== length) {
               throw new SourceError(
                 "unavailable",
@@ -73,11 +84,39 @@ export async function readText(body: AsyncIterable<Uint8Array>, limit: number): 
 /** Bytes of a body that is read as a whole: a stream costs more than it saves. */
 const WHOLE = 256 * 1024;
 
+/** Milliseconds after which what came of it is passed on: it may come for a long time. */
+const PATIENCE = 1000;
+
 /** A body for the engine, which is done with each chunk when it asks for the next. */
 export async function contentOf({
   headers,
   body,
 }: Pick<HttpResponse, "headers" | "body">): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const length = Number(headers["content-length"] ?? Infinity);
-  return length <= WHOLE ? readBytes(body, WHOLE) : passing(body);
+  if (length > WHOLE) return passing(body);
+  const chunks: Uint8Array[] = [];
+  const iterator = body[Symbol.asyncIterator]();
+  const began = performance.now();
+  for (;;) {
+    const result = await iterator.next();
+    if (result.done === true) return Buffer.concat(chunks);
+    chunks.push(result.value);
+    if (performance.now() - began > PATIENCE) return begunWith(chunks, iterator);
+  }
+}
+
+async function* begunWith(
+  chunks: readonly Uint8Array[],
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+    for (;;) {
+      const result = await rest.next();
+      if (result.done === true) return;
+      yield result.value;
+    }
+  } finally {
+    await rest.return?.();
+  }
 }

@@ -12,6 +12,8 @@ import { type Answer, exchange } from "./exchange.ts";
 import type { Environment } from "./proxy.ts";
 
 const MAX_REDIRECTS = 10;
+/** Times the idle timeout for which interim answers may go on. */
+const LONGEST_SILENCE = 2;
 
 /** Request headers that may follow a redirect to another origin. Whatever is not here may be a credential. */
 const HARMLESS_HEADERS = new Set([
@@ -94,6 +96,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     connections: options.connections ?? 64,
   });
 
+  const patience = LONGEST_SILENCE * options.idleTimeout;
+  /** When a request was first given up since the last answer. */
+  let silentSince: number | undefined;
+
   return {
     async request(target, request = {}) {
       let url = bare(new URL(target));
@@ -170,8 +176,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     signal: AbortSignal | undefined,
   ): Promise<HttpResponse> {
     const dispatcher = await dispatchers.for(url);
+    const began = performance.now();
     const sent = () => {
       onSend();
+
       return exchange(
         dispatcher,
         {
@@ -181,6 +189,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
           headers: { ...headers },
           body: toUndici(body),
         },
+        patience,
         signal,
       );
     };
@@ -193,21 +202,33 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       });
     } catch (error) {
       signal?.throwIfAborted();
-      throw connectionError(error, what);
+      // One that was sent since: the server has had its second chance.
+      const silent = silentSince !== undefined && began >= silentSince;
+      if (isTimeout(error)) silentSince ??= performance.now();
+      throw connectionError(error, what, { inHead: true, silent });
     }
+    silentSince = undefined;
     const { status } = answer;
+    const coding = answer.headers["transfer-encoding"];
+    if (coding !== undefined && !/^(chunked|identity)$/i.test(coding.trim())) {
+      answer.body.discard().catch(() => {});
+      throw new SourceError(
+        "invalid",
+        `${what}the answer is encoded as was not asked for: ${JSON.stringify(coding.slice(0, 50))}`,
+      );
+    }
     const length = answer.headers["content-length"];
     const bodiless = method === "HEAD" || status === 204 || status === 304;
     return {
       status,
       headers: answer.headers,
       url,
-      body: checkedBody(
-        answer.body,
-        bodiless || length === undefined ? undefined : Number(length),
+      body: checkedBody(answer.body, {
+        length: bodiless || length === undefined ? undefined : Number(length),
         what,
+        idleTimeout: options.idleTimeout,
         signal,
-      ),
+      }),
       discard: () => answer.body.discard(),
     };
   }
@@ -223,6 +244,10 @@ const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "PROPFIND"]);
 function wasInUse(error: unknown): boolean {
   const { code, socket } = error as { code?: string; socket?: { bytesRead?: number } };
   return code === "UND_ERR_SOCKET" && (socket?.bytesRead ?? 0) > 0;
+}
+
+function isTimeout(error: unknown): boolean {
+  return (error as { code?: string }).code === "UND_ERR_HEADERS_TIMEOUT";
 }
 
 /** Not a stream, which is gone once it was sent. */

@@ -8,12 +8,32 @@ const UNTRUSTED =
 const CLIENT_CERTIFICATE =
   /alert (certificate required|bad certificate|certificate unknown|unknown ca|handshake failure|certificate expired|certificate revoked)/i;
 
+/** What the parser finds wrong with an answer (llhttp's own words), and what that means. */
+const NOT_HTTP: readonly (readonly [RegExp, string])[] = [
+  [/after chunk data|in chunk size|overflow/, "its chunks do not begin with their size"],
+  [/Missing expected CR/, "its lines end with LF, not with CR LF"],
+  [/Expected LF/, "its lines end with CR, not with CR LF"],
+  [
+    /Expected HTTP\//,
+    "it does not begin with HTTP/; another kind of server may listen on this port",
+  ],
+  [/status/i, "its status is not a number of three digits"],
+  [/Content-Length/i, "its Content-Length is not a number"],
+  [/header|space/i, "it has a malformed header line"],
+];
+const PARSER_ERROR = /^Response does not match the HTTP/;
+
 /**
  * Translates a failure to connect, to send or to receive.
  *
  * @param what what the message begins with, without secrets: `img/logo.png: `; empty for what the user named himself
+ * @param at `inHead`: no head of an answer has come; `silent`: nor has one to any request for a long time
  */
-export function connectionError(error: unknown, what = ""): SourceError {
+export function connectionError(
+  error: unknown,
+  what = "",
+  { inHead = false, silent = false }: { inHead?: boolean; silent?: boolean } = {},
+): SourceError {
   if (error instanceof SourceError) return error;
   const { code, message } = rootOf(error);
   const make = (text: string, hint?: string, transient = true) =>
@@ -27,7 +47,16 @@ export function connectionError(error: unknown, what = ""): SourceError {
   if (code === "UND_ERR_CONNECT_TIMEOUT" || code === "ETIMEDOUT") {
     return make("no connection could be made in time", "check the host, the port and the proxy");
   }
-  if (code === "UND_ERR_HEADERS_TIMEOUT") return make("the server did not answer in time");
+  if (code === "UND_ERR_HEADERS_TIMEOUT") {
+    return make("the server did not answer in time", undefined, !silent);
+  }
+  if (code === "PANNIER_INTERIM") {
+    return make(
+      "the server goes on sending interim answers (1xx), and no final one",
+      undefined,
+      false,
+    );
+  }
   if (code === "UND_ERR_BODY_TIMEOUT") {
     return make("the server stopped sending in the middle of its answer");
   }
@@ -63,13 +92,30 @@ export function connectionError(error: unknown, what = ""): SourceError {
       cause: error,
     });
   }
-  if (code.startsWith("HPE_")) return make(`the answer is not HTTP (${code})`);
+  const wrongLength = code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH";
+  if (wrongLength && !inHead) return make("the answer is not as long as its Content-Length says");
+  // Without a code.
+  const unparsed = PARSER_ERROR.test(message) || code.startsWith("HPE_");
+  if (
+    unparsed ||
+    wrongLength ||
+    (code === "UND_ERR_SOCKET" && /^bad (response|upgrade)$/.test(message))
+  ) {
+    const why = wrongLength
+      ? "it has two lengths, or header lines that end with LF, not with CR LF"
+      : NOT_HTTP.find(([words]) => unparsed && words.test(message))?.[1];
+    return make(
+      `the answer is not valid HTTP${why === undefined ? "" : `: ${why}`}`,
+      "the fault is the server's, or that of a proxy in front of it: ask who runs it",
+      false,
+    );
+  }
   return make(`the connection broke (${code || "no reason given"})`);
 }
 
-/** The innermost error that has a code; undici wraps, and `net` aggregates over a host's addresses. */
+/** The innermost error that has a code, or else the error itself; undici wraps, and `net` aggregates over a host's addresses. */
 function rootOf(error: unknown): { code: string; message: string } {
-  let found = { code: "", message: "" };
+  let found = { code: "", message: error instanceof Error ? error.message : "" };
   let next = error;
   for (let depth = 0; next instanceof Error && depth < 8; depth++) {
     const { code } = next as NodeJS.ErrnoException;

@@ -21,19 +21,35 @@ interface AnswerBody extends AsyncIterable<Uint8Array> {
 const HIGH = 256 * 1024;
 const LOW = 64 * 1024;
 
-/** Bytes of a body given up that are still taken. */
+/** Bytes of a body given up that are still taken, and milliseconds in which they have to come. */
 const DISCARD = 64 * 1024;
+const DISCARD_WITHIN = 1000;
+
+/** Interim answers (100 to 199) to one request. Servers send one now and then, to show that they are still at work. */
+const MOST_INTERIM = 100;
 
 type Handler = Dispatcher.DispatchHandler;
 type Controller = Dispatcher.DispatchController;
 
-/** Resolves when the head of the answer is here; rejects with undici's error, or at once with the signal's reason. */
+/** What fails a request that is answered with interim answers only. */
+class InterimError extends Error {
+  readonly code = "PANNIER_INTERIM";
+}
+
+/**
+ * Resolves when the head of the answer is here; rejects with undici's error, or at once with the signal's reason.
+ *
+ * @param patience milliseconds for which interim answers may go on: undici waits anew after each
+ */
 export function exchange(
   dispatcher: Dispatcher,
   request: Dispatcher.DispatchOptions,
+  patience: number,
   signal: AbortSignal | undefined,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
+    let interim = 0;
+    let firstInterim = 0;
     let controller: Controller | undefined;
     let queue: Received | undefined;
     // undici looks at nothing of ours before it has a connection; a caller who gave up does not wait for that.
@@ -51,8 +67,13 @@ export function exchange(
         if (signal?.aborted === true) started.abort(signal.reason as Error);
       },
       onResponseStart(started, status, headers) {
-        // 100 Continue and the like.
-        if (status < 200) return;
+        if (status < 200) {
+          if (interim++ === 0) firstInterim = performance.now();
+          if (interim > MOST_INTERIM || performance.now() - firstInterim > patience) {
+            started.abort(new InterimError("interim answers only"));
+          }
+          return;
+        }
         queue = received(started);
         resolve({ status, headers: joined(headers), body: queue });
       },
@@ -177,8 +198,10 @@ function received(controller: Controller): Received {
       const gone = new Promise<void>((resolve) => {
         onGone = resolve;
       });
+      const timer = setTimeout(giveUp, DISCARD_WITHIN);
       if (controller.paused) controller.resume();
       await gone;
+      clearTimeout(timer);
     },
     [Symbol.asyncIterator]: () => ({
       next,

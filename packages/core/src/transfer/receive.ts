@@ -4,6 +4,7 @@ import type { ByteRange, Digest, FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { quotePath } from "../snapshot/path.ts";
 import type { FetchOptions } from "./fetch-options.ts";
+import { createPace } from "./pace.ts";
 import { retry } from "./retry.ts";
 import { LONGEST_TIMER } from "./sleep.ts";
 
@@ -17,7 +18,7 @@ export type ReceiveOptions = Pick<FetchOptions, "source" | "entry" | "idleTimeou
  * `onChunk` takes does not count as silence. What comes as a whole is the caller's to keep; an adapter may reuse the memory
  * of a stream's chunk.
  *
- * @throws SourceError `unavailable` when no byte came for `idleTimeout`; the signal's reason at once when aborted, even
+ * @throws SourceError `unavailable` when no byte came for `idleTimeout`, or hardly any over twice that; the signal's reason at once when aborted, even
  *   where the adapter does not listen to its signal
  * @param onDigest told, before the first chunk, what the answer vouches for
  */
@@ -41,13 +42,16 @@ export async function receive(
       return;
     }
     stream = body[Symbol.asyncIterator]();
+    const pace = createPace(`reading ${quotePath(options.entry.path)}`, options.idleTimeout);
     for (;;) {
       watch.signal.throwIfAborted();
+      const asked = performance.now();
       const { done, value } = await watch.wait(stream.next());
       if (done === true) {
         stream = undefined;
         return;
       }
+      pace.came(performance.now() - asked, value.length);
       if (value.length > 0) await onChunk(value, false);
     }
   } finally {
