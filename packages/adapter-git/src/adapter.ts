@@ -161,6 +161,10 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       }
     },
 
+    async published(signal) {
+      for (const { repository } of await modules.all()) await repository.published(signal);
+    },
+
     close: () => modules.close(),
   };
 

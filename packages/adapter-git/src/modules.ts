@@ -28,6 +28,8 @@ export interface Modules {
   submodule(url: string): Promise<Module>;
   /** One that was opened before, by its key. */
   byKey(key: string): Promise<Module> | undefined;
+  /** All that were opened. */
+  all(): Promise<readonly Module[]>;
   close(): Promise<void>;
 }
 
@@ -58,7 +60,14 @@ export function openModules(
         return {
           key,
           url,
-          repository: openRepository(remote, make, folder, options.depth, context.limits.maxBytes),
+          repository: openRepository({
+            remote,
+            makeStore: make,
+            dir: folder,
+            depth: options.depth,
+            maxBytes: context.limits.maxBytes,
+            warn: (message) => context.warn(message),
+          }),
           lfs: http !== undefined && options.lfs ? lfsClient(url, http, anonymous) : undefined,
         };
       });
@@ -75,6 +84,7 @@ export function openModules(
       return open(key, url, () => openSubmodule(url, location, context));
     },
     byKey: (key) => opened.get(key),
+    all: () => Promise.all(opened.values()),
     async close() {
       await Promise.allSettled(
         [...opened.values()].map(async (module) => (await module).repository.close()),

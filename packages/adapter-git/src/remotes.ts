@@ -14,7 +14,7 @@ import { httpRemote } from "./remote/http.ts";
 import { lastWords, processRemote } from "./remote/process.ts";
 import type { Remote } from "./remote/remote.ts";
 import { shellQuoted, sshCommand, sshFailure } from "./remote/ssh.ts";
-import { gitEnvironment } from "./store/cli.ts";
+import { GIT_LIMITS, gitEnvironment } from "./store/cli.ts";
 
 /** How repositories are reached. */
 export type Transport = "http" | "ssh" | "file";
@@ -159,7 +159,7 @@ function open(location: Location, credentials: Credentials, context: SourceConte
       const remote = processRemote({
         command: async () => ({
           program: "git",
-          args: ["upload-pack", "--", path],
+          args: [...GIT_LIMITS, "upload-pack", "--", path],
           env: { ...gitEnvironment(undefined), GIT_PROTOCOL: "version=2" },
         }),
         failure: fileFailure,

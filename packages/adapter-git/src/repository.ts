@@ -7,8 +7,12 @@ import {
   cacheFormat,
   type CacheState,
   isOutgrown,
+  newestPack,
+  noteSize,
   openCache,
   recordRefs,
+  REFETCHED,
+  REPACKED,
   sweep,
 } from "./store/cache.ts";
 import { CacheDamaged, type ObjectStore } from "./store/store.ts";
@@ -25,23 +29,27 @@ export interface Repository {
   commit(oid: string, signal: AbortSignal): Promise<Commit>;
   /** Says which commit is published: the next fetches build on it, and it survives when the cache is made small. */
   keep(oid: string): void;
+  /** Says that what was fetched last is published: the rest may go. */
+  published(signal: AbortSignal): Promise<void>;
   /** Says that the cache turned out to be damaged: it is thrown away before the next fetch. */
   distrust(): void;
   close(): Promise<void>;
 }
 
-/**
- * @param dir where the cache is; created when first needed
- * @param depth how many commits of history to fetch; 0 for all
- * @param maxBytes what one fetch may bring
- */
-export function openRepository(
-  remote: Remote,
-  makeStore: (dir: string) => ObjectStore,
-  dir: string,
-  depth: number,
-  maxBytes: number,
-): Repository {
+export interface RepositoryInit {
+  readonly remote: Remote;
+  readonly makeStore: (dir: string) => ObjectStore;
+  /** Where the cache is; created when first needed. */
+  readonly dir: string;
+  /** How many commits of history to fetch; 0 for all. */
+  readonly depth: number;
+  /** What one fetch may bring. */
+  readonly maxBytes: number;
+  warn(message: string): void;
+}
+
+export function openRepository(init: RepositoryInit): Repository {
+  const { remote, makeStore, dir, depth, maxBytes, warn } = init;
   const store = makeStore(dir);
   let state: CacheState | undefined;
   let opening: Promise<void> | undefined;
@@ -81,13 +89,18 @@ export function openRepository(
       throw new SourceError("unsupported", "engine=js reads no repository with SHA-256 names", {
         hint: "install git, and leave engine at auto",
       });
-    if (state?.format !== formatOf(oid)) {
+    const outgrown = store.compact === undefined && (await isOutgrown(dir, REFETCHED));
+    if (state?.format !== formatOf(oid) || outgrown) {
       await discard();
       state = await openCache(dir, formatOf(oid));
       opening = Promise.resolve();
     }
+    if (await isOutgrown(dir, REPACKED)) {
+      // Commits came that were not published: the next one will do without them.
+      const { published = state.refs.latest } = state.refs;
+      await settle({ latest: published, published }, undefined, signal);
+    }
     const { refs, shallow } = state;
-    if (await isOutgrown(dir)) await store.compact(signal);
     const haves = [...new Set([refs.latest, refs.published])].filter((have) => have !== undefined);
     // With a depth of 1 each known commit stands alone: what is recorded of others would only grow.
     const boundary = depth === 1 ? shallow.filter((end) => haves.includes(end)) : shallow;
@@ -105,6 +118,49 @@ export function openRepository(
     for (const end of result.unshallow) next.delete(end);
     state = { ...state, refs: { ...refs, latest: oid }, shallow: [...next] };
     await recordRefs(dir, state.refs, state.shallow);
+  }
+
+  /** Keeps only what these commits hold, and a pack of which most is needed: it need not be copied. */
+  async function settle(
+    refs: CacheState["refs"],
+    keepPack: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (state === undefined) return;
+    state = { ...state, refs };
+    await recordRefs(dir, state.refs, state.shallow);
+    if (store.compact === undefined || !(await isOutgrown(dir, REPACKED))) return;
+    // Noted before it is done: where it fails, or takes this process with it, it is not tried again at once.
+    await noteSize(dir);
+    try {
+      await store.compact(signal, keepPack);
+      await noteSize(dir);
+    } catch (error) {
+      await sweep(dir);
+      signal.throwIfAborted();
+      if (isDamage(error)) throw error;
+      const { message, hint } = error as SourceError;
+      const advice = hint === undefined ? "" : ` (${hint})`;
+      warn(`the git object cache could not be made smaller: ${message}${advice}`);
+    }
+  }
+
+  /** In its turn, and once more with an empty cache where this one turns out to be damaged. */
+  function inTurn<Result>(signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
+    const next = last.then(async () => {
+      signal.throwIfAborted();
+      if (distrusted) await discard();
+      try {
+        return await work();
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        warn(`the git object cache is damaged, and is fetched again: ${(error as Error).message}`);
+        await discard();
+        return work();
+      }
+    });
+    last = next.catch(() => {});
+    return next;
   }
 
   async function commit(oid: string, signal: AbortSignal): Promise<Commit> {
@@ -125,21 +181,13 @@ export function openRepository(
     store,
     ready: prepare,
     cached,
-    commit(oid, signal) {
-      const next = last.then(async () => {
-        signal.throwIfAborted();
-        if (distrusted) await discard();
-        try {
-          return await commit(oid, signal);
-        } catch (error) {
-          if (!isDamage(error)) throw error;
-          await discard();
-          return commit(oid, signal);
-        }
-      });
-      last = next.catch(() => {});
-      return next;
-    },
+    commit: (oid, signal) => inTurn(signal, () => commit(oid, signal)),
+    published: (signal) =>
+      inTurn(signal, async () => {
+        const latest = state?.refs.latest;
+        if (latest === undefined) return;
+        await settle({ latest, published: latest }, await newestPack(dir), signal);
+      }),
     keep(oid) {
       // Of any other commit it is not recorded where its history ends.
       if (state !== undefined && oid === state.refs.latest)

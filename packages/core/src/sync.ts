@@ -65,6 +65,7 @@ import {
   rollBack,
 } from "./volume/state.ts";
 import { openTree } from "./volume/tree.ts";
+import { untilAborted } from "./transfer/until-aborted.ts";
 
 /**
  * Makes the target equal to its sources, once.
@@ -230,7 +231,9 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   trustPublished(state);
   noteOwnership(state, settings.tree);
   collect(volume, settings.keep);
-  return run.published(outcome.generation, published, probes.immutable, outcome.foreign);
+  const result = run.published(outcome.generation, published, probes.immutable, outcome.foreign);
+  await letGo(run);
+  return result;
 }
 
 /** From listings to a plan that may be carried out. In one transaction: what fails half way leaves no half plan. */
@@ -370,7 +373,28 @@ async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
 }
 
 /** Nothing visible changed: what was learnt is kept, so that it need not be asked again. */
-function settle(run: Run, published: Generation, next: Next, immutable: boolean): SyncResult {
-  if (!run.mount.settings.dryRun) refreshEntries(run.mount.volume.state, published, next);
+async function settle(
+  run: Run,
+  published: Generation,
+  next: Next,
+  immutable: boolean,
+): Promise<SyncResult> {
+  if (!run.mount.settings.dryRun) {
+    refreshEntries(run.mount.volume.state, published, next);
+    await letGo(run);
+  }
   return run.unchanged(published, immutable);
+}
+
+/** Sources may give up what they kept for older revisions. Whatever comes of that: it is published. */
+async function letGo(run: Run): Promise<void> {
+  for (const { source, position } of run.mount.layers) {
+    try {
+      const done = source.published?.(run.signal);
+      if (done !== undefined) await untilAborted(done, run.signal);
+    } catch (error) {
+      if (run.signal.aborted) return;
+      run.mount.emit({ type: "warning", source: position, message: (error as Error).message });
+    }
+  }
 }

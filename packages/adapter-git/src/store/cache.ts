@@ -24,8 +24,19 @@ export interface CacheState {
   readonly shallow: readonly string[];
 }
 
-/** Beyond twice its largest pack (which is what a first fetch leaves) and this, the cache is made small again. */
-const SLACK_BYTES = 64 * 1024 * 1024;
+/** How far a cache may grow beyond its content: by a factor, and some bytes. */
+export interface Growth {
+  readonly factor: number;
+  readonly bytes: number;
+}
+
+const MIB = 1024 * 1024;
+
+/** Where it can be repacked. What is larger than this is not what the next fetch needs, and takes room on the volume. */
+export const REPACKED: Growth = { factor: 1.25, bytes: 16 * MIB };
+
+/** Where it has to be fetched anew. */
+export const REFETCHED: Growth = { factor: 2, bytes: 64 * MIB };
 
 /** More packs than this slow every look-up down. */
 const MAX_PACKS = 40;
@@ -33,7 +44,7 @@ const MAX_PACKS = 40;
 /** Makes the folder a repository that can be trusted not to run anything, and returns what it says it holds. */
 export async function openCache(dir: string, format: ObjectFormat): Promise<CacheState> {
   await keepOnly(dir, (name, kind) =>
-    kind === "file" ? /^(HEAD|config|shallow)$/.test(name) : /^(objects|refs)$/.test(name),
+    kind === "file" ? /^(HEAD|config|shallow|size)$/.test(name) : /^(objects|refs)$/.test(name),
   );
   await keepOnly(join(dir, "objects"), (name, kind) => kind === "directory" && name === "pack");
   await keepOnly(join(dir, "refs"), (name, kind) => kind === "directory" && name === "heads");
@@ -92,15 +103,45 @@ export async function recordRefs(
   }
 }
 
-/** Whether the cache has outgrown its content. */
-export async function isOutgrown(dir: string): Promise<boolean> {
+/** Whether the cache has outgrown its content: what it was when it was last looked after, else its largest pack, which is what a first fetch leaves. */
+export async function isOutgrown(dir: string, { factor, bytes }: Growth): Promise<boolean> {
+  const packs = await listPacks(dir);
+  if (packs.length > MAX_PACKS) return true;
+  const noted = Number((await readLines(join(dir, "size")))[0] || Number.NaN);
+  const content = Number.isSafeInteger(noted) ? noted : Math.max(0, ...packs.map(sizeOf));
+  return totalOf(packs) > factor * content + bytes;
+}
+
+/** Takes the cache as it is now for its content. */
+export async function noteSize(dir: string): Promise<void> {
+  await replace(dir, "size", `${totalOf(await listPacks(dir))}\n`);
+}
+
+/** The pack that came last. */
+export async function newestPack(dir: string): Promise<string | undefined> {
+  const packs = await listPacks(dir);
+  return packs.toSorted((a, b) => b.time - a.time)[0]?.name;
+}
+
+interface Pack {
+  readonly name: string;
+  readonly size: number;
+  readonly time: number;
+}
+
+async function listPacks(dir: string): Promise<Pack[]> {
   const packs = join(dir, "objects/pack");
   const names = (await readdir(packs)).filter((name) => name.endsWith(".pack"));
-  if (names.length > MAX_PACKS) return true;
-  const sizes = await Promise.all(names.map(async (name) => (await lstat(join(packs, name))).size));
-  const total = sizes.reduce((sum, size) => sum + size, 0);
-  return total > 2 * Math.max(0, ...sizes) + SLACK_BYTES;
+  return Promise.all(
+    names.map(async (name) => {
+      const { size, mtimeMs } = await lstat(join(packs, name));
+      return { name, size, time: mtimeMs };
+    }),
+  );
 }
+
+const sizeOf = ({ size }: Pack): number => size;
+const totalOf = (packs: readonly Pack[]): number => packs.reduce((sum, { size }) => sum + size, 0);
 
 /** Removes what a git process that was killed left behind. */
 export async function sweep(dir: string): Promise<void> {

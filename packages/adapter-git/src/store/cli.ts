@@ -21,6 +21,27 @@ const IDLE_MS = 30_000;
 const READERS = 2;
 
 /**
+ * Nothing that git does may need memory by the size of a file: what is larger than the threshold it streams, and makes no
+ * deltas of. The rest bounds what it keeps beside: bases of deltas, windows of packs, threads. As arguments, for
+ * variables that do this are younger than the oldest git that serves.
+ */
+export const GIT_LIMITS: readonly string[] = [
+  "core.bigFileThreshold=8m",
+  "core.deltaBaseCacheLimit=16m",
+  "core.packedGitWindowSize=16m",
+  "core.packedGitLimit=64m",
+  "pack.threads=1",
+  "pack.windowMemory=16m",
+].flatMap((setting) => ["-c", setting]);
+
+/**
+ * What git may ask for in one piece (in bytes), so that a server cannot make it ask for everything. A large file that comes
+ * whole is streamed; it is one that comes as a delta that has to be in memory, with its base. What large servers
+ * take in is below this.
+ */
+const MOST_AT_ONCE = 128 * 1024 * 1024;
+
+/**
  * The environment of every git process: nothing of the user's or the system's configuration, no network, no prompt, no hooks,
  * no objects from elsewhere.
  */
@@ -39,6 +60,7 @@ export function gitEnvironment(gitDir: string | undefined): NodeJS.ProcessEnv {
     GIT_NO_LAZY_FETCH: "1",
     GIT_TERMINAL_PROMPT: "0",
     GIT_ALLOW_PROTOCOL: "none",
+    GIT_ALLOC_LIMIT: String(MOST_AT_ONCE),
   };
 }
 
@@ -119,8 +141,11 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
       }
     },
 
-    async compact(signal) {
-      const git = start(["repack", "-a", "-d", "-q", "-l", "--no-write-bitmap-index"]);
+    async compact(signal, keepPack) {
+      // Deltas are taken over as they came; to look for more takes memory and time.
+      const kept = keepPack === undefined ? [] : [`--keep-pack=${keepPack}`];
+      const flags = ["-a", "-d", "-q", "-l", "--window=0", "--no-write-bitmap-index"];
+      const git = start(["repack", ...flags, ...kept]);
       for await (const _ of output(git, signal)) {
         // It says nothing.
       }
@@ -196,7 +221,8 @@ interface Git {
 
 /** Starts git in a process group of its own, so that what it starts ends with it. */
 function startGit(env: NodeJS.ProcessEnv, args: readonly string[], input: "pipe" | "ignore"): Git {
-  const child = spawn("git", ["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", ...args], {
+  const settings = ["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", ...GIT_LIMITS];
+  const child = spawn("git", [...settings, ...args], {
     env,
     detached: true,
     stdio: [input, "pipe", "pipe"],
@@ -237,9 +263,20 @@ function gitFailure(stderr: string, signal: NodeJS.Signals | null): Error {
     return new NoRoomError("no room for the git object cache", {
       hint: "free space on the volume",
     });
+  if (/attempting to allocate/.test(stderr))
+    return new SourceError(
+      "invalid",
+      "the repository has an object that is too large to be held in memory",
+      {
+        hint: "files that the server sends as deltas may have 128 MiB: serve it with core.bigFileThreshold=100m, or keep the file in Git LFS",
+      },
+    );
   // Killed from outside, or out of memory: the cache is not to blame.
-  if (signal !== null || /[Oo]ut of memory|unable to create thread/.test(stderr))
-    return new SourceError("unavailable", `git was ended (${signal ?? words})`);
+  if (signal === "SIGKILL" || /[Oo]ut of memory|unable to create thread/.test(stderr))
+    return new SourceError("unavailable", `git was ended (${signal ?? words})`, {
+      hint: "probably out of memory: raise the limit",
+    });
+  if (signal !== null) return new SourceError("unavailable", `git was ended (${signal})`);
   if (/Permission denied|Read-only file system/.test(stderr))
     return new SourceError("unavailable", `git cannot use its cache: ${words}`, {
       transient: false,

@@ -100,11 +100,6 @@ export function jsStore(gitDir: string, maxExpansion: number): ObjectStore {
       }
     },
 
-    async compact() {
-      // It has no repack: an outgrown cache is thrown away and fetched again.
-      throw new CacheDamaged("the cache has outgrown its content");
-    },
-
     async close() {
       forget();
     },

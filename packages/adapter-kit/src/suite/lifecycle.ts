@@ -18,6 +18,18 @@ export function lifecycleChecks(check: Check, traits: AllTraits): void {
     t.expect(requests.length).toBe(before);
   });
 
+  check("what was listed can be read after it was published, too", async (t) => {
+    const { source, warnings } = await t.opened({ file: "x" });
+    if (source.published === undefined)
+      return t.skip("the source keeps nothing for older revisions");
+    await source.published(AbortSignal.timeout(t.settings.timeout));
+    const entry = (await listAll(source)).file("file");
+    await source.published(AbortSignal.timeout(t.settings.timeout));
+    t.expect((await readAll(source, entry)).toString()).toBe("x");
+    t.expect((await listAll(source)).paths).toEqual(["file"]);
+    t.expect(warnings).toEqual([]);
+  });
+
   check("stops listing when aborted, or has listed everything", async (t) => {
     const files = new Map<string, string>();
     for (let i = 0; i < t.settings.manyFiles; i++) files.set(`dir-${i % 10}/file-${i}`, "x");

@@ -158,6 +158,11 @@ export interface Source {
   readonly contentAddressed?: boolean | undefined;
   /** How many reads at once suit this source; the engine takes the smaller of this and the user's `concurrency`. */
   readonly concurrency?: number | undefined;
+  /**
+   * Called after each sync that published what was listed last, or found that it is what is published: what the source keeps
+   * for older revisions may go. A failure is told as a warning.
+   */
+  published?(signal: AbortSignal): Promise<void>;
   /** Frees connections, processes and scratch files. Never throws. After {@link SourceContext.idleTimeout} the engine goes on without it. */
   close(): Promise<void>;
 }
