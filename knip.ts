@@ -3,8 +3,9 @@ import type { KnipConfig } from "knip";
 const config: KnipConfig = {
   workspaces: {
     ".": {
-      // What a test runs in a browser, what one runs in a network namespace, and what the Dockerfile runs.
+      // What tests run in a process, a browser and a network namespace of their own, and what the Dockerfile runs.
       entry: [
+        "test/program/attacker.ts",
         "test/real/audit-page.js",
         "test/real/servers/relay.ts",
         "apps/sidecar/src/add-node.ts",

@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly home?: string;
   /** A program that starts it, with arguments: `nsenter`, `setpriv`. */
   readonly by?: readonly string[];
+  /** Flags of Node. */
+  readonly flags?: readonly string[];
 }
 
 export interface Outcome {
@@ -30,7 +32,8 @@ export interface Running {
 }
 
 export function startPannier(args: readonly string[], options: RunOptions = {}): Running {
-  const command = [...(options.by ?? []), process.execPath, ...FROM_SOURCES, PROGRAM, ...args];
+  const node = [process.execPath, ...FROM_SOURCES, ...(options.flags ?? [])];
+  const command = [...(options.by ?? []), ...node, PROGRAM, ...args];
   const child = spawn(command[0] as string, command.slice(1), {
     cwd: options.cwd,
     env: {

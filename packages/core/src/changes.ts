@@ -29,15 +29,76 @@ export function changesBetween(
   const state = openForReading(layout);
   const known = hasTables(state) && isKnown(state, from, to);
   if (!known) state.close();
-  return known ? differences(state, from, to) : undefined;
+  return known ? closing(state, differences(state, from, to)) : undefined;
+}
+
+function* closing<Item>(state: State, items: Iterable<Item>): Generator<Item, void> {
+  try {
+    yield* items;
+  } finally {
+    state.close();
+  }
+}
+
+/** Milliseconds of work at a time: who reads a long history must not hold up the rest of the process. */
+const SLICE = 10;
+
+/**
+ * What each of the newest entries of a target's history changed, by its id: one reading of the state for all of them. May be called
+ * beside a running sync.
+ *
+ * @param limits entries, paths of each, and the id up to which the caller knows them already
+ * @returns nothing for entries of which the state no longer tells
+ */
+export async function recentChanges(
+  target: string,
+  limits: { readonly entries: number; readonly paths: number; readonly after: number },
+): Promise<Map<number, readonly ChangedPath[]>> {
+  const found = new Map<number, readonly ChangedPath[]>();
+  const layout = layoutOf(resolve(target));
+  if (!existsSync(layout.state)) return found;
+  const state = openForReading(layout);
+  try {
+    if (!hasTables(state)) return found;
+    const ids = state
+      .sql("SELECT id FROM generations ORDER BY id DESC LIMIT ?")
+      .all(limits.entries + 1)
+      .map((row) => row["id"] as number);
+    let since = performance.now();
+    for (const [index, id] of ids.slice(0, limits.entries).entries()) {
+      if (id <= limits.after) break;
+      const before = ids[index + 1];
+      if (before === undefined ? isToldFromNothing(state, id, ids) : isSince(state, before))
+        found.set(id, [...take(differences(state, before, id), limits.paths)]);
+      if (performance.now() - since < SLICE) continue;
+      await new Promise((done) => setImmediate(done));
+      since = performance.now();
+    }
+    return found;
+  } finally {
+    state.close();
+  }
+}
+
+function* take<Item>(items: Iterable<Item>, most: number): Generator<Item, void> {
+  let taken = 0;
+  for (const item of items) {
+    if (taken++ === most) return;
+    yield item;
+  }
 }
 
 /** Rows and deltas are kept from the oldest tree on, see collect.ts. */
 function isKnown(state: State, from: number | undefined, to: number): boolean {
   const ids = generations(state).map(({ id }) => id);
   if (!ids.includes(to)) return false;
-  if (from === undefined) return to === ids[0] || isSince(state, to);
+  if (from === undefined) return isToldFromNothing(state, to, ids);
   return from === to || isSince(state, from);
+}
+
+/** @param ids of the history, the newest first */
+function isToldFromNothing(state: State, to: number, ids: readonly number[]): boolean {
+  return to === ids[0] || isSince(state, to);
 }
 
 function isSince(state: State, id: number): boolean {
@@ -50,29 +111,28 @@ function* differences(
   from: number | undefined,
   to: number,
 ): Generator<ChangedPath, void> {
-  try {
-    const before = from === undefined ? () => undefined : entryAt(state, from);
-    const after = entryAt(state, to);
-    const paths =
-      from === undefined
-        ? state
-            .prepare(
-              "SELECT DISTINCT path FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY path",
-            )
-            .iterate(to, to)
+  const before = from === undefined ? () => undefined : entryAt(state, from);
+  const after = entryAt(state, to);
+  const paths =
+    from === undefined
+      ? state
+          .prepare(
+            "SELECT DISTINCT path FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY path",
+          )
+          .iterate(to, to)
+      : to === from + 1
+        ? // In the table's own order: nothing is sorted, however much one generation changed.
+          state.prepare("SELECT path FROM deltas WHERE generation = ? ORDER BY path").iterate(to)
         : state
             .prepare(
               "SELECT DISTINCT path FROM deltas WHERE generation > ? AND generation <= ? ORDER BY path",
             )
             .iterate(from, to);
-    for (const row of paths) {
-      const path = row["path"] as string;
-      const [then, now] = [before(path), after(path)];
-      if (then?.layer === now?.layer && then?.since === now?.since) continue;
-      const change = then === undefined ? "added" : now === undefined ? "deleted" : "changed";
-      yield { change, path };
-    }
-  } finally {
-    state.close();
+  for (const row of paths) {
+    const path = row["path"] as string;
+    const [then, now] = [before(path), after(path)];
+    if (then?.layer === now?.layer && then?.since === now?.since) continue;
+    const change = then === undefined ? "added" : now === undefined ? "deleted" : "changed";
+    yield { change, path };
   }
 }

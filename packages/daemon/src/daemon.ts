@@ -64,11 +64,9 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
     mounts: () => supervisor.mounts,
     lingering: () => supervisor.lingering,
     config: () => configStatus,
+    http: () => supervisor.config.http,
   };
-  const live = createLive(() => {
-    const { http } = supervisor.config;
-    return http === undefined ? {} : statusOf(http, routes);
-  });
+  const live = createLive(() => statusOf(routes));
   const port = createHttpPort(routes, live, init.explain);
 
   /** @returns whether the configuration is in force now */

@@ -5,7 +5,7 @@ import { readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "
 import { connect } from "node:net";
 import { join } from "node:path";
 import { SourceError } from "@pannier/core";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { type HooksConfig, httpConfig } from "../src/config/config.ts";
 import {
   daemonConfig,
@@ -237,6 +237,18 @@ const push = JSON.stringify({
   },
 });
 
+const bitbucket = JSON.stringify({
+  repository: { links: { html: { href: "https://git.example.com/web/site" } } },
+});
+const hmac = (body: string, secret = SECRET) =>
+  createHmac("sha256", secret).update(body).digest("hex");
+const bitbucketSigned = (body: string, secret?: string) => ({
+  "x-hub-signature": `sha256=${hmac(body, secret)}`,
+});
+const basic = (user: string, password: string) => ({
+  authorization: `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`,
+});
+
 const form = new URLSearchParams({ payload: push }).toString();
 
 it.each([
@@ -255,6 +267,16 @@ it.each([
     "gitlab",
     JSON.stringify({ project: { git_ssh_url: "ssh://git@git.example.com:2222/Web/Site.git" } }),
     { "x-gitlab-token": SECRET },
+  ],
+  ["bitbucket", bitbucket, bitbucketSigned(bitbucket)],
+  ["gitea", push, { "x-gitea-signature": hmac(push) }],
+  [
+    "azure-devops",
+    JSON.stringify({
+      eventType: "git.push",
+      resource: { repository: { remoteUrl: "https://git.example.com/web/site.git" } },
+    }),
+    basic("anybody", SECRET),
   ],
   ["generic?mount=site", "", bearer(SECRET)],
   ["generic?mount=site", "x", signed("x")],
@@ -292,7 +314,18 @@ it.each([
   ["github", bearer(SECRET)],
   ["gitlab", { "x-gitlab-token": "hookee" }],
   ["gitlab", {}],
+  ["bitbucket", bitbucketSigned(push, "wrong")],
+  ["bitbucket", {}],
+  ["bitbucket", { "x-hub-signature": hmac(push) }],
+  ["gitea", { "x-gitea-signature": hmac(push, "wrong") }],
+  ["gitea", { "x-gitea-signature": "" }],
+  ["gitea", {}],
+  ["azure-devops", basic("anybody", "hookee")],
+  ["azure-devops", basic(SECRET, "")],
+  ["azure-devops", { authorization: `Basic ${Buffer.from(SECRET).toString("base64")}` }],
+  ["azure-devops", {}],
   ["generic", bearer("hooke")],
+  ["generic", { ...bearer(SECRET), "x-hub-signature-256": "" }],
   ["generic", { ...bearer(SECRET), ...signed("another body") }],
 ])("a %s webhook with %j changes nothing", async (forge, headers) => {
   const daemon = await start();
@@ -307,23 +340,76 @@ it.each([
   expect([syncs(daemon, "site"), syncs(daemon, "docs")]).toEqual([1, 1]);
 });
 
+it("believes a body that is too long to be held, and syncs all mounts for it", async () => {
+  const daemon = await start();
+  const body = push.replace("}", `, "padding": "${"x".repeat(2_000_000)}" }`);
+  expect(await post(daemon, "/hooks/github", signed(body, "wrong"), body)).toMatchObject({
+    status: 401,
+  });
+  expect(await post(daemon, "/hooks/github", signed(body), body)).toEqual({
+    status: 202,
+    json: { triggered: ["site", "docs"] },
+  });
+});
+
+it.each([
+  ["no secret is configured", {}, undefined],
+  ["the headers show nothing", {}, SECRET],
+  ["the token is wrong", { "x-gitlab-token": "hookee" }, SECRET],
+])("answers before the body has come where %s", async (_, headers, secret) => {
+  const folder = scratch();
+  if (secret !== undefined) writeFileSync(join(folder, "secret"), secret);
+  const http = httpConfig({
+    host: "127.0.0.1",
+    port: 0,
+    webhookSecretFile: join(folder, "secret"),
+  });
+  const daemon = startDaemon(daemonConfig([mountConfig("site", join(folder, "t"))], { http }));
+  const { hostname, port } = new URL(await daemon.url("/"));
+  const socket = connect(Number(port), hostname);
+  const lines = Object.entries({ host: hostname, "content-length": "1000", ...headers });
+  socket.write(
+    `POST /hooks/${"x-gitlab-token" in headers ? "gitlab" : "github"} HTTP/1.1\r\n${lines.map((line) => `${line.join(": ")}\r\n`).join("")}\r\n`,
+  );
+  const [answer] = (await once(socket, "data")) as [Buffer];
+  socket.destroy();
+  expect(answer.toString()).toMatch(/^HTTP\/1.1 401 /);
+});
+
+it("does not let bodies that do not come keep out one that does", async () => {
+  const daemon = await start();
+  const { hostname, port } = new URL(await daemon.url("/"));
+  const ended: Promise<unknown>[] = [];
+  for (let index = 0; index < 10; index++) {
+    const socket = connect(Number(port), hostname);
+    socket.on("error", () => {});
+    onTestFinished(() => void socket.destroy());
+    ended.push(once(socket, "close"));
+    const headers = `host: x\r\ncontent-length: 1000\r\n${Object.entries(signed(push)).flat().join(": ")}`;
+    socket.write(`POST /hooks/github HTTP/1.1\r\n${headers}\r\n\r\n{`);
+    await once(socket, "connect");
+  }
+  expect(await post(daemon, "/hooks/github", signed(push), push)).toMatchObject({ status: 202 });
+  // Those that had their turn and did not use it.
+  await Promise.race(ended);
+});
+
 it("does not take in a body without end", async () => {
   const daemon = await start();
-  const body = "x".repeat((1 << 20) + 1);
+  const body = "x".repeat(25_000_001);
   expect((await post(daemon, "/hooks/github", signed(body), body)).status).toBe(413);
   // Nor one whose length is not told.
   const { host, hostname, port } = new URL(await daemon.url("/"));
   const socket = connect(Number(port), hostname);
   socket.on("error", () => {});
   socket.write(
-    `POST /hooks/github HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    `POST /hooks/github HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\nX-Hub-Signature-256: sha256=${"0".repeat(64)}\r\n\r\n`,
   );
-  const chunk = `10000\r\n${"x".repeat(65_536)}\r\n`;
+  const chunk = `100000\r\n${"x".repeat(1 << 20)}\r\n`;
   const pump = setInterval(() => socket.write(chunk), 1);
-  const [answer] = (await once(socket, "data")) as [Buffer];
+  await new Promise((resolve) => socket.once("close", resolve));
   clearInterval(pump);
-  socket.destroy();
-  expect(answer.toString()).toMatch(/^HTTP\/1.1 413 /);
+  expect(socket.bytesWritten).toBeLessThan(100_000_000);
 });
 
 it("tells nobody about what is not there, nor about itself", async () => {

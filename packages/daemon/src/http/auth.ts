@@ -1,10 +1,19 @@
 /** Secrets that callers show: read from their files at each use, compared in constant time. */
-import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
 
 /** The content of a secret's file without the line break at its end; `undefined` where there is none, which no caller can match. */
-export async function readSecret(file: string | undefined): Promise<string | undefined> {
-  if (file === undefined) return undefined;
+export function readSecret(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return Promise.resolve(undefined);
+  const under = reading.get(file) ?? readFrom(file).finally(() => reading.delete(file));
+  reading.set(file, under);
+  return under;
+}
+
+/** Those that ask while a file is being read share what is read. */
+const reading = new Map<string, Promise<string | undefined>>();
+
+async function readFrom(file: string): Promise<string | undefined> {
   try {
     const secret = (await readFile(file, "utf8")).trim();
     return secret === "" ? undefined : secret;
@@ -28,12 +37,9 @@ export function bearer(header: string | undefined): string | undefined {
   return /^bearer +(\S+)$/i.exec(header?.trim() ?? "")?.[1];
 }
 
-/** Whether `sha256=…` is the HMAC of the body (https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries). */
-export function isSigned(
-  body: Uint8Array,
-  header: string | undefined,
-  secret: string | undefined,
-): boolean {
-  if (secret === undefined) return false;
-  return isSame(header, `sha256=${createHmac("sha256", secret).update(body).digest("hex")}`);
+/** The password of an `Authorization: Basic` header, whoever it is of. */
+export function basicPassword(header: string | undefined): string | undefined {
+  const encoded = /^basic +(\S+)$/i.exec(header?.trim() ?? "")?.[1];
+  if (encoded === undefined) return undefined;
+  return /^[^:]*:(.*)$/s.exec(Buffer.from(encoded, "base64").toString())?.[1];
 }

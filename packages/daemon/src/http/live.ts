@@ -2,8 +2,8 @@
 import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 
 export interface Live {
-  /** Sends the status from now on, at once and after each change. */
-  join(response: ServerResponse, headers: OutgoingHttpHeaders): void;
+  /** Sends the status from now on, at once and after each change. @returns false where there is no place left */
+  join(response: ServerResponse, headers: OutgoingHttpHeaders): boolean;
   /** Something changed. */
   changed(): void;
   close(): void;
@@ -36,8 +36,8 @@ export function createLive(status: () => unknown): Live {
   return {
     join(response, headers) {
       if (listeners.size >= LISTENERS) {
-        response.writeHead(503, headers).end();
-        return;
+        response.writeHead(503, { ...headers, connection: "close" }).end();
+        return false;
       }
       response.writeHead(200, {
         ...headers,
@@ -51,6 +51,7 @@ export function createLive(status: () => unknown): Live {
       }, HEARTBEAT).unref();
       write(response, "retry: 2000\n\n");
       send([response]);
+      return true;
     },
     changed() {
       if (listeners.size === 0) return;

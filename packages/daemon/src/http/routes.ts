@@ -5,12 +5,14 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { Mount, Outcome } from "../mount.ts";
 import type { DaemonInit } from "../world.ts";
 import { bearer, isSame, readSecret } from "./auth.ts";
-import { readBody } from "./body.ts";
+import { type Bodies, createBodies } from "./body.ts";
 import { asset, page } from "./dashboard.ts";
 import { livez, readyz } from "./probes.ts";
 import { json, plain, type Reply } from "./reply.ts";
-import { type ConfigStatus, mountHistory, mountStatus } from "./status.ts";
-import { type Forge, isGenuine, mountsMeant } from "./webhooks.ts";
+import { createHistories } from "./history.ts";
+import { oncePerTurn } from "./once-per-turn.ts";
+import { type ConfigStatus, mountStatus } from "./status.ts";
+import { type Forge, isForge, isGenuine, isPing, mountsMeant, proofOf } from "./webhooks.ts";
 
 export interface RoutesInit {
   readonly version: string;
@@ -20,16 +22,57 @@ export interface RoutesInit {
   readonly mounts: () => readonly Mount[];
   readonly lingering: () => readonly Mount[];
   readonly config: () => ConfigStatus;
+  /** What is configured of the port now. */
+  readonly http: () => HttpConfig | undefined;
 }
 
-/** Bytes of a webhook's body. Forges send more only for pushes of very many commits, which polling finds as well. */
-const BODY_LIMIT = 1 << 20;
+/** What lives as long as the port. */
+export interface Routes {
+  /** @returns the answer; `undefined` where there is nothing at this address */
+  answer(request: IncomingMessage, http: HttpConfig): Promise<Reply | undefined>;
+}
 
-/** @returns the answer; `undefined` where there is nothing at this address */
-export async function route(
+export function createRoutes(init: RoutesInit): Routes {
+  const tools: Tools = {
+    ...init,
+    bodies: createBodies(),
+    histories: createHistories(),
+    refused: createSparing((message) => init.log("warn", message)),
+    status: oncePerTurn(() => JSON.stringify(statusOf(init))),
+  };
+  return { answer: (request, http) => route(request, http, tools) };
+}
+
+/** Milliseconds between two lines of the log that strangers bring about. */
+const SPARING = 10_000;
+
+/** The first at once; of those that follow within the time, only how many there were. */
+function createSparing(log: (message: string) => void): (message: string) => void {
+  let last = Number.NEGATIVE_INFINITY;
+  let kept = 0;
+  return (message) => {
+    if (performance.now() - last < SPARING) {
+      kept++;
+      return;
+    }
+    log(kept === 0 ? message : `${message} (and ${kept} more before it)`);
+    last = performance.now();
+    kept = 0;
+  };
+}
+
+interface Tools extends RoutesInit {
+  readonly bodies: Bodies;
+  readonly histories: ReturnType<typeof createHistories>;
+  /** Tells of a caller that was refused. */
+  readonly refused: (message: string) => void;
+  readonly status: () => string;
+}
+
+async function route(
   request: IncomingMessage,
   http: HttpConfig,
-  init: RoutesInit,
+  init: Tools,
 ): Promise<Reply | undefined> {
   // Not by URL, which takes `//host/` for a host, and may throw.
   const [pathname = "", search = ""] = (request.url ?? "/").split("?", 2);
@@ -48,13 +91,13 @@ export async function route(
       if (request.method !== "POST") return notAllowed("POST");
       return rollback(request, http, init, second, searchParams);
     case "/hooks":
-      if (second !== "github" && second !== "gitlab" && second !== "generic") return undefined;
+      if (!isForge(second)) return undefined;
       if (request.method !== "POST") return notAllowed("POST");
       return webhook(request, http, init, second, searchParams);
     case "/history": {
       if (!isRead) return notAllowed("GET, HEAD");
       const mount = mounts.find(({ config }) => config.name === second);
-      return mount === undefined ? undefined : json(200, { history: mountHistory(mount) });
+      return mount === undefined ? undefined : init.histories.of(mount);
     }
   }
   if (second !== undefined && known !== "/assets") return undefined;
@@ -71,7 +114,7 @@ export async function route(
         type: "text/plain; version=0.0.4; charset=utf-8",
       };
     case "/status":
-      return json(200, statusOf(http, init));
+      return { status: 200, body: `${init.status()}\n` };
     case "/":
       return http.dashboard ? page() : undefined;
     case "/assets":
@@ -81,13 +124,13 @@ export async function route(
   }
 }
 
-export function statusOf(http: HttpConfig, { version, mounts, config }: RoutesInit): unknown {
+export function statusOf({ version, mounts, config, http }: RoutesInit): unknown {
   const { loaded, error } = config();
   return {
     version,
     time: new Date().toISOString(),
     config: { loadedAt: loaded.toISOString(), error: error ?? null },
-    triggers: http.triggerTokenFile !== undefined,
+    triggers: http()?.triggerTokenFile !== undefined,
     mounts: mounts().map(mountStatus),
   };
 }
@@ -183,23 +226,41 @@ function describeOutcome(
   return { status: 502, told: { name, result: "failed", error } };
 }
 
+/** Bytes of a body that are read and thrown away after the answer, so that the caller gets to see it. */
+const SHORT = 1 << 16;
+
+function isShort({ headers }: IncomingMessage): boolean {
+  return Number(headers["content-length"] ?? Number.POSITIVE_INFINITY) <= SHORT;
+}
+
+function closing(reply: Reply): Reply {
+  return { ...reply, headers: { ...reply.headers, connection: "close" } };
+}
+
 async function webhook(
   request: IncomingMessage,
   http: HttpConfig,
-  init: RoutesInit,
+  init: Tools,
   forge: Forge,
   query: URLSearchParams,
 ): Promise<Reply> {
-  const body = await readBody(request, BODY_LIMIT);
-  if (body === undefined)
-    return { ...json(413, { error: "too large" }), headers: { connection: "close" } };
-  const call = { headers: request.headers, body, query };
-  if (!isGenuine(forge, call, await readSecret(http.webhookSecretFile))) {
-    init.log("warn", `a call of the ${forge} webhook was refused: its signature or token is wrong`);
-    return unauthorized();
-  }
-  if (request.headers["x-github-event"] === "ping") return json(200, { triggered: [] });
-  const mounts = mountsMeant(forge, call, init.mounts());
+  const { headers } = request;
+  const secret = await readSecret(http.webhookSecretFile);
+  const proof = proofOf(forge, headers);
+  const refuse = () => {
+    const why =
+      secret === undefined ? "no secret is configured" : "its signature or token is wrong";
+    init.refused(`a call of the ${forge} webhook was refused: ${why}`);
+    return isShort(request) ? unauthorized() : closing(unauthorized());
+  };
+  // Nothing is read of whom the headers tell already that it is not meant.
+  if (secret === undefined || proof === undefined) return refuse();
+  if ("secret" in proof && !isGenuine(proof, secret, "")) return refuse();
+  const body = await init.bodies.read(request, secret);
+  if (body === undefined) return closing(json(413, { error: "too large" }));
+  if (!isGenuine(proof, secret, body.signature)) return refuse();
+  if (isPing(headers)) return json(200, { triggered: [] });
+  const mounts = mountsMeant(forge, { headers, body: body.content, query }, init.mounts());
   if (mounts === undefined) return json(400, { error: "the body is no JSON object" });
   for (const mount of mounts) mount.trigger();
   init.metrics.triggered(forge, mounts.length);

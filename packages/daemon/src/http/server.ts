@@ -4,9 +4,10 @@ import type { AddressInfo } from "node:net";
 import { UsageError } from "@pannier/core";
 import type { HttpConfig } from "../config/config.ts";
 import type { DaemonInit } from "../world.ts";
+import { boundConnections, type Connections } from "./connections.ts";
 import type { Live } from "./live.ts";
 import { plain, type Reply } from "./reply.ts";
-import { route, type RoutesInit } from "./routes.ts";
+import { createRoutes, type RoutesInit } from "./routes.ts";
 
 export interface HttpPort {
   /** Begins to listen, or moves to another address; `undefined`: stops. @throws UsageError where the address cannot be had; the old one stays */
@@ -26,14 +27,20 @@ const HEADERS = {
   "cross-origin-resource-policy": "same-origin",
 };
 
-const CONNECTIONS = 200;
+/** Those that ask, or may ask; those that listen to events have places of their own. */
+const CONNECTIONS = 128;
+/** Connections that the kernel holds until we take them: where many come at once, one that is turned away comes again only after a second. */
+const BACKLOG = 4096;
 
 export function createHttpPort(
   init: RoutesInit,
   live: Live,
   explain: DaemonInit["explain"],
 ): HttpPort {
-  let current: { readonly server: Server; config: HttpConfig } | undefined;
+  const routes = createRoutes(init);
+  let current:
+    | { readonly server: Server; readonly connections: Connections; config: HttpConfig }
+    | undefined;
 
   function start(config: HttpConfig): Promise<Server> {
     // Not by `import`, which looks at each export of node:http, and so loads all of Node's own undici.
@@ -47,7 +54,6 @@ export function createHttpPort(
       },
       (request, response) => void answer(request, response),
     );
-    server.maxConnections = CONNECTIONS;
     return new Promise((resolve, reject) => {
       server.once("error", (error: NodeJS.ErrnoException) => {
         const where = `${config.host ?? ""}:${config.port}`;
@@ -61,7 +67,8 @@ export function createHttpPort(
           ),
         );
       });
-      server.listen(config.port, config.host, () => {
+      const { host, port } = config;
+      server.listen({ host, port, backlog: BACKLOG }, () => {
         server.removeAllListeners("error");
         resolve(server);
       });
@@ -77,12 +84,12 @@ export function createHttpPort(
     response.on("error", () => {});
     try {
       if (request.url === "/events" && request.method === "GET" && config.dashboard) {
-        live.join(response, HEADERS);
+        if (live.join(response, HEADERS)) current?.connections.leave(request.socket);
         return;
       }
       send(
         response,
-        (await route(request, config, init)) ?? plain(404, "not found"),
+        (await routes.answer(request, config)) ?? plain(404, "not found"),
         request.method,
       );
     } catch (error) {
@@ -109,7 +116,11 @@ export function createHttpPort(
         before.config = config;
         return;
       }
-      current = config === undefined ? undefined : { server: await start(config), config };
+      if (config === undefined) current = undefined;
+      else {
+        const server = await start(config);
+        current = { server, connections: boundConnections(server, CONNECTIONS), config };
+      }
       if (before !== undefined) await stop(before.server);
     },
     async close() {

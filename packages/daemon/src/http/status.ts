@@ -1,5 +1,5 @@
 /** What the daemon tells of its mounts: no secrets, no paths of this machine. */
-import { changesBetween, describeSource, type HistoryEntry } from "@pannier/core";
+import { describeSource } from "@pannier/core";
 import type { Mount } from "../mount.ts";
 import type { Moment } from "../mount-state.ts";
 
@@ -73,45 +73,4 @@ function momentOf(moment: Moment | undefined): string | null {
 
 function time(milliseconds: number): string {
   return new Date(milliseconds).toISOString();
-}
-
-/** Revisions shown at most, and paths of each. */
-const REVISIONS = 50;
-const PATHS = 100;
-
-/** The revisions of a mount, the newest first, each with what it changed, as far as the state still tells. */
-export function mountHistory({ config, state }: Mount): unknown[] {
-  return state.history.slice(0, REVISIONS).map((entry, index, entries) => ({
-    ...historyEntry(entry),
-    ...changesOf(config.options.target, entry, entries[index + 1]),
-  }));
-}
-
-function historyEntry(entry: HistoryEntry): Record<string, unknown> {
-  const { id, revision, added, changed, deleted, files, bytes, published, path } = entry;
-  return {
-    id,
-    revision,
-    publishedAt: time(entry.time),
-    added,
-    changed,
-    deleted,
-    files,
-    bytes,
-    published,
-    kept: path !== undefined,
-  };
-}
-
-function changesOf(
-  target: string,
-  entry: HistoryEntry,
-  before: HistoryEntry | undefined,
-): Record<string, unknown> {
-  const changes: unknown[] = [];
-  for (const change of changesBetween(target, before?.id, entry.id) ?? []) {
-    if (changes.length === PATHS) break;
-    changes.push(change);
-  }
-  return { changes };
 }

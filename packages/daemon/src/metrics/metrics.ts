@@ -1,6 +1,7 @@
 /** What is counted and measured, from the same events that everything else lives on. */
 import { statfs } from "node:fs/promises";
 import type { Mount } from "../mount.ts";
+import { endsWithin } from "../within.ts";
 import type { DaemonInit, MountEvent } from "../world.ts";
 import { counter, type Family, gauge, histogram, type Labels, render } from "./text.ts";
 
@@ -17,9 +18,15 @@ export interface Metrics {
 /** Seconds: from a probe that answers at once to a first sync of very much. */
 const DURATIONS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
 
+/** Milliseconds between two looks at the volumes. */
+const LOOK = 1000;
+
 export function createMetrics(version: string, explain: DaemonInit["explain"]): Metrics {
   let mounts: readonly Mount[] = [];
   let free = new Map<string, number>();
+  let looked = Number.NEGATIVE_INFINITY;
+  let looking: Promise<void> | undefined;
+  let rendering: Promise<string> | undefined;
   let reloadedWell = 1;
   /** When the attempt under way began. */
   const underway = new Map<string, number>();
@@ -158,19 +165,32 @@ export function createMetrics(version: string, explain: DaemonInit["explain"]): 
       for (const family of [syncs, durations, requests, errors, received, hooks])
         family.drop({ mount });
     },
-    async render(now) {
-      mounts = now;
-      const stats = await Promise.all(
-        now.map(
-          async ({ config }) => [config.name, await freeBytes(config.options.target)] as const,
-        ),
-      );
-      free = new Map(
-        stats.flatMap(([name, bytes]) => (bytes === undefined ? [] : [[name, bytes]])),
-      );
-      return render(families);
-    },
+    // Those that ask while volumes are looked at share the answer.
+    render: (now) =>
+      (rendering ??= renderOnce(now).finally(() => {
+        rendering = undefined;
+      })),
   };
+
+  async function renderOnce(now: readonly Mount[]): Promise<string> {
+    if (performance.now() - looked >= LOOK) {
+      looking ??= look(now).finally(() => {
+        looking = undefined;
+        looked = performance.now();
+      });
+      // A volume whose server is gone does not answer.
+      await endsWithin(looking, LOOK);
+    }
+    mounts = now;
+    return render(families);
+  }
+
+  async function look(now: readonly Mount[]): Promise<void> {
+    const stats = await Promise.all(
+      now.map(async ({ config }) => [config.name, await freeBytes(config.options.target)] as const),
+    );
+    free = new Map(stats.flatMap(([name, bytes]) => (bytes === undefined ? [] : [[name, bytes]])));
+  }
 }
 
 function seconds(milliseconds: number | undefined): number | undefined {
