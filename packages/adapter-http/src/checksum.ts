@@ -1,7 +1,7 @@
 /** What a file must hash to: as a value, or in a file beside it as `sha256sum` and its like write them. */
 import { createHash, type Hash } from "node:crypto";
 import { SourceError, UsageError } from "@pannier/core";
-import { type HttpClient, readText } from "@pannier/http-client";
+import { type HttpClient, plainBody, readText } from "@pannier/http-client";
 
 const HEX_LENGTH = { sha256: 64, sha512: 128, sha1: 40, md5: 32 } as const;
 const MAX_CHECKSUM_FILE = 1 << 20;
@@ -49,7 +49,7 @@ export async function resolveChecksum(
   }
   const response = await client.request(url, { operation: "checksum", signal });
   const name = decodeURIComponent(of.pathname.slice(of.pathname.lastIndexOf("/") + 1));
-  const found = findChecksum(await readText(response.body, MAX_CHECKSUM_FILE), name);
+  const found = findChecksum(await readText(await plainBody(response), MAX_CHECKSUM_FILE), name);
   if (found !== undefined) return found;
   throw new SourceError("invalid", `${url.pathname} holds no checksum of ${JSON.stringify(name)}`);
 }

@@ -1,7 +1,7 @@
 /** Files that have neither an ETag nor a date: only the content tells two versions apart. */
 import { createHash } from "node:crypto";
 import type { FileEntry } from "@pannier/core";
-import type { HttpClient } from "@pannier/http-client";
+import { type HttpClient, storedBody } from "@pannier/http-client";
 
 /** The entry of a file, by a digest of what it holds: the price is a download. */
 export async function entryByContent(
@@ -13,7 +13,7 @@ export async function entryByContent(
   const response = await client.request(url, { operation: "list", signal });
   const hash = createHash("sha256");
   let size = 0;
-  for await (const chunk of response.body) {
+  for await (const chunk of await storedBody(response)) {
     hash.update(chunk);
     size += chunk.byteLength;
   }

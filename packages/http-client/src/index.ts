@@ -1,4 +1,5 @@
 export { contentOf, readBytes, readText } from "./body.ts";
+export { plainBody, storedBody } from "./coding.ts";
 export {
   createHttpClient,
   type HttpClient,

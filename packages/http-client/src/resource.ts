@@ -1,6 +1,7 @@
 /** One URL: asking whether it changed, and reading exactly the version that was listed. */
 import { type Body, type ByteRange, SourceError } from "@pannier/core";
 import { contentOf } from "./body.ts";
+import { isCompressedOnTheWay, plainBody } from "./coding.ts";
 import type { HttpClient, HttpResponse } from "./client.ts";
 import { rangeHeader, whyOtherPart } from "./parts.ts";
 
@@ -137,6 +138,7 @@ export async function readPinned(
     await response.discard();
     throw new SourceError("changed", reason);
   }
+  if (isCompressedOnTheWay(response)) return plainBody(response);
   return contentOf(response);
 }
 

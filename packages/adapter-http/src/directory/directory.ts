@@ -13,6 +13,7 @@ import {
   inspect,
   type Pin,
   pinOf,
+  plainBody,
   readPinned,
   resourceOf,
 } from "@pannier/http-client";
@@ -61,7 +62,7 @@ export function directorySource(init: DirectorySourceInit): Source {
     const pin = pinOf(response);
     listed = { manifest: { name, pin }, ranges: resourceOf(response).ranges };
     return {
-      entries: below(prefix, readManifest(name, verified(response.body, expected))),
+      entries: below(prefix, readManifest(name, verified(await plainBody(response), expected))),
       ordered: false,
       token: () => (pin === undefined ? undefined : `${name} ${pin}`),
     } satisfies Listing;

@@ -1,5 +1,6 @@
 /** Directory indexes in HTML: Apache, nginx, lighttpd, IIS, Jetty, Tomcat, Python, Go and others. */
 import { quotePath, SourceError } from "@pannier/core";
+import { makePause } from "@pannier/walk";
 import { columns } from "./columns.ts";
 import { notAnIndex } from "./index-page.ts";
 import type { IndexItem } from "./item.ts";
@@ -57,6 +58,9 @@ export async function* htmlItems(
       early = true;
       return;
     }
+    if (found - children > MOST_OTHERS) {
+      throw new SourceError("invalid", "the index has too many links that lead to nothing");
+    }
     const target = links.read(href);
     if (target === "none") return;
     const told = columns(after);
@@ -66,15 +70,15 @@ export async function* htmlItems(
       elsewhere ??= href;
       return;
     }
-    children++;
     const [name = "", ...deeper] = target.names;
     const kind = directory || target.directory ? "directory" : "file";
+    if (kind === "directory" && deeper.length === 0 && directories.has(name)) return;
+    children++;
     if (deeper.length > 0) {
       if (deep.size === MOST_DEEP)
         throw new SourceError("invalid", "the index is not of one directory");
       deep.set(target.names.join("/"), { name: target.names.join("/"), kind, doubtful: true });
     } else if (kind === "directory") {
-      if (directories.has(name)) return;
       directories.add(name);
       items.push({ name, kind, doubtful: target.doubtful });
     } else items.push({ name, kind, doubtful: target.doubtful, ...told });
@@ -111,7 +115,7 @@ export async function* htmlItems(
   let seen = 0;
   let tag = 0;
   let gap = 0;
-  for await (const piece of text) {
+  for await (const piece of inSlices(text)) {
     const [eventsBefore, foundBefore] = [events, found];
     parser.write(piece);
     seen += piece.length;
@@ -138,8 +142,23 @@ export async function* htmlItems(
   yield [...deep.values()].filter(({ name }) => !directories.has(name.split("/", 1)[0] as string));
 }
 
-/** Links of a page that lead further down. */
+/** Links of a page that lead further down, and those that lead to nothing new. */
 const MOST_DEEP = 10_000;
+const MOST_OTHERS = 100_000;
+/** Characters that are parsed in one go. */
+const SLICE = 16 * 1024;
+
+/** A large page must not hold up all others. */
+async function* inSlices(text: AsyncIterable<string>): AsyncGenerator<string> {
+  const pause = makePause();
+  for await (const piece of text) {
+    for (let at = 0; at < piece.length; at += SLICE) {
+      yield piece.slice(at, at + SLICE);
+      await pause();
+    }
+  }
+}
+
 const LONGEST_TITLE = 8 * 1024;
 
 /** By what it says, or because it is just the path, as IIS (`host - /path/`) and rclone have it. */

@@ -1,6 +1,6 @@
 /** Directory indexes as servers generate them: HTML of many kinds, and the JSON of nginx and Caddy. */
 import { SourceError } from "@pannier/core";
-import type { HttpResponse } from "@pannier/http-client";
+import { type HttpResponse, plainBody } from "@pannier/http-client";
 import { textOf } from "../lines.ts";
 import { htmlItems } from "./html-index.ts";
 import type { IndexItem } from "./item.ts";
@@ -19,10 +19,10 @@ export const INDEX_TYPES = "text/html, application/xhtml+xml, application/json;q
 export async function* readIndex(response: HttpResponse, asked: URL): AsyncGenerator<IndexItem[]> {
   const type = response.headers["content-type"] ?? "";
   if (/^application\/json\b/i.test(type)) {
-    yield* jsonItems(textOf(response.body));
+    yield* jsonItems(textOf(await plainBody(response)));
   } else if (/^(text\/html|application\/xhtml\+xml)\b/i.test(type)) {
     // What is shown may be cut within a character (nginx): names come from the links.
-    const text = textOf(response.body, { lossy: true });
+    const text = textOf(await plainBody(response), { lossy: true });
     yield* htmlItems(text, { asked, answered: response.url });
   } else {
     await response.discard();

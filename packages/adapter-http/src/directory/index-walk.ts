@@ -16,6 +16,11 @@ import type { Absences } from "./absences.ts";
 const REQUESTS_AT_ONCE = 8;
 /** Deeper than any tree that is meant so: a link of the server that leads back up would never end. */
 const MAX_DEPTH = 100;
+/** Directories one after the other in which there is no file. */
+const MOST_EMPTY = 10_000;
+/** What the names of directories that wait to be asked for may take, in bytes or so: some 400,000. */
+const MOST_WAITING = 32 * 1024 * 1024;
+const NAME_COST = 64;
 
 export interface IndexWalk {
   readonly client: HttpClient;
@@ -35,6 +40,56 @@ interface Directory {
   readonly doubtful: boolean;
 }
 
+/** Directories that are still to be asked for: those found last come first. */
+interface Waiting {
+  readonly size: number;
+  /** Adds one that is in the directory at `path`. @throws SourceError `invalid` where there are too many */
+  add(path: string, name: string, doubtful: boolean): void;
+  take(): Directory | undefined;
+}
+
+function createWaiting(): Waiting {
+  // Names only, by the directory that they are in: a path is far longer.
+  const folders: {
+    readonly path: string;
+    readonly names: string[];
+    readonly doubtful: Set<string>;
+  }[] = [];
+  let size = 0;
+  let cost = 0;
+  return {
+    get size() {
+      return size;
+    },
+    add(path, name, doubtful) {
+      size++;
+      cost += name.length + NAME_COST;
+      if (cost > MOST_WAITING) {
+        throw new SourceError(
+          "invalid",
+          `the index shows ever more directories: ${size} are waiting`,
+          {
+            hint: "name a directory further down in the URL, or put a SHA256SUMS file there",
+          },
+        );
+      }
+      let folder = folders.at(-1);
+      if (folder?.path !== path) folders.push((folder = { path, names: [], doubtful: new Set() }));
+      folder.names.push(name);
+      if (doubtful) folder.doubtful.add(name);
+    },
+    take() {
+      const folder = folders.at(-1);
+      const name = folder?.names.pop();
+      if (folder === undefined || name === undefined) return undefined;
+      size--;
+      cost -= name.length + NAME_COST;
+      if (folder.names.length === 0) folders.pop();
+      return { path: `${folder.path}${name}/`, doubtful: folder.doubtful.has(name) };
+    },
+  };
+}
+
 /**
  * Follows index pages downwards. A few are asked for ahead, but read one after the other, so that neither a large page
  * nor many of them are in memory.
@@ -43,7 +98,7 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
   const { client, root, urlOf, context, absences } = init;
   const giveUp = new AbortController();
   const signal = AbortSignal.any([init.signal, giveUp.signal]);
-  const waiting: Directory[] = [{ path: init.start, doubtful: false }];
+  const waiting = createWaiting();
   const asked: { directory: Directory; url: URL; response: Promise<HttpResponse> }[] = [];
   const listing = absences.begin();
 
@@ -55,10 +110,14 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
     asked.push({ directory, url, response });
   };
 
+  let empty = 0;
   try {
-    while (waiting.length > 0 || asked.length > 0) {
-      while (waiting.length > 0 && asked.length < REQUESTS_AT_ONCE) {
-        request(waiting.pop() as Directory);
+    request({ path: init.start, doubtful: false });
+    while (waiting.size > 0 || asked.length > 0) {
+      while (asked.length < REQUESTS_AT_ONCE) {
+        const next = waiting.take();
+        if (next === undefined) break;
+        request(next);
       }
       const { directory, url, response } = asked.shift() as (typeof asked)[number];
       const page = await unlessAbsent(directory, response);
@@ -67,12 +126,17 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
       if (path.split("/").length > MAX_DEPTH) {
         throw new SourceError("invalid", `the index goes deeper than ${MAX_DEPTH} directories`);
       }
+      if (++empty > MOST_EMPTY) {
+        const what = `the index leads through ${MOST_EMPTY} directories without a file`;
+        throw new SourceError("invalid", what);
+      }
       for await (const items of readIndex(page, url)) {
         for (const { name, kind, doubtful = false } of items) {
-          if (kind === "directory") waiting.push({ path: `${path}${name}/`, doubtful });
+          if (kind === "directory") waiting.add(path, name, doubtful);
         }
         const entries = await entriesOf(items, path, page);
         listing.found(entries.length);
+        if (entries.length > 0) empty = 0;
         yield entries;
       }
     }
@@ -114,7 +178,7 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
         entries.push(told);
         continue;
       }
-      asking.push(ask(path, told));
+      asking.push(ask(directory, item.name, told));
       if (asking.length === REQUESTS_AT_ONCE) await settle();
     }
     await settle();
@@ -122,7 +186,12 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
   }
 
   /** Where the index does not tell enough, the server is asked about the file itself. @param told what the index does tell */
-  async function ask(path: string, told: FileEntry | undefined): Promise<FileEntry | undefined> {
+  async function ask(
+    directory: string,
+    name: string,
+    told: FileEntry | undefined,
+  ): Promise<FileEntry | undefined> {
+    const path = directory + name;
     const url = urlOf(path);
     try {
       const resource = await context.retry(
@@ -131,7 +200,7 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
       );
       if (isDirectoryOf(resource.url, url)) {
         // Not every server writes directories with a slash.
-        waiting.push({ path: `${path}/`, doubtful: false });
+        waiting.add(directory, name, false);
         return undefined;
       }
       if (told !== undefined) return told;
