@@ -266,7 +266,7 @@ test("goes through the proxy that the environment names", async () => {
 });
 
 test.each([
-  ["gs://Bucket/", {}, /is no name of a bucket/],
+  ["gs://Bucket/", {}, /is not a valid bucket name/],
   ["gs://bucket:443/", {}, /has no port/],
   ["gs://user:password@bucket/", {}, /has no user or password/],
   ["gs://bucket/?marker=", {}, /"marker" is empty/],

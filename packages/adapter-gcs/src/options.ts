@@ -56,7 +56,7 @@ export function checkSettings(
   // https://cloud.google.com/storage/docs/buckets#naming
   if (!/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/.test(bucket)) {
     throw new UsageError(
-      `"${bucket}" is no name of a bucket`,
+      `"${bucket}" is not a valid bucket name`,
       "write gs://BUCKET/PREFIX/; bucket names are in lower case",
     );
   }

@@ -534,7 +534,8 @@ describe("an answer that is none", () => {
       return true;
     };
     await expect(source.read(entry, undefined, signal)).rejects.toMatchObject(error);
-    expect(server.requests).toHaveLength(before + 1);
+    // Where a condition is not met, it is asked without: servers compare with other tags than they list.
+    expect(server.requests).toHaveLength(before + (status === 412 ? 2 : 1));
   });
 
   test.each([

@@ -5,6 +5,7 @@ import { listObjects, locate, type ObjectsInit } from "@pannier/object-store";
 import { makeApi } from "./api.ts";
 import { connect } from "./connection.ts";
 import { checkSettings, s3Options } from "./options.ts";
+import type { Next } from "./page.ts";
 
 /** Pages asked for at once. S3 takes 5,500 requests a second for each prefix. */
 const PAGES_AT_ONCE = 24;
@@ -41,17 +42,22 @@ export const s3Adapter: Adapter<typeof s3Options> = {
       async list(signal) {
         signal.throwIfAborted();
         archived.clear();
+        api.begin();
         const init: ObjectsInit = {
           root,
           async listPage(prefix, range, continuation, own) {
-            const page = await context.retry(() => api.page(prefix, range, continuation, own), own);
+            const from =
+              continuation === undefined ? undefined : (JSON.parse(continuation) as Next);
+            const page = await context.retry(() => api.page(prefix, range, from, own), own);
             for (const item of page.items) {
               if (item.archived === true && prefix === root.prefix && archived.size < NAMED) {
                 archived.add(item.key);
               }
             }
-            return page;
+            const { items, next, passed } = page;
+            return { items, next: next === undefined ? undefined : JSON.stringify(next), passed };
           },
+          endpoint: async () => new URL((await connection.place()).base).host,
           atOnce: PAGES_AT_ONCE,
           warn: (message: string) => context.warn(message),
         };
@@ -60,8 +66,8 @@ export const s3Adapter: Adapter<typeof s3Options> = {
       async read(entry, range, signal) {
         signal.throwIfAborted();
         const { key, ref: versionId } = locate(root, entry);
-        const { size, fingerprint } = entry;
-        return api.content({ key, size, fingerprint, versionId }, range, signal);
+        const { size, mtime, fingerprint } = entry;
+        return api.content({ key, size, mtime, fingerprint, versionId }, range, signal);
       },
       version: (entry) => locate(root, entry).ref,
       identity: () => connection.identity(),

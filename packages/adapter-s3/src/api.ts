@@ -4,14 +4,20 @@ import {
   contentOf,
   type HttpClient,
   type HttpResponse,
+  isTimeFingerprint,
   rangeHeader,
   readBytes,
+  serverTime,
+  tagIn,
+  timeFingerprint,
   whyOtherPart,
+  whyOtherVersion,
 } from "@pannier/http-client";
 import type { KeyRange } from "@pannier/object-store";
 import type { Connection, Place } from "./connection.ts";
-import { compositeOf, etagDigest, etagOf, partsOf, wholeDigest } from "./digest.ts";
+import { compositeOf, etagDigest, partsOf, wholeDigest } from "./digest.ts";
 import {
+  type Refusal,
   isElsewhere,
   isExpired,
   isUnexplained,
@@ -20,17 +26,19 @@ import {
   refusalError,
 } from "./errors.ts";
 import type { S3Settings } from "./options.ts";
-import { type ListedPage, parseObjects, parseVersions } from "./page.ts";
+import { isEscaped, type ListedPage, type Next, parseObjects, parseVersions } from "./page.ts";
 import { createSigner, encode, type Keys, queryOf } from "./sign.ts";
 
 /** 1,000 keys of 1,024 bytes, each of which may be escaped as three. */
 const MAX_PAGE = 8 << 20;
 
 export interface Api {
+  /** Tells that another listing begins. */
+  begin(): void;
   page(
     prefix: string,
     range: KeyRange,
-    continuation: string | undefined,
+    continuation: Next | undefined,
     signal: AbortSignal,
   ): Promise<ListedPage>;
   /** What tells the newest version of an object from others. */
@@ -38,7 +46,7 @@ export interface Api {
   content(version: Version, range: ByteRange | undefined, signal: AbortSignal): Promise<Body>;
 }
 
-interface Version extends Pick<FileEntry, "size" | "fingerprint"> {
+interface Version extends Pick<FileEntry, "size" | "mtime" | "fingerprint"> {
   readonly key: string;
   /** To read by, instead of the ETag. */
   readonly versionId: string | undefined;
@@ -48,8 +56,26 @@ interface Request {
   readonly method?: "GET" | "HEAD";
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Refusals that are thrown as {@link Declined}: what was asked for can be had in another way. */
+  readonly decline?: (refusal: Refusal) => boolean;
   readonly operation: string;
   readonly signal: AbortSignal;
+}
+
+/** The server does not do what was asked of it, or says that a condition is not met. */
+class Declined extends Error {}
+
+/** A condition that is not met, or that the server does not know. */
+function isUnmet({ status, code }: Refusal): boolean {
+  return status === 412 || status === 501 || code === "NotImplemented";
+}
+
+/** What servers say to a listing of a kind that they do not know. */
+function isUnknownListing({ status, code }: Refusal): boolean {
+  return (
+    status === 501 ||
+    (status === 400 && /^(?:NotImplemented|Invalid\w*|Unsupported\w*|)$/.test(code))
+  );
 }
 
 export function makeApi(init: {
@@ -64,6 +90,15 @@ export function makeApi(init: {
   let place: Promise<Place> | undefined;
   /** Keys that the server took: where it takes them no more, there may be others. */
   const good = new WeakSet<Keys>();
+  /** When the last listing began, by the server's clock. */
+  let listedAt = Date.now();
+  let begun = false;
+  /** The server lists as it was done before there were tokens. */
+  let old = false;
+  /** The server's conditions do not compare what it lists. */
+  let unconditional = false;
+  /** Whether listed keys are escaped, once it is known. */
+  let escaped: Promise<boolean> | undefined;
 
   /** @param key `undefined`: the bucket */
   async function ask(key: string | undefined, request: Request): Promise<HttpResponse> {
@@ -82,7 +117,8 @@ export function makeApi(init: {
       };
       const response = await http.request(url, {
         method,
-        headers: keys === undefined ? headers : sign({ method, url, headers }, keys, where, now()),
+        headers:
+          keys === undefined ? headers : sign({ method, url, headers }, keys, where, new Date()),
         expect: "any",
         redirect: "manual",
         subject: key,
@@ -95,6 +131,7 @@ export function makeApi(init: {
       }
       const refusal = await readRefusal(response);
       signal.throwIfAborted();
+      if (request.decline?.(refusal) === true) throw new Declined();
       if (!moved && isElsewhere(refusal) && refusal.region !== where.region) {
         place = connection.place(refusal.region);
         continue;
@@ -116,12 +153,13 @@ export function makeApi(init: {
   /** The digest that only HEADs tell: of the whole object, or of its parts, where all but the last of them are of one size. */
   async function digestByHead(
     { key, size = 0, fingerprint }: Version,
-    conditions: Pick<Request, "query" | "headers">,
+    conditions: Pick<Request, "query" | "headers" | "decline">,
     signal: AbortSignal,
   ) {
     const parts = partsOf(fingerprint);
     const head = async (partNumber?: number) => {
       const { headers } = await ask(key, {
+        ...conditions,
         method: "HEAD",
         query: { ...conditions.query, partNumber: partNumber?.toString() },
         headers: { ...conditions.headers, "x-amz-checksum-mode": "ENABLED" },
@@ -148,28 +186,113 @@ export function makeApi(init: {
     }
   }
 
-  return {
-    async page(prefix, { after }, continuation, signal) {
-      const common = { prefix: prefix || undefined, "encoding-type": "url" };
-      const first = continuation === undefined;
-      const [key, version] =
-        settings.versions && !first ? (JSON.parse(continuation) as [string, string]) : [];
-      const query = settings.versions
-        ? {
-            ...common,
-            versions: "",
-            "key-marker": first ? after : key,
-            "version-id-marker": version || undefined,
-          }
-        : {
-            ...common,
+  /** A page as the server sends it, asked for in the way that it knows. */
+  async function listPage(
+    prefix: string,
+    { after }: KeyRange,
+    continuation: Next | undefined,
+    signal: AbortSignal,
+  ): Promise<{ text: string; now: number }> {
+    const asked = (query: Request["query"], decline?: Request["decline"]) =>
+      ask(undefined, {
+        query: { prefix: prefix || undefined, "encoding-type": "url", ...query },
+        operation: "list",
+        signal,
+        ...(decline === undefined ? {} : { decline }),
+      });
+    const marked = (marker: string | undefined) => asked({ marker });
+    const send = async (): Promise<HttpResponse> => {
+      if (settings.versions) {
+        const { key, version } = { key: after, version: "", ...continuation };
+        return asked({
+          versions: "",
+          "key-marker": key,
+          "version-id-marker": version || undefined,
+        });
+      }
+      if (continuation !== undefined && "marker" in continuation)
+        return marked(continuation.marker);
+      const token =
+        continuation === undefined ? undefined : (continuation as { token: string }).token;
+      if (old) return marked(after);
+      try {
+        return await asked(
+          {
             "list-type": "2",
-            "start-after": first ? after : undefined,
-            "continuation-token": continuation,
-          };
-      const response = await ask(undefined, { query, operation: "list", signal });
-      const text = String(await readBytes(response.body, MAX_PAGE));
-      return settings.versions ? parseVersions(text) : parseObjects(text);
+            "start-after": token === undefined ? after : undefined,
+            "continuation-token": token,
+          },
+          token === undefined ? isUnknownListing : undefined,
+        );
+      } catch (error) {
+        if (!(error instanceof Declined)) throw error;
+        // Whatever it is that was wrong, this is told of it.
+        const response = await marked(after);
+        old = true;
+        return response;
+      }
+    };
+    const response = await send();
+    return { text: String(await readBytes(response.body, MAX_PAGE)), now: serverTime(response) };
+  }
+
+  /** Asks for one key in both of its readings. */
+  async function askEscaped(
+    { asTold, other }: { asTold: string; other: string },
+    told: boolean,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const isThere = async (key: string) => {
+      try {
+        await ask(key, {
+          method: "HEAD",
+          operation: "list",
+          signal,
+          decline: ({ status }) => status === 404,
+        });
+        return true;
+      } catch (error) {
+        if (error instanceof Declined) return false;
+        signal.throwIfAborted();
+        // May not be asked about: then what the page says has to do.
+        if (error instanceof SourceError && !error.transient) return undefined;
+        throw error;
+      }
+    };
+    if ((await isThere(asTold)) !== false) return told;
+    return (await isThere(other)) === true ? !told : told;
+  }
+
+  /** @returns `undefined` where the page says it, and nothing in it depends on that */
+  async function readEscaping(text: string, signal: AbortSignal): Promise<boolean | undefined> {
+    // Amazon does what it says.
+    if (escaped !== undefined || new URL((await place)?.base ?? "").host.endsWith(".amazonaws.com"))
+      return escaped;
+    const found = isEscaped(text);
+    if (typeof found === "boolean") return found;
+    const told = /<EncodingType>url</.test(text);
+    escaped ??= askEscaped(found, told, signal);
+    return escaped.catch((error: unknown) => {
+      escaped = undefined;
+      throw error;
+    });
+  }
+
+  return {
+    begin() {
+      begun = false;
+    },
+
+    async page(prefix, range, continuation, signal) {
+      const { text, now } = await listPage(prefix, range, continuation, signal);
+      if (!begun) listedAt = now;
+      begun = true;
+      const page = { now, escaped: await readEscaping(text, signal) };
+      const { items, next, passed } = settings.versions
+        ? parseVersions(text, page)
+        : parseObjects(text, page);
+      if (next !== undefined && "marker" in next) old = true;
+      return { items, next, passed };
     },
 
     async inspect(key, signal) {
@@ -177,72 +300,99 @@ export function makeApi(init: {
       const { headers } = response;
       await response.discard();
       // Where versions are suspended each has the id "null"; where they are kept, one content may come again.
-      return `${headers["x-amz-version-id"] ?? ""} ${etagOf(headers)}`;
+      const version = headers["x-amz-version-id"] ?? "";
+      const tag = tagIn(headers["etag"]);
+      if (tag !== undefined) return `${version} ${tag}`;
+      const modified = Date.parse(headers["last-modified"] ?? "");
+      if (Number.isNaN(modified)) {
+        throw new SourceError("unsupported", `${key}: the server tells neither ETag nor date`, {
+          hint: "leave the marker out: then everything is listed",
+        });
+      }
+      const size = Number(headers["content-length"] ?? 0);
+      return `${version} ${timeFingerprint(size, modified, serverTime(response))}`;
     },
 
     async content(version, range, signal) {
-      const { key, size, fingerprint, versionId } = version;
+      const { size, fingerprint, versionId } = version;
       const nothing =
         range !== undefined && (range.length === 0 || range.offset >= (size ?? Infinity));
       if (nothing) return new Uint8Array(0);
-      const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
-      const conditions = {
-        query: { versionId },
-        headers: versionId === undefined ? { "if-match": `"${fingerprint}"` } : {},
-      };
-      // Of an answer that begins with the first byte only: what is hashed later on is joined to it.
-      const begins = (range?.offset ?? 0) === 0;
-      const askForDigest = () => digestByHead(version, conditions, signal);
-      const composite = begins && partsOf(fingerprint) !== undefined ? askForDigest() : undefined;
-      composite?.catch(() => {});
-      const response = await ask(key, {
-        ...conditions,
-        headers: {
-          ...conditions.headers,
-          ...(partial ? { range: rangeHeader(range) } : { "x-amz-checksum-mode": "ENABLED" }),
-        },
-        operation: "read",
-        signal,
-      });
-      const reason = whyNot(response, version, partial ? range : undefined);
-      if (reason !== undefined) {
-        await response.discard();
-        throw new SourceError("changed", `${key}: ${reason}`);
+      if (unconditional || versionId !== undefined || isTimeFingerprint(fingerprint)) {
+        return read(version, range, {}, signal);
       }
-      const { headers } = response;
+      const conditions = { headers: { "if-match": `"${fingerprint}"` }, decline: isUnmet };
       try {
-        // The checksum of a part's answer may be that of a part.
-        let digest = (await composite) ?? (partial ? etagDigest(headers) : wholeDigest(headers));
-        // Encrypted by a key of KMS: the ETag is no MD5.
-        if (digest === undefined && partial && begins && composite === undefined) {
-          digest = await askForDigest();
-        }
-        const body = await contentOf(response);
-        return digest === undefined ? body : Object.assign(body, { digest });
+        return await read(version, range, conditions, signal);
       } catch (error) {
-        await response.discard();
-        throw error;
+        if (!(error instanceof Declined)) throw error;
+        // It changed; or the server compares with another ETag than it lists, or knows no conditions.
+        const body = await read(version, range, {}, signal);
+        unconditional = true;
+        return body;
       }
     },
   };
-}
 
-function now(): Date {
-  return new Date();
-}
-
-/** Why an answer is not what was asked for; `undefined` if it is. Servers and proxies ignore what they do not know. */
-function whyNot(
-  response: HttpResponse,
-  { size, fingerprint, versionId }: Version,
-  range: ByteRange | undefined,
-): string | undefined {
-  const { headers } = response;
-  const served = versionId === undefined ? undefined : headers["x-amz-version-id"];
-  if (etagOf(headers) !== fingerprint || (served !== undefined && served !== versionId)) {
-    return "the object changed since it was listed";
+  async function read(
+    version: Version,
+    range: ByteRange | undefined,
+    match: Pick<Request, "headers" | "decline">,
+    signal: AbortSignal,
+  ): Promise<Body> {
+    const { key, fingerprint, versionId } = version;
+    const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
+    const conditions = { query: { versionId }, ...match };
+    // Of an answer that begins with the first byte only: what is hashed later on is joined to it.
+    const begins = (range?.offset ?? 0) === 0;
+    const askForDigest = () => digestByHead(version, conditions, signal);
+    const composite = begins && partsOf(fingerprint) !== undefined ? askForDigest() : undefined;
+    composite?.catch(() => {});
+    const response = await ask(key, {
+      ...conditions,
+      headers: {
+        ...match.headers,
+        ...(partial ? { range: rangeHeader(range) } : { "x-amz-checksum-mode": "ENABLED" }),
+      },
+      operation: "read",
+      signal,
+    });
+    const reason = whyNot(response, version, partial ? range : undefined);
+    if (reason !== undefined) {
+      await response.discard();
+      throw new SourceError("changed", `${key}: ${reason}`);
+    }
+    const { headers } = response;
+    try {
+      // The checksum of a part's answer may be that of a part.
+      let digest = (await composite) ?? (partial ? etagDigest(headers) : wholeDigest(headers));
+      // Encrypted by a key of KMS: the ETag is no MD5.
+      if (digest === undefined && partial && begins && composite === undefined) {
+        digest = await askForDigest();
+      }
+      const body = await contentOf(response);
+      return digest === undefined ? body : Object.assign(body, { digest });
+    } catch (error) {
+      await response.discard();
+      throw error;
+    }
   }
-  return whyOtherPart(response, size, range);
+
+  /** Why an answer is not what was asked for; `undefined` if it is. Servers and proxies ignore what they do not know. */
+  function whyNot(
+    response: HttpResponse,
+    { size, mtime, fingerprint, versionId }: Version,
+    range: ByteRange | undefined,
+  ): string | undefined {
+    const served = versionId === undefined ? undefined : response.headers["x-amz-version-id"];
+    if (served !== undefined && served !== versionId)
+      return "the object changed since it was listed";
+    // What a version id names cannot be another.
+    const pinned = served !== undefined && served !== "null";
+    const listed = { etag: isTimeFingerprint(fingerprint) ? undefined : fingerprint, mtime };
+    const other = pinned ? undefined : whyOtherVersion(response, listed, listedAt);
+    return other ?? whyOtherPart(response, size, range);
+  }
 }
 
 function encodePath(key: string): string {

@@ -52,7 +52,7 @@ export function compositeOf(headers: Headers, partSize: number): Digest | undefi
   return { algorithm: "md5", value, partSize };
 }
 
-export function etagOf(headers: Headers): string {
+function etagOf(headers: Headers): string {
   return (headers["etag"] ?? "").replaceAll('"', "");
 }
 

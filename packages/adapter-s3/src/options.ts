@@ -80,7 +80,7 @@ export function checkSettings(
   }
   // Old buckets of us-east-1 may have capitals and underscores, other stores still more.
   if (!isArn(bucket) && !/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
-    throw new UsageError(`"${bucket}" is no name of a bucket`, "write s3://BUCKET/PREFIX/");
+    throw new UsageError(`"${bucket}" is not a valid bucket name`, "write s3://BUCKET/PREFIX/");
   }
   const { profile, marker, anonymous, requesterPays, versions, pathStyle } = options;
   // An access point is where its ARN says.
@@ -89,7 +89,7 @@ export function checkSettings(
     throw new UsageError("option anonymous goes with no key and no profile");
   }
   if (region !== undefined && !/^[A-Za-z0-9-]{1,64}$/.test(region)) {
-    throw new UsageError('option "region" is no name of a region', "write one like eu-central-1");
+    throw new UsageError('option "region" is not a valid region', "write one like eu-central-1");
   }
   if (marker === "") throw new UsageError('option "marker" is empty');
   return {

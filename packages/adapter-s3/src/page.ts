@@ -4,44 +4,110 @@
  *
  * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
  */
-import { SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core";
+import { timeFingerprint } from "@pannier/http-client";
 import type { StoredObject } from "@pannier/object-store";
 
 export interface ListedPage {
   readonly items: readonly ListedObject[];
-  readonly next: string | undefined;
+  readonly next: Next | undefined;
+  /** True where there was something in it that is no object of now: an older version, a deletion. */
+  readonly passed: boolean;
 }
+
+/** Where a listing goes on. */
+export type Next =
+  | { readonly token: string }
+  /** Of a listing as it was before there were tokens: behind this key. */
+  | { readonly marker: string }
+  | { readonly key: string; readonly version: string };
 
 interface ListedObject extends StoredObject {
   /** In a class that has to be restored from, if that was not done yet. */
   readonly archived?: true;
 }
 
-/** @param text of `ListObjectsV2` */
-export function parseObjects(text: string): ListedPage {
-  const { frame, decode } = frameOf(text, "ListBucketResult", ["Contents"]);
+interface PageInit {
+  /** When the server answered, in milliseconds. */
+  readonly now: number;
+  /** Whether keys are escaped as in URLs; `undefined`: as the page says. */
+  readonly escaped?: boolean | undefined;
+}
+
+/** @param text of `ListObjectsV2`, or of `ListObjects`, which servers answer with that know no other */
+export function parseObjects(text: string, init: PageInit): ListedPage {
+  const { frame, decode } = frameOf(text, "ListBucketResult", ["Contents"], init.escaped);
   const archives = ARCHIVED.test(text);
   const items: ListedObject[] = [];
   eachElement(text, "Contents", (element) => {
-    items.push(objectOf(element, decode, archives));
+    items.push(objectOf(element, decode, archives, init.now));
   });
-  return { items: detached(items), next: nextOf(frame, "NextContinuationToken", unescape) };
+  const next = isTruncated(frame) ? nextOf(frame, decode, items.at(-1)?.key) : undefined;
+  return { items: detached(items), next, passed: false };
+}
+
+function nextOf(frame: string, decode: (text: string) => string, last: string | undefined): Next {
+  const token = valueOf(frame, "NextContinuationToken");
+  if (token) return { token: unescape(token) };
+  const given = valueOf(frame, "NextMarker");
+  const marker = given ? decode(given) : last;
+  // Without it the rest of the bucket would be taken for deleted.
+  if (marker === undefined) throw notS3();
+  return { marker };
 }
 
 /** @param text of `ListObjectVersions`; only the newest version of each key, unless that is a deletion */
-export function parseVersions(text: string): ListedPage {
-  const { frame, decode } = frameOf(text, "ListVersionsResult", ["Version", "DeleteMarker"]);
+export function parseVersions(text: string, init: PageInit): ListedPage {
+  const { frame, decode } = frameOf(
+    text,
+    "ListVersionsResult",
+    ["Version", "DeleteMarker"],
+    init.escaped,
+  );
   const archives = ARCHIVED.test(text);
   const items: ListedObject[] = [];
+  let passed = text.includes("<DeleteMarker>");
   eachElement(text, "Version", (element) => {
-    if (valueOf(element, "IsLatest") !== "true") return;
+    if (valueOf(element, "IsLatest") !== "true") {
+      passed = true;
+      return;
+    }
     const ref = unescape(valueOf(element, "VersionId") ?? "");
-    items.push({ ...objectOf(element, decode, archives), ...(ref === "" ? {} : { ref }) });
+    items.push({
+      ...objectOf(element, decode, archives, init.now),
+      ...(ref === "" ? {} : { ref }),
+    });
   });
-  const key = nextOf(frame, "NextKeyMarker", decode);
-  if (key === undefined) return { items: detached(items), next: undefined };
+  if (!isTruncated(frame)) return { items: detached(items), next: undefined, passed };
+  const key = valueOf(frame, "NextKeyMarker");
+  if (!key) throw notS3();
   const version = unescape(valueOf(frame, "NextVersionIdMarker") ?? "");
-  return { items: detached(items), next: JSON.stringify([key, version]) };
+  return { items: detached(items), next: { key: decode(key), version }, passed };
+}
+
+/**
+ * Keys of which the page does not tell by itself whether they are escaped: one that is read in both ways, as the page says first. Servers
+ * say so and do not do it, or do it and do not say so. Where a key cannot be read in one of the ways, that tells.
+ *
+ * @returns whether they are escaped, where that is certain
+ */
+export function isEscaped(
+  text: string,
+): boolean | { readonly asTold: string; readonly other: string } {
+  const told = ESCAPED.test(text);
+  let doubtful: string | undefined;
+  let certain: boolean | undefined;
+  for (const name of ["Contents", "Version"]) {
+    eachElement(text, name, (element) => {
+      const key = unescape(valueOf(element, "Key") ?? "");
+      if (certain !== undefined || /^[\w/.-]*$/.test(key)) return;
+      if (/[^\w/.~*!'()%+:@,;=$&-]/.test(key) || unescapedKey(key) === undefined) certain = false;
+      else if (/%|\+/.test(key)) doubtful ??= key;
+    });
+  }
+  if (certain !== undefined || doubtful === undefined) return certain ?? told;
+  const other = unescapedKey(doubtful) as string;
+  return told ? { asTold: other, other: doubtful } : { asTold: doubtful, other };
 }
 
 /**
@@ -67,17 +133,22 @@ function objectOf(
   element: string,
   decode: (text: string) => string,
   archives: boolean,
+  now: number,
 ): ListedObject {
-  const key = valueOf(element, "Key");
-  const size = Number(valueOf(element, "Size"));
-  const etag = valueOf(element, "ETag");
-  if (key === undefined || !Number.isSafeInteger(size) || !etag) throw notS3();
+  const listed = valueOf(element, "Key");
+  const size = valueOf(element, "Size") ?? "";
+  if (!listed) throw notS3();
+  const key = decode(listed);
+  if (!/^\d{1,15}$/.test(size)) throw incomplete(key, "a size");
   const mtime = Date.parse(valueOf(element, "LastModified") ?? "");
+  const tag = plainETag(valueOf(element, "ETag") ?? "");
+  if (tag === "" && Number.isNaN(mtime)) throw incomplete(key, "an ETag or a date");
   const object = {
-    key: decode(key),
-    size,
+    key,
+    size: Number(size),
     mtime: Number.isNaN(mtime) ? undefined : mtime,
-    fingerprint: plainETag(etag),
+    // Some servers have none, of objects that came to them by another way, or of all.
+    fingerprint: tag === "" ? timeFingerprint(Number(size), mtime, now) : tag,
   };
   return archives && ARCHIVED.test(element) ? { ...object, archived: true } : object;
 }
@@ -95,8 +166,16 @@ interface Frame {
   readonly decode: (text: string) => string;
 }
 
+/** It is asked for, since XML cannot hold all that a key may. */
+const ESCAPED = /<EncodingType>url<\/EncodingType>/;
+
 /** Checks that this is a whole answer of its kind. */
-function frameOf(text: string, root: string, items: readonly string[]): Frame {
+function frameOf(
+  text: string,
+  root: string,
+  items: readonly string[],
+  escaped: boolean | undefined,
+): Frame {
   if (!text.slice(0, 1000).includes(`<${root}`) || !text.trimEnd().endsWith(`</${root}>`)) {
     throw notS3();
   }
@@ -104,19 +183,13 @@ function frameOf(text: string, root: string, items: readonly string[]): Frame {
   const ends = items.map((name) => text.lastIndexOf(`</${name}>`));
   const frame =
     starts.length === 0 ? text : text.slice(0, Math.min(...starts)) + text.slice(Math.max(...ends));
-  // It is asked for, since XML cannot hold all that a key may; not every server knows it.
-  const escaped = frame.includes("<EncodingType>url</EncodingType>");
-  return { frame, decode: escaped ? decodeKey : unescape };
+  return { frame, decode: (escaped ?? ESCAPED.test(frame)) ? decodeKey : unescape };
 }
 
-function nextOf(frame: string, name: string, decode: (text: string) => string): string | undefined {
+function isTruncated(frame: string): boolean {
   const truncated = /<IsTruncated>\s*(true|false)\s*<\/IsTruncated>/.exec(frame)?.[1];
   if (truncated === undefined) throw notS3();
-  if (truncated === "false") return undefined;
-  const next = valueOf(frame, name);
-  // Without it the rest of the bucket would be taken for deleted.
-  if (!next) throw notS3();
-  return decode(next);
+  return truncated === "true";
 }
 
 function eachElement(text: string, name: string, use: (element: string) => void): void {
@@ -149,20 +222,47 @@ const ENTITIES: Readonly<Record<string, string>> = {
 function unescape(text: string): string {
   if (!text.includes("&")) return text;
   return text.replace(/&(?:#x([0-9a-f]+)|#(\d+)|(\w+));/gi, (whole, hex, decimal, name) => {
-    if (name !== undefined) return ENTITIES[name as string] ?? whole;
-    return String.fromCodePoint(hex === undefined ? Number(decimal) : Number.parseInt(hex, 16));
+    if (name !== undefined) return ENTITIES[name as string] ?? notCharacter(whole);
+    const point = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16);
+    return point <= 0x10ffff ? String.fromCodePoint(point) : notCharacter(whole);
   });
+}
+
+function notCharacter(text: string): never {
+  throw new SourceError(
+    "invalid",
+    `the listing holds ${JSON.stringify(text)}, which is not a character`,
+    {
+      hint: SERVER,
+    },
+  );
 }
 
 /** As forms are: a blank is a plus. */
 function decodeKey(text: string): string {
   const plain = unescape(text);
   if (!plain.includes("%") && !plain.includes("+")) return plain;
+  const key = unescapedKey(plain);
+  if (key === undefined) {
+    throw new SourceError("invalid", "the listing holds a key that is not UTF-8");
+  }
+  return key;
+}
+
+function unescapedKey(plain: string): string | undefined {
   try {
     return decodeURIComponent(plain.replaceAll("+", " "));
   } catch {
-    throw new SourceError("invalid", "the listing holds a key that is not UTF-8");
+    return undefined;
   }
+}
+
+const SERVER = "this is a fault of the server: ask who runs it, or check the endpoint";
+
+function incomplete(key: string, what: string): SourceError {
+  return new SourceError("invalid", `the listing has ${quotePath(key)} without ${what}`, {
+    hint: SERVER,
+  });
 }
 
 function notS3(): SourceError {

@@ -358,6 +358,12 @@ describe("swap", () => {
     await run(source, { maxFileBytes: 5, maxFiles: 2, maxBytes: 6 });
   });
 
+  it("refuses a file without a fingerprint, whose changes would never show", async () => {
+    const source = memorySource({ a: "1", b: { text: "2", fingerprint: "" } });
+    await expect(run(source)).rejects.toThrow('"b" came without a fingerprint');
+    await run(source, { exclude: ["b"] });
+  });
+
   it("honours includes, excludes and the source's .pannierignore", async () => {
     const source = memorySource({
       "a.html": "1",

@@ -25,3 +25,11 @@ export {
   sameVersion,
   stillThat,
 } from "./resource.ts";
+export {
+  ifMatch,
+  isTimeFingerprint,
+  serverTime,
+  tagIn,
+  timeFingerprint,
+  whyOtherVersion,
+} from "./validators.ts";

@@ -4,6 +4,7 @@ import { contentOf } from "./body.ts";
 import { isCompressedOnTheWay, plainBody } from "./coding.ts";
 import type { HttpClient, HttpResponse } from "./client.ts";
 import { rangeHeader, whyOtherPart } from "./parts.ts";
+import { ifMatch, tagIn } from "./validators.ts";
 
 /**
  * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages, which know no more,
@@ -14,7 +15,7 @@ export type Pin = string;
 /** The version of an answer, `undefined` where the server gives neither an ETag nor a date. */
 export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined {
   const { etag, "last-modified": modified } = response.headers;
-  if (etag !== undefined && etag !== "") return `etag ${etag}`;
+  if (tagIn(etag) !== undefined) return `etag ${etag}`;
   return modified === undefined || modified === "" ? undefined : `modified ${modified}`;
 }
 
@@ -99,7 +100,8 @@ export async function inspectByHead(
 /** The condition "only if it is another version". */
 export function changedSince(pin: Pin | undefined): Record<string, string> {
   const [kind, value] = split(pin);
-  if (kind === "etag") return { "if-none-match": value };
+  // One that is not valid would be compared with nothing, or refused.
+  if (kind === "etag") return /^(?:W\/)?"[^"]+"$/.test(value) ? { "if-none-match": value } : {};
   return kind === "modified" ? { "if-modified-since": value } : {};
 }
 
@@ -170,7 +172,7 @@ export function sameVersion(
   const modified = response.headers["last-modified"];
   switch (kind) {
     case "etag":
-      return weak(response.headers["etag"] ?? "") === weak(value);
+      return tagIn(response.headers["etag"]) === tagIn(value);
     case "modified":
       return modified !== undefined && Date.parse(modified) === Date.parse(value);
     case "second":
@@ -189,7 +191,7 @@ export function sameVersion(
 /** The condition "only if it is still that version". */
 export function stillThat(pin: Pin | undefined): Record<string, string> {
   const [kind, value] = split(pin);
-  if (kind === "etag" && !value.startsWith("W/")) return { "if-match": value };
+  if (kind === "etag") return ifMatch(value);
   if (kind === "second") return { "if-unmodified-since": new Date(value).toUTCString() };
   return kind === "modified" ? { "if-unmodified-since": value } : {};
 }
@@ -197,10 +199,6 @@ export function stillThat(pin: Pin | undefined): Record<string, string> {
 function split(pin: Pin | undefined): [kind: string, value: string] {
   const [, kind = "", value = ""] = /^(\S+) (.*)$/s.exec(pin ?? "") ?? [];
   return [kind, value];
-}
-
-function weak(etag: string): string {
-  return etag.replace(/^W\//, "");
 }
 
 function totalSize(contentRange: string | undefined): string | undefined {

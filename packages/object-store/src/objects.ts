@@ -69,6 +69,7 @@ export interface ObjectsInit {
   /** As in {@link orderedPages}. */
   readonly atOnce: number;
   readonly compare?: Compare | undefined;
+  readonly endpoint?: (() => Promise<string>) | undefined;
   warn(message: string): void;
 }
 
@@ -81,14 +82,14 @@ export async function* listObjects(
   init: ObjectsInit,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Entry[]> {
-  const { root, listPage, atOnce, compare, warn } = init;
+  const { root, listPage, atOnce, compare, endpoint, warn } = init;
   const { prefix } = root;
   const single = findSingle(init, signal);
   // Looked at below; a failure before that must not count as unhandled.
   single.catch(() => {});
   const skips = createSkips(warn);
   const pages = orderedPages(
-    { listPage: (...page) => listPage(prefix, ...page), prefix, atOnce, compare },
+    { listPage: (...page) => listPage(prefix, ...page), prefix, atOnce, compare, endpoint },
     signal,
   );
   let found = false;

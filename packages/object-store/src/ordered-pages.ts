@@ -6,7 +6,7 @@
  * Memory is bounded by pages that wait for their turn. The range that is being given out may always go on; where all the
  * room is taken by ranges far behind it, the farthest is forgotten and fetched again when its time comes.
  */
-import { comparePaths, SourceError } from "@pannier/core";
+import { comparePaths, quotePath, SourceError } from "@pannier/core";
 import { guessBoundaries } from "./boundaries.ts";
 
 /** Negative where `a` comes before `b`, positive where it comes behind. */
@@ -23,6 +23,8 @@ export interface Page<Item> {
   readonly items: readonly Item[];
   /** Goes on behind this page; `undefined` where nothing follows. */
   readonly next: string | undefined;
+  /** True where the store told of something that is not among the items: such a page is not empty. */
+  readonly passed?: boolean | undefined;
 }
 
 /**
@@ -45,8 +47,15 @@ export interface PagesInit<Item extends { readonly key: string }> {
   readonly atOnce: number;
   /** The order in which the store lists. Default: that of UTF-8 bytes. */
   readonly compare?: Compare | undefined;
+  /** Where the store is, for messages. */
+  readonly endpoint?: (() => Promise<string>) | undefined;
 }
 
+/**
+ * Empty pages in a row of one range. Stores answer them where they look through what was deleted, some thousand keys a page; a
+ * listing that consists of nothing else has no end.
+ */
+const EMPTY_PAGES = 1000;
 /** Pages that wait for their turn, for each one asked for at once. */
 const WAITING = 4;
 /** Ranges that a range is cut into at least, however badly the last guesses went. */
@@ -69,6 +78,8 @@ interface Segment<Item> {
   fetched: number;
   /** The first key of the last of them. */
   began: string | undefined;
+  /** Empty ones in a row. */
+  empty: number;
 }
 
 /**
@@ -92,9 +103,14 @@ export async function* orderedPages<Item extends { readonly key: string }>(
   /** New ranges at once: more as guesses prove right, fewer as they prove empty. */
   let width = LEAST_AT_ONCE;
   let reach = PAGES_A_RANGE;
+  /** A text where the store is at fault. */
   let failure: { readonly error: unknown } | undefined;
   let wake: (() => void) | undefined;
   let starved = false;
+
+  function fail(what: string): void {
+    failure ??= { error: what };
+  }
 
   async function ask(range: Segment<Item>): Promise<void> {
     range.state = "asking";
@@ -114,18 +130,26 @@ export async function* orderedPages<Item extends { readonly key: string }>(
     wake?.();
   }
 
-  function take(range: Segment<Item>, { items, next }: Page<Item>): void {
+  function take(range: Segment<Item>, { items, next, passed }: Page<Item>): void {
     const first = items[0];
     const floor = range.last ?? range.after;
     if (first !== undefined && floor !== undefined && compare(first.key, floor) <= 0) {
-      const message = "the store does not list its keys in their order";
-      failure ??= { error: new SourceError("invalid", message) };
+      fail(outOfOrder(first.key, floor));
       return;
     }
+    const wrong = firstOutOfOrder(items, compare);
+    if (wrong !== undefined) {
+      fail(outOfOrder((items[wrong] as Item).key, (items[wrong - 1] as Item).key));
+      return;
+    }
+    range.empty = items.length === 0 && passed !== true ? range.empty + 1 : 0;
     // Pages may be empty, and others follow; this one would be asked for again and again.
     if (next !== undefined && next === range.continuation) {
-      const message = "the store's listing goes on where it was";
-      failure ??= { error: new SourceError("invalid", message) };
+      fail("its listing goes on where it was");
+      return;
+    }
+    if (range.empty > EMPTY_PAGES) {
+      fail(`it answers page after page without a key, ${EMPTY_PAGES} in a row`);
       return;
     }
     const inside = within(items, range.to, compare);
@@ -205,7 +229,10 @@ export async function* orderedPages<Item extends { readonly key: string }>(
 
   try {
     for (let first = segments[0]; first !== undefined; first = segments[0]) {
-      if (failure !== undefined) throw failure.error;
+      if (failure !== undefined) {
+        const { error } = failure;
+        throw typeof error === "string" ? faulty(await init.endpoint?.(), error) : error;
+      }
       signal.throwIfAborted();
       const page = first.pages.shift();
       if (page !== undefined) {
@@ -239,7 +266,36 @@ function segment<Item>(after: string | undefined, to: string | undefined): Segme
     guessed: false,
     fetched: 0,
     began: undefined,
+    empty: 0,
   };
+}
+
+function faulty(endpoint: string | undefined, what: string): SourceError {
+  const at = endpoint === undefined ? "" : ` at ${endpoint}`;
+  return new SourceError("invalid", `the store${at} is at fault: ${what}`, {
+    hint: "ask who runs it, or check the endpoint",
+  });
+}
+
+/** The place of the first item that does not come behind the one before it. */
+function firstOutOfOrder(
+  items: readonly { readonly key: string }[],
+  compare: Compare,
+): number | undefined {
+  let before: string | undefined;
+  for (const [index, { key }] of items.entries()) {
+    // The plain comparison is quick, and the orders of stores differ from it only where this is false.
+    if (before !== undefined && !(key > before) && compare(key, before) <= 0) return index;
+    before = key;
+  }
+  return undefined;
+}
+
+/** What is wrong with a key that does not come behind the one before it. */
+function outOfOrder(key: string, before: string): string {
+  return key === before
+    ? `it lists ${quotePath(key)} twice`
+    : `it lists ${quotePath(key)} after ${quotePath(before)}, out of their order`;
 }
 
 /** Those up to the end of the range. */

@@ -140,6 +140,12 @@ function toWanted(diff: LayerDiff, entry: Entry): EntryRow | undefined {
     if (diff.ignored?.(entry.path) === false || diff.filter?.(wanted.path) === false)
       return undefined;
   }
+  if (wanted.fingerprint === "" && wanted.kind === FILE) {
+    // All later changes of it would go unnoticed.
+    throw new SourceError("invalid", `${quotePath(entry.path)} came without a fingerprint`, {
+      hint: "this is a fault of the adapter; please report it",
+    });
+  }
   if (wanted.size !== null && wanted.size > diff.maxFileBytes) {
     throw new SourceError(
       "invalid",
