@@ -1,6 +1,6 @@
 /** The sidecar as a process: what kills, full volumes and rotated credentials do to it. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { type RunOptions, runPannier, startPannier } from "../support/pannier.ts";
@@ -146,6 +146,73 @@ test("--once: 9 where the content is published and a hook after it failed for go
   expect({ code, stderr }).toMatchObject({ code: 9 });
   expect(readFileSync(join(folder, "t/current/a"), "utf8")).toBe("1");
   expect(stderr).toContain("postPublish hook failed: it ended with code 1");
+});
+
+const good = "mounts: [{ name: site, target: t, sources: ['${SOURCE}'], period: 100ms }]\n";
+
+test.each([
+  ["is no YAML", "mounts: [ { name: site", "known"],
+  ["is no YAML, and is all that there is", `${good}}: [`, "lost"],
+  ["has an unknown key", good.replace("period", "periodd"), "lost"],
+  ["names a variable that is not set", good.replace("SOURCE", "NOWHERE"), "lost"],
+  ["is refused by an adapter", good.replace("${SOURCE}", "nope://host/x"), "lost"],
+  ["is empty", "", "known"],
+  ["is gone", undefined, "known"],
+])(
+  "SIGKILL, and a restart over a configuration that %s: what is published is answered for, until there is a better one",
+  async (_, bad, memory) => {
+    const folder = await workDirectory();
+    const config = join(folder, "pannier.yaml");
+    const source = join(folder, "s3cret");
+    mkdirSync(source);
+    mkdirSync(join(folder, "tmp"));
+    writeFileSync(join(source, "a"), "1");
+    writeFileSync(config, good);
+    const env = { SOURCE: source, TMPDIR: join(folder, "tmp") };
+    const options = { cwd: folder };
+    const named = { ...env, PANNIER_CONFIG: config };
+    const first = await start(named, options);
+    await until(async () => expect(await first.get("/readyz")).toMatchObject({ status: 200 }));
+    await first.kill("SIGKILL");
+    const [remembered] = readdirSync(join(folder, "tmp"), { recursive: true, encoding: "utf8" })
+      .filter((path) => /^pannier-\d+\/\w+\.json$/.test(path))
+      .map((path) => readFileSync(join(folder, "tmp", path), "utf8"));
+    expect(remembered).toContain("/t");
+    expect(remembered).not.toContain("s3cret");
+    if (memory === "lost") {
+      rmSync(join(folder, "tmp"), { recursive: true });
+      writeFileSync(join(folder, "tmp"), "");
+    }
+    if (bad === undefined) rmSync(config);
+    else writeFileSync(config, bad);
+    writeFileSync(join(source, "a"), "2");
+
+    const second = await start(named, options);
+    expect(await second.get("/livez")).toMatchObject({ status: 200 });
+    expect(await second.get("/readyz")).toMatchObject({ status: 200 });
+    const status = JSON.parse((await second.get("/status")).text) as Record<string, unknown>;
+    expect(status).toMatchObject({ config: { error: expect.any(String) } });
+    expect(status["mounts"]).toMatchObject([{ name: "site", files: 1 }]);
+    expect((await second.get("/metrics")).text).toContain(
+      "pannier_config_last_reload_successful 0\n",
+    );
+    expect(readFileSync(join(folder, "t/current/a"), "utf8")).toBe("1");
+    writeFileSync(config, good);
+    await until(() => expect(readFileSync(join(folder, "t/current/a"), "utf8")).toBe("2"));
+    expect((await second.get("/metrics")).text).toContain(
+      "pannier_config_last_reload_successful 1\n",
+    );
+    const { code, stderr } = await second.kill("SIGTERM");
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(stderr).toContain("what is published stays, and a better file is waited for");
+  },
+);
+
+test("a configuration that cannot be read ends it with 2 where nothing is published yet", async () => {
+  const folder = await workDirectory();
+  writeFileSync(join(folder, "pannier.yaml"), "mounts: [{ target: t, sources: [x], periodd: 1s }]");
+  const { code } = await runPannier(["run", "--http=127.0.0.1:0"], { cwd: folder });
+  expect(code).toBe(2);
 });
 
 test("credentials that are rotated are taken over, and are told to nobody", async () => {

@@ -1,6 +1,7 @@
 /** The sidecar: from a configuration to mounts at work, until it is told to end. */
 import { dirname } from "node:path";
 import type { DaemonConfig } from "./config/config.ts";
+import { recall, remember } from "./config/last-good.ts";
 import { createConfigWatch } from "./config/watch.ts";
 import { createLive } from "./http/live.ts";
 import { createHttpPort } from "./http/server.ts";
@@ -10,6 +11,7 @@ import { createMetrics } from "./metrics/metrics.ts";
 import { PostPublishError } from "./hooks/post-publish.ts";
 import type { Mount } from "./mount.ts";
 import { isGivenUp } from "./mount-state.ts";
+import { isShown } from "./shown.ts";
 import { createSupervisor } from "./supervisor.ts";
 import { endsWithin, SLACK } from "./within.ts";
 import type { DaemonInit, MountEvent } from "./world.ts";
@@ -18,7 +20,7 @@ import type { DaemonInit, MountEvent } from "./world.ts";
  * Runs until the signal is aborted, or with `once` until every mount was synced.
  *
  * @returns the exit code
- * @throws UsageError, TargetError at the start: a configuration that cannot be; with `once` the signal's reason where that cut it short
+ * @throws UsageError, TargetError at the start: a configuration that cannot be, over targets that have nothing; with `once` the signal's reason where that cut it short
  */
 export async function runDaemon(init: DaemonInit): Promise<number> {
   const { log } = init;
@@ -78,16 +80,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
       metrics.reloaded("success");
       return true;
     } catch (error) {
-      const { message } = init.explain(error);
-      // Where the file lies is for the log; callers of the port have no use for it.
-      const where = `${dirname(init.file ?? "")}/`;
-      const told = init.redact(message.replaceAll(where, ""));
-      // It is tried again and again, and said once.
-      if (told !== configStatus.error) {
-        metrics.reloaded("failure");
-        log("error", `the changed configuration is refused, the old one goes on: ${message}`);
-      }
-      configStatus = { ...configStatus, error: told };
+      tellRefusal(error);
       return false;
     } finally {
       live.changed();
@@ -99,6 +92,8 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
     if (!init.once) await port.listen(config.http);
     const changes = await supervisor.apply(plan);
     if (changes === undefined) return;
+    if (init.file !== undefined && init.memory !== undefined && !init.once)
+      remember(init.memory, init.file, config);
     const { started, stopped, restarted } = changes;
     for (const name of stopped) metrics.drop(name);
     log("info", "configuration taken over", {
@@ -107,6 +102,55 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
       restarted: listed(restarted),
       stopped: listed(stopped),
     });
+  }
+
+  function tellRefusal(error: unknown): void {
+    const { message } = init.explain(error);
+    // Where the file lies is for the log; callers of the port have no use for it.
+    const where = `${dirname(init.file ?? "")}/`;
+    const told = init.redact(message.replaceAll(where, ""));
+    // It is tried again and again, and said once.
+    if (told !== configStatus.error) {
+      metrics.reloaded("failure");
+      log("error", `${describeRefusal()}: ${message}`);
+    }
+    configStatus = { ...configStatus, error: told };
+  }
+
+  function describeRefusal(): string {
+    return supervisor.mounts.some(({ isResting }) => isResting)
+      ? "the configuration is refused; what is published stays, and a better file is waited for"
+      : "the changed configuration is refused, the old one goes on";
+  }
+
+  /**
+   * At the start there is no configuration to go on with. Where targets have content all the same, ending would only take it out of
+   * service: they are answered for until the file is mended.
+   *
+   * @returns whether the configuration is in force
+   */
+  async function begin(): Promise<boolean> {
+    try {
+      await take(await init.readConfig());
+      return true;
+    } catch (error) {
+      const known = init.once ? undefined : await knownConfig();
+      if (known === undefined || !isAbout(error, "UsageError", "TargetError")) throw error;
+      const shown = await Promise.all(known.mounts.map(({ options }) => isShown(options)));
+      if (!shown.includes(true)) throw error;
+      // Where the port cannot be had either, there is nothing to wait with.
+      await port.listen(known.http).catch(() => Promise.reject(error as Error));
+      supervisor.rest(known);
+      tellRefusal(error);
+      return false;
+    }
+  }
+
+  async function knownConfig(): Promise<DaemonConfig | undefined> {
+    const { file, memory } = init;
+    if (file === undefined) return undefined;
+    const remembered = memory === undefined ? undefined : recall(memory, file);
+    return remembered ?? (await init.guessConfig?.());
   }
 
   async function triggerAll(): Promise<void> {
@@ -118,10 +162,10 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
 
   warnAsFirstProcess(init);
   const watch = init.file === undefined || init.once ? undefined : createConfigWatch(init.file);
-  await take(await init.readConfig());
+  const isTakenOver = await begin();
   const { address } = port;
   if (address !== undefined) log("info", `listening on ${formatAddress(address)}`);
-  const watching = watch?.run(reload, stop.signal);
+  const watching = watch?.run(reload, stop.signal, isTakenOver);
   void triggerAll();
   const ends = [aborted(stop.signal).then(() => false)];
   if (init.once)
@@ -143,6 +187,11 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   if (init.once && !isDone) init.signal.throwIfAborted();
   if (init.signal.aborted) log("info", "ended by a signal; what is published stays");
   return exitCode || (init.once ? hookExitCode : 0);
+}
+
+/** By name: an adapter may bring a core of its own. */
+function isAbout(error: unknown, ...names: readonly string[]): boolean {
+  return error instanceof Error && names.includes(error.name);
 }
 
 function formatAddress({ host, port }: { readonly host: string; readonly port: number }): string {

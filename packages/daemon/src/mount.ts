@@ -32,6 +32,8 @@ export interface Mount {
   readonly config: MountConfig;
   readonly layers: readonly LayerSpec[];
   readonly state: MountState;
+  /** See {@link restingMount}. */
+  readonly isResting: boolean;
   /** Asks for a sync now; during one, for exactly one more. */
   trigger(): void;
   /**
@@ -111,6 +113,7 @@ export function startMount(init: MountInit): Mount {
     config,
     layers: init.layers,
     state: newState(read(config.options)),
+    isResting: false,
     trigger() {
       // Whoever asks wants to know what the hook says now.
       prePublish?.forget();
@@ -214,6 +217,26 @@ export function startMount(init: MountInit): Mount {
     wake();
     signal.removeEventListener("abort", wake);
   }
+}
+
+/**
+ * A mount that is not at work, because its configuration is not known well enough: it shows what is published, and waits to be replaced.
+ */
+export function restingMount(config: MountConfig): Mount {
+  const state = newState(read(config.options));
+  state.phase = "waiting";
+  state.due = Number.POSITIVE_INFINITY;
+  return {
+    config,
+    layers: [],
+    state,
+    isResting: true,
+    trigger() {},
+    nextOutcome: () => Promise.resolve({ stopped: true }),
+    rollback: () => Promise.reject(new UsageError("the configuration cannot be read")),
+    ended: Promise.resolve(),
+    stop: () => Promise.resolve(true),
+  };
 }
 
 const LONGEST_WAIT = 60_000;

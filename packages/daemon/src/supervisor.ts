@@ -8,7 +8,7 @@ import {
   UsageError,
 } from "@pannier/core";
 import type { DaemonConfig, MountConfig } from "./config/config.ts";
-import { type Mount, startMount } from "./mount.ts";
+import { type Mount, restingMount, startMount } from "./mount.ts";
 import { createTurns } from "./turns.ts";
 import { endsWithin } from "./within.ts";
 import type { DaemonInit, MountEvent } from "./world.ts";
@@ -21,6 +21,8 @@ export interface Supervisor {
   plan(config: DaemonConfig): Promise<Plan>;
   /** Takes it over: starts mounts that are new, stops those that are gone, and restarts those that changed. The others go on undisturbed. @returns `undefined` where all was stopped meanwhile */
   apply(plan: Plan): Promise<Changes | undefined>;
+  /** Shows what the targets of a configuration have, without touching them, until there is one to take over. */
+  rest(config: DaemonConfig): void;
   /** Those that were told to end and did not: they still hold their targets. */
   readonly lingering: readonly Mount[];
   /** Ends all mounts, and whatever {@link Supervisor.apply} is about to start. */
@@ -95,7 +97,7 @@ export function createSupervisor(
       const planned: (Mount | Planned)[] = [];
       for (const next of config.mounts) {
         const same = running.get(next.name);
-        if (same !== undefined && isEqual(same.config, next)) planned.push(same);
+        if (same?.isResting === false && isEqual(same.config, next)) planned.push(same);
         else planned.push(await planMount(next, init, config.mounts.length > 1));
       }
       return { config, mounts: planned };
@@ -117,6 +119,10 @@ export function createSupervisor(
         restarted: fresh.filter((name) => before.has(name)),
         stopped: [...before].filter((name) => !fresh.includes(name)),
       };
+    },
+    rest(config) {
+      current = config;
+      mounts = config.mounts.map(restingMount);
     },
     async stop(grace) {
       stopping = true;

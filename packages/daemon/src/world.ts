@@ -45,6 +45,10 @@ export interface DaemonInit {
   readonly readConfig: () => DaemonConfig | Promise<DaemonConfig>;
   /** The file that is watched; none: the configuration never changes. */
   readonly file?: string | undefined;
+  /** Where the mounts and the port seem to be of a file that {@link DaemonInit.readConfig} refuses. */
+  readonly guessConfig?: (() => Promise<DaemonConfig | undefined>) | undefined;
+  /** Directory of ours alone, in which a restart finds what the last one knew; none: nothing is remembered. */
+  readonly memory?: string | undefined;
   /** Version of the program, for metrics and the dashboard. */
   readonly version: string;
   /** Finds the adapters of sources that belong together and checks their options. @throws UsageError */

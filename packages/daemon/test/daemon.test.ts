@@ -1,4 +1,5 @@
 /** Mounts at work: schedule, probes, status, the end. */
+import { EventEmitter, on } from "node:events";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sync, SourceError, UsageError } from "@pannier/core";
@@ -223,6 +224,24 @@ it("is not ready after a restart where the volume has it no more, until it has i
   held.resolve();
   await daemon.event("site", "done");
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+});
+
+it("is ready only while readers find the tree, by a look at the volume", async () => {
+  const target = join(scratch(), "t");
+  const ringing = new EventEmitter();
+  const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
+    triggers: on(ringing, "ring"),
+  });
+  await daemon.event("site", "waiting");
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+  rmSync(join(target, "current"));
+  expect(await daemon.get("/readyz")).toEqual({
+    status: 503,
+    text: "what was published is gone: site\n",
+  });
+  ringing.emit("ring");
+  await eventually(async () => expect(await daemon.get("/readyz")).toMatchObject({ status: 200 }));
+  expect(readFileSync(join(target, "current/a"), "utf8")).toBe("site");
 });
 
 it("is ready once the link is back that the volume had lost, while the source is out of reach", async () => {

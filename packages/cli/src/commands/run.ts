@@ -1,7 +1,8 @@
 /** `pannier run`: the sidecar. */
 import { on } from "node:events";
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { UsageError } from "@pannier/core";
 import {
   configFromEnvironment,
@@ -30,6 +31,8 @@ export async function run(invocation: Invocation): Promise<number> {
     triggers,
     readConfig: () => readConfig(invocation, file),
     file,
+    guessConfig: () => guessConfig(invocation, file),
+    memory: join(tmpdir(), `pannier-${process.geteuid?.() ?? "user"}`),
     version,
     resolveSources: (urls, adapter) =>
       resolveSources(urls, {
@@ -69,18 +72,29 @@ function configFile({ settings, world }: Invocation): string | undefined {
   );
 }
 
-async function readConfig(
-  { settings, world }: Invocation,
-  file: string | undefined,
-): Promise<DaemonConfig> {
+function overridesOf({ settings, world }: Invocation): Overrides {
   const { adapter, period, http, maxActive, maxFailures, shutdownGrace } = settings;
-  const overrides: Overrides = {
+  return {
     maxActive,
     maxFailures,
     shutdownGrace,
     http: { ...http, ...callerSecrets(world.env, world.cwd) },
     mount: { ...mountSettings(settings), adapter, period },
   };
+}
+
+async function guessConfig(
+  invocation: Invocation,
+  file: string | undefined,
+): Promise<DaemonConfig | undefined> {
+  if (file === undefined) return undefined;
+  const { guessConfig: guess } = await loadConfigReader();
+  return guess(file, { env: invocation.world.env, overrides: overridesOf(invocation) });
+}
+
+async function readConfig(invocation: Invocation, file: string | undefined): Promise<DaemonConfig> {
+  const { world } = invocation;
+  const overrides = overridesOf(invocation);
   if (file !== undefined) {
     const { readConfigFile } = await loadConfigReader();
     return readConfigFile(file, { env: world.env, overrides });

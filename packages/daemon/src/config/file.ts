@@ -25,7 +25,8 @@ import {
   type MountFile,
   type SourceFile,
 } from "./schema.ts";
-import { parseYaml } from "./yaml.ts";
+import { restingConfig } from "./last-good.ts";
+import { parseYaml, readLeniently } from "./yaml.ts";
 
 export interface ReadConfigInit {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -54,6 +55,48 @@ export function readConfigFile(file: string, init: ReadConfigInit): DaemonConfig
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(`${file}: ${error.message}`, error.hint, { cause: error });
   }
+}
+
+/**
+ * Where the mounts and the port of a file seem to be that cannot be taken over as it is: whatever is wrong with the rest of it, these
+ * are mostly still to be read.
+ *
+ * @returns `undefined` where it names no target
+ */
+export function guessConfig(file: string, init: ReadConfigInit): DaemonConfig | undefined {
+  let data: unknown;
+  try {
+    data = readLeniently(readFileSync(file, "utf8"), init.env);
+  } catch {
+    return undefined;
+  }
+  const { mounts, http } = mappingOf(data);
+  const found = (Array.isArray(mounts) ? mounts : []).flatMap((mount) => {
+    const { name, target: written, publish, link } = mappingOf(mount);
+    if (typeof written !== "string" || written === "") return [];
+    const target = resolve(dirname(file), written);
+    return {
+      name: typeof name === "string" ? name : nameOf(target),
+      target,
+      publish: publish === "mirror" ? ("mirror" as const) : ("swap" as const),
+      link: typeof link === "string" ? link : undefined,
+    };
+  });
+  const { host, port, enabled } = mappingOf(http);
+  if (found.length === 0) return undefined;
+  return restingConfig(
+    found.map((mount) => definedOf(mount) as { name: string; target: string }),
+    httpConfig({
+      enabled: enabled !== "false",
+      host: typeof host === "string" ? host : undefined,
+      port: typeof port === "string" && /^\d{1,5}$/.test(port) ? Number(port) : undefined,
+      ...definedOf(init.overrides?.http ?? {}),
+    }),
+  );
+}
+
+function mappingOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 /** @throws UsageError naming the line and the key */

@@ -14,16 +14,20 @@ export interface ConfigWatch {
    * Calls `onChange` after each change of the file since the watch was created, one call at a time, until aborted; again at the
    * next look where it says that the file was not taken over: what kept it from that may pass.
    */
-  run(onChange: () => Promise<boolean>, signal: AbortSignal): Promise<void>;
+  run(
+    onChange: () => Promise<boolean>,
+    signal: AbortSignal,
+    /** Whether the file was taken over when it was first read. Default true. */
+    isTakenOver?: boolean,
+  ): Promise<void>;
 }
 
 /** To be created before the file is read, so that no change goes unnoticed. */
 export function createConfigWatch(file: string): ConfigWatch {
   let known = digest(file);
   return {
-    async run(onChange, signal) {
+    async run(onChange, signal, isTakenOver = true) {
       let touched = true;
-      let isTakenOver = true;
       let wake: (() => void) | undefined;
       const watcher = watchFolder(dirname(file), () => {
         touched = true;

@@ -54,6 +54,24 @@ export function parseYaml(text: string, env: Readonly<Record<string, string | un
   };
 }
 
+/** What can be made of a text with mistakes. A variable that is not set stays as it is written. @throws where it is none of YAML's */
+export function readLeniently(
+  text: string,
+  env: Readonly<Record<string, string | undefined>>,
+): unknown {
+  const document = parseDocument(text, { schema: "failsafe", prettyErrors: false });
+  visit(document, {
+    Scalar(_, node) {
+      if (typeof node.value !== "string") return;
+      node.value = node.value.replace(
+        /\$\{([^}]*)\}/g,
+        (match, name: string) => env[name] ?? match,
+      );
+    },
+  });
+  return document.toJS({ maxAliasCount: 100 });
+}
+
 /** @throws UsageError */
 function toData(read: () => unknown): unknown {
   try {

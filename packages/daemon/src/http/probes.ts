@@ -2,6 +2,7 @@
 import { parseDuration, UsageError } from "@pannier/core";
 import type { Mount } from "../mount.ts";
 import { isFresh, isStuck } from "../mount-state.ts";
+import { isShown } from "../shown.ts";
 import { plain, type Reply } from "./reply.ts";
 
 /**
@@ -16,10 +17,17 @@ export function livez(mounts: readonly Mount[], lingering: readonly Mount[]): Re
   return all.length === 0 ? plain(200, "ok") : plain(503, `no attempt ends: ${names(all)}`);
 }
 
-/** Whether every mount has something published; with `maxAge`, also whether that is fresh. */
-export function readyz(mounts: readonly Mount[], query: URLSearchParams): Reply {
-  const empty = mounts.filter(({ state }) => state.history.length === 0);
-  if (empty.length > 0) return plain(503, `nothing published yet: ${names(empty)}`);
+/** Whether every mount shows something published, on its volume as it is now; with `maxAge`, also whether that is fresh. */
+export async function readyz(mounts: readonly Mount[], query: URLSearchParams): Promise<Reply> {
+  const shown = await Promise.all(mounts.map(isReady));
+  const empty = mounts.filter((_, index) => shown[index] !== true);
+  if (empty.length > 0) {
+    const isNew = empty.some(({ state }) => state.history.length === 0);
+    return plain(
+      503,
+      `${isNew ? "nothing published yet" : "what was published is gone"}: ${names(empty)}`,
+    );
+  }
   const text = query.get("maxAge");
   if (text === null) return plain(200, "ok");
   let maxAge: number;
@@ -31,6 +39,12 @@ export function readyz(mounts: readonly Mount[], query: URLSearchParams): Reply 
   }
   const stale = mounts.filter(({ state }) => !isFresh(state, maxAge));
   return stale.length === 0 ? plain(200, "ok") : plain(503, `not fresh: ${names(stale)}`);
+}
+
+async function isReady({ config: { options }, state }: Mount): Promise<boolean> {
+  // A mirror's files do not tell by themselves that they are whole.
+  if (options.publish === "mirror" && state.history.length === 0) return false;
+  return isShown(options);
 }
 
 function names(mounts: readonly Mount[]): string {
