@@ -4,8 +4,7 @@
  * ID that variables name; a key or a SAS given to Pannier; whatever identity DefaultAzureCredential finds by looking
  * around, which takes seconds where there is none.
  */
-import { readFile } from "node:fs/promises";
-import { type Credentials, type Location, UsageError } from "@pannier/core";
+import { type Credentials, type Location, readToken, UsageError } from "@pannier/core";
 import type { Environment, HttpClient } from "@pannier/http-client";
 import { accountOf, parseConnectionString } from "./connection-string.ts";
 import { entraSignIn, namedIdentity } from "./entra.ts";
@@ -87,11 +86,11 @@ function choose(
   if (!named && password !== undefined)
     return byKey(account, password, "PANNIER_PASSWORD (the account's key)");
   if (!named && passwordFile !== undefined) {
-    const read = () => readSecret(passwordFile, "password file");
+    const read = () => readToken(passwordFile, "password file");
     return byKey(account, read, "PANNIER_PASSWORD_FILE (the account's key)");
   }
   if (!named && tokenFile !== undefined) {
-    return bySas(() => readSecret(tokenFile, "token file"), "PANNIER_TOKEN_FILE (a SAS)");
+    return bySas(() => readToken(tokenFile, "token file"), "PANNIER_TOKEN_FILE (a SAS)");
   }
   if (endpoint.protocol === "http:" && !isLoopback(endpoint.hostname)) {
     throw new UsageError(
@@ -152,18 +151,6 @@ function queryOf(sas: string, source: string): string {
     `${source} is no shared access signature`,
     "it begins like sv=… and has a sig=…",
   );
-}
-
-async function readSecret(path: string, what: string): Promise<string> {
-  try {
-    return (await readFile(path, "utf8")).trim();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(
-      `the ${what} ${path} cannot be read (${code ?? "unknown"})`,
-      "check its path and its mode",
-    );
-  }
 }
 
 function isLoopback(host: string): boolean {

@@ -1,6 +1,5 @@
 /** Who to sign in as. */
-import { readFile } from "node:fs/promises";
-import { type Credentials, type Location, UsageError } from "@pannier/core";
+import { type Credentials, type Location, readSecret } from "@pannier/core";
 import { type Environment, readNetrc } from "@pannier/http-client";
 
 export interface Login {
@@ -26,7 +25,10 @@ export async function loginOf(
     return { user: netrc.login ?? username ?? "", password: netrc.password ?? "" };
   }
   const user = username ?? credentials.username;
-  const secret = credentials.password ?? (await fromFile(credentials.passwordFile));
+  const { passwordFile } = credentials;
+  const fromFile =
+    passwordFile === undefined ? undefined : await readSecret(passwordFile, "password file");
+  const secret = credentials.password ?? fromFile;
   if (user !== undefined || secret !== undefined) {
     return { user: user ?? "anonymous", password: secret ?? "" };
   }
@@ -34,17 +36,4 @@ export async function loginOf(
     return { user: netrc.login ?? "anonymous", password: netrc.password ?? "" };
   // As RFC 1635 asks for, without telling whose address it is.
   return { user: "anonymous", password: "anonymous@" };
-}
-
-async function fromFile(path: string | undefined): Promise<string | undefined> {
-  if (path === undefined) return undefined;
-  try {
-    return (await readFile(path, "utf8")).replace(/[\r\n]+$/, "");
-  } catch (error) {
-    const { code = "unknown" } = error as NodeJS.ErrnoException;
-    throw new UsageError(
-      `the password file ${path} cannot be read (${code})`,
-      "check its path and its mode",
-    );
-  }
 }

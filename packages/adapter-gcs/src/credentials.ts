@@ -4,9 +4,15 @@
  * federation or an impersonation. Where the chain finds nothing: `PANNIER_TOKEN_FILE`.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Credentials, SourceError, UsageError, untilAborted } from "@pannier/core";
+import {
+  type Credentials,
+  readCredentialFile,
+  readToken,
+  SourceError,
+  UsageError,
+  untilAborted,
+} from "@pannier/core";
 import { type Environment, type HttpClient, readBytes } from "@pannier/http-client";
 import type { AuthClient } from "google-auth-library";
 import { isNothingFound, signInError } from "./errors.ts";
@@ -155,14 +161,14 @@ const KINDS: Readonly<Record<string, string>> = {
 
 /** @throws UsageError when the file cannot be read, or holds nothing that could be credentials */
 async function kindOf(path: string): Promise<string> {
+  const text = (await readCredentialFile(path, "credentials file")).toString();
   let type: unknown;
   try {
-    ({ type } = JSON.parse(await readFile(path, "utf8")) as { readonly type?: unknown });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    ({ type } = JSON.parse(text) as { readonly type?: unknown });
+  } catch {
     // Neither the parser's words nor the error itself: they quote the file.
     throw new UsageError(
-      `the credentials file ${path} ${code === undefined ? "is not JSON" : `cannot be read (${code})`}`,
+      `the credentials file ${path} is not JSON`,
       "check GOOGLE_APPLICATION_CREDENTIALS",
     );
   }
@@ -175,15 +181,7 @@ async function kindOf(path: string): Promise<string> {
 }
 
 async function fromTokenFile(path: string): Promise<Headers> {
-  let token: string;
-  try {
-    token = (await readFile(path, "utf8")).trim();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(`the token file ${path} cannot be read (${code ?? "unknown"})`);
-  }
-  if (/^[\x21-\x7e]+$/.test(token)) return { authorization: `Bearer ${token}` };
-  throw new UsageError(`the token file ${path} holds no token`);
+  return { authorization: `Bearer ${await readToken(path, "token file")}` };
 }
 
 /** `fetch` as Google's library calls it, over our connections. */

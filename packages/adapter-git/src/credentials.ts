@@ -1,7 +1,12 @@
 /** What an HTTP request to a git server signs in with: what every HTTP source has, and two ways that only git servers know. */
 import { createSign } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { type Credentials, type Location, SourceError, UsageError } from "@pannier/core";
+import {
+  type Credentials,
+  type Location,
+  readSecret,
+  SourceError,
+  UsageError,
+} from "@pannier/core";
 import { type Authorize, type HttpClient, makeAuthorize, readText } from "@pannier/http-client";
 
 export interface GitAuthorize {
@@ -142,9 +147,8 @@ async function appJwt(app: NonNullable<Credentials["githubApp"]>): Promise<strin
   const now = Math.floor(Date.now() / 1000);
   const claims = { iat: now - CLOCK_SECONDS, exp: now + JWT_SECONDS, iss: app.appId };
   const signed = `${base64Json({ alg: "RS256", typ: "JWT" })}.${base64Json(claims)}`;
-  let key: string;
+  const key = await readSecret(app.privateKeyFile, "GitHub App's private key");
   try {
-    key = await readFile(app.privateKeyFile, "utf8");
     return `${signed}.${createSign("RSA-SHA256").update(signed).sign(key, "base64url")}`;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -1,6 +1,5 @@
 /** Where requests go and how they are signed: what the SDK knows of environments, profiles, roles and endpoints. */
-import { readFile } from "node:fs/promises";
-import { type Credentials, UsageError } from "@pannier/core";
+import { type Credentials, readToken, UsageError } from "@pannier/core";
 import { type HttpClient, readBytes } from "@pannier/http-client";
 import { isNothingFound, noCredentials, signInError } from "./errors.ts";
 import { isArn, parseEndpoint, type S3Settings } from "./options.ts";
@@ -268,12 +267,7 @@ async function findOwn({ username = "", password, passwordFile }: Credentials): 
   };
   if (password !== undefined) return found(password, Infinity);
   if (passwordFile === undefined) throw noCredentials();
-  try {
-    return found((await readFile(passwordFile, "utf8")).trim(), 0);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(`the password file ${passwordFile} cannot be read (${code ?? "unknown"})`);
-  }
+  return found(await readToken(passwordFile, "password file"), 0);
 }
 
 /** The SDK notes with the keys which of its providers gave them; the first of these is nearest to what people configured. */

@@ -6,6 +6,7 @@ import {
   type Location,
   SourceError,
   untilAborted,
+  UsageError,
 } from "@pannier/core";
 import { makeFloor } from "@pannier/walk";
 import type { Client, SFTPWrapper } from "ssh2";
@@ -130,14 +131,16 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
   /** Of what comes between two answers. */
   let floor = makeFloor(LEAST);
   let answered = false;
-  let broken: SourceError | undefined;
+  let broken: Error | undefined;
   let client: Client | undefined;
   let socket: Socket | undefined;
 
   function fail(error: unknown): void {
     if (broken !== undefined) return;
     const known = error instanceof Error ? error : new Error(String(error));
-    broken = connectionError({ greeting, connecting, error: known });
+    // What was configured wrongly is no matter of the connection.
+    broken =
+      known instanceof UsageError ? known : connectionError({ greeting, connecting, error: known });
     onEnd();
     client?.destroy();
     socket?.destroy();

@@ -3,7 +3,7 @@ import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { SourceError } from "@pannier/core";
+import { readCredentialFile, SourceError } from "@pannier/core";
 
 export interface HostKeys {
   /** Algorithms to ask the server for, those of known keys first. */
@@ -102,15 +102,8 @@ function typeOf(key: Buffer): string {
 
 async function readLines(file: string | undefined): Promise<readonly string[]> {
   if (file !== undefined) {
-    try {
-      return (await readFile(file, "utf8")).split("\n");
-    } catch (error) {
-      const { code = "unknown" } = error as NodeJS.ErrnoException;
-      throw new SourceError("auth", `the known hosts file ${file} cannot be read (${code})`, {
-        hint: "check its path and its mode",
-        cause: error,
-      });
-    }
+    const text = await readCredentialFile(file, "known hosts file", { mayBeEmpty: true });
+    return text.toString().split("\n");
   }
   const own = join(homedir(), ".ssh");
   const texts = await Promise.all(

@@ -12,7 +12,7 @@ const CONCURRENCY = 16;
 /** Requests for more of a directory that are on their way together: a server gives some 100 names at a time. */
 const PAGES = 4;
 /** Answers one after the other that neither have a name nor are the end. */
-const MOST_EMPTY = 1000;
+const MOST_EMPTY = 100;
 
 export interface Listing {
   readonly connection: Connection;

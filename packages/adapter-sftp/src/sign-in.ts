@@ -2,7 +2,14 @@
 import { readFile } from "node:fs/promises";
 import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
-import { type Credentials, type Location, SourceError, UsageError } from "@pannier/core";
+import {
+  type Credentials,
+  type Location,
+  readCredentialFile,
+  readSecret,
+  SourceError,
+  UsageError,
+} from "@pannier/core";
 import type { AnyAuthMethod, ParsedKey } from "ssh2";
 
 type ParseKey = (data: Buffer, passphrase?: string) => ParsedKey | ParsedKey[] | Error;
@@ -28,7 +35,7 @@ export function usernameOf(location: Pick<Location, "username">, credentials: Cr
 /**
  * Reads keys and passwords anew, so that rotated ones are taken over.
  *
- * @throws SourceError `auth` on a key or password file that cannot be used
+ * @throws UsageError on a file that cannot be read; SourceError `auth` on a key that cannot be used
  */
 export async function authMethods(
   location: Pick<Location, "username" | "password">,
@@ -71,8 +78,7 @@ async function passwordOf(
   if (location.password !== undefined) return location.password;
   if (password !== undefined) return password;
   if (passwordFile === undefined) return undefined;
-  const text = await readSecret(passwordFile, "password file");
-  return text.toString().replace(/[\r\n]+$/, "");
+  return readSecret(passwordFile, "password file");
 }
 
 async function givenKey(
@@ -80,7 +86,7 @@ async function givenKey(
   passphrase: string | undefined,
   parseKey: ParseKey,
 ): Promise<{ key: ParsedKey; encrypted: boolean }> {
-  const data = await readSecret(file, "ssh key");
+  const data = await readCredentialFile(file, "ssh key");
   const plain = asKey(parseKey(data));
   if (!(plain instanceof Error)) return { key: plain, encrypted: false };
   if (!/encrypted/i.test(plain.message)) {
@@ -114,16 +120,4 @@ function asKey(parsed: ParsedKey | ParsedKey[] | Error): ParsedKey | Error {
   const key = Array.isArray(parsed) ? parsed[0] : parsed;
   if (key === undefined || key instanceof Error) return key ?? new Error("there is no key in it");
   return key.isPrivateKey() ? key : new Error("it is a public key");
-}
-
-async function readSecret(file: string, what: string): Promise<Buffer> {
-  try {
-    return await readFile(file);
-  } catch (error) {
-    const { code = "unknown" } = error as NodeJS.ErrnoException;
-    throw new SourceError("auth", `the ${what} ${file} cannot be read (${code})`, {
-      hint: "check its path and its mode",
-      cause: error,
-    });
-  }
 }

@@ -16,7 +16,7 @@ import {
 } from "./raw-server.ts";
 
 const [END, MISSING, FAILURE] = [1, 2, 4];
-const IDLE = 400;
+const IDLE = 1000;
 
 async function open(answers: Answers) {
   const { url } = await startRaw(answers);
@@ -192,8 +192,11 @@ describe("a server without an end", () => {
     let now = performance.now();
     vi.spyOn(performance, "now").mockImplementation(() => (now += 5000));
     onTestFinished(() => void vi.restoreAllMocks());
+    let begun = false;
     const { source } = await open({
       readdir: ({ id, channel }) => {
+        if (begun) return undefined;
+        begun = true;
         void (async () => {
           for (const byte of names(id, [{ name: "x".repeat(100_000) }])) {
             channel.write(Buffer.from([byte]));

@@ -1,7 +1,7 @@
 /** An SFTP server that answers, byte by byte, what a test tells it to: over a real ssh connection, however wrong that is. */
 import { createHash, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import ssh2 from "ssh2";
 import type { ParsedKey, ServerChannel } from "ssh2";
 import { onTestFinished } from "vitest";
@@ -94,6 +94,8 @@ export async function startRaw(answers: Answers): Promise<{ readonly url: string
   const clients = new Set<{ end(): void }>();
   const server = new ssh2.Server({ hostKeys: [privateKey] }, (client) => {
     clients.add(client);
+    // The types do not know it.
+    (client as unknown as Pick<Socket, "setNoDelay">).setNoDelay(true);
     client.on("error", () => {});
     client.on("authentication", (context) => context.accept());
     client.on("session", (accept) => {

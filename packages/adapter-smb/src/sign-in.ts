@@ -1,7 +1,12 @@
 /** Who to sign in as, and by what. */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { type Credentials, type Location, SourceError, UsageError } from "@pannier/core";
+import {
+  type Credentials,
+  type Location,
+  readSecret,
+  SourceError,
+  UsageError,
+} from "@pannier/core";
 
 export interface SignIn {
   readonly user: string;
@@ -89,15 +94,7 @@ async function passwordOf(
   if (location.password !== undefined) return location.password;
   if (password !== undefined) return password;
   if (passwordFile === undefined) return undefined;
-  try {
-    return (await readFile(passwordFile, "utf8")).replace(/[\r\n]+$/, "");
-  } catch (error) {
-    const { code = "unknown" } = error as NodeJS.ErrnoException;
-    throw new SourceError("auth", `the password file ${passwordFile} cannot be read (${code})`, {
-      hint: "check its path and its mode",
-      cause: error,
-    });
-  }
+  return readSecret(passwordFile, "password file");
 }
 
 function checkRoom(what: string, text: string): void {

@@ -339,7 +339,7 @@ describe("signing in", () => {
     const passwordFile = join(dir, "password");
     const given = { username: "ann", passwordFile };
     await expect(by(given)).rejects.toMatchObject({
-      code: "auth",
+      name: "UsageError",
       message: `the password file ${passwordFile} cannot be read (ENOENT)`,
     });
     for (const password of ["one", "two"]) {

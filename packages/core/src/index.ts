@@ -15,6 +15,7 @@ export * from "./source/options.ts";
 export { largeReads } from "./source/large-reads.ts";
 export { passing } from "./source/passing.ts";
 export * from "./source/registry.ts";
+export * from "./source/secrets.ts";
 export { type OpenedSource, openSource } from "./source-context.ts";
 export { rollback } from "./rollback.ts";
 export { plan, sync } from "./sync.ts";

@@ -1,7 +1,7 @@
 /** What a request signs in with. Every file is read anew each time, so that rotated Secrets are taken over. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Credentials, UsageError } from "@pannier/core";
+import { type Credentials, readCredentialFile, readSecret, readToken } from "@pannier/core";
 import { cookieHeader } from "./cookies.ts";
 import { findNetrcEntry, type NetrcEntry } from "./netrc.ts";
 import type { Environment } from "./proxy.ts";
@@ -34,7 +34,10 @@ export function makeAuthorize(signIn: SignIn): Authorize {
     const authorization = await authorizationFor(signIn, url);
     if (authorization !== undefined) headers["authorization"] = authorization;
     if (credentials.cookieFile !== undefined) {
-      const cookie = cookieHeader(await readSecret(credentials.cookieFile, "cookie file"), url);
+      const cookies = await readCredentialFile(credentials.cookieFile, "cookie file", {
+        mayBeEmpty: true,
+      });
+      const cookie = cookieHeader(cookies.toString(), url);
       if (cookie !== undefined) headers["cookie"] = cookie;
     }
     return headers;
@@ -55,10 +58,7 @@ export function makeAuthorize(signIn: SignIn): Authorize {
         : await readSecret(credentials.passwordFile, "password file"));
     if (secret !== undefined) return basic(user ?? "", secret);
     if (credentials.tokenFile !== undefined) {
-      const token = await readSecret(credentials.tokenFile, "token file");
-      if (!/^[\x21-\x7e]+$/.test(token)) {
-        throw new UsageError(`the token file ${credentials.tokenFile} holds no token`);
-      }
+      const token = await readToken(credentials.tokenFile, "token file");
       return user === undefined ? `Bearer ${token}` : basic(user, token);
     }
     if (user !== undefined) return basic(user, "");
@@ -88,18 +88,5 @@ export async function readNetrc(
   } catch {
     // Not there, or not ours to read (a home that belongs to another user): nothing to sign in with.
     return undefined;
-  }
-}
-
-/** A file's content without the line end that editors add. */
-async function readSecret(path: string, what: string): Promise<string> {
-  try {
-    return (await readFile(path, "utf8")).replace(/[\r\n]+$/, "");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(
-      `the ${what} ${path} cannot be read (${code ?? "unknown"})`,
-      "check its path and its mode",
-    );
   }
 }

@@ -1,7 +1,7 @@
 /** Connections: undici pools, one set per proxy and per version of the certificate files. */
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import nodeTls from "node:tls";
-import { type Credentials, largeReads, UsageError } from "@pannier/core";
+import { type Credentials, largeReads, readCredentialFile, UsageError } from "@pannier/core";
 import type { Dispatcher, Pool as PoolType } from "undici";
 import { type Environment, proxyFor } from "./proxy.ts";
 
@@ -146,12 +146,7 @@ function systemAuthorities(): readonly string[] {
 }
 
 async function readPem(path: string, what: string): Promise<string> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    throw unreadable(path, what, error);
-  }
+  const text = (await readCredentialFile(path, what)).toString();
   if (text.includes("-----BEGIN ")) return text;
   throw new UsageError(`the ${what} ${path} is not PEM`, "it has to hold -----BEGIN … lines");
 }

@@ -1,9 +1,9 @@
 /** Repositories over ssh, by the ssh program, which knows agents and every kind of key. */
 import { randomUUID } from "node:crypto";
-import { access, constants, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Credentials, SourceError, UsageError } from "@pannier/core";
+import { type Credentials, readCredentialFile, SourceError, UsageError } from "@pannier/core";
 import { type Command, lastWords } from "./process.ts";
 
 export interface SshTarget {
@@ -39,7 +39,7 @@ export async function sshCommand(
     "SendEnv=GIT_PROTOCOL",
   ];
   if (sshKnownHostsFile !== undefined) {
-    await readable(sshKnownHostsFile, "known hosts file");
+    await readCredentialFile(sshKnownHostsFile, "known hosts file", { mayBeEmpty: true });
     settings.push(`UserKnownHostsFile=${quoted(sshKnownHostsFile)}`, "GlobalKnownHostsFile=none");
   }
   const key = sshKeyFile === undefined ? undefined : await privateKey(sshKeyFile);
@@ -109,13 +109,13 @@ function quoted(path: string): string {
 
 /** ssh refuses a key of ours that others may read, which is how Secrets are often mounted: it then gets a copy. */
 async function privateKey(path: string): Promise<{ path: string; dispose?: () => Promise<void> }> {
-  await readable(path, "ssh key");
+  const key = await readCredentialFile(path, "ssh key");
   const { mode, uid } = await stat(path);
   if ((mode & 0o077) === 0 || uid !== process.getuid?.()) return { path };
   const copy = join(tmpdir(), `pannier-key-${randomUUID()}`);
   const dispose = () => rm(copy, { force: true });
   try {
-    await writeFile(copy, await readFile(path), { flag: "wx", mode: 0o600 });
+    await writeFile(copy, key, { flag: "wx", mode: 0o600 });
   } catch (error) {
     await dispose();
     throw new UsageError(
@@ -125,12 +125,4 @@ async function privateKey(path: string): Promise<{ path: string; dispose?: () =>
     );
   }
   return { path: copy, dispose };
-}
-
-async function readable(path: string, what: string): Promise<void> {
-  try {
-    await access(path, constants.R_OK);
-  } catch (error) {
-    throw new SourceError("auth", `the ${what} ${path} cannot be read`, { cause: error });
-  }
 }

@@ -1,25 +1,32 @@
 /** Secrets that callers show: read from their files at each use, compared in constant time. */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readSecret, readToken } from "@pannier/core";
 
-/** The content of a secret's file without the line break at its end; `undefined` where there is none, which no caller can match. */
-export function readSecret(file: string | undefined): Promise<string | undefined> {
-  if (file === undefined) return Promise.resolve(undefined);
-  const under = reading.get(file) ?? readFrom(file).finally(() => reading.delete(file));
-  reading.set(file, under);
-  return under;
+type Read = typeof readSecret;
+
+/** What a secret's file holds; `undefined` where there is none that can be read, which no caller can match. */
+export function secretOf(file: string | undefined): Promise<string | undefined> {
+  return shared(file, readSecret, "secret file");
+}
+
+/** The same for a token. */
+export function tokenOf(file: string | undefined): Promise<string | undefined> {
+  return shared(file, readToken, "token file");
 }
 
 /** Those that ask while a file is being read share what is read. */
 const reading = new Map<string, Promise<string | undefined>>();
 
-async function readFrom(file: string): Promise<string | undefined> {
-  try {
-    const secret = (await readFile(file, "utf8")).trim();
-    return secret === "" ? undefined : secret;
-  } catch {
-    return undefined;
-  }
+function shared(file: string | undefined, read: Read, what: string): Promise<string | undefined> {
+  if (file === undefined) return Promise.resolve(undefined);
+  const key = `${what} ${file}`;
+  const begin = () =>
+    read(file, what)
+      .catch(() => undefined)
+      .finally(() => reading.delete(key));
+  const under = reading.get(key) ?? begin();
+  reading.set(key, under);
+  return under;
 }
 
 /** Digests are compared, so that not even the length of the secret shows in the time taken. */

@@ -4,7 +4,7 @@ import type { HttpConfig } from "../config/config.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Mount, Outcome } from "../mount.ts";
 import type { DaemonInit } from "../world.ts";
-import { bearer, isSame, readSecret } from "./auth.ts";
+import { bearer, isSame, secretOf, tokenOf } from "./auth.ts";
 import { type Bodies, createBodies } from "./body.ts";
 import { asset, page } from "./dashboard.ts";
 import { livez, readyz } from "./probes.ts";
@@ -144,7 +144,7 @@ function unauthorized(): Reply {
 }
 
 async function mayTrigger(request: IncomingMessage, http: HttpConfig): Promise<boolean> {
-  const token = await readSecret(http.triggerTokenFile);
+  const token = await tokenOf(http.triggerTokenFile);
   return isSame(bearer(request.headers.authorization), token);
 }
 
@@ -245,7 +245,7 @@ async function webhook(
   query: URLSearchParams,
 ): Promise<Reply> {
   const { headers } = request;
-  const secret = await readSecret(http.webhookSecretFile);
+  const secret = await secretOf(http.webhookSecretFile);
   const proof = proofOf(forge, headers);
   const refuse = () => {
     const why =
