@@ -9,6 +9,25 @@ import { pannier, workDirectory } from "./support.ts";
 
 const skipReason = "needs the git program";
 
+/** A server that shows a web page where its repository is, as forges do. */
+async function forge() {
+  const server = await startGitServer();
+  onTestFinished(() => server.close());
+  const repository = await server.repository("org/repo");
+  await repository.commit({ a: "1", "sub/b": "2" });
+  server.intercept = ({ url = "" }, response) => {
+    if (/\/(info\/refs|git-upload-pack)/.test(url)) return false;
+    if (url === "/data") response.setHeader("content-type", "application/json").end("{}");
+    else if (url === "/page.html") response.setHeader("content-type", "text/html").end("<p>");
+    else
+      response
+        .setHeader("content-type", "text/html; charset=utf-8")
+        .end('<!doctype html><a href="/org/repo/tree">tree</a>');
+    return true;
+  };
+  return server;
+}
+
 describe.skipIf(gitVersion === undefined)("git", { meta: { skipReason } }, () => {
   test("an ssh key is in no log, state or argument, and its copy is gone", async () => {
     const work = await workDirectory();
@@ -46,6 +65,54 @@ exec sh -c "$word"
     for (const file of await readdir(target, { recursive: true, withFileTypes: true }))
       if (file.isFile()) texts.push(await readFile(join(file.parentPath, file.name), "latin1"));
     expect(texts.filter((text) => text.includes(secret))).toEqual([]);
+  });
+
+  describe("a repository's URL without .git", () => {
+    test.each(["", "?ref=main", "?depth=0&submodules=off", "/", "/?path=."])(
+      "is a repository where its server says so: /org/repo%s",
+      async (rest) => {
+        const { url } = await forge();
+        const target = join(await workDirectory(), "target");
+        await runPannierOk(["sync", `${url}/org/repo${rest}`, target]);
+        expect(await readdir(join(target, "current"))).toEqual(["a", "sub"]);
+        expect(
+          await runPannierOk(["sync", `${url}/org/repo${rest}`, target, "--json"]),
+        ).toMatchObject({ stdout: expect.stringContaining('"unchanged"') });
+      },
+    );
+
+    test("is a file where its server does not, and a web page is refused", async () => {
+      const { url } = await forge();
+      const target = join(await workDirectory(), "target");
+      for (const name of ["data", "page.html"]) {
+        await runPannierOk(["sync", `${url}/${name}`, target, "--max-delete", "100%"]);
+        expect(await readdir(join(target, "current"))).toEqual([name]);
+      }
+      const page = await runPannier(["sync", `${url}/org/other`, target]);
+      expect(page.code).toBe(6);
+      expect(page.stderr).toContain(`git+${url}/org/other`);
+      // As one that knows only http does.
+      const env = { PANNIER_ADAPTER: "http" };
+      const http = await runPannier(["sync", `${url}/org/repo`, target], { env });
+      expect(http.code).toBe(6);
+      expect(http.stderr).toContain(`git+${url}/org/repo`);
+      await runPannierOk(["sync", `${url}/org/repo?unpack=no`, target, "--max-delete", "100%"]);
+      expect(await readdir(join(target, "current"))).toEqual(["repo"]);
+    });
+
+    test("is not guessed at while its server is not up to an answer", async () => {
+      const server = await forge();
+      const { intercept } = server;
+      server.intercept = (request, response) => {
+        if (!/info\/refs/.test(request.url ?? "")) return intercept?.(request, response) === true;
+        response.writeHead(503).end();
+        return true;
+      };
+      const target = join(await workDirectory(), "target");
+      const { code } = await runPannier(["sync", `${server.url}/org/repo/`, target]);
+      expect(code).toBe(5);
+      expect(existsSync(join(target, "current"))).toBe(false);
+    });
   });
 
   test("a file .git leads git nowhere, wherever somebody puts it", async () => {

@@ -16,7 +16,7 @@ import { type Module, openModules, translate } from "./modules.ts";
 import { checkPath, checkRef, fullSha, type GitOptions, gitOptions } from "./options.ts";
 import { resolveRef } from "./refs.ts";
 import { isOid } from "./remote/protocol.ts";
-import { transportOf } from "./remotes.ts";
+import { isRepositoryAt, transportOf } from "./remotes.ts";
 import { isTree } from "./store/store.ts";
 import { type Commit, findInTree } from "./tree.ts";
 
@@ -31,6 +31,8 @@ export const gitAdapter: Adapter<typeof gitOptions> = {
   package: "@pannier/adapter-git",
   schemes: ["git+https", "git+http", "git+ssh", "git+file"],
   claims: ({ scheme, pathname }) => /^https?$/.test(scheme) && /\.git\/?$/.test(pathname),
+  suspects: isSuspect,
+  recognise: (location, context, signal) => isRepositoryAt(location, context, signal),
   options: gitOptions,
   description: "git repositories over http, https and ssh, or on this machine",
 
@@ -46,6 +48,16 @@ export const gitAdapter: Adapter<typeof gitOptions> = {
     return openSource({ location, context, options, path, sha, engine });
   },
 };
+
+/** Web servers have repositories at URLs that look like a directory's or a file's without extension; with an option of ours it may be any. */
+function isSuspect({ scheme, pathname, query }: Location): boolean {
+  if (!/^https?$/.test(scheme)) return false;
+  const names = Object.keys(query);
+  // Whatever else is in the query is for another program.
+  if (names.some((name) => !Object.hasOwn(gitOptions, name))) return false;
+  if (names.some((name) => name !== "path")) return true;
+  return !/^\/*$|\.[a-z0-9]{1,9}$/i.test(pathname);
+}
 
 /** Which engine reads objects. */
 async function chooseEngine(location: Location, { engine }: GitOptions): Promise<"js" | "cli"> {

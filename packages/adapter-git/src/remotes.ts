@@ -10,7 +10,7 @@ import {
 } from "@pannier/core";
 import { createHttpClient, type HttpClient } from "@pannier/http-client";
 import { gitAuthorize } from "./credentials.ts";
-import { httpRemote } from "./remote/http.ts";
+import { httpRemote, isRepository } from "./remote/http.ts";
 import { lastWords, processRemote } from "./remote/process.ts";
 import type { Remote } from "./remote/remote.ts";
 import { shellQuoted, sshCommand, sshFailure } from "./remote/ssh.ts";
@@ -46,6 +46,20 @@ export interface OpenedRemote {
 /** Opens the repository that the user named. */
 export function openRemote(location: Location, context: SourceContext): OpenedRemote {
   return open(location, context.credentials, context);
+}
+
+/** Whether the URL that the user wrote leads to a repository over HTTP. */
+export async function isRepositoryAt(
+  location: Location,
+  context: SourceContext,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { remote, http } = openRemote(location, context);
+  try {
+    return http !== undefined && (await isRepository(repositoryUrl(location), http, signal));
+  } finally {
+    await remote.close();
+  }
 }
 
 /**

@@ -315,6 +315,73 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     expect((await tag.source.probe(signal()))?.revision).toBe(first);
   });
 
+  test.each([400, 403, 404, 415, 500, 502, 503])(
+    "asks a server first that answers %i to a request of protocol 2, and remembers that",
+    async (status) => {
+      shared.server.protocol2 = false;
+      const repository = await shared.repository();
+      const first = await repository.commit({ a: "1" });
+      shared.server.intercept = (request, response) => {
+        if (request.headers["git-protocol"] !== "version=2" || request.method !== "POST")
+          return false;
+        response.writeHead(status).end("what is this?");
+        return true;
+      };
+      const { source } = await open(repository.url, { engine });
+      expect(await contentOf(source)).toEqual({ a: "1" });
+      const second = await repository.commit({ a: "2" });
+      shared.server.requests.length = 0;
+      expect((await source.probe(signal()))?.revision).toBe(second);
+      expect(await changesOf(source, first, second)).toEqual({ a: "2" });
+      expect(shared.server.requests.map(({ url }) => url.replace(/.*\.git/, ""))).toEqual([
+        "/info/refs?service=git-upload-pack",
+        "/git-upload-pack",
+      ]);
+    },
+  );
+
+  test("takes a server's refusal for what it is where the other way is refused, too", async () => {
+    const { source } = await open(`${shared.server.url}/any.git`, { engine });
+    for (const [status, code] of [
+      [403, "auth"],
+      [500, "unavailable"],
+    ] as const) {
+      shared.server.intercept = (_, response) => response.writeHead(status).end() !== undefined;
+      expect(await errorOf(source.probe(signal()))).toMatchObject({ code });
+    }
+  });
+
+  test.each([true, false])("heeds media types alone: protocol 2 is %s", async (protocol2) => {
+    shared.server.protocol2 = protocol2;
+    const repository = await shared.repository();
+    await repository.commit({ a: "1" });
+    shared.server.intercept = (_, response) => {
+      const set = response.setHeader.bind(response);
+      response.setHeader = (name, value) =>
+        set(
+          name,
+          /^content-type$/i.test(name) ? `${String(value).toUpperCase()} ; charset=utf-8` : value,
+        );
+      return false;
+    };
+    const { source } = await open(repository.url, { engine });
+    expect(await contentOf(source)).toEqual({ a: "1" });
+  });
+
+  test("says that a server only has files", async () => {
+    const refs = `${"1".repeat(40)}\trefs/heads/main\n`;
+    shared.server.intercept = (request, response) => {
+      if (request.method === "GET") response.setHeader("content-type", "text/plain").end(refs);
+      else response.writeHead(405).end();
+      return true;
+    };
+    const { source } = await open(`${shared.server.url}/dumb.git`, { engine });
+    expect(await errorOf(source.probe(signal()))).toMatchObject({
+      code: "unsupported",
+      message: "the server only knows git's dumb HTTP protocol",
+    });
+  });
+
   test("fetches only what is new", async () => {
     const repository = await shared.repository();
     const noise = Buffer.from(crypto.getRandomValues(new Uint8Array(60_000)));

@@ -36,7 +36,7 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
         http.request(asked, { subject: subjectOf(asked, url), ...request }),
     };
     const { strip, path, checksum, manifest } = settings;
-    const file = () => fileSource({ client, url, name, checksum });
+    const file = () => fileSource({ client, url, name, checksum, surely: options.unpack === "no" });
     const archive = () => archiveSource({ client, url, strip, path, checksum, context });
     switch (kind) {
       case "file":

@@ -12,9 +12,11 @@ export interface FileSourceInit {
   /** The entry's path. */
   readonly name: string;
   readonly checksum: ChecksumOption | undefined;
+  /** Whether the user says that it is a file: `unpack=no`. */
+  readonly surely: boolean;
 }
 
-export function fileSource({ client, url, name, checksum }: FileSourceInit): Source {
+export function fileSource({ client, url, name, checksum, surely }: FileSourceInit): Source {
   let ranges = false;
   const readByDigest = createDigestReader(client, async () =>
     checksum === undefined
@@ -35,7 +37,11 @@ export function fileSource({ client, url, name, checksum }: FileSourceInit): Sou
           hint: 'end the URL with "/"',
         });
       }
-      const { pin, size, mtime } = resource;
+      const { pin, size, mtime, mediaType } = resource;
+      if (mediaType === "text/html" && !surely && expected === undefined && !name.includes("."))
+        throw new SourceError("invalid", "this is a web page, not content", {
+          hint: `for the repository that it shows write git+${url.protocol}//${url.host}${url.pathname}; for the page itself add unpack=no to the URL`,
+        });
       ranges = resource.ranges;
       const entry = (fingerprint: string, digest?: Digest): FileEntry => {
         return { kind: "file", path: name, size, mtime, fingerprint, digest, ref: pin };

@@ -60,7 +60,10 @@ async function loadFor(text: string, cwd: string): Promise<readonly Adapter[]> {
   );
   const location = parseLocation(text, cwd);
   const fits = candidates.some(
-    (adapter) => adapter.schemes.includes(scheme) || adapter.claims?.(location) === true,
+    (adapter) =>
+      adapter.schemes.includes(scheme) ||
+      adapter.claims?.(location) === true ||
+      adapter.suspects?.(location) === true,
   );
   return fits ? candidates : loadInstalled();
 }

@@ -23,6 +23,8 @@ export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined 
 export interface Resource {
   readonly pin: Pin | undefined;
   readonly size: number | undefined;
+  /** In lower case, without parameters: `text/html`. */
+  readonly mediaType: string | undefined;
   readonly mtime: number | undefined;
   /** True where the server answers to ranges. */
   readonly ranges: boolean;
@@ -38,6 +40,7 @@ export function resourceOf(response: HttpResponse): Resource {
   return {
     pin: pinOf(response),
     size: size === undefined ? undefined : Number(size),
+    mediaType: headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase(),
     mtime: Number.isNaN(mtime) ? undefined : mtime,
     ranges: status === 206 || /\bbytes\b/i.test(headers["accept-ranges"] ?? ""),
     url,

@@ -97,19 +97,10 @@ export function httpRemote(url: string, client: HttpClient): Remote {
   async function discover(
     signal: AbortSignal,
   ): Promise<{ server: Server; refs: Advertisement["refs"] }> {
-    const tail = "/info/refs?service=git-upload-pack";
-    const response = await client.request(base + tail, {
-      operation: "refs",
-      signal,
-      expect: "any",
-      headers: { "git-protocol": "version=2", accept: "*/*" },
-    });
+    const tail = DISCOVERY;
+    const response = await askForRefs(base, client, signal);
     const { href } = response.url;
-    const type = response.headers["content-type"];
-    if (response.status !== 200 || type !== `${ANSWER}-advertisement` || !href.endsWith(tail)) {
-      await response.discard();
-      throw failure(response);
-    }
+    if (!isAdvertisement(response) || !href.endsWith(tail)) throw await whyNot(response);
     const advertisement = await reading(response, readAdvertisement);
     const { version, capabilities, refs } = advertisement;
     const format = capabilities.has("object-format=sha256") ? "sha256" : "sha1";
@@ -158,14 +149,69 @@ export function httpRemote(url: string, client: HttpClient): Remote {
 const readRefList = (response: HttpResponse) => reading(response, readRefs);
 
 const ANSWER = "application/x-git-upload-pack";
+const DISCOVERY = "/info/refs?service=git-upload-pack";
 
-function isAnswer({ status, headers }: HttpResponse): boolean {
-  return status === 200 && headers["content-type"] === `${ANSWER}-result`;
+function askForRefs(base: string, client: HttpClient, signal: AbortSignal): Promise<HttpResponse> {
+  return client.request(base + DISCOVERY, {
+    operation: "refs",
+    signal,
+    expect: "any",
+    headers: { "git-protocol": "version=2", accept: "*/*" },
+  });
 }
 
-/** Whether a server would say the same to any request. */
+/**
+ * Whether a git repository is at a URL. Who may not see it is told `false`, as by a server that has none.
+ *
+ * @throws SourceError where the server cannot be reached, or is not up to an answer right now
+ */
+export async function isRepository(
+  url: string,
+  client: HttpClient,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const response = await askForRefs(url.replace(/\/+$/, ""), client, signal);
+  await response.discard();
+  const { status, headers } = response;
+  if ([408, 425, 429, 502, 503, 504].includes(status)) throw statusError(status, headers);
+  return isAdvertisement(response);
+}
+
+/** The media type alone: servers and proxies add parameters to it. */
+function isOfType({ status, headers }: HttpResponse, type: string): boolean {
+  const [found = ""] = (headers["content-type"] ?? "").split(";", 1);
+  return status === 200 && found.trim().toLowerCase() === type;
+}
+
+function isAnswer(response: HttpResponse): boolean {
+  return isOfType(response, `${ANSWER}-result`);
+}
+
+function isAdvertisement(response: HttpResponse): boolean {
+  return isOfType(response, `${ANSWER}-advertisement`);
+}
+
+/** Whether a server would say the same to any request. One that knows no protocol 2 may say anything else, 403 and 500 included. */
 function isFinal(status: number): boolean {
-  return status >= 500 || [401, 403, 407, 408, 425, 429].includes(status);
+  return [401, 407, 408, 425, 429].includes(status);
+}
+
+/** What is wrong with an answer that holds no refs for us. */
+async function whyNot(response: HttpResponse): Promise<SourceError> {
+  if (response.status !== 200) {
+    await response.discard();
+    return failure(response);
+  }
+  // A file that `git update-server-info` wrote: the repository lies there as files.
+  const start: Uint8Array[] = [];
+  for await (const chunk of response.body) {
+    start.push(chunk);
+    break;
+  }
+  if (!/^[0-9a-f]{40,64}\t/.test(Buffer.concat(start).toString("latin1"))) return notGit();
+  return new SourceError("unsupported", "the server only knows git's dumb HTTP protocol", {
+    hint: "serve the repository by git http-backend (smart HTTP) or ssh",
+  });
 }
 
 /** Whether an answer failed for not being in protocol 2, rather than on its way. */

@@ -240,6 +240,10 @@ export interface Adapter<Specs extends OptionSpecs = OptionSpecs> {
   readonly schemes: readonly string[];
   /** True for a URL of another adapter's scheme that is meant for this one all the same: `https://host/x.git` is git. */
   claims?(location: Location): boolean;
+  /** True for a URL of another adapter's scheme that may be meant for this one: its server is asked by {@link recognise}. */
+  suspects?(location: Location): boolean;
+  /** Asks the server whether a suspected URL is this adapter's, in one request. Throws a {@link SourceError} where that cannot be told now. */
+  recognise?(location: Location, context: SourceContext, signal: AbortSignal): Promise<boolean>;
   /** Options in the URL's query (or passed beside it); others are refused with the nearest known name, before `open`. */
   readonly options: Specs;
   /**

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Adapter } from "./contract.ts";
+import type { Adapter, Source, SourceContext } from "./contract.ts";
 import type { UsageError } from "./errors.ts";
 import { describeSource, resolveSource, sourceFactory } from "./registry.ts";
 
@@ -37,6 +37,19 @@ function failureOf(call: () => unknown): UsageError {
   throw new Error("did not fail");
 }
 
+const sourceOf = (text: string): Source => ({
+  probe: () => Promise.resolve({ token: text }),
+  list: () => Promise.reject(new Error("not listed here")),
+  read: () => Promise.reject(new Error("not read here")),
+  close: () => Promise.resolve(),
+});
+
+const opening = (adapter: Adapter, recognise?: () => Promise<boolean>): Adapter => ({
+  ...adapter,
+  ...(recognise === undefined ? {} : { recognise, suspects: () => true }),
+  open: (_, options) => Promise.resolve(sourceOf(`${adapter.name} ${JSON.stringify(options)}`)),
+});
+
 describe("resolveSource", () => {
   test.each([
     ["https://host/site.tar.gz", http],
@@ -44,6 +57,65 @@ describe("resolveSource", () => {
     ["git+https://host/repo", git],
   ])("%s", (text, adapter) => {
     expect(resolveSource(text, ADAPTERS).adapter).toBe(adapter);
+  });
+
+  describe("a URL that only its server can tell whose it is", () => {
+    const { signal } = new AbortController();
+    const probe = async (text: string, recognise: () => Promise<boolean>) => {
+      const { adapter, location, options } = resolveSource(text, [
+        opening(http),
+        opening(git, recognise),
+      ]);
+      const opened = await adapter.open(location, options as never, {} as SourceContext);
+      return async () => (await opened.probe(signal))?.token;
+    };
+
+    test("asks the server once", async () => {
+      let asked = 0;
+      const isGit = await probe("https://host/org/repo?ref=main", async () => ++asked > 0);
+      expect([await isGit(), await isGit()]).toEqual(Array(2).fill('git {"ref":"main"}'));
+      expect(asked).toBe(1);
+      const isHttp = await probe("https://host/org/repo?ref=main", async () => false);
+      expect(await isHttp()).toBe("http {}");
+    });
+
+    test("asks again where that failed", async () => {
+      let fails = true;
+      const ask = await probe("https://host/org/repo", async () => {
+        if (fails) throw new Error("no answer");
+        return true;
+      });
+      await expect(ask()).rejects.toThrow("no answer");
+      fails = false;
+      expect(await ask()).toBe("git {}");
+    });
+
+    test.each(["https://host/repo.git", "git+https://host/repo"])("%s is not asked", (text) => {
+      const suspicious = { ...git, suspects: () => true };
+      expect(resolveSource(text, [http, suspicious]).adapter).toBe(suspicious);
+    });
+
+    test("with options of one of them it is that one's", () => {
+      const suspicious = { ...git, suspects: () => true };
+      const options = { strip: 1 };
+      expect(resolveSource("https://host/repo", [http, suspicious], { options }).adapter).toBe(
+        http,
+      );
+    });
+
+    test("where there is no other adapter it is not asked", () => {
+      const suspicious = { ...git, suspects: () => true };
+      expect(resolveSource("https://host/repo", [suspicious]).adapter).toBe(suspicious);
+      expect(resolveSource("https://host/repo", [http]).adapter).toBe(http);
+      const named = { adapter: "http" };
+      expect(resolveSource("https://host/repo", [http, suspicious], named).adapter).toBe(http);
+    });
+
+    test("what is an option of either is printed", () => {
+      const suspicious = { ...git, suspects: () => true };
+      const spec = resolveSource("https://host/repo?ref=main", [http, suspicious]);
+      expect(describeSource(spec)).toBe("https://host/repo?ref=main");
+    });
   });
 
   test("takes the adapter that is named, whatever the scheme", () => {

@@ -1,5 +1,6 @@
 /** From what a user writes to a {@link SourceSpec}: which adapter a URL means, with its options checked. */
 import type { Adapter, SourceSpec } from "./contract.ts";
+import { eitherSpec } from "./either.ts";
 import { UsageError } from "./errors.ts";
 import { type Location, parseLocation, redact } from "./location.ts";
 import { nearest } from "./nearest.ts";
@@ -47,7 +48,18 @@ export function resolveSource(
   init: ResolveOptions = {},
 ): SourceSpec {
   const location = parseLocation(text, init.cwd);
-  return makeSpec(chooseAdapter(location, adapters, init.adapter), location, init.options);
+  const spec = makeSpec(chooseAdapter(location, adapters, init.adapter), location, init.options);
+  if (init.adapter !== undefined || spec.adapter.claims?.(location) === true) return spec;
+  const other = adapters.find(
+    (adapter) => adapter !== spec.adapter && adapter.suspects?.(location) === true,
+  );
+  if (other === undefined) return spec;
+  try {
+    return eitherSpec(makeSpec(other, location, init.options), spec);
+  } catch {
+    // With these options it cannot be meant for that one.
+    return spec;
+  }
 }
 
 /**
@@ -99,7 +111,9 @@ function chooseAdapter(
   }
   const chosen =
     adapters.find((adapter) => adapter.claims?.(location) === true) ??
-    adapters.find((adapter) => adapter.schemes.includes(location.scheme));
+    adapters.find((adapter) => adapter.schemes.includes(location.scheme)) ??
+    // With nobody else to ask, it can only be that.
+    adapters.find((adapter) => adapter.suspects?.(location) === true);
   if (chosen !== undefined) return chosen;
   const known = Object.hasOwn(KNOWN_PACKAGES, location.scheme)
     ? KNOWN_PACKAGES[location.scheme]
