@@ -22,7 +22,8 @@ describe("the names in a path", () => {
     expect(namesBelow("/R&D/x/y%20z", ["R&D"])).toEqual(["x", "y z"]);
     expect(namesBelow("/R%26D", ["R&D"])).toEqual([]);
     expect(namesBelow("/R", ["R&D"])).toBeUndefined();
-    expect(namesBelow("/r&d/x", ["R&D"])).toBeUndefined();
+    expect(namesBelow("/r&d/X", ["R&D"])).toBeUndefined();
+    expect(namesBelow("/r&d/X", ["R&D"], true)).toEqual(["X"]);
     // Of no interest, because it is elsewhere.
     expect(namesBelow("/%ff/%2f", ["R&D"])).toBeUndefined();
     expect(() => namesBelow("/R&D/%ff", ["R&D"])).toThrow("not UTF-8");

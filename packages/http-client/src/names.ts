@@ -14,11 +14,16 @@ export function namesOf(path: string): string[] {
 /**
  * The names of a path below another one; `undefined` where it is not below. Empty where it is that path.
  *
+ * @param fold true for a server that knows no case (IIS): it may write the base in its own
  * @throws SourceError as {@link namesOf}, of what is below
  */
-export function namesBelow(path: string, base: readonly string[]): string[] | undefined {
+export function namesBelow(
+  path: string,
+  base: readonly string[],
+  fold = false,
+): string[] | undefined {
   const segments = segmentsOf(path);
-  const isBelow = base.every((name, index) => isName(segments[index], name));
+  const isBelow = base.every((name, index) => isName(segments[index], name, fold));
   return isBelow ? segments.slice(base.length).map(decoded) : undefined;
 }
 
@@ -31,8 +36,10 @@ function segmentsOf(path: string): string[] {
   return path.split("/").filter((segment) => segment !== "");
 }
 
-function isName(segment: string | undefined, name: string | undefined): boolean {
-  return segment !== undefined && decode(segment) === name;
+function isName(segment: string | undefined, name: string | undefined, fold = false): boolean {
+  if (segment === undefined) return false;
+  const found = decode(segment);
+  return found === name || (fold && found?.toLowerCase() === name?.toLowerCase());
 }
 
 /** `undefined` where it is not UTF-8. */

@@ -128,9 +128,9 @@ export function directorySource(init: DirectorySourceInit): Source {
         try {
           return await readPinned(client, file, entry.ref, entry.size, range, signal);
         } catch (error) {
-          if (error instanceof SourceError && error.code === "not-found")
-            absences.missed(prefix + entry.path);
-          throw error;
+          if (!(error instanceof SourceError)) throw error;
+          if (error.code === "not-found") absences.missed(prefix + entry.path);
+          throw error.code === "auth" ? withExclude(error) : error;
         }
       }
       return readByDigest(entry, file, range, signal);
@@ -144,6 +144,11 @@ export function directorySource(init: DirectorySourceInit): Source {
     },
     close: () => client.close(),
   };
+}
+
+/** Of a file beside others that can be read. */
+function withExclude({ code, message, hint, cause }: SourceError): SourceError {
+  return new SourceError(code, message, { hint: `${hint}; --exclude leaves it out`, cause });
 }
 
 /** Some sites answer every URL with a page. */

@@ -171,14 +171,14 @@ function isIndexTitle(text: string, { asked, answered }: Place): boolean {
 
 function samePath(shown: string, { pathname }: URL): boolean {
   try {
-    return withoutSlashes(shown) === withoutSlashes(decodeURIComponent(pathname));
+    return comparable(shown) === comparable(decodeURIComponent(pathname));
   } catch {
     return false;
   }
 }
 
-function withoutSlashes(path: string): string {
-  return path.split("/").filter(Boolean).join("/");
+function comparable(path: string): string {
+  return path.split("/").filter(Boolean).join("/").toLowerCase();
 }
 
 function outside(href: string, { pathname }: URL): SourceError {

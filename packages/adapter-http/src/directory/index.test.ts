@@ -129,6 +129,14 @@ describe("a link", () => {
     expect(await listed("/", pages)).toEqual(["a"]);
   });
 
+  test("in another case is asked about", async () => {
+    const pages = {
+      "/Share/": page(`<a href="/share/a.txt">a</a><a href="/share/other">b</a>`),
+      "/Share/a.txt": { body: "a" },
+    };
+    expect(await listed("/Share/", pages)).toEqual(["a.txt"]);
+  });
+
   test("is relative to the page's base", async () => {
     const pages = {
       "/d/": page(`<base href="/d/s/"><a href="a">a</a><a href="../b">b</a>`),

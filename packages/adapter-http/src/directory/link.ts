@@ -15,7 +15,7 @@ interface Below {
   /** Of which there are several where it is further down. */
   readonly names: readonly string[];
   readonly directory: boolean;
-  /** True where it is on another host and the directory a root: everything is below a root. */
+  /** True where the directory is written in another case, or is a root, below which everything is, and on another host. */
   readonly doubtful: boolean;
 }
 
@@ -50,6 +50,15 @@ export function linkReader({ asked, answered }: Place): {
   );
   let base = answered;
 
+  const findBelow = (path: string, fold: boolean) => {
+    for (const folder of folders) {
+      const names = namesBelow(path, folder, fold);
+      if (names !== undefined) return { folder, names };
+    }
+    return undefined;
+  };
+  const isAboveOf = (path: string) => folders.some((folder) => isAbove(path, folder));
+
   return {
     rebase(href) {
       base = URL.parse(href, answered) ?? base;
@@ -72,11 +81,11 @@ export function linkReader({ asked, answered }: Place): {
         return "none";
       }
       const { pathname, hostname } = url;
-      const folder = folders.find((each) => namesBelow(pathname, each) !== undefined);
-      const names = folder === undefined ? undefined : namesBelow(pathname, folder);
-      if (folder === undefined || names === undefined) {
-        return folders.some((each) => isAbove(pathname, each)) ? "none" : "elsewhere";
-      }
+      const exact = findBelow(pathname, false);
+      // A server that knows no case may write the directory in its own.
+      const found = exact ?? (isAboveOf(pathname) ? undefined : findBelow(pathname, true));
+      if (found === undefined) return isAboveOf(pathname) ? "none" : "elsewhere";
+      const { folder, names } = found;
       // What was not UTF-8 on the page.
       if (href.includes("\uFFFD")) throw notUtf8(href);
       if (![asked.search, answered.search].includes(url.search) && !isHarmless(url)) {
@@ -87,7 +96,7 @@ export function linkReader({ asked, answered }: Place): {
       return {
         names,
         directory: pathname.endsWith("/"),
-        doubtful: foreign && folder.length === 0,
+        doubtful: exact === undefined || (foreign && folder.length === 0),
       };
     },
   };
