@@ -19,6 +19,7 @@ const DEFINITIONS = join(CHECKOUT, ".tools/definitions");
 /** Kustomization → the oldest and the newest version that it is checked against. */
 const VERSIONS = {
   "examples/static-site/kubernetes/native": ["1.29", "1.37"],
+  "examples/static-site/kubernetes/monitored": ["1.29", "1.37"],
   "examples/static-site/kubernetes/classic": ["1.25", "1.37"],
   "examples/model-server/kubernetes": ["1.25", "1.37"],
   "examples/share/kubernetes/smb": ["1.29", "1.37"],
@@ -32,6 +33,7 @@ interface Container {
   readonly image: string;
   readonly restartPolicy?: string;
   readonly ports?: readonly { readonly name: string }[];
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly envFrom?: readonly { readonly secretRef: { readonly name: string } }[];
   readonly securityContext?: Record<string, unknown>;
   readonly resources?: { readonly limits?: Record<string, string> };
@@ -127,7 +129,7 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
       const lines = validate(text, version);
       expect(lines).toContain("valid Deployment");
       expect(lines.filter((line) => !line.startsWith("valid"))).toEqual(
-        isDefined || !path.endsWith("native") ? [] : ["unknown PodMonitor"],
+        isDefined || !path.endsWith("monitored") ? [] : ["unknown PodMonitor"],
       );
     }
   });
@@ -136,7 +138,7 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
     "the definition of the PodMonitor finds what is wrong",
     { meta: undefinedKinds },
     () => {
-      const text = build("examples/static-site/kubernetes/native");
+      const text = build("examples/static-site/kubernetes/monitored");
       expect(validate(text, "1.37")).toContain("valid PodMonitor");
       for (const [right, wrong] of [
         ["path: /metrics", "pathh: /metrics"],
@@ -150,8 +152,29 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
     },
   );
 
+  test.each(["native", "classic"])("any cluster knows all kinds of %s", (form) => {
+    const text = build(`examples/static-site/kubernetes/${form}`);
+    const groups = text.match(/^apiVersion: .+$/gm) ?? [];
+    expect(groups.length).toBeGreaterThan(3);
+    for (const group of groups)
+      expect(group).toMatch(/^apiVersion: (v1|apps\/v1|networking\.k8s\.io\/v1)$/);
+  });
+
+  test("a command by exec finds the configuration", () => {
+    for (const path of ["native", "classic"].map(
+      (form) => `examples/static-site/kubernetes/${form}`,
+    )) {
+      const { initContainers, containers } = podOf(path);
+      const sidecar = [...initContainers, ...containers].find(({ name }) => name === "pannier");
+      expect(sidecar?.env).toContainEqual({
+        name: "PANNIER_CONFIG",
+        value: "/etc/pannier/pannier.yaml",
+      });
+    }
+  });
+
   test("the PodMonitor finds the sidecar's port", () => {
-    const path = "examples/static-site/kubernetes/native";
+    const path = "examples/static-site/kubernetes/monitored";
     const { spec } = documentOf(path, "PodMonitor") as PodMonitor;
     const { metadata } = (documentOf(path, "Deployment") as Deployment).spec.template;
     expect(metadata.labels).toMatchObject(spec.selector.matchLabels);

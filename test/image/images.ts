@@ -154,6 +154,15 @@ export function runContainer(
   return startContainer(images, image, args, options).ended;
 }
 
+/** As `kubectl exec` does it. */
+export function execIn(
+  { directory, flags }: Images,
+  name: string,
+  args: readonly string[],
+): Promise<Outcome> {
+  return execute("podman", [...store(directory), ...flags, "exec", name, ...args]);
+}
+
 /** The number of a container's process 1, as this machine counts. */
 export async function processOf({ directory }: Images, name: string): Promise<number> {
   const inspected = ["inspect", "--type", "container", "--format", "{{.State.Pid}}", name];

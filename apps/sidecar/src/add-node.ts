@@ -1,5 +1,5 @@
-/** Puts Node into a bundle, and into what is told about it: `node add-node.ts PACKAGE BUNDLE`. */
-import { appendFile, copyFile, readFile, writeFile } from "node:fs/promises";
+/** Puts Node into a bundle with a command that starts it, and into what is told about it: `node add-node.ts PACKAGE BUNDLE`. */
+import { appendFile, chmod, copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 interface Sbom {
@@ -14,6 +14,15 @@ const { name, version, license } = JSON.parse(
 ) as Readonly<Record<"name" | "version" | "license", string>>;
 
 await copyFile(join(from, "bin/node"), join(bundle, "bin/node"));
+
+// For whoever looks inside: `kubectl exec POD -c pannier -- pannier status /content`.
+const launcher = join(bundle, "bin/pannier");
+await writeFile(
+  launcher,
+  '#!/bin/sh\nexec /opt/pannier/bin/node /opt/pannier/bin/pannier.js "$@"\n',
+);
+// Whatever the umask.
+await chmod(launcher, 0o755);
 
 const licence = await readFile(join(from, "LICENSE"), "utf8");
 const text = `\n${RULE}\n${name}@${version}\n${RULE}\n\n${licence}\n`;

@@ -38,6 +38,7 @@ export interface Settings {
   readonly once?: boolean;
   readonly repair?: boolean;
   readonly config?: string;
+  readonly mount?: string;
   readonly http?: HttpFlag;
   readonly maxActive?: number;
   readonly maxFailures?: number;
@@ -159,6 +160,10 @@ export const FLAGS = {
     description: "fetch again what is missing or changed, and remove what does not belong",
   },
   config: { value: "FILE", description: "the configuration file (default: pannier.yaml)" },
+  mount: {
+    value: "NAME",
+    description: "the mount of the configuration whose sources are meant, with its credentials",
+  },
   http: {
     value: "[HOST:]PORT|off",
     parse: parseHttp,

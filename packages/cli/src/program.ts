@@ -203,13 +203,16 @@ const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "doctor",
-    arguments: "SOURCE",
+    arguments: "[SOURCE]",
     most: 1,
     summary: "try a source step by step and say what is wrong with it",
     details:
-      "Resolves it, finds the credentials, connects and signs in, lists and reads a little; writes nothing.",
-    flags: ["adapter", "timeout", ...OUTPUT],
-    examples: ["pannier doctor git+ssh://git@git.example.com/web/site.git"],
+      "Resolves it, finds the credentials, connects and signs in, lists and reads a little; writes nothing. With --mount: each source of that mount of the configuration, as run has it.",
+    flags: ["mount", "config", "adapter", "timeout", ...OUTPUT],
+    examples: [
+      "pannier doctor git+ssh://git@git.example.com/web/site.git",
+      "pannier doctor --mount site --config pannier.yaml",
+    ],
     verb: "use",
     load: () => import("./commands/doctor.ts"),
   },

@@ -1,9 +1,11 @@
 /** The commands that look at a source, on an adapter that is not ours, and what a mistyped command line is told. */
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { EventEmitter } from "node:events";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { EventEmitter, once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { run } from "./run.ts";
 
 /** A busy machine may take its time. */
@@ -125,6 +127,53 @@ test("doctor names a credentials file that cannot be read, and a source without 
     "✗ credentials  the credentials file /nowhere/token cannot be read (ENOENT)",
   );
   expect((await run(["doctor", "shelf://empty/", ...SHELF])).stdout).toContain("0 entries");
+});
+
+test("doctor --mount tries each source of a mount with the configuration's credentials", async () => {
+  const server = createServer((request, response) => {
+    const isAnn = request.headers.authorization === `Basic ${btoa("ann:hunter22")}`;
+    response.writeHead(isAnn ? 200 : 401, {
+      "www-authenticate": "Basic",
+      etag: '"1"',
+      "content-length": 1,
+    });
+    response.end(request.method === "HEAD" ? "" : "1");
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const folder = await mkdtemp(join(tmpdir(), "pannier-test-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  await writeFile(join(folder, "password"), "hunter22");
+  await mkdir(join(folder, "below"));
+  const config = join(folder, "pannier.yaml");
+  await writeFile(
+    config,
+    `mounts:
+  - name: site
+    target: t
+    sources: [below, "http://127.0.0.1:${port}/page.txt"]
+    credentials: { username: ann, passwordFile: password }
+`,
+  );
+  const { code, stdout } = await run(["doctor", "--mount=site", `--config=${config}`]);
+  expect(untimed(stdout)).toEqual([
+    expect.stringMatching(/^✓ resolve .*below/),
+    "✓ credentials  username of the configuration, passwordFile of the configuration",
+    expect.stringContaining("✓ connect"),
+    "✓ list         0 entries",
+    expect.stringMatching(/^✓ resolve .*page.txt/),
+    "✓ credentials  username of the configuration, passwordFile of the configuration",
+    expect.stringContaining("✓ connect"),
+    "✓ list         1 entry",
+    "✓ read         1 B of page.txt",
+  ]);
+  expect(code).toBe(0);
+  await writeFile(join(folder, "password"), "wrong");
+  expect((await run(["doctor", "--mount=site", `--config=${config}`])).code).toBe(3);
+  const other = await run(["doctor", "--mount=sites", `--config=${config}`]);
+  expect(other.code).toBe(2);
+  expect(other.stderr).toContain("Those of the configuration: site");
 });
 
 test("doctor gives up in time", async () => {

@@ -29,9 +29,61 @@ interface Step {
   readonly milliseconds: number;
 }
 
+/** A source, and how it is to be opened. */
+interface Subject {
+  readonly url: string;
+  readonly adapter: string | undefined;
+  /** See `resolveSources`. */
+  readonly insist?: boolean | undefined;
+  /** Relative paths are relative to it. */
+  readonly cwd: string;
+  /** Those of the configuration; none: those of the environment. */
+  readonly credentials?: Credentials | undefined;
+}
+
+/** Of several sources, each is tried; the exit code is that of the first that fails. */
 export async function run(invocation: Invocation): Promise<number> {
-  const { args, settings, world, print, printJson, redact } = invocation;
-  const text = oneSource(world.env, args[0]);
+  let exitCode = 0;
+  for (const subject of await subjectsOf(invocation)) {
+    const code = await examine(invocation, subject);
+    exitCode ||= code;
+  }
+  return exitCode;
+}
+
+/** @throws UsageError */
+async function subjectsOf(invocation: Invocation): Promise<readonly Subject[]> {
+  const { args, settings, world, redact } = invocation;
+  const { mount: name } = settings;
+  if (name === undefined)
+    return [{ url: oneSource(world.env, args[0]), adapter: settings.adapter, cwd: world.cwd }];
+  if (args.length > 0)
+    throw new UsageError("there is a SOURCE, and --mount as well", "leave one of them out");
+  const { configFile, folderOf, readConfig } = await import("../configuration.ts");
+  const file = configFile(invocation);
+  const { mounts } = await readConfig(invocation, file);
+  const mount = mounts.find((one) => one.name === name);
+  if (mount === undefined)
+    throw new UsageError(
+      `there is no mount "${name}"`,
+      `those of the configuration: ${mounts.map((one) => one.name).join(", ")}`,
+    );
+  return mount.sources.map(({ url, adapter, credentials }) => {
+    redact.learn([url], [credentials?.password, credentials?.askpassUrl]);
+    const chosen = adapter === undefined ? mount.adapter : { name: adapter, isOwn: true };
+    return {
+      url,
+      adapter: chosen?.name,
+      insist: chosen?.isOwn,
+      cwd: folderOf(file, world.cwd),
+      credentials,
+    };
+  });
+}
+
+async function examine(given: Invocation, subject: Subject): Promise<number> {
+  const { settings, world, print, printJson, redact } = given;
+  const invocation = { ...given, credentials: subject.credentials ?? given.credentials };
   const signal = withTimeout(invocation.signal, settings.timeout ?? TIMEOUT);
   const steps: Step[] = [];
   const { color } = terminalFromEnvironment(world.env);
@@ -71,13 +123,14 @@ export async function run(invocation: Invocation): Promise<number> {
   let failure: Failure | undefined;
   try {
     const chosen = await attempt("resolve", async () => {
-      const [found] = await resolveSources([text], { adapter: settings.adapter, cwd: world.cwd });
+      const { url, adapter, insist, cwd } = subject;
+      const [found] = await resolveSources([url], { adapter, insist, cwd });
       return [found as SourceSpec, describe(found as SourceSpec)];
     });
     spec = chosen;
     await attempt("credentials", async () => [
       undefined,
-      await credentialsUsed(chosen, invocation),
+      await credentialsUsed(chosen, invocation, subject.credentials),
     ]);
     await withSource(chosen, invocation, async ({ source }) => {
       const { identity } = source;
@@ -129,9 +182,15 @@ function describe(spec: SourceSpec): string {
 async function credentialsUsed(
   spec: SourceSpec,
   { credentials, world }: Invocation,
+  own: Credentials | undefined,
 ): Promise<string> {
   await checkFiles(credentials);
-  const used = credentialVariables(world.env);
+  const used =
+    own === undefined
+      ? credentialVariables(world.env)
+      : Object.entries(own).flatMap(([key, value]) =>
+          value === undefined ? [] : [`${key} of the configuration`],
+        );
   if (spec.location.password !== undefined) used.unshift("the password in the URL");
   else if (spec.location.username !== undefined) used.unshift("the user name in the URL");
   return used.length === 0
@@ -189,7 +248,10 @@ async function readSome(
   file: FileEntry,
   signal: AbortSignal,
 ): Promise<readonly [undefined, string]> {
-  const body = await source.read(file, { offset: 0, length: ENOUGH_BYTES }, signal);
+  // Not every server gives parts of a file, and a short one needs none.
+  const isLong = file.size !== undefined && file.size > ENOUGH_BYTES;
+  const range = isLong ? { offset: 0, length: ENOUGH_BYTES } : undefined;
+  const body = await source.read(file, range, signal);
   let bytes = 0;
   if (body instanceof Uint8Array) bytes = body.byteLength;
   else

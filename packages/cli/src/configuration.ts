@@ -1,0 +1,74 @@
+/** The mounts that a command is about: those of the configuration file, or the one that the environment describes. */
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { UsageError } from "@pannier/core";
+import {
+  configFromEnvironment,
+  type DaemonConfig,
+  loadConfigReader,
+  type Overrides,
+} from "@pannier/daemon";
+import { callerSecrets, environmentSources, sourcesAndTarget } from "./environment.ts";
+import type { Invocation } from "./invocation.ts";
+import { mountSettings } from "./mount.ts";
+
+const STANDARD_FILE = "pannier.yaml";
+
+/** The file that is named; else none where the environment names a source; else the one of the usual name. @throws UsageError */
+export function configFile({ settings, world }: Invocation): string | undefined {
+  const sources = environmentSources(world.env);
+  if (settings.config !== undefined) {
+    if (sources.length > 0)
+      throw new UsageError(
+        "there is a configuration file, and PANNIER_SOURCE is set as well",
+        "describe all mounts in the file, or unset PANNIER_CONFIG",
+      );
+    return resolve(world.cwd, settings.config);
+  }
+  const standard = resolve(world.cwd, STANDARD_FILE);
+  if (sources.length > 0) return undefined;
+  if (existsSync(standard)) return standard;
+  throw new UsageError(
+    `there is neither a configuration file nor a source`,
+    `name a file with --config or PANNIER_CONFIG, write ${STANDARD_FILE}, or set PANNIER_SOURCE and PANNIER_TARGET`,
+  );
+}
+
+function overridesOf({ settings, world }: Invocation): Overrides {
+  const { adapter, period, http, maxActive, maxFailures, shutdownGrace } = settings;
+  return {
+    maxActive,
+    maxFailures,
+    shutdownGrace,
+    http: { ...http, ...callerSecrets(world.env, world.cwd) },
+    mount: { ...mountSettings(settings), adapter, period },
+  };
+}
+
+export async function guessConfig(
+  invocation: Invocation,
+  file: string | undefined,
+): Promise<DaemonConfig | undefined> {
+  if (file === undefined) return undefined;
+  const { guessConfig: guess } = await loadConfigReader();
+  return guess(file, { env: invocation.world.env, overrides: overridesOf(invocation) });
+}
+
+export async function readConfig(
+  invocation: Invocation,
+  file: string | undefined,
+): Promise<DaemonConfig> {
+  const { world } = invocation;
+  const overrides = overridesOf(invocation);
+  if (file !== undefined) {
+    const { readConfigFile } = await loadConfigReader();
+    return readConfigFile(file, { env: world.env, overrides });
+  }
+  const { sources, target } = sourcesAndTarget(world.env, []);
+  return configFromEnvironment(sources, resolve(world.cwd, target), overrides);
+}
+
+/** Relative sources of a file are relative to it. */
+export function folderOf(file: string | undefined, cwd: string): string {
+  return file === undefined ? cwd : resolve(file, "..");
+}
