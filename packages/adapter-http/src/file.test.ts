@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { listAll, readAll } from "@pannier/adapter-kit";
 import { expect, test } from "vitest";
-import { failure, never, open, site } from "../test/open.ts";
+import { failure, never, open, site, tree } from "../test/open.ts";
 
 const BODY = Buffer.from(Array.from({ length: 200_000 }, (_, i) => i % 253));
 
@@ -202,3 +202,32 @@ test("signs in, and never with a secret in an error", async () => {
   );
   expect((await listAll(other.source)).paths).toEqual(["x.bin"]);
 });
+
+test.each([
+  ["no ETag that is one", "etag", "abc"],
+  ["no date that is one", "last-modified", "yesterday"],
+])("a server that gives %s", async (_, header, value) => {
+  const asked: (string | undefined)[] = [];
+  const server = await site({
+    "/a.txt": ({ headers }, response) => {
+      asked.push(headers["if-match"] ?? headers["if-unmodified-since"]);
+      response.setHeader(header, value).end("hello");
+    },
+  });
+  const opened = await open(`${server.origin}/a.txt`);
+  expect(await tree(opened)).toEqual({ "a.txt": "hello" });
+  expect(asked.every((condition) => condition === undefined)).toBe(true);
+});
+
+test.each([400, 500, 501])(
+  "a server that answers %d where a range is asked for",
+  async (status) => {
+    const server = await site({
+      "/a.txt": ({ headers }, response) => {
+        if (headers.range !== undefined) return void response.writeHead(status).end();
+        response.setHeader("etag", '"1"').end("hello");
+      },
+    });
+    expect(await tree(await open(`${server.origin}/a.txt`))).toEqual({ "a.txt": "hello" });
+  },
+);

@@ -47,9 +47,12 @@ export function resourceOf(response: HttpResponse): Resource {
   };
 }
 
+/** How a range is refused: of an empty file, or by servers that should ignore what they do not know. */
+const NO_RANGE: readonly number[] = [400, 416, 500, 501];
+
 /**
  * Asks for a URL's version, with a GET of one byte: signed URLs are often good for GET only. One request, except for an
- * empty file.
+ * empty file and for servers that do not take ranges well.
  *
  * @param known the version that the caller has
  * @returns `undefined` when the server says that it is still that one
@@ -61,10 +64,10 @@ export async function inspect(
   signal: AbortSignal,
   known?: Pin,
 ): Promise<Resource | undefined> {
-  const ask = (headers: Record<string, string>) =>
-    client.request(url, { headers, operation, signal, expect: [200, 206, 304, 416] });
-  let response = await ask({ ...changedSince(known), range: "bytes=0-0" });
-  if (response.status === 416) {
+  const ask = (headers: Record<string, string>, others: readonly number[] = []) =>
+    client.request(url, { headers, operation, signal, expect: [200, 206, 304, ...others] });
+  let response = await ask({ ...changedSince(known), range: "bytes=0-0" }, NO_RANGE);
+  if (NO_RANGE.includes(response.status)) {
     await response.discard();
     response = await ask(changedSince(known));
   }
@@ -177,10 +180,10 @@ export function sameVersion(
     case "etag":
       return tagIn(response.headers["etag"]) === tagIn(value);
     case "modified":
-      return modified !== undefined && Date.parse(modified) === Date.parse(value);
+      return modified === value || isSameDate(modified, value);
     case "second":
       // Of the index: the file itself may come without a date (nginx with SSI).
-      return modified === undefined || Date.parse(modified) === Date.parse(value);
+      return modified === undefined || isSameDate(modified, value);
     case "minute": {
       // In the server's time zone, which the page does not name; zones differ by quarters of an hour.
       const apart = Math.floor(Date.parse(modified ?? "") / 60_000) - Date.parse(value) / 60_000;
@@ -191,12 +194,17 @@ export function sameVersion(
   }
 }
 
+function isSameDate(one: string | undefined, other: string): boolean {
+  return one !== undefined && Date.parse(one) === Date.parse(other);
+}
+
 /** The condition "only if it is still that version". */
 export function stillThat(pin: Pin | undefined): Record<string, string> {
   const [kind, value] = split(pin);
   if (kind === "etag") return ifMatch(value);
   if (kind === "second") return { "if-unmodified-since": new Date(value).toUTCString() };
-  return kind === "modified" ? { "if-unmodified-since": value } : {};
+  const isDate = kind === "modified" && !Number.isNaN(Date.parse(value));
+  return isDate ? { "if-unmodified-since": value } : {};
 }
 
 function split(pin: Pin | undefined): [kind: string, value: string] {

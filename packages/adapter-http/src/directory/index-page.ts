@@ -33,7 +33,7 @@ export async function* readIndex(response: HttpResponse, asked: URL): AsyncGener
 export function notAnIndex({ pathname }: URL, xml = false): SourceError {
   return new SourceError("unsupported", `${pathname} is not a directory index`, {
     hint: xml
-      ? "a bucket's listing is read by its own scheme: s3://, gs:// or az://"
+      ? "a bucket is listed by its own scheme (s3://, gs://, az://), and nginx's index is read as HTML or JSON, not as XML"
       : "have the server generate one (autoindex), or put a SHA256SUMS file there",
   });
 }
