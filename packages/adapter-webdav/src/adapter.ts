@@ -7,14 +7,20 @@ import {
   SourceError,
   UsageError,
 } from "@pannier/core";
-import { createHttpClient, type HttpResponse, makeAuthorize } from "@pannier/http-client";
+import {
+  createHttpClient,
+  type HttpResponse,
+  makeAuthorize,
+  serverTime,
+} from "@pannier/http-client";
 import {
   encodePath,
   type Listing,
   listDeep,
   listWalked,
+  namesIn,
   NO_DEPTH,
-  pathBelow,
+  isCollection,
   type Propfind,
   resourcesOf,
   toEntry,
@@ -32,8 +38,13 @@ const CONNECTIONS = 16;
 
 /** Where the source is, once the server was asked. */
 interface Root {
-  /** Percent-encoded; of a collection with a `/` at the end. */
+  /** As it is asked for, percent-encoded; of a collection with a `/` at the end. */
   readonly path: string;
+  /**
+   * As the server names it, decoded: in another case where that does not matter to it, by the name of a user that signs in by another
+   * one, below another path than a proxy's.
+   */
+  readonly own: readonly string[];
   /** Where the source is one file. */
   readonly file: Resource | undefined;
 }
@@ -66,6 +77,7 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = {
     });
     let root: Root | undefined;
     let deep = true;
+    const versions = { listedAt: Date.now(), unconditional: false };
 
     const ask = (path: string, depth: string, expect: readonly number[], signal: AbortSignal) => {
       const below =
@@ -88,14 +100,20 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = {
         throw withHint(error);
       });
       const path = response.url.pathname;
-      let own: Resource | undefined;
-      for await (const resources of resourcesOf(response)) own ??= resources[0];
-      if (own === undefined)
-        throw new SourceError("invalid", "the server says nothing of what it was asked for");
-      pathBelow(own.href, path);
-      root = own.collection
-        ? { path: path.endsWith("/") ? path : `${path}/`, file: undefined }
-        : { path, file: own };
+      versions.listedAt = serverTime(response);
+      const found: Resource[] = [];
+      for await (const resources of resourcesOf(response)) found.push(...resources);
+      const [itself] = found;
+      if (itself === undefined || found.length > 1) {
+        const said = itself === undefined ? "nothing" : "more";
+        throw new SourceError("invalid", `the server says ${said} of what it was asked for`, {
+          hint: "check the path in the URL",
+        });
+      }
+      const own = namesIn(itself.href);
+      root = isCollection(itself)
+        ? { path: path.endsWith("/") ? path : `${path}/`, own, file: undefined }
+        : { path, own, file: itself };
       return root;
     }
 
@@ -130,9 +148,12 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = {
 
       async list(signal) {
         signal.throwIfAborted();
-        const { path, file } = await look(signal);
-        if (file !== undefined) return { ordered: true, entries: [[toEntry(file, nameOf(path))]] };
-        const listing: Listing = { propfind, retry: context.retry, base: path, signal };
+        const { path, own, file } = await look(signal);
+        if (file !== undefined) {
+          const entries = [[toEntry(file, nameOf(path), versions.listedAt)]];
+          return { ordered: true, entries };
+        }
+        const listing: Listing = { propfind, retry: context.retry, base: path, own, signal };
         const response = deep ? await askDeep(path, signal) : undefined;
         if (response === undefined) return { ordered: true, entries: listWalked(listing) };
         return { ordered: false, entries: watched(listDeep(response, listing), signal) };
@@ -145,6 +166,7 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = {
         return readVersion({
           client,
           signIn,
+          versions,
           url: new URL(full, url.origin),
           entry,
           range,

@@ -1,6 +1,12 @@
 /** Collections as entries: all at once where the server allows that, otherwise one by one. */
 import { type Entry, quotePath, SourceError, type SourceContext } from "@pannier/core";
-import { type HttpResponse, namesBelow, namesOf, statusError } from "@pannier/http-client";
+import {
+  type HttpResponse,
+  namesBelow,
+  namesOf,
+  serverTime,
+  statusError,
+} from "@pannier/http-client";
 import { type DirectoryItem, walk } from "@pannier/walk";
 import { parseMultistatus, type Resource } from "./multistatus.ts";
 import { fingerprintOf } from "./version.ts";
@@ -17,56 +23,72 @@ export type Propfind = (
 export interface Listing {
   readonly propfind: Propfind;
   readonly retry: SourceContext["retry"];
-  /** Of the source's root as the server names it, percent-encoded, with a `/` at the end. */
+  /** Of the source's root as it is asked for, percent-encoded, with a `/` at the end. */
   readonly base: string;
+  /** The same as the server names it, decoded. */
+  readonly own: readonly string[];
   readonly signal: AbortSignal;
 }
 
 /** Statuses by which servers say that they do not list all at once: RFC 4918, 9.1, and what others make of it. */
 export const NO_DEPTH: readonly number[] = [400, 403, 405, 501];
 
+/** Collections in one answer: a listing without end may consist of them, and the engine counts files. */
+const MOST_COLLECTIONS = 1_000_000;
+
 /** What the answer to `Depth: infinity` holds. May not be in order. */
 export async function* listDeep(
   response: HttpResponse,
   listing: Listing,
 ): AsyncGenerator<readonly Entry[]> {
-  let collections = false;
+  let collections = 0;
   let deeper = false;
+  const now = serverTime(response);
   for await (const resources of resourcesOf(response)) {
     const entries: Entry[] = [];
     for (const resource of resources) {
-      const path = pathBelow(resource.href, listing.base);
+      const path = pathBelow(resource.href, listing.own);
       if (path === "") continue;
-      checkStatus(resource, path);
-      if (resource.collection) collections = true;
-      else entries.push(toEntry(resource, path));
+      checkResource(resource, path);
+      if (isCollection(resource)) collections++;
+      else entries.push(toEntry(resource, path, now));
       deeper ||= path.includes("/");
+    }
+    if (collections > MOST_COLLECTIONS) {
+      throw new SourceError(
+        "invalid",
+        `the server lists more than ${MOST_COLLECTIONS} collections`,
+      );
     }
     yield entries;
   }
   // There are servers that take infinity for one level. What is listed twice counts once.
-  if (collections && !deeper) yield* listWalked(listing);
+  if (collections > 0 && !deeper) yield* listWalked(listing);
 }
 
 /** Collection by collection, in order. */
 export function listWalked(listing: Listing): AsyncGenerator<readonly Entry[]> {
   return walk({
-    read: (prefix, signal) => listing.retry(() => readCollection(listing, prefix, signal), signal),
+    read: (prefix, signal, count) =>
+      listing.retry(() => readCollection(listing, prefix, signal, count), signal),
     concurrency: CONCURRENCY,
     signal: listing.signal,
   });
 }
 
 async function readCollection(
-  { propfind, base }: Listing,
+  { propfind, base, own }: Listing,
   prefix: string,
   signal: AbortSignal,
+  count: (names: number, characters: number) => void,
 ): Promise<readonly DirectoryItem[] | undefined> {
   const items: DirectoryItem[] = [];
-  const own = base + encodePath(prefix);
+  const names = new Set<string>();
+  const asked = base + encodePath(prefix);
+  const here = [...own, ...prefix.split("/").filter((segment) => segment !== "")];
   let response: HttpResponse;
   try {
-    response = await propfind(own, "1", signal);
+    response = await propfind(asked, "1", signal);
   } catch (error) {
     // Gone since its name was read; the root has to be there.
     if (prefix !== "" && error instanceof SourceError && error.code === "not-found")
@@ -74,22 +96,62 @@ async function readCollection(
     throw error;
   }
   let sawItself = false;
+  const now = serverTime(response);
   for await (const resources of resourcesOf(response)) {
     for (const resource of resources) {
-      const name = pathBelow(resource.href, own);
+      const name = pathBelow(resource.href, here);
       if (name === "") {
         sawItself = true;
-        if (!resource.collection)
+        if (!isCollection(resource))
           throw new SourceError("changed", `${quotePath(prefix)} was replaced while it was listed`);
         continue;
       }
-      checkStatus(resource, prefix + name);
-      if (resource.collection) items.push({ kind: "directory", name });
-      else items.push({ kind: "entry", name, entry: (path) => toEntry(resource, path) });
+      checkResource(resource, prefix + name);
+      count(1, name.length);
+      if (names.has(name)) {
+        throw new SourceError("invalid", `the server lists ${quotePath(prefix + name)} twice`, {
+          hint: FAULT,
+        });
+      }
+      names.add(name);
+      if (isCollection(resource)) items.push({ kind: "directory", name });
+      else items.push({ kind: "entry", name, entry: (path) => toEntry(resource, path, now) });
     }
   }
-  if (!sawItself) throw misplaced(own);
+  // Some servers leave it out. That nothing at all is said of it is no proof that there is nothing in it.
+  if (!sawItself && items.length === 0) await checkCollection(propfind, asked, prefix, signal);
   return items;
+}
+
+/** @throws where the server does not say that a collection is there */
+async function checkCollection(
+  propfind: Propfind,
+  asked: string,
+  prefix: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const found: Resource[] = [];
+  for await (const resources of resourcesOf(await propfind(asked, "0", signal))) {
+    found.push(...resources);
+  }
+  const [own] = found;
+  if (found.length !== 1 || own === undefined || !isCollection(own)) {
+    throw new SourceError("invalid", `the server says nothing of ${quotePath(prefix || "/")}`, {
+      hint: FAULT,
+    });
+  }
+}
+
+const FAULT = "this is a fault of the server: ask who runs it";
+
+/** @throws SourceError `invalid` where the server does not tell what a resource is */
+export function isCollection({ href, collection }: Resource): boolean {
+  if (collection !== undefined) return collection;
+  throw new SourceError(
+    "invalid",
+    `the server does not say whether ${quotePath(href)} is a file or a collection`,
+    { hint: FAULT },
+  );
 }
 
 /** What a server says of its resources, read to the end. */
@@ -101,44 +163,51 @@ export async function* resourcesOf(response: HttpResponse): AsyncGenerator<reado
   }
 }
 
-export function toEntry({ size, modified, etag }: Resource, path: string): Entry {
-  const mtime = Date.parse(modified ?? "");
-  const facts = { size, mtime: Number.isNaN(mtime) ? undefined : mtime, etag };
-  return {
-    kind: "file",
-    path,
-    size,
-    mtime: facts.mtime,
-    fingerprint: fingerprintOf(facts, Date.now()),
-  };
+/** @param now the server's time when it answered, in milliseconds */
+export function toEntry({ size, modified, etag }: Resource, path: string, now: number): Entry {
+  const time = Date.parse(modified ?? "");
+  const mtime = Number.isNaN(time) ? undefined : time;
+  const fingerprint = fingerprintOf({ size, mtime, etag }, path, now);
+  return { kind: "file", path, size, mtime, fingerprint };
 }
 
 /** Of one whose status says that nothing can be said, the listing would lack what is below. */
-function checkStatus({ status }: Resource, path: string): void {
-  if (status !== undefined && status >= 300) throw statusError(status, {}, `${quotePath(path)}: `);
+function checkResource({ status }: Resource, path: string): void {
+  if (status !== undefined && !(status >= 200 && status < 300)) {
+    throw statusError(status, {}, `${quotePath(path)}: `);
+  }
 }
 
 /**
  * The path of a resource below a collection, decoded; empty for the collection itself.
  *
- * @param base percent-encoded, with a `/` at the end
+ * @param own the collection's segments, decoded
  * @throws SourceError `invalid` where it is not below, or is not a path
  */
-export function pathBelow(href: string, base: string): string {
-  // Only the path counts: behind a proxy, servers give whatever host they take themselves for.
-  const path = href.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, "").replace(/[?#].*$/s, "");
-  const names = namesBelow(path, namesOf(base));
-  if (names === undefined) throw misplaced(base);
+export function pathBelow(href: string, own: readonly string[]): string {
+  const names = namesBelow(pathOf(href), own);
+  if (names === undefined) throw misplaced(href, own);
   return names.join("/");
 }
 
-function misplaced(base: string): SourceError {
+/** The names in a href. @throws SourceError `invalid` where one of them is not a name */
+export function namesIn(href: string): string[] {
+  return namesOf(pathOf(href));
+}
+
+/** Only the path counts: behind a proxy, servers give whatever host they take themselves for. */
+function pathOf(href: string): string {
+  const path = href.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, "");
+  // Some servers do not encode: what an encoded path cannot hold gives them away.
+  return /[ "<>#?]/.test(path) ? path.replaceAll("%", "%25") : path;
+}
+
+function misplaced(href: string, own: readonly string[]): SourceError {
+  const base = `/${own.join("/")}`;
   return new SourceError(
     "invalid",
-    `the server lists something that is not below ${quotePath(base)}`,
-    {
-      hint: "a proxy in front of the server may have to leave paths as they are",
-    },
+    `the server lists ${quotePath(href)}, which is not below ${quotePath(base)}`,
+    { hint: "a proxy in front of the server may have to leave paths as they are" },
   );
 }
 

@@ -7,7 +7,8 @@ export interface Resource {
   readonly href: string;
   /** Of the resource as a whole, where something is wrong with it. */
   readonly status: number | undefined;
-  readonly collection: boolean;
+  /** `undefined` where the server does not tell. */
+  readonly collection: boolean | undefined;
   readonly size: number | undefined;
   /** An HTTP date. */
   readonly modified: string | undefined;
@@ -16,6 +17,10 @@ export interface Resource {
 
 /** Characters of one value: more than any path or ETag has. */
 const MAX_TEXT = 64 * 1024;
+/** Bytes of one response: a few properties of one resource. */
+const MAX_RESPONSE = 4 << 20;
+/** Elements within each other: a property may be any XML. */
+const MAX_DEPTH = 64;
 const DAV = "DAV:";
 
 /** @throws SourceError `invalid` where it is not a multistatus, or not all of one */
@@ -44,6 +49,7 @@ export async function* parseMultistatus(
   parser.onopentag = (node) => {
     const name = "uri" in node && node.uri === DAV ? node.local : "?";
     path.push(name);
+    if (path.length > MAX_DEPTH) throw notDav();
     text = "";
     if (path.length === 1) {
       if (name !== "multistatus") throw notDav();
@@ -52,7 +58,7 @@ export async function* parseMultistatus(
       resource = {
         href: "",
         status: undefined,
-        collection: false,
+        collection: undefined,
         size: undefined,
         modified: undefined,
         etag: undefined,
@@ -62,6 +68,8 @@ export async function* parseMultistatus(
       status = 200;
     } else if (name === "collection" && path.at(-2) === "resourcetype") {
       found = { ...found, collection: true };
+    } else if (name === "resourcetype" && path.at(-2) === "prop") {
+      found = { ...found, collection: false };
     }
   };
   const onText = (piece: string) => {
@@ -78,7 +86,8 @@ export async function* parseMultistatus(
     text = "";
     if (resource === undefined) return;
     if (parent === "response") {
-      if (name === "href") resource.href = value;
+      // Several may share a status; then none of them tells what it is.
+      if (name === "href") resource.href ||= value;
       else if (name === "status") resource.status = statusOf(value);
       else if (name === "propstat" && status === 200) Object.assign(resource, found);
     } else if (parent === "propstat") {
@@ -89,15 +98,25 @@ export async function* parseMultistatus(
       else if (name === "getlastmodified" && value !== "") found = { ...found, modified: value };
       else if (name === "getetag" && value !== "") found = { ...found, etag: value };
     } else if (name === "response" && path.length === 1) {
+      if (resource.href === "") throw notDav();
+      // Some servers say what a file is only by what it has.
+      if (resource.collection === undefined && resource.size !== undefined)
+        resource.collection = false;
       done.push(resource);
       resource = undefined;
     }
   };
 
   const decoder = new TextDecoder("utf-8", { fatal: true });
+  let bytes = 0;
   for await (const chunk of body) {
+    bytes += chunk.byteLength;
     parser.write(decode(decoder, chunk));
-    if (done.length > 0) yield done;
+    if (done.length > 0) {
+      yield done;
+      bytes = 0;
+    }
+    if (bytes > MAX_RESPONSE) throw notDav();
     done = [];
   }
   parser.write(decode(decoder));

@@ -1,15 +1,34 @@
 /** The content of a file, as long as it is the version that was listed. */
 import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
-import { type HttpClient, readPinned, sameVersion } from "@pannier/http-client";
+import {
+  contentOf,
+  type HttpClient,
+  type HttpResponse,
+  ifMatch,
+  isNothing,
+  rangeHeader,
+  tagIn,
+  whyOtherPart,
+  whyOtherVersion,
+} from "@pannier/http-client";
 import type { SignIn } from "./sign-in.ts";
-import { pinOf } from "./version.ts";
+import { etagOf } from "./version.ts";
 
 /** Bytes up to which content is taken for sent at once. */
 const AT_ONCE = 64 * 1024;
 
+/** What a source knows of its server's versions. */
+interface Versions {
+  /** When the last listing began, by the server's clock, in milliseconds. */
+  listedAt: number;
+  /** True where its conditions do not compare what it lists. */
+  unconditional: boolean;
+}
+
 interface Reading {
   readonly client: HttpClient;
   readonly signIn: SignIn;
+  readonly versions: Versions;
   readonly url: URL;
   readonly entry: FileEntry;
   readonly range: ByteRange | undefined;
@@ -17,44 +36,105 @@ interface Reading {
 }
 
 export async function readVersion(reading: Reading): Promise<Body> {
-  const { client, signIn, url, entry, range, signal } = reading;
-  const subject = quotePath(entry.path);
-  const signed: HttpClient = {
-    ...client,
-    request: (asked, request = {}) =>
-      signIn.request(client, new URL(asked), {
-        subject,
-        ...request,
-        expect: (request.expect ?? []) as readonly number[],
-      }),
-  };
-  const body = await readPinned(signed, url, pinOf(entry.fingerprint), entry.size, range, signal);
-  if (!(body instanceof Uint8Array)) return checked(body, signed, reading);
-  if (body.length > AT_ONCE) await check(signed, reading);
+  const { entry, range, versions } = reading;
+  if (isNothing(range, entry.size)) return new Uint8Array(0);
+  const conditions = versions.unconditional ? {} : conditionsOf(entry);
+  let response = await ask(reading, conditions);
+  if (response.status === 412 && Object.keys(conditions).length > 0) {
+    // It changed; or the server compares with another ETag than it lists.
+    await response.discard();
+    response = await ask(reading, {});
+    if (whyNot(reading, response) === undefined) versions.unconditional = true;
+  }
+  const { status, headers } = response;
+  if (status === 416 && entry.size === undefined) {
+    await response.discard();
+    // The end of a file whose size was not known.
+    const end = /\/(\d+)$/.exec(headers["content-range"] ?? "")?.[1];
+    if (end === String(range?.offset)) return new Uint8Array(0);
+  }
+  const reason = whyNot(reading, response);
+  if (reason !== undefined) {
+    await response.discard();
+    throw new SourceError("changed", `${quotePath(entry.path)}: ${reason}`);
+  }
+  const body = await contentOf(response);
+  if (!(body instanceof Uint8Array)) return checked(body, reading, headers);
+  if (body.length > AT_ONCE) await check(reading, headers);
   return body;
+}
+
+function ask(
+  reading: Reading,
+  conditions: Readonly<Record<string, string>>,
+): Promise<HttpResponse> {
+  const { client, signIn, url, entry, range, signal } = reading;
+  return signIn.request(client, url, {
+    headers: { ...conditions, ...(isPart(range) ? { range: rangeHeader(range) } : {}) },
+    subject: quotePath(entry.path),
+    expect: [200, 206, 412, 416],
+    operation: "read",
+    signal,
+  });
+}
+
+function conditionsOf({ fingerprint, mtime }: FileEntry): Record<string, string> {
+  const etag = etagOf(fingerprint);
+  if (etag !== undefined) return ifMatch(etag);
+  return mtime === undefined ? {} : { "if-unmodified-since": new Date(mtime).toUTCString() };
+}
+
+function isPart(range: ByteRange | undefined): range is ByteRange {
+  return range !== undefined && !(range.offset === 0 && range.length === undefined);
+}
+
+/** Why an answer is not what was asked for; `undefined` if it is. Looked at here as well: servers ignore conditions. */
+function whyNot({ entry, range, versions }: Reading, response: HttpResponse): string | undefined {
+  if (response.status === 412) return "it changed since it was listed";
+  if (response.status === 416) return "it is shorter than when it was listed";
+  const listed = { etag: etagOf(entry.fingerprint), mtime: entry.mtime };
+  return (
+    whyOtherVersion(response, listed, versions.listedAt) ??
+    whyOtherPart(response, entry.size, isPart(range) ? range : undefined)
+  );
 }
 
 async function* checked(
   body: AsyncIterable<Uint8Array>,
-  signed: HttpClient,
   reading: Reading,
+  served: HttpResponse["headers"],
 ): AsyncGenerator<Uint8Array> {
   yield* body;
-  await check(signed, reading);
+  await check(reading, served);
 }
 
-/** A server reads a file while it sends it: one that is written in place meanwhile comes half old and half new, under the old ETag. */
-async function check(signed: HttpClient, { url, entry, signal }: Reading): Promise<void> {
-  const response = await signed.request(url, {
+/**
+ * A server reads a file while it sends it: one that is written in place meanwhile comes half old and half new, under the old ETag.
+ *
+ * @param served what the content came with
+ */
+async function check(
+  { client, signIn, versions, url, entry, signal }: Reading,
+  served: HttpResponse["headers"],
+): Promise<void> {
+  const response = await signIn.request(client, url, {
     method: "HEAD",
+    subject: quotePath(entry.path),
     expect: [200],
     operation: "check",
     signal,
   });
   await response.discard();
-  const length = response.headers["content-length"];
+  const { headers } = response;
+  const length = headers["content-length"];
   const sameSize =
     length === undefined || entry.size === undefined || Number(length) === entry.size;
-  if (sameSize && sameVersion(response, pinOf(entry.fingerprint))) return;
+  const tag = tagIn(served["etag"]);
+  const listed = { etag: etagOf(entry.fingerprint), mtime: entry.mtime };
+  const same =
+    tag === undefined || tagIn(headers["etag"]) === undefined
+      ? whyOtherVersion(response, listed, versions.listedAt) === undefined
+      : tag === tagIn(headers["etag"]);
+  if (sameSize && same) return;
   throw new SourceError("changed", `${quotePath(entry.path)} changed while it was read`);
 }

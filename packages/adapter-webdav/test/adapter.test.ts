@@ -120,10 +120,16 @@ test("a listing that is cut short, or is none, is an error", async () => {
 });
 
 test("what is not below the source is refused, and so are names that are none", () => {
-  expect(pathBelow("/dav/a%20b/c", "/dav/")).toBe("a b/c");
-  expect(pathBelow("http://other/dav/x?y", "/d%61v/")).toBe("x");
-  expect(pathBelow("/dav", "/dav/")).toBe("");
-  expect(pathBelow("/dav//x", "/dav/")).toBe("x");
+  const own = ["dav"];
+  expect(pathBelow("/dav/a%20b/c", own)).toBe("a b/c");
+  expect(pathBelow("http://other:8080/d%61v/x", own)).toBe("x");
+  expect(pathBelow("/dav", own)).toBe("");
+  expect(pathBelow("//dav//x", own)).toBe("x");
+  // Written as they are.
+  expect(pathBelow("/dav/C# notes.txt", own)).toBe("C# notes.txt");
+  expect(pathBelow("/dav/100% sure%20.txt", own)).toBe("100% sure%20.txt");
+  expect(pathBelow("/dav/é%20b", own)).toBe("é b");
+  expect(pathBelow("/dav/why?", own)).toBe("why?");
   for (const href of [
     "/etc/passwd",
     "/dav-old/x",
@@ -132,7 +138,7 @@ test("what is not below the source is refused, and so are names that are none", 
     "/dav/a%2Fb",
     "/dav/%ff",
   ]) {
-    expect(() => pathBelow(href, "/dav/"), href).toThrow(/server lists/);
+    expect(() => pathBelow(href, own), href).toThrow(/server lists/);
   }
 });
 
