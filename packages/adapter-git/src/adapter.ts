@@ -16,6 +16,7 @@ import { type Module, openModules, translate } from "./modules.ts";
 import { checkPath, checkRef, fullSha, type GitOptions, gitOptions } from "./options.ts";
 import { resolveRef } from "./refs.ts";
 import { isOid } from "./remote/protocol.ts";
+import type { Remote } from "./remote/remote.ts";
 import { isRepositoryAt, transportOf } from "./remotes.ts";
 import { isTree } from "./store/store.ts";
 import { type Commit, findInTree } from "./tree.ts";
@@ -89,6 +90,14 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
   const modules = openModules(location, options, engine, context);
   const levels = { off: 0, shallow: 1, recursive: Number.POSITIVE_INFINITY }[options.submodules];
   let warned = false;
+  let ambiguous = false;
+
+  const resolve = (remote: Remote, signal: AbortSignal) =>
+    resolveRef(remote, options.ref, signal, (message) => {
+      // Not at each poll.
+      if (!ambiguous) context.warn(`ref=${options.ref} has two meanings: ${message}`);
+      ambiguous = true;
+    });
 
   async function place(module: Module, commit: Commit): Promise<Place> {
     const tree = await findDirectory(module, commit, path);
@@ -103,7 +112,7 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       signal.throwIfAborted();
       if (sha !== undefined) return { token: sha, revision: sha, immutable: true };
       const { repository } = await modules.root();
-      const now = await resolveRef(repository.remote, options.ref, signal);
+      const now = await resolve(repository.remote, signal);
       return { token: now, revision: now };
     },
 
@@ -111,7 +120,7 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       signal.throwIfAborted();
       const module = await modules.root();
       try {
-        const now = sha ?? (await resolveRef(module.repository.remote, options.ref, signal));
+        const now = sha ?? (await resolve(module.repository.remote, signal));
         const commit = await module.repository.commit(now, signal);
         const entries = listPlace(await place(module, commit), modules, signal);
         return { entries, ordered: true, revision: now, token: () => now };

@@ -3,12 +3,15 @@ import { type Change, comparePaths, type Entry, quotePath, SourceError } from "@
 import { parsePointer, POINTER_LIMIT } from "./lfs.ts";
 import { type Module, type Modules, translate } from "./modules.ts";
 import { CacheDamaged, isSubmodule, isSymlink, isTree, type TreeItem } from "./store/store.ts";
-import { parseGitmodules, submoduleUrl } from "./submodules.ts";
+import { parseGitmodules, type Submodule, submoduleUrl } from "./submodules.ts";
 import { type Commit, diffTrees, disordered, findInTree, type TreeChange } from "./tree.ts";
 import { checkItem } from "./tree-rules.ts";
 
 /** Longer than any link can be (limits.h PATH_MAX). */
 const LINK_LIMIT = 4096;
+
+/** A thousand submodules need a tenth of it. */
+const GITMODULES_LIMIT = 1024 * 1024;
 
 /** Changes that are looked into together. */
 const CHANGE_BATCH = 500;
@@ -83,10 +86,15 @@ async function* listSubmodules(
   signal: AbortSignal,
 ): AsyncGenerator<Entry[]> {
   if (links.length === 0) return;
-  const urls = await readGitmodules(place);
+  const known = await readGitmodules(place);
   for (const link of links.toSorted((a, b) => comparePaths(`${a.path}/`, `${b.path}/`))) {
     const path = place.directory === "" ? link.path : `${place.directory}/${link.path}`;
-    const url = urls.get(path);
+    if (known === undefined || known.get(path)?.skipped === true) {
+      const why = known === undefined ? "there is no .gitmodules" : "its update is none";
+      modules.warn(`the submodule ${quotePath(path)} is left out: ${why}`);
+      continue;
+    }
+    const url = known.get(path)?.url;
     if (url === undefined)
       throw new SourceError("invalid", `.gitmodules has no URL for ${quotePath(path)}`, {
         hint: "set submodules=off, or repair .gitmodules",
@@ -105,12 +113,20 @@ async function* listSubmodules(
   }
 }
 
-async function readGitmodules({ module, commit }: Place): Promise<Map<string, string>> {
+/** What is told of submodules; `undefined` where nothing is. */
+async function readGitmodules({
+  module,
+  commit,
+}: Place): Promise<ReadonlyMap<string, Submodule> | undefined> {
   const { store } = module.repository;
   const item = await findInTree(store, commit.tree, ".gitmodules");
-  // A link there could lead anywhere; git refuses it as well.
-  const blob = item === undefined || isSymlink(item.mode) ? undefined : await store.read(item.oid);
-  return parseGitmodules(Buffer.from(blob?.data ?? []).toString("utf8"));
+  if (item === undefined) return undefined;
+  checkItem({ ...item, path: ".gitmodules" });
+  const [size = 0] = await store.sizes([item.oid]);
+  const blob = size > GITMODULES_LIMIT ? undefined : await store.read(item.oid);
+  if (blob === undefined || blob.data.length > GITMODULES_LIMIT)
+    throw new SourceError("invalid", ".gitmodules is too large");
+  return parseGitmodules(Buffer.from(blob.data).toString("utf8"));
 }
 
 /** The files and symlinks among some items. */

@@ -28,6 +28,7 @@ export interface Modules {
   submodule(url: string): Promise<Module>;
   /** One that was opened before, by its key. */
   byKey(key: string): Promise<Module> | undefined;
+  warn(message: string): void;
   /** All that were opened. */
   all(): Promise<readonly Module[]>;
   close(): Promise<void>;
@@ -84,6 +85,7 @@ export function openModules(
       return open(key, url, () => openSubmodule(url, location, context));
     },
     byKey: (key) => opened.get(key),
+    warn: (message) => context.warn(message),
     all: () => Promise.all(opened.values()),
     async close() {
       await Promise.allSettled(

@@ -4,29 +4,33 @@ import { printable } from "./remote/pkt-line.ts";
 import type { Remote } from "./remote/remote.ts";
 
 /**
- * The object that a ref points at, annotated tags peeled. A branch wins over a tag of the same name, as in `git clone --branch`.
+ * The object that a ref points at, annotated tags peeled. A tag wins over a branch of the same name, as in git's own commands.
  *
- * @param ref a branch, a tag, a whole name (`refs/…`), or nothing for the remote's HEAD
+ * @param ref a branch, a tag, a name as git takes it (`tags/…`, `refs/…`), or nothing for the remote's HEAD
+ * @param ambiguous told where the name has two meanings, and which was taken
  * @throws SourceError `not-found`, naming branches that may have been meant
  */
 export async function resolveRef(
   remote: Remote,
   ref: string | undefined,
   signal: AbortSignal,
+  ambiguous: (message: string) => void,
 ): Promise<string> {
   const names = candidates(ref);
   const refs = await remote.refs(names, signal);
-  for (const name of names) {
-    const found = refs.find((each) => each.name === name);
-    if (found !== undefined) return found.peeled ?? found.oid;
-  }
-  throw await missing(remote, ref, signal);
+  const found = names.flatMap((name) => refs.find((each) => each.name === name) ?? []);
+  const [first, second] = found;
+  if (first === undefined) throw await missing(remote, ref, signal);
+  if (second !== undefined)
+    ambiguous(`${first.name} is taken; write ref=${second.name} for the other`);
+  return first.peeled ?? first.oid;
 }
 
+/** The rules of gitrevisions(7), in their order. */
 function candidates(ref: string | undefined): string[] {
   if (ref === undefined || ref === "HEAD") return ["HEAD"];
   if (ref.startsWith("refs/")) return [ref];
-  return [`refs/heads/${ref}`, `refs/tags/${ref}`];
+  return ["", "tags/", "heads/", "remotes/"].map((place) => `refs/${place}${ref}`);
 }
 
 async function missing(

@@ -1,40 +1,32 @@
-/** What `.gitmodules` says about a submodule: where it is, and nothing else of it is heeded. */
+/** What `.gitmodules` says about submodules: where they are, and which are to be left out. Nothing else of it is heeded. */
 import { SourceError } from "@pannier/core";
+import { readConfig } from "./config.ts";
 
-/** URLs of submodules by path. The format is that of git's configuration files: https://git-scm.com/docs/git-config#_syntax */
-export function parseGitmodules(text: string): Map<string, string> {
-  const urls = new Map<string, string>();
-  let section: { path?: string; url?: string } = {};
-  const finish = () => {
-    if (section.path !== undefined && section.url !== undefined)
-      urls.set(section.path.replace(/\/+$/, ""), section.url);
-  };
-  for (const line of text.split(/\r?\n/)) {
-    if (/^\s*\[/.test(line)) {
-      finish();
-      section = {};
-      continue;
-    }
-    const [, key, value = ""] = /^\s*([A-Za-z]+)\s*=\s*(.*)$/.exec(line) ?? [];
-    if (key?.toLowerCase() === "path") section.path = unquoted(value);
-    if (key?.toLowerCase() === "url") section.url = unquoted(value);
-  }
-  finish();
-  return urls;
+export interface Submodule {
+  readonly url: string | undefined;
+  /** `update = none`: git leaves it out unless it is asked for by name. */
+  readonly skipped: boolean;
 }
 
-/** A value without its comment, quotes and escapes. */
-function unquoted(value: string): string {
-  let text = "";
-  let quoted = false;
-  for (let i = 0; i < value.length; i++) {
-    const char = value[i] as string;
-    if (char === "\\") text += value[++i] ?? "";
-    else if (char === '"') quoted = !quoted;
-    else if (!quoted && (char === "#" || char === ";")) break;
-    else text += char;
+/** Submodules by path. @throws SourceError `invalid` */
+export function parseGitmodules(text: string): Map<string, Submodule> {
+  const named = new Map<string, { path?: string; url?: string; update?: string }>();
+  for (const { section, subsection, key, value } of readConfig(text)) {
+    if (section !== "submodule" || subsection === undefined) continue;
+    let module = named.get(subsection);
+    if (module === undefined) named.set(subsection, (module = {}));
+    if (key === "path" || key === "url" || key === "update") module[key] = value;
   }
-  return text.trim();
+  const modules = new Map<string, Submodule>();
+  for (const { path, url, update } of named.values())
+    if (path !== undefined) modules.set(normalised(path), { url, skipped: update === "none" });
+  return modules;
+}
+
+/** Without the slashes and dots that people write into it. */
+function normalised(path: string): string {
+  const segments = path.split("/").filter((segment) => segment !== "" && segment !== ".");
+  return segments.join("/");
 }
 
 /**

@@ -186,7 +186,7 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     expect(await source.changes?.(first, second, signal())).toBeUndefined();
   });
 
-  test("peels annotated tags, follows moved ones, and prefers a branch of the same name", async () => {
+  test("peels annotated tags, follows moved ones, and prefers a tag to a branch of its name", async () => {
     const repository = await shared.repository();
     const first = await repository.commit({ a: "1" });
     const second = await repository.commit({ a: "2" });
@@ -199,9 +199,28 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     await repository.git("tag", "-f", "light", first);
     await repository.git("branch", "light", second);
     const light = await open(repository.url, { engine, ref: "light" });
-    expect((await light.source.probe(signal()))?.revision).toBe(second);
-    const exact = await open(repository.url, { engine, ref: "refs/tags/light" });
-    expect((await exact.source.probe(signal()))?.revision).toBe(first);
+    for (let poll = 0; poll < 3; poll++)
+      expect((await light.source.probe(signal()))?.revision).toBe(first);
+    expect(light.warnings).toEqual([
+      "ref=light has two meanings: refs/tags/light is taken; write ref=refs/heads/light for the other",
+    ]);
+    await repository.git("branch", "heads/light", first);
+    await repository.git("update-ref", "refs/remotes/origin/main", first);
+    for (const [ref, commit] of [
+      ["refs/tags/light", first],
+      ["tags/light", first],
+      ["tags/v1", second],
+      ["heads/light", second],
+      ["heads/main", second],
+      ["origin/main", first],
+      ["remotes/origin/main", first],
+      ["refs/heads/light", second],
+    ] as const) {
+      const exact = await open(repository.url, { engine, ref });
+      expect([ref, (await exact.source.probe(signal()))?.revision]).toEqual([ref, commit]);
+      // As git says.
+      expect((await repository.git("rev-parse", `${ref}^{commit}`)).trim()).toBe(commit);
+    }
   });
 
   test("takes a full SHA without asking, and says that it never changes", async () => {

@@ -242,6 +242,52 @@ describe.skipIf(withoutGit)(`submodules${skipped}`, () => {
     },
   );
 
+  test.each([
+    ["its update is none", (url: string) => `${gitmodules("sub", url)}\tupdate = none\n`],
+    ["there is no .gitmodules", () => undefined],
+  ])("are left out as by git, and that is told: %s", async (why, text) => {
+    const outer = await shared.repository();
+    const unreachable = "http://127.0.0.1:1/private.git";
+    await outer.commit({
+      a: "1",
+      sub: { submodule: "1".repeat(40) },
+      ".gitmodules": text(unreachable),
+    });
+    const { source, warnings } = await open(outer.url, { submodules: "recursive" });
+    expect(Object.keys(await contentOf(source)).filter((path) => path !== ".gitmodules")).toEqual([
+      "a",
+    ]);
+    expect(warnings).toEqual([`the submodule "sub" is left out: ${why}`]);
+  });
+
+  test.each(["./sub", "sub/", ".//sub/./"])("are found by the path %s", async (path) => {
+    const inner = await shared.repository();
+    const sub = await inner.commit({ file: "inside" });
+    const outer = await shared.repository();
+    await outer.commit({
+      sub: { submodule: sub },
+      ".gitmodules": gitmodules(path, `../${lastName(inner.url)}`),
+    });
+    const { source } = await open(outer.url, { submodules: "recursive" });
+    expect((await contentOf(source))["sub/file"]).toBe("inside");
+  });
+
+  test.each([
+    ["that do not name it", gitmodules("other", "../x.git"), /no URL for "sub"/],
+    ["that are not git's syntax", "[submodule", /line 1 is not git's syntax/],
+    ["that are far too large", `#${"x".repeat(2_000_000)}`, /too large/],
+  ])("are an error with .gitmodules %s", async (_, text, message) => {
+    const outer = await shared.repository();
+    await outer.commit({ sub: { submodule: "1".repeat(40) }, ".gitmodules": text });
+    for (const engine of ["cli", "js"] as const) {
+      const { source } = await open(outer.url, { engine, submodules: "recursive" });
+      expect(await errorOf(contentOf(source))).toMatchObject({
+        code: "invalid",
+        message: expect.stringMatching(message),
+      });
+    }
+  });
+
   test("on another host get no credentials", async () => {
     const seen: (string | undefined)[] = [];
     const foreign = await serve((request, response) => {

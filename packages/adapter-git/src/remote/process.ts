@@ -5,6 +5,9 @@ import { cutShort, FLUSH, PacketReader, printable } from "./pkt-line.ts";
 import { fetchRequest, readAdvertisement, readFetch, readRefs, refsRequest } from "./protocol.ts";
 import type { Remote } from "./remote.ts";
 
+/** Of what a program said before it failed. */
+const LAST_LINES = 5;
+
 /** A program to run, and what its failure means. */
 export interface Command {
   readonly program: string;
@@ -192,11 +195,11 @@ export function killGroup(child: Pick<ChildProcessWithoutNullStreams, "pid">): v
   }
 }
 
-/** The last line of a program's error output that says something. */
+/** The last lines of a program's error output that say something: the very last alone is mostly advice. */
 export function lastWords(stderr: string): string {
   const lines = stderr
-    .split("\n")
-    .map((line) => line.replace(/^(fatal|error|remote|ERROR): /, "").trim())
-    .filter((line) => line !== "");
-  return printable(lines.at(-1) ?? "it said nothing");
+    .split(/[\n\r]/)
+    .map((line) => line.replace(/^((fatal|error|remote|ERROR|warning): *)+/, "").trim())
+    .filter((line) => /[\p{L}\p{N}]/u.test(line));
+  return printable(lines.slice(-LAST_LINES).join("; ")) || "it said nothing";
 }
