@@ -281,7 +281,7 @@ for (const name of ["vsftpd", "proftpd"] as const) {
           () => `ftp://127.0.0.1:${server.plain}/`,
           "wrong",
           3,
-          /did not let us sign in.*PANNIER_PASSWORD_FILE/,
+          /did not let us sign in.*The user or the password is wrong/,
         ],
         [
           "an expired certificate",

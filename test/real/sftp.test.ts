@@ -172,7 +172,7 @@ describeWith("sftp", "SFTP from OpenSSH", (server) => {
           code: "auth",
           transient: false,
           message: `the server's ssh host key (ssh-ed25519 ${server.fingerprint}) is not in the known hosts file`,
-          hint: expect.stringMatching(/PANNIER_SSH_KNOWN_HOSTS_FILE.*hostKey=SHA256/),
+          hint: expect.stringMatching(/credentials\.sshKnownHostsFile.*hostKey=SHA256/),
         });
       }
       const nowhere = { ...credentials, sshKnownHostsFile: "/nonexistent/known_hosts" };
@@ -280,7 +280,7 @@ describeWith("sftp", "SFTP from OpenSSH", (server) => {
         "a refused key",
         () => url,
         3,
-        /did not let us sign in\. Give a user/,
+        /did not let us sign in\. The user, or the key is wrong/,
         "PANNIER_SSH_KEY_FILE",
       ],
       [
@@ -350,7 +350,7 @@ describeWith("sftpPasswords", "SFTP from OpenSSH, by password", (server) => {
     const { code, stderr } = await runPannier(["ls", at(port)], {
       env: { PANNIER_PASSWORD: "wrong" },
     });
-    expect(stderr).toMatch(/^[^\n]*did not let us sign in\. Give a user[^\n]*\n$/);
+    expect(stderr).toMatch(/^[^\n]*did not let us sign in\. The user, or [^\n]* wrong[^\n]*\n$/);
     expect(code).toBe(3);
   });
 });

@@ -30,6 +30,13 @@ const HINTS: Readonly<Record<string, string>> = {
   AccountIsDisabled: "the account is disabled: ask who runs it",
 };
 
+/** Who is signed in is known, and may not do this. */
+const DENIED = new Set([
+  "AuthorizationFailure",
+  "AuthorizationPermissionMismatch",
+  "InsufficientAccountPermissions",
+  "PublicAccessNotPermitted",
+]);
 const AUTH = new Set([...Object.keys(HINTS), "AccountBeingCreated"]);
 const NO_CONTAINER = new Set([
   "ContainerNotFound",
@@ -66,6 +73,7 @@ export function blobError(
   if (status === 401 || status === 403 || AUTH.has(code)) {
     return new SourceError("auth", answered, {
       transient: renewed,
+      reached: DENIED.has(code) ? "signed-in" : "answered",
       hint:
         HINTS[code] ??
         "check the key, the SAS or the identity that is signed in with; pannier doctor shows which",

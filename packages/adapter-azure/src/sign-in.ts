@@ -84,13 +84,13 @@ function choose(
   const { password, passwordFile, tokenFile } = credentials;
   const named = namedIdentity(env) !== undefined;
   if (!named && password !== undefined)
-    return byKey(account, password, "PANNIER_PASSWORD (the account's key)");
+    return byKey(account, password, "credentials.password (the account's key)");
   if (!named && passwordFile !== undefined) {
     const read = () => readToken(passwordFile, "password file");
-    return byKey(account, read, "PANNIER_PASSWORD_FILE (the account's key)");
+    return byKey(account, read, "credentials.passwordFile (the account's key)");
   }
   if (!named && tokenFile !== undefined) {
-    return bySas(() => readToken(tokenFile, "token file"), "PANNIER_TOKEN_FILE (a SAS)");
+    return bySas(() => readToken(tokenFile, "token file"), "credentials.tokenFile (a SAS)");
   }
   if (endpoint.protocol === "http:" && !isLoopback(endpoint.hostname)) {
     throw new UsageError(

@@ -33,7 +33,7 @@ function syncOnce(
 test("tells doctor where its credentials come from, and people which version there is", async () => {
   const container = await openContainer({ a: makeBlob("1", { etag: "0x1" }) });
   const { source } = await container.open();
-  expect(await source.identity?.(signal)).toBe("PANNIER_PASSWORD (the account's key)");
+  expect(await source.identity?.(signal)).toBe("credentials.password (the account's key)");
   expect(source.version?.((await listAll(source)).file("a"))).toBe("0x1");
 });
 

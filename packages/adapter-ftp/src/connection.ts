@@ -3,7 +3,7 @@ import { type Credentials, type Location, SourceError } from "@pannier/core";
 import { type Environment, readTlsFiles } from "@pannier/http-client";
 import type { Socket } from "node:net";
 import type { Client, FTPResponse } from "basic-ftp";
-import { refusalOf } from "./errors.ts";
+import { markAnonymous, refusalOf } from "./errors.ts";
 import { bytesOf, checkArgument } from "./names.ts";
 import type { Tls } from "./options.ts";
 import { loginOf } from "./sign-in.ts";
@@ -84,6 +84,7 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
     return connection;
   } catch (error) {
     client.close();
+    if (login.user === "anonymous") markAnonymous(error);
     if (greeting === "" || /^\d{3}/.test(greeting)) throw error;
     throw new SourceError("unavailable", "the server does not speak FTP", {
       transient: false,

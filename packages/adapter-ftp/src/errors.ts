@@ -8,11 +8,21 @@ const ENCRYPT = /encrypt|\bTLS\b|\bSSL\b|secure/i;
 export interface Refusal {
   readonly code: number;
   readonly message: string;
+  /** Whether nobody was named to sign in as. */
+  readonly isAnonymous: boolean;
 }
 
 export function refusalOf(error: unknown): Refusal | undefined {
   const { name, code, message } = (error ?? {}) as Error & { code?: unknown };
-  return name === "FTPError" && typeof code === "number" ? { code, message } : undefined;
+  if (name !== "FTPError" || typeof code !== "number") return undefined;
+  return { code, message, isAnonymous: anonymous.has(error as Error) };
+}
+
+const anonymous = new WeakSet<Error>();
+
+/** Notes that a refusal was met by somebody without a name. */
+export function markAnonymous(error: unknown): void {
+  if (error instanceof Error) anonymous.add(error);
 }
 
 /** Whether a server says, in the words of the common ones, that it takes no more connections. */
@@ -45,6 +55,7 @@ export function translate(error: unknown, path: string): unknown {
       "auth",
       `no permission to read ${what} (the server's reply is ${code})`,
       {
+        reached: "signed-in",
         hint: "let the user who is signed in read it",
       },
     );
@@ -64,7 +75,7 @@ export function translate(error: unknown, path: string): unknown {
       `the server cannot do what reading ${what} needs (its reply is ${code})`,
     );
   }
-  if (code === 530) return signInError(code, message);
+  if (code === 530) return signInError(refusal);
   return new SourceError(
     "unavailable",
     `${what} cannot be read now (the server's reply is ${code})`,
@@ -87,14 +98,17 @@ export function translateConnect(error: unknown): unknown {
     );
   }
   const signIn = [530, 430, 331, 332].includes(code) || ENCRYPT.test(message);
-  return signIn ? signInError(code, message) : unavailable(code);
+  return signIn ? signInError(refusal) : unavailable(code);
 }
 
-function signInError(code: number, message: string): SourceError {
+function signInError({ code, message, isAnonymous }: Refusal): SourceError {
   return new SourceError("auth", `the server did not let us sign in (its reply is ${code})`, {
+    reached: "answered",
     hint: ENCRYPT.test(message)
       ? "it wants an encrypted connection: add ?tls=explicit to the URL"
-      : "give a user and a password that it knows: in ~/.netrc, or PANNIER_USERNAME and PANNIER_PASSWORD_FILE",
+      : isAnonymous
+        ? "give a user and a password: in ~/.netrc, or credentials.username and credentials.passwordFile"
+        : "the user or the password is wrong, or it lets this user in by no password",
   });
 }
 

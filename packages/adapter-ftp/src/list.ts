@@ -164,6 +164,7 @@ async function whyUnreadable(
       "auth",
       `${quotePath(prefix)} may not be read (the server's reply is 550)`,
       {
+        reached: "signed-in",
         hint: "let the user who is signed in read it",
         cause: error,
       },
@@ -213,7 +214,7 @@ async function readList(connection: Connection, path: string, start: Start): Pro
   }
   const any = await readBy(connection, "LIST", parse, start()).catch((error: unknown) => {
     // The directory was entered; some say so of an empty one.
-    const { code, message } = refusalOf(error) ?? { code: 0, message: "" };
+    const { code = 0, message = "" } = refusalOf(error) ?? {};
     const NONE = /\bno (?:files|data sets|members|entries)\b|\bempty\b/i;
     if ((code === 550 || code === 450) && NONE.test(message)) return false;
     throw error;

@@ -1,5 +1,5 @@
 /** What a server can, as it says and as it turns out: what it refused once is not asked again, on no connection. */
-import { type Refusal, refusalOf } from "./errors.ts";
+import { refusalOf } from "./errors.ts";
 
 /** `LIST-A` is `LIST -a`. */
 type Way = "MLST" | "SIZE" | "MDTM" | "EPSV" | "REST" | "LIST-A";
@@ -29,6 +29,6 @@ export function createWays(): Ways {
 }
 
 /** Whether a server says that it does not know a command, or not for anybody: RFC 959, 4.2.1. */
-export function isUnknown(error: unknown): error is Refusal {
+export function isUnknown(error: unknown): boolean {
   return [500, 502, 504].includes(refusalOf(error)?.code ?? 0);
 }

@@ -168,7 +168,7 @@ test("takes the token file where Google's chain finds nothing, and reads it anew
   await writeFile(tokenFile, "ya29.first\n");
   const opened = await open({ tokenFile });
   const { source } = opened;
-  expect(await identityOf(opened)).toBe("a token from PANNIER_TOKEN_FILE");
+  expect(await identityOf(opened)).toBe("a token from credentials.tokenFile");
   await listAll(source);
   server.tokens = new Set(["ya29.second"]);
   expect(await failureOf(listAll(source))).toMatchObject({ code: "auth" });

@@ -80,7 +80,7 @@ export function makeSignIn(init: SignInInit): SignIn {
     async identity(signal) {
       await headers(signal);
       if (anonymous) return "nothing: anonymous";
-      if (chainIsEmpty) return "a token from PANNIER_TOKEN_FILE";
+      if (chainIsEmpty) return "a token from credentials.tokenFile";
       const file = credentialsFile(env);
       if (file === undefined) return "the metadata server's service account";
       return `${await kindOf(file.path)}, from ${file.from}`;
@@ -98,7 +98,7 @@ export function makeSignIn(init: SignInInit): SignIn {
     }
     if (credentials.tokenFile === undefined) {
       throw new SourceError("auth", "no credentials of Google were found", {
-        hint: "set GOOGLE_APPLICATION_CREDENTIALS or PANNIER_TOKEN_FILE, or anonymous=true for a public bucket",
+        hint: "set GOOGLE_APPLICATION_CREDENTIALS or credentials.tokenFile, or anonymous=true for a public bucket",
       });
     }
     // Whoever writes the file renews it: it is read anew each time.

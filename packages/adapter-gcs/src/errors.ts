@@ -52,6 +52,7 @@ export async function answerError(response: HttpResponse, asked: Asked): Promise
   const usual = statusError(status, headers, what);
   if (status === 401 || status === 403) {
     return new SourceError("auth", reason === "" ? usual.message : `${usual.message} (${reason})`, {
+      reached: usual.reached,
       hint:
         status === 401
           ? "see which credentials are used: pannier doctor"

@@ -69,7 +69,7 @@ export function checkSettings(
   if (username !== undefined || password !== undefined) {
     throw new UsageError(
       "a gs:// URL has no user or password",
-      "sign in with GOOGLE_APPLICATION_CREDENTIALS or PANNIER_TOKEN_FILE",
+      "sign in with GOOGLE_APPLICATION_CREDENTIALS or credentials.tokenFile",
     );
   }
   const { project, userProject, marker } = options;

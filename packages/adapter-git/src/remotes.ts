@@ -149,7 +149,7 @@ function open(location: Location, credentials: Credentials, context: SourceConte
       if (location.password !== undefined)
         throw new UsageError(
           "ssh cannot take a password from the URL",
-          "use a key: PANNIER_SSH_KEY_FILE, or an ssh agent",
+          "use a key: credentials.sshKeyFile, or an ssh agent",
         );
       const path = decodedPath(location).replace(/^\/~/, "~");
       const target = {

@@ -52,7 +52,11 @@ export function translate(problem: Problem, path: string): SourceError {
     return new SourceError(
       "auth",
       step === "mount" ? "the server refused the export" : `no permission to read ${what}`,
-      { hint: permissionHint(problem, path), cause },
+      {
+        reached: step === "mount" ? "answered" : "signed-in",
+        hint: permissionHint(problem, path),
+        cause,
+      },
     );
   }
   if (errno === ENOENT) {

@@ -145,7 +145,11 @@ export function makeApi(init: {
       // The next try signs with others.
       const again = worthwhile && (await connection.renew(keys));
       throw again
-        ? new SourceError("auth", error.message, { hint: error.hint, transient: true })
+        ? new SourceError("auth", error.message, {
+            hint: error.hint,
+            reached: error.reached,
+            transient: true,
+          })
         : error;
     }
   }

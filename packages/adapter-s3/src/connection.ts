@@ -262,7 +262,7 @@ async function configuredEndpoint(config: SdkConfig): Promise<URL | undefined> {
 /** What was given to Pannier. The file is read anew each time. */
 async function findOwn({ username = "", password, passwordFile }: Credentials): Promise<Found> {
   const found = (secretAccessKey: string, until: number) => {
-    const from = "PANNIER_USERNAME and its password";
+    const from = "credentials.username and its password";
     return { keys: { accessKeyId: username, secretAccessKey }, from, until };
   };
   if (password !== undefined) return found(password, Infinity);

@@ -113,12 +113,14 @@ export function refusalError(
   }
   if (EXPIRED.has(code)) {
     return new SourceError("auth", `${what}the credentials have expired (${named})`, {
+      reached: "answered",
       hint: "renew them where they come from; pannier doctor tells where that is",
     });
   }
   // Some servers say 404 to a key that they do not know.
   if (BAD_KEYS.has(code)) {
     return new SourceError("auth", `${what}signing in failed (${named})`, {
+      reached: "answered",
       hint: "the key is unknown or its secret wrong; pannier doctor tells where they come from",
     });
   }
@@ -138,11 +140,13 @@ export function refusalError(
   }
   if (code === "RequestTimeTooSkewed") {
     return new SourceError("auth", `${what}this machine's clock is wrong (${named})`, {
+      reached: "answered",
       hint: "set the clock; signatures are good for 15 minutes",
     });
   }
   if (status === 401 || status === 403) {
     return new SourceError("auth", `${what}access is denied (${named})`, {
+      reached: "signed-in",
       hint:
         headers["x-amz-request-charged"] === undefined
           ? "what was signed in with needs s3:ListBucket on the bucket and s3:GetObject on its objects (and kms:Decrypt where they are encrypted by a key of KMS); a requester-pays bucket wants requesterPays=true"

@@ -508,7 +508,7 @@ test("an empty chain is gone through once, where keys were given to Pannier", as
   expect(asked).toBeGreaterThan(0);
   await listAll(source);
   expect(aws.requests).toBe(asked);
-  expect(await source.identity?.(signal)).toBe("PANNIER_USERNAME and its password");
+  expect(await source.identity?.(signal)).toBe("credentials.username and its password");
   server.keys.set(ID, { secret: "rotated" });
   await writeFile(passwordFile, "rotated");
   expect((await listAll(source)).paths).toEqual(["file"]);

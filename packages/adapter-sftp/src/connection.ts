@@ -72,6 +72,7 @@ export function createConnection(init: ConnectionInit): Connection {
     ]);
     if (closed) throw new SourceError("unavailable", "the source was closed");
     const client = new ssh2.Client();
+    link.tried(methods.map(({ type }) => type));
     return link.open(client, (socket) => {
       client.connect({
         sock: socket,
@@ -114,6 +115,8 @@ export function createConnection(init: ConnectionInit): Connection {
 }
 
 interface Link {
+  /** Told what there is to sign in with, by ssh's names. */
+  tried(methods: readonly string[]): void;
   /** To be called by one who waits no longer: gives the connection up if nothing came for a while. Who comes next would only wait for the same. */
   whenSilent(): () => void;
   open(client: Client, begin: (socket: Socket) => void): Promise<Session>;
@@ -127,6 +130,7 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
   const waiting = new Set<(reason: unknown) => void>();
   let connecting = true;
   let greeting = "";
+  let methods: readonly string[] = [];
   let received = 0;
   /** Of what comes between two answers. */
   let floor = makeFloor(LEAST);
@@ -140,7 +144,9 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
     const known = error instanceof Error ? error : new Error(String(error));
     // What was configured wrongly is no matter of the connection.
     broken =
-      known instanceof UsageError ? known : connectionError({ greeting, connecting, error: known });
+      known instanceof UsageError
+        ? known
+        : connectionError({ greeting, connecting, methods, error: known });
     onEnd();
     client?.destroy();
     socket?.destroy();
@@ -243,6 +249,7 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
   }
 
   return {
+    tried: (told) => void (methods = told),
     open,
     fail,
     whenSilent,

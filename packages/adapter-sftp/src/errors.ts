@@ -44,6 +44,7 @@ export function translate(error: unknown, path: string): unknown {
   }
   if (status === PERMISSION_DENIED) {
     return new SourceError("auth", `no permission to read ${what}`, {
+      reached: "signed-in",
       hint: "let the user who is signed in read it, and search the directories above",
       cause: error,
     });
@@ -66,12 +67,25 @@ export function translate(error: unknown, path: string): unknown {
 export interface Failure {
   /** The first bytes that the server sent. */
   readonly greeting: string;
+  /** What there was to sign in with, by ssh's names. */
+  readonly methods: readonly string[];
   /** True until the user is signed in and SFTP has begun. */
   readonly connecting: boolean;
   readonly error: Error & { code?: unknown; level?: string | undefined };
 }
 
-export function connectionError({ greeting, connecting, error }: Failure): SourceError {
+function signInHint(methods: readonly string[]): string {
+  const password = methods.includes("password");
+  const key = methods.includes("publickey") || methods.includes("agent");
+  if (!password && !key) {
+    return "give a key (credentials.sshKeyFile), an ssh agent or a password (credentials.passwordFile)";
+  }
+  const wrong =
+    password && key ? "the key and the password are" : `the ${password ? "password" : "key"} is`;
+  return `the user, or ${wrong} wrong: the server takes other ones`;
+}
+
+export function connectionError({ greeting, connecting, methods, error }: Failure): SourceError {
   if (error instanceof SourceError) return error;
   const { code, level, message } = error;
   const make = (text: string, hint?: string, transient = true) =>
@@ -83,7 +97,8 @@ export function connectionError({ greeting, connecting, error }: Failure): Sourc
   }
   if (level === "client-authentication") {
     return new SourceError("auth", "the server did not let us sign in", {
-      hint: "give a user that it knows, and a key (PANNIER_SSH_KEY_FILE), an ssh agent or a password (PANNIER_PASSWORD_FILE) that it takes",
+      reached: "answered",
+      hint: signInHint(methods),
     });
   }
   if (connecting && greeting !== "" && !/^SSH-/m.test(greeting)) {

@@ -61,7 +61,7 @@ export async function readHostKeys(trust: Trust): Promise<HostKeys> {
         : refused(
             key,
             "is not in the known hosts file",
-            "check the fingerprint, then put the key (ssh-keyscan HOST shows it) into PANNIER_SSH_KNOWN_HOSTS_FILE or ~/.ssh/known_hosts, or pin it with hostKey=SHA256:…",
+            "check the fingerprint, then put the key (ssh-keyscan HOST shows it) into credentials.sshKnownHostsFile or ~/.ssh/known_hosts, or pin it with hostKey=SHA256:…",
           );
     },
   };
@@ -83,7 +83,7 @@ function pinnedKeys(pinned: readonly string[]): HostKeys {
 
 function refused(key: Buffer, why: string, hint: string): SourceError {
   const message = `the server's ssh host key (${typeOf(key)} ${fingerprintOf(key)}) ${why}`;
-  return new SourceError("auth", message, { hint });
+  return new SourceError("auth", message, { reached: "answered", hint });
 }
 
 /** As `ssh-keygen -l` writes it. */

@@ -9,8 +9,7 @@ export const sftpOptions = {
   },
   knownHosts: {
     type: "string",
-    description:
-      "known hosts file; default: PANNIER_SSH_KNOWN_HOSTS_FILE, else those that ssh reads",
+    description: "known hosts file; default: that of the credentials, else those that ssh reads",
     placeholder: "FILE",
   },
 } as const satisfies OptionSpecs;

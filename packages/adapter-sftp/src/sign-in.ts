@@ -26,7 +26,7 @@ export function usernameOf(location: Pick<Location, "username">, credentials: Cr
   } catch (error) {
     throw new UsageError(
       "there is no user name to sign in with",
-      "write sftp://USER@host/path, or set PANNIER_USERNAME",
+      "write sftp://USER@host/path, or set credentials.username",
       { cause: error },
     );
   }
@@ -101,7 +101,7 @@ async function givenKey(
     passphrase === undefined
       ? `the ssh key ${file} has a passphrase, and none is given`
       : `the passphrase is not that of the ssh key ${file}`,
-    { hint: "put the key's passphrase into the file that PANNIER_PASSWORD_FILE names" },
+    { hint: "put the key's passphrase into the file that credentials.passwordFile names" },
   );
 }
 

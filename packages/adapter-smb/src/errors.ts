@@ -70,6 +70,7 @@ export function translate(error: unknown, path: string): unknown {
   }
   if (failed === "EACCES") {
     return new SourceError("auth", `no permission to read ${what}`, {
+      reached: "signed-in",
       hint: "let the user who is signed in read it",
       cause: error,
     });
@@ -106,7 +107,11 @@ export async function connectionError(
   }
   if (NOT_LET_IN.includes(failed)) {
     return new SourceError("auth", "the server did not let us sign in, or not into the share", {
-      hint: "check the user, the password (PANNIER_USERNAME, PANNIER_PASSWORD_FILE) and the option domain, and that the user may read the share",
+      reached: "answered",
+      hint:
+        by === "guest"
+          ? "it takes no guests: give a user and a password (credentials.username, credentials.passwordFile)"
+          : "check the user, the password and the option domain: one of them is wrong, or the user may not read the share",
       cause: error,
     });
   }

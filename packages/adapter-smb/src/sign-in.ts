@@ -42,7 +42,7 @@ export async function signIn(
   const password = await passwordOf(location, credentials);
   if (password !== undefined && user === "") {
     throw new SourceError("auth", "there is a password, but no user to sign in as", {
-      hint: "set PANNIER_USERNAME, or write smb://USER@host/share/path",
+      hint: "set credentials.username, or write smb://USER@host/share/path",
     });
   }
   checkRoom("the password", password ?? "");

@@ -72,7 +72,7 @@ export function makeSignIn(plain: Authorize): SignIn {
           true;
         if (!again || !hasPassword) {
           const what = request.subject === undefined ? "" : `${request.subject}: `;
-          throw statusError(401, response.headers, what);
+          throw statusError(401, response.headers, what, true);
         }
       }
     },

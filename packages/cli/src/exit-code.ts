@@ -1,5 +1,6 @@
 /** From an error to what the user is told about it, and the exit code of the contract. */
 import type { SourceErrorCode } from "@pannier/core";
+import { inVariables } from "./environment.ts";
 
 /** A failure as `--json` prints it. */
 export interface Failure {
@@ -62,7 +63,11 @@ export function toFailure(thrown: unknown, source?: string): Failure {
   };
   if (error.name === "MountSourceError" && error.cause !== undefined)
     return toFailure(error.cause, url);
-  const told = { message: error.message, hint, source };
+  const told = {
+    message: inVariables(error.message),
+    hint: hint === undefined ? undefined : inVariables(hint),
+    source,
+  };
   if (error.name === "SourceError" && code !== undefined && Object.hasOwn(OF_SOURCE, code))
     return { code, exitCode: OF_SOURCE[code as SourceErrorCode], ...told };
   if (error.name === "TargetError" && permission === true)

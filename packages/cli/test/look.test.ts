@@ -86,6 +86,7 @@ test("doctor tells each step", async () => {
     "✓ resolve      shelf://top/?color=green is for the shelf adapter",
     "✓ credentials  PANNIER_USERNAME",
     "✓ connect      it answers; its revision is r1",
+    "✓ sign in      it lets us in",
     "✓ list         3 entries",
     "✓ read         6 B of a.txt",
   ]);
@@ -96,9 +97,31 @@ test("doctor stops at the step that fails, with its exit code, and never shows t
   expect(code).toBe(3);
   expect(untimed(stdout).slice(1)).toEqual([
     "✓ credentials  the password in the URL",
-    "✗ connect      the shelf does not open with ***. Check PANNIER_PASSWORD",
+    "✓ connect      it answers",
+    "✗ sign in      the shelf does not open with ***. Check PANNIER_PASSWORD",
   ]);
   expect(stderr).toBe("");
+});
+
+test.each([
+  ["dark", ["✗ connect      nobody is there. Tried once; a sync tries again"]],
+  ["keyless", ["✗ sign in      there is no key to be found"]],
+  [
+    "denied",
+    ["✓ connect      it answers", "✓ sign in      it lets us in", "✗ list         not for you"],
+  ],
+  [
+    "quiet",
+    [
+      "✓ connect      it answers",
+      "✓ sign in      it lets us in",
+      "✓ list         3 entries",
+      "✓ read         6 B of a.txt",
+    ],
+  ],
+])("doctor ticks what was done, and nothing else: %s", async (host, steps) => {
+  const { stdout } = await run(["doctor", `shelf://${host}/`, ...SHELF]);
+  expect(untimed(stdout).slice(2)).toEqual(steps);
 });
 
 test("doctor --json", async () => {
@@ -112,6 +135,7 @@ test("doctor --json", async () => {
       { step: "resolve", ok: true },
       { step: "credentials", ok: true },
       { step: "connect", ok: true },
+      { step: "sign in", ok: true },
       { step: "list", ok: true },
       { step: "read", ok: false, detail: "a.txt is gone" },
     ],

@@ -37,8 +37,14 @@ const shelf: Adapter<typeof OPTIONS> = {
         context.request("probe");
         if (host === "locked")
           throw new SourceError("auth", `the shelf does not open with ${password}`, {
-            hint: "check PANNIER_PASSWORD",
+            reached: "answered",
+            hint: "check credentials.password",
           });
+        if (host === "keyless") throw new SourceError("auth", "there is no key to be found");
+        if (host === "denied")
+          throw new SourceError("auth", "not for you", { reached: "signed-in" });
+        if (host === "dark") throw new SourceError("unavailable", "nobody is there");
+        if (host === "quiet") return undefined;
         return { token: "1", revision: "r1" };
       },
       async list(signal) {

@@ -360,7 +360,7 @@ test("trusts a CA file in addition to the system's, and takes a replaced one ove
 
   const untrusted = await failure(client().request(origin));
   expect(untrusted).toMatchObject({ code: "unavailable", transient: false });
-  expect(untrusted.hint).toContain("PANNIER_CA_FILE");
+  expect(untrusted.hint).toContain("credentials.caFile");
 
   const caFile = join(await scratch(), "ca.pem");
   await writeFile(caFile, other.cert);
@@ -413,7 +413,7 @@ test("tells a server that wants a client certificate from one that broke", () =>
     }),
   );
   expect(error).toMatchObject({ code: "auth", transient: false });
-  expect(error.hint).toContain("PANNIER_CLIENT_CERT_FILE");
+  expect(error.hint).toContain("credentials.clientCertFile");
 });
 
 test("names a certificate file that cannot be used", async () => {

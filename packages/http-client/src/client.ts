@@ -127,7 +127,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
             expect === "any" || (expect?.includes(status) ?? (status >= 200 && status < 300));
           if (expected) return response;
           await response.discard();
-          throw statusError(status, response.headers, what);
+          throw statusError(status, response.headers, what, signed["authorization"] !== undefined);
         }
 
         await response.discard();

@@ -65,13 +65,13 @@ export function connectionError(
       `the server's certificate is not trusted (${code})`,
       code === "ERR_TLS_CERT_ALTNAME_INVALID"
         ? "the certificate is for another host name: check the host in the URL"
-        : "name the file with its certificate authority in PANNIER_CA_FILE (caFile)",
+        : "name the file with its certificate authority in credentials.caFile",
       false,
     );
   }
   if (CLIENT_CERTIFICATE.test(message)) {
     return new SourceError("auth", `${what}the server refused the TLS handshake`, {
-      hint: "it may want a client certificate: PANNIER_CLIENT_CERT_FILE and PANNIER_CLIENT_KEY_FILE",
+      hint: "it may want a client certificate: credentials.clientCertFile and credentials.clientKeyFile",
       cause: error,
     });
   }
@@ -132,11 +132,13 @@ function rootOf(error: unknown): { code: string; message: string } {
  *
  * @param headers lower-case names; of them only `retry-after` is looked at
  * @param what as for {@link connectionError}
+ * @param signedIn whether something to sign in with was sent
  */
 export function statusError(
   status: number,
   headers: Readonly<Record<string, string | undefined>>,
   what = "",
+  signedIn = false,
 ): SourceError {
   // The server's own words are not repeated: they may be anything. An `import` of node:http looks at each of its exports, and so
   // loads all of Node's own undici: 45 ms.
@@ -145,12 +147,18 @@ export function statusError(
   const retryAfter = parseRetryAfter(headers["retry-after"]);
   if (status === 401) {
     return new SourceError("auth", message, {
-      hint: "give a user and password, or a token: PANNIER_USERNAME and PANNIER_PASSWORD_FILE, PANNIER_TOKEN_FILE, or ~/.netrc",
+      reached: "answered",
+      hint: signedIn
+        ? "the user, the password or the token is wrong"
+        : "give a user and password, or a token: credentials.username and credentials.passwordFile, credentials.tokenFile, or ~/.netrc",
     });
   }
   if (status === 403) {
     return new SourceError("auth", message, {
-      hint: "what was signed in with may not read this",
+      reached: "signed-in",
+      hint: signedIn
+        ? "what was signed in with may not read this"
+        : "nobody was signed in: it may be for users only, or for nobody",
     });
   }
   if (status === 407) {
@@ -159,7 +167,10 @@ export function statusError(
     });
   }
   if (status === 404 || status === 410) {
-    return new SourceError("not-found", message, { hint: "check the path in the URL" });
+    return new SourceError("not-found", message, {
+      reached: "signed-in",
+      hint: "check the path in the URL",
+    });
   }
   if (status === 412) return new SourceError("changed", message);
   if (status === 429) return new SourceError("throttled", message, { retryAfter });

@@ -79,12 +79,13 @@ export function sshFailure(stderr: string): SourceError {
         ? "the server's ssh host key is not the one in the known hosts file"
         : "the server's ssh host key is not in the known hosts file",
       {
-        hint: "check the key (ssh-keyscan HOST shows it) and put it into PANNIER_SSH_KNOWN_HOSTS_FILE or ~/.ssh/known_hosts",
+        hint: "check the key (ssh-keyscan HOST shows it) and put it into credentials.sshKnownHostsFile or ~/.ssh/known_hosts",
       },
     );
   if (/Permission denied|Too many authentication failures|no matching host key/i.test(stderr))
     return new SourceError("auth", `ssh could not sign in: ${words}`, {
-      hint: "give a key that the server knows, without a passphrase, by PANNIER_SSH_KEY_FILE, or use an ssh agent",
+      reached: "answered",
+      hint: "give a key that the server knows, without a passphrase, by credentials.sshKeyFile, or use an ssh agent",
     });
   if (/does not appear to be a git repository|Repository not found|not exist|no such/i.test(stderr))
     return new SourceError("not-found", `the repository does not exist: ${words}`, {

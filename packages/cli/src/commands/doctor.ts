@@ -3,6 +3,7 @@ import { access, constants } from "node:fs/promises";
 import {
   type Credentials,
   describeSource,
+  type Entry,
   type FileEntry,
   type Source,
   type SourceError,
@@ -10,7 +11,12 @@ import {
   UsageError,
 } from "@pannier/core";
 import { resolveSources } from "../choose-adapter.ts";
-import { credentialVariables, oneSource, terminalFromEnvironment } from "../environment.ts";
+import {
+  credentialVariables,
+  inVariables,
+  oneSource,
+  terminalFromEnvironment,
+} from "../environment.ts";
 import { type Failure, failureLine, toFailure } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";
 import { withSource, withTimeout } from "../open.ts";
@@ -23,7 +29,7 @@ const ENOUGH_ENTRIES = 1000;
 const ENOUGH_BYTES = 64 * 1024;
 
 interface Step {
-  readonly step: "resolve" | "credentials" | "identity" | "connect" | "list" | "read";
+  readonly step: "resolve" | "credentials" | "identity" | "connect" | "sign in" | "list" | "read";
   readonly ok: boolean;
   readonly detail: string;
   readonly milliseconds: number;
@@ -89,18 +95,15 @@ async function examine(given: Invocation, subject: Subject): Promise<number> {
   const { color } = terminalFromEnvironment(world.env);
   const paint = color && world.stdout.isTTY === true;
 
+  const tellStep = async (told: Step) => {
+    steps.push(told);
+    if (settings.json !== true) await print(redact(toLine(told, paint)));
+  };
+
   /** Runs one step and tells how it went; a failure ends the run after being told. */
-  const attempt = async <Result>(
-    step: Step["step"],
-    work: () => Promise<readonly [Result, string]>,
-  ): Promise<Result> => {
-    const start = performance.now();
-    const tell = async (ok: boolean, detail: string) => {
-      const milliseconds = Math.round(performance.now() - start);
-      steps.push({ step, ok, detail, milliseconds });
-      if (settings.json !== true)
-        await print(redact(toLine({ step, ok, detail, milliseconds }, paint)));
-    };
+  const attempt: Attempt = async (step, work, start = performance.now()) => {
+    const tell = (ok: boolean, detail: string) =>
+      tellStep({ step, ok, detail, milliseconds: Math.round(performance.now() - start) });
     try {
       const [result, detail] = await work();
       await tell(true, detail);
@@ -135,10 +138,9 @@ async function examine(given: Invocation, subject: Subject): Promise<number> {
     await withSource(chosen, invocation, async ({ source }) => {
       const { identity } = source;
       if (identity !== undefined) {
-        await attempt("identity", async () => [undefined, await identity(signal)]);
+        await attempt("identity", async () => [undefined, inVariables(await identity(signal))]);
       }
-      await attempt("connect", () => connect(source, signal));
-      const file = await attempt("list", () => listSome(source, signal));
+      const file = await askSource(source, chosen, signal, attempt);
       if (file !== undefined) await attempt("read", () => readSome(source, file, signal));
     }).catch((error: unknown) => {
       // `open` itself may find the source to be impossible.
@@ -158,6 +160,90 @@ async function examine(given: Invocation, subject: Subject): Promise<number> {
       error: failure,
     });
   return failure?.exitCode ?? 0;
+}
+
+/**
+ * @param since when it began, where that is known already
+ * @throws StepFailed, once it is told
+ */
+type Attempt = <Result>(
+  step: Step["step"],
+  work: () => Promise<readonly [Result, string]>,
+  since?: number,
+) => Promise<Result>;
+
+/**
+ * Connects, signs in and lists. To a source these are one request, so what is ticked is what its outcome proves: what came, or
+ * how far a failure says that it got.
+ *
+ * @returns a file of the source, if there is one
+ */
+async function askSource(
+  source: Source,
+  { location }: SourceSpec,
+  signal: AbortSignal,
+  attempt: Attempt,
+): Promise<FileEntry | undefined> {
+  const since = performance.now();
+  const begun = await begin(source, signal);
+  const failed = begun.error === undefined ? undefined : failedStep(begun, begun.error);
+  const fail = (step: Step["step"]) =>
+    attempt(step, () => Promise.reject(begun.error as Error), since);
+  // Nobody is asked on this machine.
+  if (location.host !== "") {
+    if (failed === "connect") await fail("connect");
+    if (failed === "sign in" && (begun.error as Partial<SourceError>).reached === undefined)
+      await fail("sign in");
+    await attempt("connect", async () => [undefined, begun.answer], since);
+    if (failed === "sign in") await fail("sign in");
+    await attempt("sign in", async () => [undefined, "it lets us in"]);
+  }
+  if (begun.error !== undefined) await fail("list");
+  return attempt("list", () => listSome(begun, signal));
+}
+
+interface Begun {
+  /** What there is to say of the first answer. */
+  answer: string;
+  /** Whether something came that only who is let in can have. */
+  isLetIn: boolean;
+  error?: unknown;
+  batches: AsyncIterator<readonly Entry[]> | undefined;
+  first: readonly Entry[] | undefined;
+}
+
+/** Asks until something comes that proves that the source can be had. */
+async function begin(source: Source, signal: AbortSignal): Promise<Begun> {
+  const begun: Begun = {
+    answer: "it answers",
+    isLetIn: false,
+    batches: undefined,
+    first: undefined,
+  };
+  try {
+    const found = await source.probe(signal);
+    begun.isLetIn = found !== undefined;
+    if (found?.revision !== undefined) begun.answer += `; its revision is ${found.revision}`;
+    const { entries } = await source.list(signal);
+    begun.batches = (async function* all() {
+      yield* entries;
+    })();
+    const { done, value } = await begun.batches.next();
+    if (done !== true) begun.first = value;
+    begun.isLetIn = true;
+  } catch (error) {
+    begun.error = error;
+  }
+  return begun;
+}
+
+function failedStep({ isLetIn }: Begun, error: unknown): "connect" | "sign in" | "list" {
+  if (isLetIn) return "list";
+  const { name, code, reached } = error as Partial<SourceError>;
+  if (name !== "SourceError") return "connect";
+  const isAnswer = code === "not-found" || code === "changed" || code === "invalid";
+  if (reached === "signed-in" || isAnswer) return "list";
+  return reached === "answered" || code === "auth" ? "sign in" : "connect";
 }
 
 class StepFailed extends Error {
@@ -213,29 +299,21 @@ async function checkFiles(credentials: Credentials): Promise<void> {
   }
 }
 
-async function connect(source: Source, signal: AbortSignal): Promise<readonly [undefined, string]> {
-  const found = await source.probe(signal);
-  if (found === undefined)
-    return [undefined, "this source has no question that is cheaper than a listing"];
-  return [
-    undefined,
-    found.revision === undefined ? "it answers" : `it answers; its revision is ${found.revision}`,
-  ];
-}
-
 async function listSome(
-  source: Source,
+  { first, batches }: Begun,
   signal: AbortSignal,
 ): Promise<readonly [FileEntry | undefined, string]> {
   let file: FileEntry | undefined;
   let entries = 0;
-  const listing = await source.list(signal);
-  for await (const batch of listing.entries) {
+  for (let batch = first; batch !== undefined;) {
     signal.throwIfAborted();
     entries += batch.length;
     file ??= batch.find((entry): entry is FileEntry => entry.kind === "file");
     if (entries >= ENOUGH_ENTRIES && file !== undefined) break;
+    const next = await batches?.next();
+    batch = next?.done === false ? next.value : undefined;
   }
+  await batches?.return?.();
   const found =
     entries < ENOUGH_ENTRIES
       ? count(entries, "entry")

@@ -20,10 +20,17 @@ export interface SourceErrorInit {
   readonly transient?: boolean | undefined;
   /** Milliseconds to wait before the next try, where the server said so. */
   readonly retryAfter?: number | undefined;
-  /** What the user can do about it: one sentence. */
+  /**
+   * How far the source got before: `answered` where the server was heard, `signed-in` where it let us in as well, and says no
+   * to what was asked. Left out where that is not known, or where no server was asked.
+   */
+  readonly reached?: Reached | undefined;
+  /** What the user can do about it: one sentence. It names settings as the library has them, such as `credentials.passwordFile`. */
   readonly hint?: string | undefined;
   readonly cause?: unknown;
 }
+
+export type Reached = "answered" | "signed-in";
 
 /** What a {@link Source} throws. The message says what failed, without secrets, and does not repeat the source's URL: the engine adds it. */
 export class SourceError extends Error {
@@ -31,6 +38,7 @@ export class SourceError extends Error {
   readonly code: SourceErrorCode;
   readonly transient: boolean;
   readonly retryAfter: number | undefined;
+  readonly reached: Reached | undefined;
   readonly hint: string | undefined;
 
   constructor(code: SourceErrorCode, message: string, init: SourceErrorInit = {}) {
@@ -38,6 +46,7 @@ export class SourceError extends Error {
     this.code = code;
     this.transient = init.transient ?? (code === "unavailable" || code === "throttled");
     this.retryAfter = init.retryAfter;
+    this.reached = init.reached;
     this.hint = init.hint;
   }
 }

@@ -60,6 +60,7 @@ function withAttempts(error: SourceError, attempts: number): SourceError {
     {
       transient: error.transient,
       retryAfter: error.retryAfter,
+      reached: error.reached,
       hint:
         asked > LONGEST_RETRY_AFTER
           ? `the server asks to wait ${Math.ceil(asked / 60_000)} minutes`
