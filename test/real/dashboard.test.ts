@@ -95,6 +95,38 @@ describeWithProgram(CHROMIUM, "the dashboard", () => {
     return { page, problems };
   }
 
+  test("shows that a mount was rolled back, and that a hook failed for good", async () => {
+    const folder = scratch();
+    writeFileSync(join(folder, "token"), TOKEN);
+    const http = httpConfig({
+      host: "127.0.0.1",
+      port: 0,
+      triggerTokenFile: join(folder, "token"),
+    });
+    const hook = { command: ["/bin/false"], timeout: 5000, env: {}, retries: 0 };
+    const mounts = [
+      mountConfig("website", join(folder, "website")),
+      mountConfig("models", join(folder, "models"), { hooks: { postPublish: [hook] } }),
+    ];
+    const daemon = startDaemon(daemonConfig(mounts, { http }));
+    await daemon.event("models", "hook");
+    const post = async (path: string) =>
+      fetch(await daemon.url(path), {
+        method: "POST",
+        headers: { authorization: `Bearer ${TOKEN}` },
+      });
+    await daemon.event("website", "waiting");
+    daemon.source("website").content = { a: "2" };
+    await post("/sync/website?wait=1");
+    await post("/rollback/website");
+    const { page, problems } = await open(daemon);
+    await card(page, "website").getByText("Rolled back: waits for a change").waitFor();
+    await card(page, "models").getByText("Published, but a hook failed").waitFor();
+    await card(page, "models").getByText("/bin/false: it ended with code 1").waitFor();
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+
   test("shows mounts, history and progress, as it happens", async () => {
     const daemon = await start();
     const { page, problems } = await open(daemon);

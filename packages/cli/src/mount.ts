@@ -1,8 +1,14 @@
 /** From the arguments and flags of a command to what the engine takes. */
 import { resolve } from "node:path";
-import type { LayerSpec, SourceSpec, SyncOptions } from "@pannier/core";
+import {
+  type LayerSpec,
+  type SourceSpec,
+  status,
+  type SyncOptions,
+  UsageError,
+} from "@pannier/core";
 import { resolveSources } from "./choose-adapter.ts";
-import { sourcesAndTarget } from "./environment.ts";
+import { environmentSources, sourcesAndTarget } from "./environment.ts";
 import type { Settings } from "./flags.ts";
 import type { Invocation } from "./invocation.ts";
 
@@ -54,4 +60,25 @@ export function mountSettings(settings: Settings) {
     bandwidth,
     verifyContent,
   };
+}
+
+/** The sources of a target that was synced before: those of the environment, or else the recorded ones, which are without user and password. @throws UsageError */
+export async function recordedSources(
+  target: string,
+  { settings, world }: Invocation,
+): Promise<readonly (SourceSpec | LayerSpec)[]> {
+  const choice = { adapter: settings.adapter, cwd: world.cwd };
+  const given = environmentSources(world.env);
+  if (given.length > 0) return resolveSources(given, choice);
+  const recorded = status(target)?.sources ?? [];
+  if (recorded.some(({ url }) => url.includes("=***")))
+    throw new UsageError(
+      "the recorded source is without the secrets that its URL held",
+      "give it in PANNIER_SOURCE",
+    );
+  const specs = await resolveSources(
+    recorded.map(({ url }) => url),
+    choice,
+  );
+  return specs.map((source, index) => ({ source, into: recorded[index]?.into }));
 }

@@ -175,6 +175,21 @@ test("status, history and rollback", async () => {
   expect(unknown.stderr).toContain("revision zzz is not kept");
 });
 
+test("rollback holds back what the source holds now, seen or not, until it changes", async () => {
+  await json(["sync", "site", "out"]);
+  await put("site/index.html", "second");
+  await json(["sync", "site", "out"]);
+  await put("site/index.html", "the third, unseen");
+  await run(["rollback", "out"]);
+  expect(await json(["sync", "site", "out"])).toMatchObject({ result: "unchanged" });
+  expect(await published("index.html")).toBe("hello");
+  expect(await json(["status", "out"])).toMatchObject({ held: true });
+  await put("site/index.html", "the fourth of them");
+  await json(["sync", "site", "out"]);
+  expect(await published("index.html")).toBe("the fourth of them");
+  expect(await json(["status", "out"])).toMatchObject({ held: false });
+});
+
 test("verify finds damage, and --repair mends it from the recorded source", async () => {
   await run(["sync", "site", "out"]);
   expect((await run(["verify", "out"])).stdout).toBe("2 files checked, all as published\n");

@@ -4,9 +4,12 @@ import { RefusedError } from "./errors.ts";
 import type { SyncEvent } from "./events.ts";
 import { type HistoryEntry, nothingPublished, status, toHistory } from "./history.ts";
 import { ALL_COLUMNS, type PublishedRow } from "./snapshot/row.ts";
+import type { SyncOptions } from "./settings.ts";
 import { UsageError } from "./source/errors.ts";
+import { withTimeout } from "./deadline.ts";
+import { lookAtSources } from "./sync.ts";
 import { shown } from "./volume/entries.ts";
-import { heldBack, hold } from "./volume/hold.ts";
+import { type Held, heldBack, hold, isSameState, type SourcesState } from "./volume/hold.ts";
 import { openVolume } from "./volume/open.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "./volume/publish.ts";
 import { type Generation, generations, transaction } from "./volume/state.ts";
@@ -15,7 +18,8 @@ import { type TreeReport, verifyTree } from "./volume/verify.ts";
 import type { Volume } from "./volume/volume.ts";
 
 /**
- * Makes a kept revision the published one again. The sources, as they are now, are held back until they change.
+ * Makes a kept revision the published one again. The sources, as they are now, are held back until they change, whether what they hold
+ * was seen before or not.
  *
  * @param revision a kept revision or the beginning of one; default: the one before the published one
  * @throws UsageError when it is not kept, RefusedError when its tree is not intact, TargetError as `sync` does
@@ -26,6 +30,11 @@ export async function rollback(
   init: {
     readonly signal?: AbortSignal | undefined;
     readonly onEvent?: ((event: SyncEvent) => void) | undefined;
+    /**
+     * The mount's sources and settings: they are asked what they hold now, for five seconds at most; where they do not answer, what the
+     * next sync finds is held back. Default: what they were last known to hold is held back.
+     */
+    readonly mount?: Omit<SyncOptions, "target" | "signal" | "onEvent" | "dryRun"> | undefined;
   } = {},
 ): Promise<HistoryEntry> {
   const before = status(target);
@@ -35,6 +44,7 @@ export async function rollback(
       "a mirrored target keeps no older trees to go back to",
       "use --publish swap",
     );
+  const asked = init.mount === undefined ? undefined : await ask(target, init.mount, init);
   const volume = openVolume({
     target,
     publish: "swap",
@@ -63,7 +73,7 @@ export async function rollback(
         },
       );
     }
-    goBack(volume, latest, wanted);
+    goBack(volume, latest, wanted, asked);
     init.onEvent?.({
       type: "published",
       revision: wanted.revision,
@@ -73,6 +83,29 @@ export async function rollback(
     return toHistory(generations(state)[0] as Generation, true, volume.layout.target, "swap");
   } finally {
     volume.close();
+  }
+}
+
+/** Milliseconds: whoever goes back is in a hurry. */
+const PATIENCE = 5000;
+
+async function ask(
+  target: string,
+  mount: Omit<SyncOptions, "target">,
+  { signal, onEvent }: Pick<SyncOptions, "signal" | "onEvent">,
+): Promise<Held> {
+  const deadline = withTimeout(signal, PATIENCE);
+  try {
+    return await lookAtSources({ ...mount, target, signal: deadline.signal });
+  } catch (error) {
+    signal?.throwIfAborted();
+    onEvent?.({
+      type: "warning",
+      message: `what the sources hold now is not known (${(error as Error).message}): what the next sync finds is held back`,
+    });
+    return "next";
+  } finally {
+    deadline.end();
   }
 }
 
@@ -97,8 +130,17 @@ function chooseKept(older: readonly Generation[], revision: string | undefined):
   return wanted;
 }
 
+function stateOf({ layers, digest }: Generation): SourcesState {
+  return { tokens: layers.map(({ token }) => token), digest };
+}
+
 /** A new generation with the rows and the tree of an older one. */
-function goBack(volume: Volume, latest: Generation, wanted: Generation): void {
+function goBack(
+  volume: Volume,
+  latest: Generation,
+  wanted: Generation,
+  asked: Held | undefined,
+): void {
   const { state } = volume;
   transaction(state, () => {
     state.db.exec("DELETE FROM plan");
@@ -166,12 +208,10 @@ function goBack(volume: Volume, latest: Generation, wanted: Generation): void {
       },
       { tree: wanted.tree, slot: wanted.slot },
     );
-    // A second step back still holds back what the first one did: no source has been looked at since.
-    const back = heldBack(state) ?? {
-      tokens: latest.layers.map(({ token }) => token),
-      digest: latest.digest,
-    };
-    hold(state, back.digest === wanted.digest ? undefined : back);
+    // Where nobody asked, a second step back still holds back what the first one did.
+    const back = asked ?? heldBack(state) ?? stateOf(latest);
+    const isWanted = back !== "next" && isSameState(back, stateOf(wanted));
+    hold(state, isWanted ? undefined : back);
   });
   finishPublish(volume);
 }

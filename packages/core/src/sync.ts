@@ -10,6 +10,7 @@ import type { Layer } from "./layer.ts";
 import { type Mount, openMount } from "./mount.ts";
 import { isChanged, type Run, startRun } from "./run.ts";
 import type { SyncOptions } from "./settings.ts";
+import { UsageError } from "./source/errors.ts";
 import type { Change } from "./snapshot/change.ts";
 import { checkTree } from "./snapshot/checks.ts";
 import {
@@ -43,7 +44,7 @@ import {
   planDamage,
   trustPublished,
 } from "./volume/damage.ts";
-import { hold, isHeldBack } from "./volume/hold.ts";
+import { heldBack, hold, isHeldBack, type SourcesState, tellAll } from "./volume/hold.ts";
 import { clearPlan } from "./volume/entries.ts";
 import { layoutOf } from "./volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "./volume/mirror.ts";
@@ -195,6 +196,9 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
 
   run.step("probe");
   const probes = await probeLayers(run, published);
+  // The first look after a rollback for which nobody could ask.
+  if (heldBack(state) === "next" && tellAll(probes) && !settings.dryRun)
+    hold(state, probes.unchanged ? undefined : { tokens: probes.tokens });
   const current =
     published !== undefined &&
     damage === undefined &&
@@ -208,7 +212,10 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   if (published !== undefined && damage === undefined) {
     if (next.held) {
       // What the sources now tell of themselves saves the next listing.
-      if (!settings.dryRun) hold(state, { tokens: probes.tokens, digest: next.digest });
+      const { tokens } = probes;
+      const { digest } = next;
+      if (!settings.dryRun)
+        hold(state, digest === published.digest ? undefined : { tokens, digest });
       return run.unchanged(published, probes.immutable);
     }
     if (isQuiet(totals) && (settings.dryRun || totals.rereadFiles === 0))
@@ -234,6 +241,30 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const result = run.published(outcome.generation, published, probes.immutable, outcome.foreign);
   await letGo(run);
   return result;
+}
+
+/**
+ * What the sources hold now, without touching the target.
+ *
+ * @throws what {@link plan} throws; UsageError where the settings are not those of what is published, whose digests could not be compared
+ */
+export async function lookAtSources(options: SyncOptions): Promise<SourcesState> {
+  const mount = await openMount({ ...options, dryRun: true });
+  const run = startRun(mount, options.signal);
+  try {
+    const published = latestGeneration(mount.volume.state);
+    const probes = await probeLayers(run, published);
+    const { tokens } = probes;
+    if (tellAll(probes))
+      return { tokens, digest: probes.unchanged ? published?.digest : undefined };
+    if (mount.layers.some(({ position, view }) => published?.layers[position]?.view !== view))
+      throw new UsageError("the settings are not those of what is published");
+    const { digest } = await makePlan(run, published, undefined, probes, {});
+    return { tokens, digest };
+  } finally {
+    run.end();
+    await mount.close();
+  }
 }
 
 /** From listings to a plan that may be carried out. In one transaction: what fails half way leaves no half plan. */
@@ -262,7 +293,7 @@ async function makePlan(
     run.step("plan");
     let digest = completePlan(run, published, damage);
     // After a rollback it is what was gone back to that is mended, not what was rolled back from.
-    const held = published !== undefined && isHeldBack(state, { digest });
+    const held = published !== undefined && isHeldBack(state, { tokens: probes.tokens, digest });
     if (held && damage !== undefined) {
       clearPlan(state);
       ({ layers } = published);

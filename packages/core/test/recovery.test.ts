@@ -56,6 +56,14 @@ const blockB: SyncOptions["onEvent"] = (event) => {
 const tell = (source: MemorySource, revision: string) => {
   source.token = source.revision = revision;
 };
+const publishedBy = async (source: MemorySource) => {
+  await run(source, { keep: 3 });
+  return current()["a"];
+};
+const refuse = () => Promise.reject(new Error("no"));
+const away = () => {
+  throw new SourceError("unavailable", "gone", { transient: false });
+};
 const intact = { changed: 0, missing: 0, extra: 0 };
 const down = () => {
   throw new SourceError("unavailable", "down", { transient: false });
@@ -263,6 +271,79 @@ describe("a rollback", () => {
     expect(await run(source, { keep: 3 })).toMatchObject({ result: "unchanged", revision: "r1" });
     expect(await rollback(target, "r3")).toMatchObject({ revision: "r3" });
     expect(status(target)).toMatchObject({ held: false });
+  });
+
+  describe.each([
+    ["that tells by a token", true],
+    ["that only a listing tells of", false],
+  ])("of a source %s", (_, telling) => {
+    const show = (source: MemorySource, text: string) => {
+      source.content = { a: text };
+      if (telling) source.token = source.revision = text;
+    };
+    const begin = async () => {
+      const source = memorySource();
+      for (const text of ["one", "two"]) {
+        show(source, text);
+        await run(source, { keep: 3 });
+      }
+      return { source, mount: { sources: [source] } };
+    };
+
+    it("holds back what it holds now, although no sync has seen that", async () => {
+      const { source, mount } = await begin();
+      show(source, "three");
+      await rollback(target, undefined, { mount });
+      expect(current()).toEqual({ a: "one" });
+      expect(status(target)).toMatchObject({ held: true });
+      for (let time = 0; time < 2; time++) expect(await publishedBy(source)).toBe("one");
+      show(source, "four");
+      expect(await publishedBy(source)).toBe("four");
+      expect(status(target)).toMatchObject({ held: false });
+    });
+
+    it("publishes what comes between the rollback and the next sync", async () => {
+      const { source, mount } = await begin();
+      await rollback(target, undefined, { mount });
+      show(source, "three");
+      expect(await publishedBy(source)).toBe("three");
+    });
+
+    it("holds back what a sync refused", async () => {
+      const { source, mount } = await begin();
+      show(source, "three");
+      await expect(run(source, { keep: 3, prePublish: refuse })).rejects.toThrow("no");
+      await rollback(target, undefined, { mount });
+      expect(await publishedBy(source)).toBe("one");
+      // The state that was rolled back from is another one by now.
+      show(source, "two");
+      expect(await publishedBy(source)).toBe("two");
+    });
+
+    it("holds back what the next sync finds, where it does not answer", async () => {
+      const { source, mount } = await begin();
+      const open = source.adapter;
+      Object.assign(source, { adapter: { ...open, open: away } });
+      const events: string[] = [];
+      await rollback(target, undefined, { mount, onEvent: ({ type }) => events.push(type) });
+      expect(events).toContain("warning");
+      Object.assign(source, { adapter: open });
+      show(source, "three");
+      for (let time = 0; time < 2; time++) expect(await publishedBy(source)).toBe("one");
+      show(source, "four");
+      expect(await publishedBy(source)).toBe("four");
+    });
+
+    it("holds back nothing where it goes to what the source holds", async () => {
+      const { source, mount } = await begin();
+      await rollback(target, undefined, { mount });
+      show(source, "three");
+      const [two] = history(target).slice(1);
+      show(source, "two");
+      await rollback(target, two?.revision, { mount });
+      expect(current()).toEqual({ a: "two" });
+      expect(status(target)).toMatchObject({ held: false });
+    });
   });
 
   it("is not refused for what the held back state would delete", async () => {

@@ -85,6 +85,8 @@ function moodOf(mount) {
     return ["bad", mount.revision === null ? "Failing" : "Failing, keeps what it has"];
   if (mount.revision === null) return ["idle", "Nothing published yet"];
   if (mount.state === "queued") return ["idle", "Waiting for its turn"];
+  if (mount.held) return ["idle", "Rolled back: waits for a change"];
+  if (mount.failedHooks.length > 0) return ["bad", "Published, but a hook failed"];
   return ["good", "Up to date"];
 }
 
@@ -112,6 +114,7 @@ function makeCard(name) {
     next: make("time"),
     content: make("dd"),
     error: make("div", { className: "alert", hidden: true }),
+    hooks: make("div", { className: "alert", hidden: true }),
     progress: make("div", { className: "progress", hidden: true }),
     bar: make("progress", { max: 1 }),
     told: make("span"),
@@ -134,6 +137,7 @@ function makeCard(name) {
     make("header", {}, make("h2", { id: `${id}-name` }, name), parts.badge, parts.button),
     parts.sources,
     parts.error,
+    parts.hooks,
     parts.progress,
     make(
       "dl",
@@ -176,6 +180,7 @@ function drawCard(card, mount) {
     mount.revision === null ? "–" : `${count(mount.files, "file")}, ${formatBytes(mount.bytes)}`,
   );
   drawError(parts.error, mount);
+  drawHooks(parts.hooks, mount);
   drawProgress(parts, mount);
   announce(card, mount, words);
   if (parts.details.open && card.shown !== mount.revision) showHistory(mount.name);
@@ -193,6 +198,18 @@ function drawError(box, { error, failures }) {
   const hint =
     error.hint === undefined ? [] : [make("div", { className: "hint" }, capitalise(error.hint))];
   box.replaceChildren(make("strong", {}, title), make("span", {}, text), ...hint);
+}
+
+/** Those that are not tried again before the next revision. */
+function drawHooks(box, { failedHooks }) {
+  box.hidden = failedHooks.length === 0;
+  const key = JSON.stringify(failedHooks);
+  if (box.dataset.key === key) return;
+  box.dataset.key = key;
+  box.replaceChildren(
+    make("strong", {}, `${count(failedHooks.length, "hook")} after publishing failed`),
+    ...failedHooks.map(({ hook, message }) => make("span", {}, `${hook}: ${message}`)),
+  );
 }
 
 function drawProgress({ progress: box, bar, told }, { state, step, progress }) {

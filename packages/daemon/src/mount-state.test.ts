@@ -6,11 +6,11 @@ import type { MountEvent } from "./world.ts";
 const MINUTE = 60_000;
 const tools = {
   explain: () => ({ code: "unavailable", exitCode: 5, message: "" }),
-  readHistory: () => [],
+  read: () => ({ history: [], held: false }),
 };
 
 function after(...events: readonly MountEvent[]) {
-  const state = newState([]);
+  const state = newState({ history: [], held: false });
   for (const event of events) applyEvent(state, event, tools);
   const now = performance.now();
   return (milliseconds: number) => isStuck(state, 10 * MINUTE, now + milliseconds);

@@ -61,13 +61,21 @@ export interface MountState {
   immutable: boolean;
   /** The newest first; what is published, if anything, is at its head. */
   history: readonly HistoryEntry[];
+  /** Whether somebody rolled back, and the sources are held back since. */
+  held: boolean;
+}
+
+/** What a target's state tells. */
+export interface Recorded {
+  readonly history: readonly HistoryEntry[];
+  readonly held: boolean;
 }
 
 function now(): Moment {
   return { wall: Date.now(), at: performance.now() };
 }
 
-export function newState(history: readonly HistoryEntry[]): MountState {
+export function newState({ history, held }: Recorded): MountState {
   return {
     // The sources are being opened, which has its deadline as well.
     phase: "syncing",
@@ -83,16 +91,17 @@ export function newState(history: readonly HistoryEntry[]): MountState {
     failedHooks: [],
     immutable: false,
     history,
+    held,
   };
 }
 
-/** Brings the state up to date. `readHistory` is called when something was published, or may have come to light again. */
+/** Brings the state up to date. `read` is called when something was published, or may have come to light again. */
 export function applyEvent(
   state: MountState,
   event: MountEvent,
   tools: {
     readonly explain: (error: unknown) => Failure;
-    readonly readHistory: () => readonly HistoryEntry[];
+    readonly read: () => Recorded;
   },
 ): void {
   switch (event.type) {
@@ -102,7 +111,7 @@ export function applyEvent(
     case "started":
       enter(state, "syncing");
       // The target has been opened, which puts back a link that was lost.
-      if (state.history.length === 0) state.history = tools.readHistory();
+      if (state.history.length === 0) Object.assign(state, tools.read());
       return;
     case "step":
       state.step = event.step;
@@ -113,10 +122,11 @@ export function applyEvent(
       return;
     }
     case "published":
-      state.history = tools.readHistory();
+      Object.assign(state, tools.read());
       return;
     case "done":
-      if (state.history.length === 0) state.history = tools.readHistory();
+      // A sync that finds the sources changed, or as what was gone back to, ends the holding back.
+      if (state.history.length === 0 || state.held) Object.assign(state, tools.read());
       succeed(state, event.result);
       return;
     case "failed":

@@ -10,13 +10,14 @@ import {
   rollback,
   sleep,
   startTimer,
+  status,
   type SyncResult,
   UsageError,
 } from "@pannier/core";
 import type { MountConfig, MountOptions } from "./config/config.ts";
 import { createPrePublish } from "./hooks/pre-publish.ts";
 import { createPostPublish } from "./hooks/post-publish.ts";
-import { applyEvent, type MountState, newState } from "./mount-state.ts";
+import { applyEvent, type MountState, newState, type Recorded } from "./mount-state.ts";
 import { createTrigger } from "./trigger.ts";
 import { endsWithin, SLACK } from "./within.ts";
 import type { DaemonInit, MountEvent } from "./world.ts";
@@ -91,7 +92,7 @@ export function startMount(init: MountInit): Mount {
     const { outage } = mount.state;
     applyEvent(mount.state, event, {
       explain: init.explain,
-      readHistory: () => read(config.options),
+      read: () => read(config.options),
     });
     if (event.type === "published") postPublish.settle(event);
     if (event.type === "started") for (const waiter of waiters) waiter.begun = true;
@@ -167,7 +168,10 @@ export function startMount(init: MountInit): Mount {
     // A whole tree is compared first: that has the deadline of an attempt.
     emit({ type: "started" });
     try {
-      resolve(await rollback(target, revision, { signal: stopping.signal, onEvent: emit }));
+      const { period: _, ...options } = config.options;
+      const asked = { ...options, sources: init.layers, credentials: init.credentials };
+      const { signal } = stopping;
+      resolve(await rollback(target, revision, { signal, onEvent: emit, mount: asked }));
     } catch (error) {
       reject(error);
     }
@@ -247,11 +251,12 @@ const ending = () => new UsageError("the mount is about to end");
  * What is published at its head. A history that cannot be read is none: the next sync builds the state anew. Nor is one whose trees somebody
  * took away from beside the state.
  */
-function read({ target, publish, link = "current" }: MountOptions): readonly HistoryEntry[] {
-  if (publish !== "mirror" && !existsSync(join(target, link))) return [];
+function read({ target, publish, link = "current" }: MountOptions): Recorded {
+  const nothing = { history: [], held: false };
+  if (publish !== "mirror" && !existsSync(join(target, link))) return nothing;
   try {
-    return history(target);
+    return { history: history(target), held: status(target)?.held ?? false };
   } catch {
-    return [];
+    return nothing;
   }
 }

@@ -147,6 +147,28 @@ it("goes back to a kept revision while its sources are out of reach, runs its ho
   expect(readFileSync(join(folder, "t/current/a"), "utf8")).toBe("3");
 });
 
+it("shows that somebody rolled back, and holds back what the source holds, seen or not", async () => {
+  const daemon = await start();
+  const source = daemon.source("site");
+  const held = async () =>
+    /^pannier_held\{mount="site"\} (\d)$/m.exec((await daemon.get("/metrics")).text)?.[1];
+  source.content = { a: "2" };
+  await post(daemon, "/sync/site?wait=1", bearer(TOKEN));
+  expect([(await daemon.status("site"))["held"], await held()]).toEqual([false, "0"]);
+  source.content = { a: "3" };
+  expect((await post(daemon, "/rollback/site", bearer(TOKEN))).status).toBe(200);
+  expect([(await daemon.status("site"))["held"], await held()]).toEqual([true, "1"]);
+  for (let time = 0; time < 2; time++)
+    expect((await post(daemon, "/sync/site?wait=1", bearer(TOKEN))).json).toMatchObject({
+      mounts: [{ result: "unchanged" }],
+    });
+  expect(readFileSync(join(daemon.folder, "site/current/a"), "utf8")).toBe("site");
+  source.content = { a: "4" };
+  await post(daemon, "/sync/site?wait=1", bearer(TOKEN));
+  expect(readFileSync(join(daemon.folder, "site/current/a"), "utf8")).toBe("4");
+  expect([(await daemon.status("site"))["held"], await held()]).toEqual([false, "0"]);
+});
+
 it("counts the failures to open a target from the last good sync on", async () => {
   const daemon = await start();
   const link = join(daemon.folder, "site/current");

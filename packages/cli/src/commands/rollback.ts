@@ -1,13 +1,17 @@
 /** `pannier rollback`: back to a revision that is still kept. */
 import { resolve } from "node:path";
-import { rollback } from "@pannier/core";
+import { rollback, type SyncOptions } from "@pannier/core";
 import { oneTarget } from "../environment.ts";
 import type { Invocation } from "../invocation.ts";
+import { recordedSources } from "../mount.ts";
+
+type RollbackMount = Pick<SyncOptions, "sources" | "credentials">;
 
 export async function run(invocation: Invocation): Promise<number> {
   const { args, settings, world, signal, onEvent, clearProgress, print, printJson } = invocation;
   const target = resolve(world.cwd, oneTarget(world.env, args[0]));
-  const now = await rollback(target, args[1], { signal, onEvent });
+  const mount = await mountOf(target, invocation);
+  const now = await rollback(target, args[1], { signal, onEvent, mount });
   clearProgress();
   if (settings.json === true) await printJson({ ...now, time: new Date(now.time).toISOString() });
   else
@@ -15,4 +19,15 @@ export async function run(invocation: Invocation): Promise<number> {
       `published ${now.revision} again: ${now.added} added, ${now.changed} changed, ${now.deleted} deleted; it stays until the sources change`,
     );
   return 0;
+}
+
+/** So that what the sources hold now is held back; `undefined` where they are not to be found out. */
+async function mountOf(target: string, invocation: Invocation): Promise<RollbackMount | undefined> {
+  const { credentials, log } = invocation;
+  try {
+    return { sources: await recordedSources(target, invocation), credentials };
+  } catch (error) {
+    log("warn", `the sources cannot be asked what they hold now: ${(error as Error).message}`);
+    return undefined;
+  }
 }

@@ -1,21 +1,10 @@
 /** `pannier verify`: what is published against what was recorded, and repairing it. */
 import { resolve } from "node:path";
-import {
-  type Fault,
-  type LayerSpec,
-  RefusedError,
-  repair,
-  type SourceSpec,
-  status,
-  type SyncResult,
-  UsageError,
-  verify,
-} from "@pannier/core";
-import { resolveSources } from "../choose-adapter.ts";
-import { environmentSources, oneTarget } from "../environment.ts";
+import { type Fault, RefusedError, repair, status, type SyncResult, verify } from "@pannier/core";
+import { oneTarget } from "../environment.ts";
 import { oneLine } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";
-import { mountOptions } from "../mount.ts";
+import { mountOptions, recordedSources } from "../mount.ts";
 import { count } from "../format.ts";
 import { describeResult } from "./sync.ts";
 
@@ -73,7 +62,7 @@ function describeFound(found: Found | undefined): string {
 
 async function repairTarget(target: string, invocation: Invocation): Promise<SyncResult> {
   const published = status(target);
-  const options = mountOptions(invocation, await sourcesOf(target, invocation), target);
+  const options = mountOptions(invocation, await recordedSources(target, invocation), target);
   const result = await repair({
     ...options,
     publish: options.publish ?? published?.publish,
@@ -81,24 +70,4 @@ async function repairTarget(target: string, invocation: Invocation): Promise<Syn
   });
   invocation.clearProgress();
   return result;
-}
-
-async function sourcesOf(
-  target: string,
-  { settings, world }: Invocation,
-): Promise<readonly (SourceSpec | LayerSpec)[]> {
-  const choice = { adapter: settings.adapter, cwd: world.cwd };
-  const given = environmentSources(world.env);
-  if (given.length > 0) return resolveSources(given, choice);
-  const recorded = status(target)?.sources ?? [];
-  if (recorded.some(({ url }) => url.includes("=***")))
-    throw new UsageError(
-      "the recorded source is without the secrets that its URL held",
-      "give it in PANNIER_SOURCE",
-    );
-  const specs = await resolveSources(
-    recorded.map(({ url }) => url),
-    choice,
-  );
-  return specs.map((source, index) => ({ source, into: recorded[index]?.into }));
 }

@@ -1,10 +1,15 @@
-/** After a rollback: the state of the sources that was rolled back from, which must not come back by itself. */
+/** After a rollback: the state of the sources that is held back, which must not come back by itself. */
 import { getMeta, setMeta, type State } from "./state.ts";
 
-interface Held {
+/** A state of the sources. */
+export interface SourcesState {
   readonly tokens: readonly (string | null)[];
-  readonly digest: string;
+  /** Of the tree that they make; not known where they told by their tokens alone. */
+  readonly digest?: string | undefined;
 }
+
+/** `next`: they could not be asked when somebody rolled back, so that it is whatever the next look finds. */
+export type Held = SourcesState | "next";
 
 /** @param held `undefined`: nothing is held back any more */
 export function hold(state: State, held: Held | undefined): void {
@@ -17,13 +22,23 @@ export function heldBack(state: State): Held | undefined {
 }
 
 /** Whether the sources are still as they were when somebody rolled back. */
-export function isHeldBack(state: State, now: Partial<Held>): boolean {
+export function isHeldBack(state: State, now: SourcesState): boolean {
   const held = heldBack(state);
   if (held === undefined) return false;
-  if (now.digest !== undefined) return now.digest === held.digest;
+  if (held === "next") return now.digest !== undefined || tellAll(now);
+  return isSameState(held, now);
+}
+
+export function isSameState(one: SourcesState, other: SourcesState): boolean {
+  if (one.digest !== undefined && one.digest === other.digest) return true;
   return (
-    now.tokens !== undefined &&
-    now.tokens.length === held.tokens.length &&
-    now.tokens.every((token, index) => token !== null && token === held.tokens[index])
+    tellAll(one) &&
+    one.tokens.length === other.tokens.length &&
+    one.tokens.every((token, index) => token === other.tokens[index])
   );
+}
+
+/** Whether every source tells by a token whether it changed. */
+export function tellAll({ tokens }: SourcesState): boolean {
+  return tokens.length > 0 && tokens.every((token) => token !== null);
 }

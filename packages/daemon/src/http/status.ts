@@ -26,6 +26,7 @@ export function mountStatus({ config, state, layers }: Mount): Record<string, un
       revision: latest?.sources[index]?.revision,
     })),
     revision: latest?.revision ?? null,
+    held: state.held,
     publishedAt: latest === undefined ? null : time(latest.time),
     files: latest?.files,
     bytes: latest?.bytes,

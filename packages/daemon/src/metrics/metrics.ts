@@ -101,6 +101,11 @@ export function createMetrics(version: string, explain: DaemonInit["explain"]): 
     ),
     hooks,
     gauge(
+      "pannier_held",
+      "1 after a rollback, while the sources are held back until they change.",
+      each(({ state }) => (state.held ? 1 : 0)),
+    ),
+    gauge(
       "pannier_failed_hooks",
       "Hooks after publishing that failed for good, and did not succeed since.",
       each(({ state }) => state.failedHooks.length),
