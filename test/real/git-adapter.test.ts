@@ -1,12 +1,14 @@
 /** The git adapter over a real sshd, and over nginx in front of git http-backend. */
-import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { git as gitSource } from "@pannier/adapter-git";
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
 import type { Credentials } from "@pannier/core";
-import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { makeRepository, type TestRepository } from "../support/git-server.ts";
+import { runPannier } from "../support/pannier.ts";
 import { describeWith } from "./support.ts";
 
 async function open(
@@ -102,7 +104,7 @@ describeWith("sshd", "git over sshd", (sshd) => {
       message: "the server's ssh host key is not in the known hosts file",
     });
     const missing = { ...credentials, sshKnownHostsFile: join(dir, "nowhere") };
-    expect(await failing(url, missing)).toMatchObject({ code: "auth" });
+    expect(await failing(url, missing)).toMatchObject({ name: "UsageError" });
   });
 
   test("a missing repository is not found, a closed port unavailable", async () => {
@@ -110,6 +112,83 @@ describeWith("sshd", "git over sshd", (sshd) => {
     const closed = url.replace(`:${sshd.port}/`, ":1/");
     expect(await failing(closed, credentials)).toMatchObject({ code: "unavailable" });
   });
+
+  describe.skipIf(process.getuid?.() !== 0 || !existsSync("/usr/bin/setpriv"))(
+    "as a user that the system does not know",
+    { meta: { skipReason: "needs root and setpriv" } },
+    () => {
+      let work = "";
+      const by = ["setpriv", "--reuid", "1000650000", "--regid", "0", "--clear-groups"];
+
+      beforeAll(async () => {
+        work = await mkdtemp(join(tmpdir(), "pannier-no-user-"));
+        await chmod(work, 0o777);
+        // As Secrets are mounted.
+        for (const [from, name] of [
+          [sshd.key, "key"],
+          [sshd.strangerKey, "stranger"],
+          [sshd.knownHosts, "hosts"],
+        ] as const) {
+          await copyFile(from, join(work, name));
+          await chmod(join(work, name), 0o644);
+        }
+        await writeFile(join(work, "none"), "");
+        return () => rm(work, { recursive: true, force: true });
+      });
+
+      const run = (source: string, more: Readonly<Record<string, string>> = {}) =>
+        runPannier(["sync", source, join(work, "target")], {
+          by,
+          home: work,
+          env: {
+            PANNIER_SSH_KEY_FILE: join(work, "key"),
+            PANNIER_SSH_KNOWN_HOSTS_FILE: join(work, "hosts"),
+            ...more,
+          },
+        });
+
+      test("a repository is followed", async () => {
+        const large = Buffer.alloc(5_000_000, "0123456789abcdef\n");
+        for (const a of ["1", "2"]) {
+          await repository.commit({ a, large: Buffer.concat([large, Buffer.from(a)]) });
+          expect(await run(url)).toMatchObject({ code: 0 });
+          expect(await readFile(join(work, "target/current/a"), "utf8")).toBe(a);
+        }
+        expect(await readFile(join(work, "target/current/large"))).toHaveLength(5_000_001);
+        expect(await run(url)).toMatchObject({ code: 0, stderr: "" });
+      });
+
+      test("files over sftp are followed", async () => {
+        const source = `sftp://${sshd.user}@127.0.0.1:${sshd.port}${encodeURI(join(work, "hosts"))}`;
+        const outcome = await runPannier(["sync", source, join(work, "sftp")], {
+          by,
+          // And without a home.
+          env: {
+            PANNIER_SSH_KEY_FILE: join(work, "key"),
+            PANNIER_SSH_KNOWN_HOSTS_FILE: join(work, "hosts"),
+          },
+        });
+        expect(outcome).toMatchObject({ code: 0 });
+      });
+
+      test("what fails is told as by the ssh program", async () => {
+        const outcomes = [
+          await run(url, { PANNIER_SSH_KEY_FILE: join(work, "stranger") }),
+          await run(url, { PANNIER_SSH_KNOWN_HOSTS_FILE: join(work, "none") }),
+          await run(`${url}-gone`),
+          await run(url.replace(`:${sshd.port}/`, ":1/")),
+          await run(url.replace(`${sshd.user}@`, "")),
+        ];
+        expect(outcomes.map(({ code }) => code)).toEqual([3, 3, 4, 5, 2]);
+        const told = outcomes.map(({ stderr }) => stderr);
+        expect(told[0]).toContain("did not let us sign in");
+        expect(told[1]).toContain("is not in the known hosts file");
+        expect(told[2]).toContain("the repository does not exist");
+        expect(told[3]).toContain("the connection was refused");
+        expect(told[4]).toContain("Write USER@ before the host");
+      });
+    },
+  );
 
   test("an abort ends ssh and what it talks to", async () => {
     const { source } = await open(url, credentials);

@@ -11,9 +11,10 @@ import {
 import { createHttpClient, type HttpClient } from "@pannier/http-client";
 import { gitAuthorize } from "./credentials.ts";
 import { httpRemote, isRepository } from "./remote/http.ts";
-import { lastWords, processRemote } from "./remote/process.ts";
+import { lastWords, processRemote, startProgram } from "./remote/process.ts";
 import type { Remote } from "./remote/remote.ts";
 import { shellQuoted, sshCommand, sshFailure } from "./remote/ssh.ts";
+import { isKnownUser, startBySsh2 } from "./remote/ssh-library.ts";
 import { GIT_LIMITS, gitEnvironment } from "./store/cli.ts";
 
 /** How repositories are reached. */
@@ -157,9 +158,12 @@ function open(location: Location, credentials: Credentials, context: SourceConte
         port: location.port,
         username: location.username ?? credentials.username,
       };
+      const upload = `git-upload-pack ${shellQuoted(path)}`;
       const remote = processRemote({
-        command: () =>
-          sshCommand(target, `git-upload-pack ${shellQuoted(path)}`, credentials, idleTimeout),
+        start: async () =>
+          isKnownUser()
+            ? startProgram(await sshCommand(target, upload, credentials, idleTimeout))
+            : startBySsh2(target, upload, credentials, idleTimeout),
         failure: sshFailure,
         idleTimeout,
         request: onRequest,
@@ -171,11 +175,12 @@ function open(location: Location, credentials: Credentials, context: SourceConte
         throw new UsageError("a file URL names no host", "write git+file:///path/repo.git");
       const path = decodedPath(location);
       const remote = processRemote({
-        command: async () => ({
-          program: "git",
-          args: [...GIT_LIMITS, "upload-pack", "--", path],
-          env: { ...gitEnvironment(undefined), GIT_PROTOCOL: "version=2" },
-        }),
+        start: async () =>
+          startProgram({
+            program: "git",
+            args: [...GIT_LIMITS, "upload-pack", "--", path],
+            env: { ...gitEnvironment(undefined), GIT_PROTOCOL: "version=2" },
+          }),
         failure: fileFailure,
         idleTimeout,
         request: onRequest,

@@ -17,7 +17,7 @@ import { ask, type Told, told } from "./kind.ts";
 import { listTree } from "./list.ts";
 import { parseHostKey, sftpOptions } from "./options.ts";
 import { readFile } from "./read.ts";
-import { usernameOf } from "./sign-in.ts";
+import { usernameOf } from "@pannier/ssh-client";
 
 /** Where the source is on the server. */
 interface Root {

@@ -8,11 +8,10 @@ import {
   untilAborted,
   UsageError,
 } from "@pannier/core";
+import { authMethods, readHostKeys, type Trust, usernameOf } from "@pannier/ssh-client";
 import { makeFloor } from "@pannier/walk";
 import type { Client, SFTPWrapper } from "ssh2";
 import { connectionError } from "./errors.ts";
-import { readHostKeys, type Trust } from "./host-keys.ts";
-import { authMethods, usernameOf } from "./sign-in.ts";
 
 export interface ConnectionInit {
   readonly location: Location;

@@ -1,5 +1,6 @@
 /** Errors of ssh2 and of SFTP servers in the words of the contract. Causes are left out where they could hold a secret. */
 import { quotePath, SourceError } from "@pannier/core";
+import { type Failure, sshError } from "@pannier/ssh-client";
 
 /** SSH_FX_*: draft-ietf-secsh-filexfer-02, 7. */
 const NO_SUCH_FILE = 2;
@@ -64,61 +65,12 @@ export function translate(error: unknown, path: string): unknown {
 }
 
 /** What became of a connection that could not be made, or broke. */
-export interface Failure {
-  /** The first bytes that the server sent. */
-  readonly greeting: string;
-  /** What there was to sign in with, by ssh's names. */
-  readonly methods: readonly string[];
-  /** True until the user is signed in and SFTP has begun. */
-  readonly connecting: boolean;
-  readonly error: Error & { code?: unknown; level?: string | undefined };
-}
-
-function signInHint(methods: readonly string[]): string {
-  const password = methods.includes("password");
-  const key = methods.includes("publickey") || methods.includes("agent");
-  if (!password && !key) {
-    return "give a key (credentials.sshKeyFile), an ssh agent or a password (credentials.passwordFile)";
-  }
-  const wrong =
-    password && key ? "the key and the password are" : `the ${password ? "password" : "key"} is`;
-  return `the user, or ${wrong} wrong: the server takes other ones`;
-}
-
-export function connectionError({ greeting, connecting, methods, error }: Failure): SourceError {
-  if (error instanceof SourceError) return error;
-  const { code, level, message } = error;
-  const make = (text: string, hint?: string, transient = true) =>
-    new SourceError("unavailable", text, { hint, transient, cause: error });
-  if (code === "ENOTFOUND") return make("the host name is not known", "check the host in the URL");
-  if (code === "EAI_AGAIN") return make("the host name cannot be resolved at the moment");
-  if (code === "ECONNREFUSED") {
-    return make("the connection was refused", "check the host and the port");
-  }
-  if (level === "client-authentication") {
-    return new SourceError("auth", "the server did not let us sign in", {
-      reached: "answered",
-      hint: signInHint(methods),
-    });
-  }
-  if (connecting && greeting !== "" && !/^SSH-/m.test(greeting)) {
-    return make("the server does not speak ssh", "check the port in the URL", false);
-  }
-  if (level === "handshake" && /no matching/i.test(message)) {
-    return make(
-      "the server and we have no way of encryption in common",
-      "the server's ssh is very old, or set up very strictly",
-      false,
-    );
-  }
-  if (code === "ETIMEDOUT") {
-    return make(connecting ? "the server did not answer in time" : "the server stopped answering");
-  }
-  if (connecting && /subsystem|channel open/i.test(message)) {
-    return new SourceError("unsupported", "the server has no SFTP", {
-      hint: "let its sshd have a Subsystem sftp",
-      cause: error,
-    });
-  }
-  return make(`the connection broke${typeof code === "string" ? ` (${code})` : ""}`);
+export function connectionError(failure: Failure): SourceError {
+  const { connecting, error } = failure;
+  const hasNone = connecting && /subsystem|channel open/i.test(error.message);
+  if (!hasNone || error instanceof SourceError) return sshError(failure);
+  return new SourceError("unsupported", "the server has no SFTP", {
+    hint: "let its sshd have a Subsystem sftp",
+    cause: error,
+  });
 }

@@ -1,5 +1,6 @@
 /** Repositories reached through a program: `ssh`, or `git upload-pack` for one on this machine. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
 import { SourceError } from "@pannier/core";
 import { cutShort, FLUSH, PacketReader, printable } from "./pkt-line.ts";
 import { fetchRequest, readAdvertisement, readFetch, readRefs, refsRequest } from "./protocol.ts";
@@ -17,9 +18,21 @@ export interface Command {
   dispose?(): Promise<void>;
 }
 
+/** The other end of a conversation: a program, here or on another machine. */
+export interface Running {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  kill(): void;
+  /** Resolves when it is gone. */
+  readonly ended: Promise<void>;
+  /** Why it did not come to run, where it did not. */
+  failure(): SourceError | undefined;
+}
+
 export interface ProcessRemoteInit {
-  /** Made anew for each conversation, so that rotated keys are taken over. */
-  command(): Promise<Command>;
+  /** Called anew for each conversation, so that rotated keys are taken over. */
+  start(): Promise<Running>;
   /** What a failed program's last words mean. */
   failure(stderr: string): SourceError;
   /** Milliseconds without a sign of life after which the program is killed. */
@@ -33,7 +46,7 @@ export function processRemote(init: ProcessRemoteInit): Remote {
   async function start(operation: string, signal: AbortSignal): Promise<Conversation> {
     init.request(operation);
     signal.throwIfAborted();
-    const conversation = converse(await init.command(), init, signal);
+    const conversation = converse(await init.start(), init, signal);
     running.add(conversation);
     void conversation.ended.finally(() => running.delete(conversation));
     return conversation;
@@ -104,66 +117,69 @@ interface Conversation {
   explain(error: unknown): Promise<unknown>;
 }
 
-function converse(command: Command, init: ProcessRemoteInit, signal: AbortSignal): Conversation {
-  // A process group of its own: what the program starts (a proxy command, pack-objects) is killed with it.
-  const child = spawn(command.program, command.args, {
-    env: command.env,
-    detached: true,
-    stdio: ["pipe", "pipe", "pipe"],
-  });
+function converse(program: Running, init: ProcessRemoteInit, signal: AbortSignal): Conversation {
   let stderr = "";
   let stalled = false;
-  let spawnError: Error | undefined;
-  const kill = () => {
-    killGroup(child);
-    // Output that nobody reads would keep it from being closed.
-    child.stdout.destroy();
-  };
   const stall = () => {
     stalled = true;
-    kill();
+    program.kill();
   };
-  signal.addEventListener("abort", kill, { once: true });
-  child.stdin.on("error", () => {}); // The program ended first: its own words tell more.
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+  signal.addEventListener("abort", program.kill, { once: true });
+  if (signal.aborted) program.kill();
+  program.stdin.on("error", () => {}); // The program ended first: its own words tell more.
+  program.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr = (stderr + text).slice(-8192);
   });
-  const closed = new Promise<void>((resolve) => {
-    child.once("error", (error) => {
-      spawnError = error;
-      resolve();
-    });
-    child.once("close", () => resolve());
-  });
-  const ended = closed.finally(async () => {
-    signal.removeEventListener("abort", kill);
-    await command.dispose?.();
-  });
+  const ended = program.ended.finally(() => signal.removeEventListener("abort", program.kill));
 
   return {
-    reader: new PacketReader(watched(child.stdout, init.idleTimeout, stall)),
+    reader: new PacketReader(watched(program.stdout, init.idleTimeout, stall)),
     ended,
-    kill,
-    end: (text) => void child.stdin.end(text),
+    kill: program.kill,
+    end: (text) => void program.stdin.end(text),
     async explain(error) {
       const reason = error instanceof SourceError ? error : cutShort();
       const cut = reason.code === "unavailable";
       // Cut short, it has ended or is about to; anything else is a conversation that we do not want to go on with.
-      if (!cut) kill();
+      if (!cut) program.kill();
       await ended;
       if (signal.aborted) return signal.reason;
-      if (spawnError !== undefined) {
-        const { program } = command;
-        return new SourceError("unsupported", `the program "${program}" cannot be started`, {
-          hint: `install ${program}`,
-          cause: spawnError,
-        });
-      }
+      const failure = program.failure();
+      if (failure !== undefined) return failure;
       if (stalled) {
         const text = `the server gave no sign of life for ${init.idleTimeout} ms`;
         return new SourceError("unavailable", text);
       }
       return cut && stderr.trim() !== "" ? init.failure(stderr) : reason;
+    },
+  };
+}
+
+/** Starts a program on this machine, in a process group of its own: what it starts (a proxy command, pack-objects) is killed with it. */
+export function startProgram({ program, args, env, dispose }: Command): Running {
+  const child = spawn(program, args, { env, detached: true, stdio: ["pipe", "pipe", "pipe"] });
+  let failure: SourceError | undefined;
+  const closed = new Promise<void>((resolve) => {
+    child.once("error", (error) => {
+      failure = new SourceError("unsupported", `the program "${program}" cannot be started`, {
+        hint: `install ${program}`,
+        cause: error,
+      });
+      resolve();
+    });
+    child.once("close", () => resolve());
+  });
+  const { stdin, stdout, stderr } = child;
+  return {
+    stdin,
+    stdout,
+    stderr,
+    ended: closed.finally(() => dispose?.()),
+    failure: () => failure,
+    kill() {
+      killGroup(child);
+      // Output that nobody reads would keep it from being closed.
+      stdout.destroy();
     },
   };
 }

@@ -1,7 +1,6 @@
 /** What to sign in with, in the order in which ssh would: a key file, or else an agent and the user's own keys; then a password. */
 import { readFile } from "node:fs/promises";
-import { homedir, userInfo } from "node:os";
-import { join } from "node:path";
+import { userInfo } from "node:os";
 import {
   type Credentials,
   type Location,
@@ -11,6 +10,7 @@ import {
   UsageError,
 } from "@pannier/core";
 import type { AnyAuthMethod, ParsedKey } from "ssh2";
+import { ownFile } from "./home.ts";
 
 type ParseKey = (data: Buffer, passphrase?: string) => ParsedKey | ParsedKey[] | Error;
 
@@ -26,7 +26,7 @@ export function usernameOf(location: Pick<Location, "username">, credentials: Cr
   } catch (error) {
     throw new UsageError(
       "there is no user name to sign in with",
-      "write sftp://USER@host/path, or set credentials.username",
+      "write USER@ before the host in the URL, or set credentials.username",
       { cause: error },
     );
   }
@@ -109,7 +109,8 @@ async function givenKey(
 async function ownKeys(parseKey: ParseKey): Promise<readonly ParsedKey[]> {
   const found: ParsedKey[] = [];
   for (const name of OWN_KEYS) {
-    const data = await readFile(join(homedir(), ".ssh", name)).catch(() => undefined);
+    const path = ownFile(name);
+    const data = path === undefined ? undefined : await readFile(path).catch(() => undefined);
     const key = data === undefined ? undefined : asKey(parseKey(data));
     if (key !== undefined && !(key instanceof Error)) found.push(key);
   }

@@ -1,9 +1,8 @@
 /** Whether a server's host key is to be trusted: by a pinned fingerprint, or by known hosts files as sshd(8) describes them. */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { readCredentialFile, SourceError } from "@pannier/core";
+import { ownFile } from "./home.ts";
 
 export interface HostKeys {
   /** Algorithms to ask the server for, those of known keys first. */
@@ -105,14 +104,15 @@ async function readLines(file: string | undefined): Promise<readonly string[]> {
     const text = await readCredentialFile(file, "known hosts file", { mayBeEmpty: true });
     return text.toString().split("\n");
   }
-  const own = join(homedir(), ".ssh");
   const texts = await Promise.all(
     [
-      join(own, "known_hosts"),
-      join(own, "known_hosts2"),
+      ownFile("known_hosts"),
+      ownFile("known_hosts2"),
       "/etc/ssh/ssh_known_hosts",
       "/etc/ssh/ssh_known_hosts2",
-    ].map((path) => readFile(path, "utf8").catch(() => "")),
+    ]
+      .filter((path) => path !== undefined)
+      .map((path) => readFile(path, "utf8").catch(() => "")),
   );
   return texts.join("\n").split("\n");
 }
