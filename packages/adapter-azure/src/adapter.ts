@@ -1,6 +1,6 @@
 /** The adapter: a container, or the blobs below a prefix of one, as a source. */
-import type { Adapter, Source } from "@pannier/core";
-import { createHttpClient } from "@pannier/http-client";
+import { type Adapter, type Source, SourceError } from "@pannier/core";
+import { createHttpClient, versionOf } from "@pannier/http-client";
 import { locate, rootOf } from "@pannier/object-store";
 import { createListing } from "./listing.ts";
 import { azureOptions, placeOf } from "./options.ts";
@@ -41,6 +41,7 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
     const list = createListing({
       service,
       root,
+      endpoint: chosen.endpoint.host,
       warn: (message) => context.warn(message),
       retry: (work, signal) => context.retry(work, signal),
     });
@@ -49,14 +50,21 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
         signal.throwIfAborted();
         if (marker === undefined) return undefined;
         const key = root.prefix + marker;
-        const { headers } = await service({ method: "HEAD", key, operation: "probe", signal });
-        return { token: `marker ${headers["etag"]}` };
+        const response = await service({ method: "HEAD", key, operation: "probe", signal });
+        const version = versionOf(response);
+        if (version === undefined) {
+          throw new SourceError("unsupported", `${key}: the server tells neither ETag nor date`, {
+            hint: "leave the marker out: then everything is listed",
+          });
+        }
+        return { token: `marker ${version}` };
       },
       async list(signal) {
         signal.throwIfAborted();
-        return list(signal);
+        return list.list(signal);
       },
-      read: (entry, range, signal) => readBlob(service, locate(root, entry), entry, range, signal),
+      read: (entry, range, signal) =>
+        readBlob(service, locate(root, entry), entry, list.listedAt(), range, signal),
       identity: async () => chosen.signIn.source,
       // The ETag.
       version: (entry) => locate(root, entry).ref,

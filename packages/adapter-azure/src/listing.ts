@@ -6,6 +6,7 @@ import {
   type Root,
   type StoredObject,
 } from "@pannier/object-store";
+import { serverTime, timeFingerprint } from "@pannier/http-client";
 import { compareUnits, inByteOrder } from "./order.ts";
 import { type ListedBlob, type Page, parsePage } from "./page.ts";
 import type { BlobService } from "./service.ts";
@@ -18,6 +19,8 @@ const START_FROM_VERSION = "2026-02-06";
 export interface BlobListingInit {
   readonly service: BlobService;
   readonly root: Root;
+  /** For messages. */
+  readonly endpoint: string;
   readonly warn: (message: string) => void;
   /** As in the source's context. */
   readonly retry: SourceContext["retry"];
@@ -28,13 +31,23 @@ interface Known {
   startFrom?: boolean;
 }
 
-export type ListBlobs = (signal: AbortSignal) => Promise<Listing>;
+export interface ListBlobs {
+  /** The first page is there when its promise resolves, since that tells the order. */
+  list(signal: AbortSignal): Promise<Listing>;
+  /** When the last listing began, by the server's clock, in milliseconds. */
+  listedAt(): number;
+}
 
-/** @returns a function that lists; the first page is there when its promise resolves, since that tells the order */
-export function createListing({ service, root, warn, retry }: BlobListingInit): ListBlobs {
+export function createListing(init: BlobListingInit): ListBlobs {
+  const { service, root, endpoint, warn, retry } = init;
   const known: Known = {};
+  let listedAt = Date.now();
+  let begun = false;
 
-  return async (signal) => {
+  return { list, listedAt: () => listedAt };
+
+  async function list(signal: AbortSignal): Promise<Listing> {
+    begun = false;
     const first = await getPage({ prefix: root.prefix }, signal);
     const { hierarchical, next } = first;
     const beginsAnywhere =
@@ -49,7 +62,9 @@ export function createListing({ service, root, warn, retry }: BlobListingInit): 
         { prefix, marker, startFrom: after, maxresults: to === prefix ? "1" : undefined },
         pageSignal,
       );
-      const items = page.blobs.filter(({ key }) => key !== after).map(toObject);
+      const items = page.blobs
+        .filter(({ key }) => key !== after)
+        .map((blob) => toObject(blob, listedAt));
       return { items, next: page.next };
     };
     const entries = listObjects(
@@ -57,6 +72,7 @@ export function createListing({ service, root, warn, retry }: BlobListingInit): 
         root,
         listPage,
         warn,
+        endpoint: async () => endpoint,
         atOnce: beginsAnywhere ? AT_ONCE : 1,
         // A hierarchical namespace lists directory by directory, `a/b` before `a-b`: the engine sorts.
         compare: hierarchical ? () => 1 : compareUnits,
@@ -66,20 +82,22 @@ export function createListing({ service, root, warn, retry }: BlobListingInit): 
     return hierarchical
       ? { ordered: false, entries }
       : { ordered: true, entries: inByteOrder(entries, ({ path }) => path) };
-  };
+  }
 
   async function getPage(
     query: Readonly<Record<string, string | undefined>>,
     signal: AbortSignal,
   ): Promise<Page> {
     const ask = async () => {
-      const { body } = await service({
+      const response = await service({
         query: { restype: "container", comp: "list", include: "metadata", ...query },
         version: query["startFrom"] === undefined ? undefined : START_FROM_VERSION,
         operation: "list",
         signal,
       });
-      return parsePage(body);
+      if (!begun) listedAt = serverTime(response);
+      begun = true;
+      return parsePage(response.body);
     };
     return retry(ask, signal);
   }
@@ -103,15 +121,21 @@ export function createListing({ service, root, warn, retry }: BlobListingInit): 
   }
 }
 
-function toObject({ key, size, mtime, etag, md5, type, directory }: ListedBlob): StoredObject {
+/** @param now when the listing began */
+function toObject(
+  { key, size, mtime, etag, md5, type, directory }: ListedBlob,
+  now: number,
+): StoredObject {
   // Of other kinds the digest may be that of an earlier content: appending leaves it as it is.
   const digest = type === "BlockBlob" && md5 !== undefined ? hexMd5(md5) : undefined;
+  // One of the two is there.
+  const version = etag === undefined ? timeFingerprint(size, mtime ?? 0, now) : `etag:${etag}`;
   return {
     key,
     size,
     directory: directory && size === 0,
     mtime,
-    fingerprint: digest === undefined ? `etag:${etag}` : `md5:${digest.value}`,
+    fingerprint: digest === undefined ? version : `md5:${digest.value}`,
     digest,
     ref: etag,
   };

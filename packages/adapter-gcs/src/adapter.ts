@@ -35,6 +35,7 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
     const page = listPageBy(api);
     const listPage: ListObjectsPage = (prefix, range, token, own) =>
       context.retry(() => page(prefix, range, token, own), own);
+    const endpoint = async () => settings.endpoint.host;
     const source: Source = {
       async probe(signal) {
         signal.throwIfAborted();
@@ -44,7 +45,8 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
       },
       async list(signal) {
         signal.throwIfAborted();
-        const entries = listObjects({ root, listPage, atOnce: LISTED_AT_ONCE, warn }, signal);
+        const init = { root, listPage, atOnce: LISTED_AT_ONCE, endpoint, warn };
+        const entries = listObjects(init, signal);
         return { ordered: true, entries };
       },
       async read(entry, range, signal) {

@@ -41,7 +41,11 @@ function toStored(object: GcsObject): StoredObject {
   };
 }
 
+const LENGTHS = { md5: 16, crc32c: 4 } as const;
+
+/** `undefined` where it is none: servers have left it empty. */
 function digestOf(algorithm: "md5" | "crc32c", base64: string | undefined): Digest | undefined {
-  if (base64 === undefined) return undefined;
-  return { algorithm, value: Buffer.from(base64, "base64").toString("hex") };
+  const bytes = Buffer.from(base64 ?? "", "base64");
+  if (bytes.byteLength !== LENGTHS[algorithm]) return undefined;
+  return { algorithm, value: bytes.toString("hex") };
 }

@@ -8,8 +8,7 @@ import {
   rangeHeader,
   readBytes,
   serverTime,
-  tagIn,
-  timeFingerprint,
+  versionOf,
   whyOtherPart,
   whyOtherVersion,
 } from "@pannier/http-client";
@@ -304,17 +303,13 @@ export function makeApi(init: {
       const { headers } = response;
       await response.discard();
       // Where versions are suspended each has the id "null"; where they are kept, one content may come again.
-      const version = headers["x-amz-version-id"] ?? "";
-      const tag = tagIn(headers["etag"]);
-      if (tag !== undefined) return `${version} ${tag}`;
-      const modified = Date.parse(headers["last-modified"] ?? "");
-      if (Number.isNaN(modified)) {
+      const version = versionOf(response);
+      if (version === undefined) {
         throw new SourceError("unsupported", `${key}: the server tells neither ETag nor date`, {
           hint: "leave the marker out: then everything is listed",
         });
       }
-      const size = Number(headers["content-length"] ?? 0);
-      return `${version} ${timeFingerprint(size, modified, serverTime(response))}`;
+      return `${headers["x-amz-version-id"] ?? ""} ${version}`;
     },
 
     async content(version, range, signal) {

@@ -31,5 +31,6 @@ export {
   serverTime,
   tagIn,
   timeFingerprint,
+  versionOf,
   whyOtherVersion,
 } from "./validators.ts";

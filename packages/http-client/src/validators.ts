@@ -58,6 +58,19 @@ export function serverTime({ headers }: Pick<HttpResponse, "headers">): number {
 }
 
 /**
+ * What names the version of an answer: its ETag, else its size and date. `undefined` where it tells neither: a constant would mean that
+ * nothing ever changes.
+ */
+export function versionOf(response: Pick<HttpResponse, "headers">): string | undefined {
+  const { headers } = response;
+  const tag = tagIn(headers["etag"]);
+  if (tag !== undefined) return tag;
+  const modified = Date.parse(headers["last-modified"] ?? "");
+  const size = Number(headers["content-length"] ?? 0);
+  return Number.isNaN(modified) ? undefined : timeFingerprint(size, modified, serverTime(response));
+}
+
+/**
  * Why an answer is of another version than the one listed; `undefined` if it is that one. Equal tags say so. Where they differ, or one
  * is missing, the date decides, and the size, which the caller compares: a server whose tags are of two makers would otherwise never
  * send what it lists.
