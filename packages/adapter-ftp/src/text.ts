@@ -1,6 +1,6 @@
 /** The lines of a listing while they come: of bounded length, and never all of them at once. */
-import { SourceError } from "@pannier/core";
-import { makeFloor, makePause } from "@pannier/walk";
+import { makePause, SourceError } from "@pannier/core";
+import { makeFloor } from "@pannier/walk";
 
 /** Bytes. A name has 255, the target of a symlink 4,095, and what is around them a few hundred. */
 const LONGEST_LINE = 16_384;

@@ -1,10 +1,9 @@
 /** Directories of an NFS server as entries. */
-import type { Entry, SourceContext } from "@pannier/core";
+import { type Entry, makePause, type SourceContext } from "@pannier/core";
 import {
   checkUnicode,
   type DirectoryItem,
   fingerprintOf,
-  makePause,
   MOST_NAMES,
   timeOf,
   walk,

@@ -1,6 +1,6 @@
 /** Directories of an SFTP server as entries. */
-import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import { checkUnicode, type DirectoryItem, makePause, walk } from "@pannier/walk";
+import { makePause, type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
+import { checkUnicode, type DirectoryItem, walk } from "@pannier/walk";
 import type { FileEntryWithStats, SFTPWrapper } from "ssh2";
 import { type Connection, misunderstood, type Session } from "./connection.ts";
 import { isMissing, isVague, translate } from "./errors.ts";

@@ -1,13 +1,6 @@
 /** Directories of a share as entries. */
-import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import {
-  type DirectoryItem,
-  fingerprintOf,
-  makePause,
-  MOST_NAMES,
-  timeOf,
-  walk,
-} from "@pannier/walk";
+import { makePause, type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
+import { type DirectoryItem, fingerprintOf, MOST_NAMES, timeOf, walk } from "@pannier/walk";
 import { encodePath } from "./address.ts";
 import { isMissing, isNoDirectory, translate } from "./errors.ts";
 import type { Pool } from "./pool.ts";

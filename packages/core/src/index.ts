@@ -19,6 +19,7 @@ export * from "./source/secrets.ts";
 export { type OpenedSource, openSource } from "./source-context.ts";
 export { rollback } from "./rollback.ts";
 export { plan, sync } from "./sync.ts";
+export { makePause, type Pause, sortInSlices } from "./slices.ts";
 export { createPace, type Pace } from "./transfer/pace.ts";
 export { sleep, startTimer } from "./transfer/sleep.ts";
 export { untilAborted } from "./transfer/until-aborted.ts";

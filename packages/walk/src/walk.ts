@@ -5,8 +5,14 @@
  * What is held is one directory for each level on the way to where the consumer is, and of what was read ahead a limited
  * number of names. A directory is held whole, because it can only be sorted whole.
  */
-import { comparePaths, type Entry, quotePath, SourceError } from "@pannier/core";
-import { makePause, sortInSlices } from "./sort.ts";
+import {
+  comparePaths,
+  type Entry,
+  makePause,
+  quotePath,
+  sortInSlices,
+  SourceError,
+} from "@pannier/core";
 
 /** What a directory holds under one name. The name is that of the last segment only, exactly as the server has it. */
 export type DirectoryItem =

@@ -1,4 +1,5 @@
 /** Turns any listing into one in path order, without holding a long one in memory. */
+import { makePause, type Pause, sortInSlices } from "../slices.ts";
 import type { Entry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import type { State } from "../volume/state.ts";
@@ -6,59 +7,83 @@ import { comparePaths, quotePath } from "./path.ts";
 
 /** Longest listing that is sorted in memory; some 20 MB. A longer one goes through a table of the state. */
 const IN_MEMORY = 50_000;
+/** Entries that are passed on, or written, in one go: some milliseconds. */
+const BATCH = 1000;
 
 /**
  * Entries in the order of their paths' UTF-8 bytes, without duplicates: of several with one path the last wins, as in a tar
- * archive. To be called within a transaction: a long listing otherwise pays a commit for each of its entries.
+ * archive. To be called within a transaction, which is rolled back where the listing fails: a long one otherwise pays a commit
+ * for each of its entries. Others have their turn between batches, however fast the entries come.
  */
 export async function* orderedEntries(
   batches: AsyncIterable<readonly Entry[]> | Iterable<readonly Entry[]>,
   ordered: boolean,
   state: State,
 ): AsyncGenerator<readonly Entry[]> {
+  const pause = makePause();
   if (ordered) {
-    yield* checkOrder(batches);
+    yield* checkOrder(batches, pause);
     return;
   }
   const held = new Map<string, Entry>();
   let spooling = false;
-  try {
-    for await (const batch of batches) {
-      for (const entry of batch) held.set(entry.path, entry);
-      if (held.size > IN_MEMORY) {
-        if (!spooling) state.db.exec("DELETE FROM spool");
-        spooling = true;
-        spool(held, state);
-      }
+  for await (const batch of batches) {
+    if (spooling) await spool(batch, state, pause);
+    else for (const entry of batch) held.set(entry.path, entry);
+    if (held.size > IN_MEMORY) {
+      spooling = true;
+      // Of a listing that was begun before, in the same transaction.
+      await clear(state, pause);
+      await spool([...held.values()], state, pause);
+      held.clear();
     }
-    if (!spooling) {
-      yield [...held.values()].toSorted((a, b) => comparePaths(a.path, b.path));
-      return;
-    }
-    spool(held, state);
-    let batch: Entry[] = [];
-    for (const row of state.prepare("SELECT entry FROM spool ORDER BY path").iterate()) {
-      batch.push(JSON.parse(row["entry"] as string) as Entry);
-      if (batch.length === 1000) {
-        yield batch;
-        batch = [];
-      }
-    }
-    yield batch;
-  } finally {
-    if (spooling) state.db.exec("DELETE FROM spool");
+    await pause();
+  }
+  if (spooling) yield* drain(state, pause);
+  else yield* sorted([...held.values()], pause);
+}
+
+async function* sorted(entries: readonly Entry[], pause: Pause): AsyncGenerator<readonly Entry[]> {
+  const inOrder = await sortInSlices(entries, (a, b) => comparePaths(a.path, b.path));
+  for (let at = 0; at < inOrder.length; at += BATCH) {
+    yield inOrder.slice(at, at + BATCH);
+    await pause();
   }
 }
 
-function spool(held: Map<string, Entry>, state: State): void {
+async function spool(entries: readonly Entry[], state: State, pause: Pause): Promise<void> {
   const insert = state.sql("INSERT OR REPLACE INTO spool (path, entry) VALUES (?, ?)");
-  for (const [path, entry] of held) insert.run(path, JSON.stringify(entry));
-  held.clear();
+  for (const [index, entry] of entries.entries()) {
+    insert.run(entry.path, JSON.stringify(entry));
+    if (index % BATCH === 0) await pause();
+  }
+}
+
+/** What was spooled, in order. It is taken away as it passes: to delete all of it at the end would take seconds in one go. */
+async function* drain(state: State, pause: Pause): AsyncGenerator<readonly Entry[]> {
+  const select = state.sql(`SELECT entry FROM spool ORDER BY path LIMIT ${BATCH}`);
+  const remove = state.sql("DELETE FROM spool WHERE path <= ?");
+  for (;;) {
+    const entries = select.all().map((row) => JSON.parse(row["entry"] as string) as Entry);
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    remove.run(last.path);
+    yield entries;
+    await pause();
+  }
+}
+
+async function clear(state: State, pause: Pause): Promise<void> {
+  const remove = state.sql(
+    `DELETE FROM spool WHERE path IN (SELECT path FROM spool LIMIT ${BATCH})`,
+  );
+  while (remove.run().changes > 0) await pause();
 }
 
 /** A merge with what is published reads wrongly if the promised order does not hold: better an error than a deletion. */
 async function* checkOrder(
   batches: AsyncIterable<readonly Entry[]> | Iterable<readonly Entry[]>,
+  pause: Pause,
 ): AsyncGenerator<readonly Entry[]> {
   let previous: string | undefined;
   for await (const batch of batches) {
@@ -67,6 +92,7 @@ async function* checkOrder(
       previous = path;
     }
     yield batch;
+    await pause();
   }
 }
 

@@ -124,7 +124,7 @@ export function transaction<Result>(state: State, work: () => Result): Result {
 }
 
 /** Empties one of the tables that hold work under way. Unlike a plain DELETE, which is quick for many rows, it writes nothing where there are none. */
-export function empty(state: State, table: "plan" | "overlay" | "seen" | "spool"): void {
+export function empty(state: State, table: "plan" | "overlay" | "seen"): void {
   if (state.sql(`SELECT 1 FROM ${table} LIMIT 1`).get() !== undefined)
     state.db.exec(`DELETE FROM ${table}`);
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { sortInSlices } from "./sort.ts";
+import { sortInSlices } from "./slices.ts";
 
 test("sorts as a sort does, stable, and lets others have their turn", async () => {
   const items = Array.from({ length: 300_001 }, (_, at) => ({ key: (at * 7919) % 1000, at }));

@@ -1,4 +1,4 @@
-/** Sorting what may be much: a directory may hold hundreds of thousands of names, and the main thread has to stay free. */
+/** Work that may be much, in slices: a listing may hold hundreds of thousands of names, and the main thread has to stay free. */
 
 /** Names that are sorted in one go: some milliseconds. */
 const RUN = 4000;
