@@ -169,6 +169,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   "PANNIER_PREVIOUS_REVISION",
   "PANNIER_PATH",
   "PANNIER_CHANGES",
+  "PANNIER_HOOK_RUN",
 ]);
 
 /**

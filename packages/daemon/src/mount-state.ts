@@ -63,6 +63,8 @@ export interface MountState {
   history: readonly HistoryEntry[];
   /** Whether somebody rolled back, and the sources are held back since. */
   held: boolean;
+  /** Whether the sync under way, or the last one, found something to list. */
+  listed: boolean;
 }
 
 /** What a target's state tells. */
@@ -92,6 +94,7 @@ export function newState({ history, held }: Recorded): MountState {
     immutable: false,
     history,
     held,
+    listed: false,
   };
 }
 
@@ -110,11 +113,13 @@ export function applyEvent(
       return;
     case "started":
       enter(state, "syncing");
+      state.listed = false;
       // The target has been opened, which puts back a link that was lost.
       if (state.history.length === 0) Object.assign(state, tools.read());
       return;
     case "step":
       state.step = event.step;
+      state.listed ||= event.step === "list";
       return;
     case "progress": {
       const { files, bytes, totalFiles, totalBytes } = event;
@@ -126,7 +131,8 @@ export function applyEvent(
       return;
     case "done":
       // A sync that finds the sources changed, or as what was gone back to, ends the holding back.
-      if (state.history.length === 0 || state.held) Object.assign(state, tools.read());
+      if (state.history.length === 0 || state.held || mayHaveMoved(state))
+        Object.assign(state, tools.read());
       succeed(state, event.result);
       return;
     case "failed":
@@ -157,6 +163,11 @@ function noteHook(state: MountState, event: Extract<MountEvent, { type: "hook" }
 /** Whether a hook after publishing failed, and is not tried again for this revision. */
 export function isGivenUp(event: Extract<MountEvent, { type: "hook" }>): boolean {
   return event.hook === "postPublish" && event.result !== "success" && event.retry === undefined;
+}
+
+/** A source that names its revisions may have another one by now, although no published file changed. */
+function mayHaveMoved({ listed, history: [latest] }: MountState): boolean {
+  return listed && latest?.sources.some(({ revision }) => revision !== "") === true;
 }
 
 function enter(state: MountState, phase: MountState["phase"]): void {

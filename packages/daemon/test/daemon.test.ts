@@ -226,6 +226,29 @@ it("is not ready after a restart where the volume has it no more, until it has i
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
 });
 
+it("tells a source's newest revision, also where it changed no published file", async () => {
+  const target = join(scratch(), "t");
+  const ringing = new EventEmitter();
+  const source = Object.assign(memorySource({ a: "1" }, "site"), { token: "r1", revision: "r1" });
+  const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
+    triggers: on(ringing, "ring"),
+    resolveSources: async () => [source],
+  });
+  await daemon.event("site", "waiting");
+  expect(await daemon.status("site")).toMatchObject({
+    revision: "r1",
+    sources: [{ revision: "r1" }],
+  });
+  source.token = source.revision = "r2";
+  ringing.emit("ring");
+  await eventually(async () =>
+    expect(await daemon.status("site")).toMatchObject({
+      revision: "r1",
+      sources: [{ revision: "r2" }],
+    }),
+  );
+});
+
 it("is ready only while readers find the tree, by a look at the volume", async () => {
   const target = join(scratch(), "t");
   const ringing = new EventEmitter();

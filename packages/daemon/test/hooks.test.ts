@@ -127,11 +127,24 @@ it("ends a hook that hangs with all that it started, and keeps what was publishe
   expect(published(folder, "a")).toBeUndefined();
 });
 
-it("leaves nothing running that a hook did not wait for", async () => {
+it.each([
+  ["in its process group", "sleep 1000 & echo $! > PID", "success"],
+  [
+    "in a session of its own",
+    "setsid sh -c 'echo $$ > PID; sleep 1000 & wait' & while ! test -s PID; do sleep 0.02; done",
+    "success",
+  ],
+  [
+    "in a session of its own, at its timeout",
+    "setsid sh -c 'echo $$ > PID; sleep 1000' & sleep 1000",
+    "timeout",
+  ],
+])("leaves nothing running that a hook did not wait for, %s", async (_, script, result) => {
   const folder = scratch();
   const pid = join(folder, "pid");
-  const daemon = start(folder, { postPublish: [after(`sleep 1000 & echo $! > ${pid}`)] });
-  expect(await daemon.event("site", "hook")).toMatchObject({ result: "success" });
+  const hook = after(script.replaceAll("PID", pid), result === "timeout" ? { timeout: 1000 } : {});
+  const daemon = start(folder, { postPublish: [hook] });
+  expect(await daemon.event("site", "hook")).toMatchObject({ result });
   await eventually(() => expect(isRunning(Number(readFileSync(pid, "utf8")))).toBe(false));
 });
 

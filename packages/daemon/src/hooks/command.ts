@@ -1,7 +1,9 @@
 /** Running a hook's command: its environment, its output, its end. */
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { startTimer } from "@pannier/core";
+import { endLeftBehind, MARK } from "./left-behind.ts";
 
 /** A run of a hook that did not do what it was to do. */
 export class HookFailure extends Error {
@@ -77,8 +79,8 @@ export const PATIENCE = 2000;
 const TAIL = 2000;
 
 /**
- * Runs a command in a process group of its own, and leaves nothing of that group behind: what the command started and did not
- * wait for is killed when it ends, so that no orphan is left to whoever is process 1.
+ * Runs a command in a process group of its own, and leaves nothing behind: what the command started and did not wait for is
+ * killed when it ends, in sessions of its own as well, so that no orphan is left to whoever is process 1.
  *
  * @throws HookFailure when it cannot be started, ends with anything but 0, or takes too long; the signal's reason
  */
@@ -86,9 +88,10 @@ export async function runCommand(init: CommandInit): Promise<void> {
   const { signal, timeout } = init;
   signal.throwIfAborted();
   const [program = "", ...args] = init.command;
+  const mark = randomBytes(16).toString("hex");
   const child = spawn(program, args, {
     cwd: init.cwd,
-    env: init.env,
+    env: { ...init.env, [MARK]: mark },
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -121,6 +124,7 @@ export async function runCommand(init: CommandInit): Promise<void> {
     // Not `close`: a grandchild may hold the pipes open.
     const [code, by] = await exited;
     killNow();
+    await endLeftBehind(mark);
     await drained(...streams);
     signal.throwIfAborted();
     const tail = withoutValues(output, init.own).slice(-TAIL).trim();
