@@ -8,14 +8,16 @@ const SLICE = 10;
 /** Returns at once, or after all others had their turn where there was much to do since the last time. */
 export type Pause = () => Promise<void> | undefined;
 
-export function makePause(): Pause {
+/** @param signal rejects a pause once aborted, with its reason */
+export function makePause(signal?: AbortSignal): Pause {
   let since = performance.now();
   return () => {
     if (performance.now() - since < SLICE) return undefined;
-    return new Promise((resolve) =>
+    return new Promise((resolve, reject) =>
       setImmediate(() => {
         since = performance.now();
-        resolve();
+        if (signal?.aborted === true) reject(signal.reason);
+        else resolve();
       }),
     );
   };

@@ -25,6 +25,7 @@ import {
 } from "./snapshot/guard.ts";
 import { layOver } from "./snapshot/layers.ts";
 import { plannedChanges } from "./snapshot/plan.ts";
+import { makePause } from "./slices.ts";
 import { digestAfterPlan, nameRevision, revisionFound } from "./snapshot/revision.ts";
 import { type EntryRow, toEntry } from "./snapshot/row.ts";
 import {
@@ -291,13 +292,13 @@ async function makePlan(
     );
     let layers: readonly LayerRecord[] = await listLayers(run, published, probes);
     run.step("plan");
-    let digest = completePlan(run, published, damage);
+    let digest = await completePlan(run, published, damage);
     // After a rollback it is what was gone back to that is mended, not what was rolled back from.
     const held = published !== undefined && isHeldBack(state, { tokens: probes.tokens, digest });
     if (held && damage !== undefined) {
       clearPlan(state);
       ({ layers } = published);
-      digest = completePlan(run, published, damage);
+      digest = await completePlan(run, published, damage);
     }
     empty(state, "seen");
     if (extras.onChange !== undefined) {
@@ -328,18 +329,19 @@ async function makePlan(
 }
 
 /** What is to be done beside what the sources changed; then the checks. Returns the digest of the tree to come. */
-function completePlan(
+async function completePlan(
   run: Run,
   published: Generation | undefined,
   damage: Damage | undefined,
-): string {
+): Promise<string> {
   const { settings, volume, layers } = run.mount;
   planDamage(volume.state, damage);
   planOwnership(volume.state, settings.tree);
   layOver(volume.state, Math.max(layers.length, published?.layers.length ?? 0));
   distrustDamaged(volume.state, damage);
-  checkTree(run, published);
-  return digestAfterPlan(volume.state, published);
+  const pause = makePause(run.signal);
+  await checkTree(run, published, pause);
+  return digestAfterPlan(volume.state, published, pause);
 }
 
 /** A complete tree beside the published one, then one rename. `undefined`: there was nothing new after all. */

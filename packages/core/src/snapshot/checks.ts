@@ -1,6 +1,7 @@
 /** What a tree may look like: judged on the plan, before anything is fetched or written. */
 import { RefusedError } from "../errors.ts";
 import type { SyncOptions } from "../settings.ts";
+import type { Pause } from "../slices.ts";
 import { futureEntry, plannedEntry } from "../volume/entries.ts";
 import type { Run } from "../run.ts";
 import { foldsNames } from "../volume/folding.ts";
@@ -9,7 +10,11 @@ import { foldPath, parentOf, quotePath } from "./path.ts";
 import { type PublishedRow, SKIPPED, SYMLINK } from "./row.ts";
 
 /** @throws RefusedError when the tree that the plan makes must not be */
-export function checkTree({ mount }: Run, published: Generation | undefined): void {
+export async function checkTree(
+  { mount }: Run,
+  published: Generation | undefined,
+  pause: Pause,
+): Promise<void> {
   const { state } = mount.volume;
   checkSymlinks(
     state,
@@ -17,16 +22,16 @@ export function checkTree({ mount }: Run, published: Generation | undefined): vo
     mount.layers.some(({ view, position }) => published?.layers[position]?.view !== view),
   );
   // Of what is left once symlinks are left out.
-  checkPathConflicts(state);
+  await checkPathConflicts(state, pause);
   if (
     state.sql("SELECT 1 FROM plan WHERE change = 'A' LIMIT 1").get() !== undefined &&
     foldsNames(mount.volume)
   )
-    checkFoldedNames(state);
+    await checkFoldedNames(state, pause);
 }
 
 /** @throws RefusedError when a path runs through a file or symlink, i.e. a name is both a file and a directory */
-function checkPathConflicts(state: State): void {
+async function checkPathConflicts(state: State, pause: Pause): Promise<void> {
   const future = futureEntry(state);
   const below = state.sql(
     "SELECT path FROM entries WHERE path > ? AND path < ? AND until IS NULL AND kind < 2 ORDER BY path",
@@ -49,6 +54,7 @@ function checkPathConflicts(state: State): void {
       if (blocking !== undefined) throw conflict(directory, path, blocking.kind);
     }
     checkedParent = parent;
+    await pause();
     if (first || row["change"] !== "A") continue;
     // '0' is the character behind '/': the range holds just what lies below the path.
     for (const other of below.iterate(`${path}/`, `${path}0`)) {
@@ -68,12 +74,13 @@ function conflict(file: string, below: string, kind: number): RefusedError {
 }
 
 /** @throws RefusedError when two names of the tree are one on a file system that folds case or Unicode forms */
-function checkFoldedNames(state: State): void {
+async function checkFoldedNames(state: State, pause: Pause): Promise<void> {
   const seen = new Map<string, string>();
   const paths = state.prepare(
     `SELECT path FROM plan WHERE put = 1 AND wins = 1 UNION SELECT path FROM entries WHERE until IS NULL AND path NOT IN (SELECT path FROM plan WHERE wins = 1) ORDER BY path`,
   );
   for (const row of paths.iterate()) {
+    await pause();
     for (let path = row["path"] as string; path !== ""; path = parentOf(path)) {
       const folded = foldPath(path);
       const other = seen.get(folded);

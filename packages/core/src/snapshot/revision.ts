@@ -1,5 +1,6 @@
 /** The name of a state of a mount. */
 import { createHash, hash } from "node:crypto";
+import type { Pause } from "../slices.ts";
 import type { State } from "../volume/state.ts";
 import { publishedEntry, READ_AGAIN } from "../volume/entries.ts";
 import type { EntryRow } from "./row.ts";
@@ -11,10 +12,11 @@ const MODULUS = 1n << 256n;
  * entry. So it costs what changed, and two mounts with equal content have equal digests. It is a name, not a proof:
  * content is verified file by file.
  */
-export function digestAfterPlan(
+export async function digestAfterPlan(
   state: State,
   before: { readonly digest: string } | undefined,
-): string {
+  pause: Pause,
+): Promise<string> {
   let sum = before === undefined ? 0n : BigInt(`0x${before.digest}`);
   const published = publishedEntry(state);
   for (const row of state
@@ -25,6 +27,7 @@ export function digestAfterPlan(
     const old = row["change"] === "A" ? undefined : published(row["path"] as string);
     if (old !== undefined) sum -= entryDigest(old);
     if (row["change"] !== "D") sum += entryDigest(row as unknown as NamedRow);
+    await pause();
   }
   sum = ((sum % MODULUS) + MODULUS) % MODULUS;
   return sum.toString(16).padStart(64, "0");
