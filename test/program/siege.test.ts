@@ -29,12 +29,13 @@ const SMALL = {
 };
 
 interface Sidecar {
+  readonly child: ChildProcess;
   readonly port: number;
   /** Resident memory in bytes. */
   memory(): number;
 }
 
-async function start(config: string, cwd: string): Promise<Sidecar> {
+async function start(config: string, cwd: string, ready = "/readyz"): Promise<Sidecar> {
   writeFileSync(join(cwd, "pannier.yaml"), config);
   const { child } = startPannier(["run", "--http=127.0.0.1:0"], { cwd, ...SMALL });
   onTestFinished(() => void child.kill("SIGKILL"));
@@ -52,24 +53,27 @@ async function start(config: string, cwd: string): Promise<Sidecar> {
     const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? [];
     return Number(kib) * 1024;
   };
-  await vi.waitFor(
-    async () => expect(await probe(port, "/readyz")).toMatchObject({ status: 200 }),
-    {
-      timeout: 15_000,
-    },
-  );
-  return { port, memory };
+  await vi.waitFor(async () => expect(await probe(port, ready)).toMatchObject({ status: 200 }), {
+    timeout: 15_000,
+  });
+  return { child, port, memory };
 }
 
 async function attack(port: number, mode: string, count: number): Promise<ChildProcess> {
-  const program = join(import.meta.dirname, "attacker.ts");
-  const child = spawn(process.execPath, [...FROM_SOURCES, program, `${port}`, mode, `${count}`], {
+  const { child } = await startHelper("attacker.ts", `${port}`, mode, `${count}`);
+  return child;
+}
+
+/** A process that says something once it is ready. */
+async function startHelper(name: string, ...args: readonly string[]) {
+  const program = join(import.meta.dirname, name);
+  const child = spawn(process.execPath, [...FROM_SOURCES, program, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, ...COMPILE_CACHE },
   });
   onTestFinished(() => void child.kill("SIGKILL"));
-  await once(child.stdout, "data");
-  return child;
+  const [said] = (await once(child.stdout.setEncoding("utf8"), "data")) as [string];
+  return { child, said: said.trim() };
 }
 
 /** As the kubelet does it: a connection of its own for each, and a second to answer. */
@@ -90,26 +94,31 @@ function probe(port: number, path: string): Promise<{ readonly status: number | 
 }
 
 /** Probes ten times a second while the siege lasts. @returns the answers that were not 200, and by how much the memory grew at most */
-async function endure({ port, memory }: Sidecar, mode: string, count: number) {
-  const before = memory();
-  const attacker = await attack(port, mode, count);
+async function endure(sidecar: Sidecar, mode: string, count: number) {
+  const before = sidecar.memory();
+  const attacker = await attack(sidecar.port, mode, count);
+  const found = await look(sidecar, before);
+  attacker.kill("SIGKILL");
+  return found;
+}
+
+async function look({ port, memory }: Sidecar, before: number) {
   const wrong: unknown[] = [];
   let answered = 0;
   let most = before;
   const end = performance.now() + LENGTH;
   const probes: Promise<void>[] = [];
-  const look = async () => {
+  const ask = async () => {
     const { status } = await probe(port, "/livez");
     if (status === 200) answered++;
     else wrong.push(status);
   };
   while (performance.now() < end) {
-    probes.push(look());
+    probes.push(ask());
     most = Math.max(most, memory());
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   await Promise.all(probes);
-  attacker.kill("SIGKILL");
   return { wrong, answered, grown: most - before };
 }
 
@@ -192,3 +201,37 @@ test("a hundred mounts, whose metrics are asked for 100 times a second", options
   expect(wrong).toEqual([]);
   expect(answered).toBeGreaterThan(5);
 });
+
+test.each(["http", "ftp"])(
+  "a listing without end, by %s, holds up nothing else",
+  options,
+  async (scheme) => {
+    const { said } = await startHelper("endless.ts");
+    const [http, ftp] = said.split(" ");
+    const url = `${scheme}://127.0.0.1:${scheme === "http" ? http : ftp}/`;
+    const folder = await workDirectory();
+    mkdirSync(join(folder, "source"));
+    writeFileSync(join(folder, "source/a"), "1");
+    const sidecar = await start(
+      `mounts:
+  - ${mount("site").replace(" }", ", period: 100ms }")}
+  - { name: hostile, target: t/hostile, sources: ["${url}"], timeout: 6s }
+`,
+      folder,
+      "/livez",
+    );
+    const { wrong, answered, grown } = await look(sidecar, sidecar.memory());
+    expect(wrong).toEqual([]);
+    expect(answered).toBeGreaterThan(5);
+    expect(grown).toBeLessThan(150 * MIB);
+    writeFileSync(join(folder, "source/a"), "two");
+    await vi.waitFor(
+      () => expect(readFileSync(join(folder, "t/site/current/a"), "utf8")).toBe("two"),
+      { timeout: 5000 },
+    );
+    const began = performance.now();
+    sidecar.child.kill("SIGTERM");
+    await once(sidecar.child, "exit");
+    expect(performance.now() - began).toBeLessThan(2000);
+  },
+);

@@ -194,6 +194,8 @@ export function startMount(init: MountInit): Mount {
     for await (const event of events) {
       // Told by `emit`, which also knows of failures before the target could be opened.
       if (event.type === "recovered") continue;
+      // The target was taken from under the open mount, or is another one by now: it is opened anew.
+      if (event.type === "failed" && event.error.name === "TargetError") throw event.error;
       emit(event);
       if (event.type !== "done") continue;
       failures = 0;

@@ -1,6 +1,14 @@
 /** Mounts at work: schedule, probes, status, the end. */
 import { EventEmitter, on } from "node:events";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { sync, SourceError, UsageError } from "@pannier/core";
 import { expect, it, onTestFinished, vi } from "vitest";
@@ -19,6 +27,9 @@ import {
 const unreachable = () => {
   throw new SourceError("unavailable", "no route to it", { transient: false });
 };
+
+const remove = (...path: readonly string[]) =>
+  rmSync(join(...path), { recursive: true, force: true });
 
 /** Fifty mounts at full scale. */
 const FULL = process.env["PANNIER_SCALE"] === "full";
@@ -224,6 +235,38 @@ it("is not ready after a restart where the volume has it no more, until it has i
   held.resolve();
   await daemon.event("site", "done");
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+});
+
+it.each<readonly [what: string, lose: (target: string) => void]>([
+  ["all that is in it", (target) => readdirSync(target).forEach((name) => remove(target, name))],
+  ["the target", (target) => remove(target)],
+  [
+    "the target, made anew",
+    (target) => {
+      remove(target);
+      mkdirSync(target);
+    },
+  ],
+  [
+    "the target, moved away and made anew",
+    (target) => {
+      renameSync(target, `${target}-moved`);
+      mkdirSync(target);
+    },
+  ],
+  ["what is Pannier's", (target) => remove(target, ".pannier")],
+  ["the trees", (target) => remove(target, ".pannier/generations")],
+  ["the state", (target) => remove(target, ".pannier/state.db")],
+])("publishes again after somebody took away %s", async (_, lose) => {
+  const target = join(scratch(), "t");
+  const config = mountConfig("site", target, { options: { period: 100 } });
+  const daemon = startDaemon(daemonConfig([config]));
+  await daemon.event("site", "waiting");
+  lose(target);
+  await eventually(() => expect(readFileSync(join(target, "current/a"), "utf8")).toBe("site"));
+  await eventually(async () => expect(await daemon.get("/readyz")).toMatchObject({ status: 200 }));
+  daemon.source("site").content = { a: "2" };
+  await eventually(() => expect(readFileSync(join(target, "current/a"), "utf8")).toBe("2"));
 });
 
 it("tells a source's newest revision, also where it changed no published file", async () => {

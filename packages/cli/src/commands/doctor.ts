@@ -60,7 +60,9 @@ export async function run(invocation: Invocation): Promise<number> {
 /** @throws UsageError */
 async function subjectsOf(invocation: Invocation): Promise<readonly Subject[]> {
   const { args, settings, world, redact } = invocation;
-  const { mount: name } = settings;
+  // In a hook, PANNIER_MOUNT is what the hook is about.
+  const isOfHook = args.length > 0 && settings.mount === world.env["PANNIER_MOUNT"];
+  const name = isOfHook ? undefined : settings.mount;
   if (name === undefined)
     return [{ url: oneSource(world.env, args[0]), adapter: settings.adapter, cwd: world.cwd }];
   if (args.length > 0)
