@@ -71,6 +71,26 @@ test.each([100_000, 200_000, 400_000])(
   },
 );
 
+test.each([405, 501, 403])("a server that answers HEAD with %d is asked by GET", async (status) => {
+  const path = join(root, "a");
+  await writeFile(path, Buffer.alloc(200_000, "old "));
+  const server = await serve();
+  const source = await open(server);
+  const entry = (await listAll(source)).file("a");
+  server.override = (request, response) => {
+    if (request.method !== "HEAD") return false;
+    response.writeHead(status).end();
+    return true;
+  };
+  expect((await readAll(source, entry)).length).toBe(200_000);
+  const refuse = server.override;
+  server.override = (request, response) => {
+    if (request.headers.range !== undefined) writeFileSync(path, Buffer.alloc(300_000));
+    return refuse(request, response);
+  };
+  await expect(readAll(source, entry)).rejects.toMatchObject({ code: "changed" });
+});
+
 test("by digest, the password is never sent, and a nonce that has grown old is replaced", async () => {
   const server = await serve({ signIn: { by: "digest", user: 'us"er', password: "secret" } });
   const seen: string[] = [];
