@@ -58,6 +58,8 @@ export interface PagesInit<Item extends { readonly key: string }> {
 const EMPTY_PAGES = 1000;
 /** Pages that wait for their turn, for each one asked for at once. */
 const WAITING = 4;
+/** Characters of a page's keys as pages usually have them; one with longer keys counts as several. */
+const USUAL = 100_000;
 /** Ranges that a range is cut into at least, however badly the last guesses went. */
 const LEAST_AT_ONCE = 4;
 /** How many pages a new range is meant to have: the more, the fewer half-empty last pages. */
@@ -98,8 +100,10 @@ export async function* orderedPages<Item extends { readonly key: string }>(
 
   const segments: Segment<Item>[] = [segment(undefined, undefined)];
   let asking = 0;
-  /** Pages that wait or are asked for. */
+  /** Pages that wait or are asked for, those with long keys several times. */
   let held = 0;
+  /** How many times the last page counted. */
+  let heavy = 1;
   /** New ranges at once: more as guesses prove right, fewer as they prove empty. */
   let width = LEAST_AT_ONCE;
   let reach = PAGES_A_RANGE;
@@ -163,7 +167,8 @@ export async function* orderedPages<Item extends { readonly key: string }>(
     if (inside.length > 0) {
       range.fetched++;
       range.pages.push(inside);
-      held++;
+      heavy = weightOf(inside);
+      held += heavy;
     }
     if (range.state === "done" && range.to !== undefined) learn(range);
     // One page tells how its keys go on, two how they are carried over: `a/999` to `b/000`.
@@ -202,7 +207,7 @@ export async function* orderedPages<Item extends { readonly key: string }>(
   function fill(): void {
     if (failure !== undefined) return;
     for (const [position, range] of segments.entries()) {
-      if (asking >= atOnce) return;
+      if (asking >= atOnce || (asking > 0 && asking * heavy >= atOnce)) return;
       if (range.state !== "waiting") continue;
       if (range.pages.length >= WAITING) continue;
       if (held >= room && !(isStarved() && forgetBehind(position)) && position > 0) return;
@@ -222,7 +227,7 @@ export async function* orderedPages<Item extends { readonly key: string }>(
     );
     const range = segments[farthest];
     if (range === undefined) return false;
-    held -= range.pages.length;
+    held -= range.pages.reduce((sum, page) => sum + weightOf(page), 0);
     segments[farthest] = segment(range.after, range.to);
     return true;
   }
@@ -236,7 +241,7 @@ export async function* orderedPages<Item extends { readonly key: string }>(
       signal.throwIfAborted();
       const page = first.pages.shift();
       if (page !== undefined) {
-        held--;
+        held -= weightOf(page);
         fill();
         yield page;
       } else if (first.state === "done") {
@@ -253,6 +258,12 @@ export async function* orderedPages<Item extends { readonly key: string }>(
     abort.abort();
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+function weightOf(page: readonly { readonly key: string }[]): number {
+  // The keys of a page are about as long as each other.
+  const length = Math.max(page[0]?.key.length ?? 0, page.at(-1)?.key.length ?? 0);
+  return Math.max(1, Math.round((length * page.length) / USUAL));
 }
 
 function segment<Item>(after: string | undefined, to: string | undefined): Segment<Item> {
