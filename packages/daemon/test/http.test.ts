@@ -416,6 +416,20 @@ it("does not let bodies that do not come keep out one that does", async () => {
   await Promise.race(ended);
 });
 
+it.each(["/sync", "/hooks/github", "/livez", "/nope"])(
+  "reads no long body that it does not want: POST %s",
+  async (path) => {
+    const daemon = await start();
+    const { hostname, port } = new URL(await daemon.url("/"));
+    const socket = connect(Number(port), hostname);
+    socket.on("error", () => {});
+    socket.write(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n`);
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 (401|405|404) /);
+    await new Promise((resolve) => socket.once("close", resolve));
+  },
+);
+
 it("does not take in a body without end", async () => {
   const daemon = await start();
   const body = "x".repeat(25_000_001);

@@ -226,17 +226,6 @@ function describeOutcome(
   return { status: 502, told: { name, result: "failed", error } };
 }
 
-/** Bytes of a body that are read and thrown away after the answer, so that the caller gets to see it. */
-const SHORT = 1 << 16;
-
-function isShort({ headers }: IncomingMessage): boolean {
-  return Number(headers["content-length"] ?? Number.POSITIVE_INFINITY) <= SHORT;
-}
-
-function closing(reply: Reply): Reply {
-  return { ...reply, headers: { ...reply.headers, connection: "close" } };
-}
-
 async function webhook(
   request: IncomingMessage,
   http: HttpConfig,
@@ -251,13 +240,13 @@ async function webhook(
     const why =
       secret === undefined ? "no secret is configured" : "its signature or token is wrong";
     init.refused(`a call of the ${forge} webhook was refused: ${why}`);
-    return isShort(request) ? unauthorized() : closing(unauthorized());
+    return unauthorized();
   };
   // Nothing is read of whom the headers tell already that it is not meant.
   if (secret === undefined || proof === undefined) return refuse();
   if ("secret" in proof && !isGenuine(proof, secret, "")) return refuse();
   const body = await init.bodies.read(request, secret);
-  if (body === undefined) return closing(json(413, { error: "too large" }));
+  if (body === undefined) return json(413, { error: "too large" });
   if (!isGenuine(proof, secret, body.signature)) return refuse();
   if (isPing(headers)) return json(200, { triggered: [] });
   const mounts = mountsMeant(forge, { headers, body: body.content, query }, init.mounts());

@@ -87,16 +87,12 @@ export function createHttpPort(
         if (live.join(response, HEADERS)) current?.connections.leave(request.socket);
         return;
       }
-      send(
-        response,
-        (await routes.answer(request, config)) ?? plain(404, "not found"),
-        request.method,
-      );
+      send(request, response, (await routes.answer(request, config)) ?? plain(404, "not found"));
     } catch (error) {
       // A caller that went away in the middle is no news.
       if (request.destroyed && !request.complete) return;
       init.log("error", `a request failed: ${explain(error).message}`);
-      send(response, plain(500, "internal error"), request.method);
+      send(request, response, plain(500, "internal error"));
     }
   }
 
@@ -139,14 +135,23 @@ function stop(server: Server): Promise<void> {
   });
 }
 
-function send(response: ServerResponse, reply: Reply, method: string | undefined): void {
+/** Bytes of a body that are read and thrown away after the answer, so that the caller gets to see it. */
+const SHORT = 1 << 16;
+
+function isShort({ headers }: IncomingMessage): boolean {
+  if (headers["transfer-encoding"] !== undefined) return false;
+  return Number(headers["content-length"] ?? 0) <= SHORT;
+}
+
+function send(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
   if (response.headersSent) return;
   const { status, body, type = "application/json", headers } = reply;
   response.writeHead(status, {
     ...HEADERS,
     "content-type": type,
     "content-length": Buffer.byteLength(body),
+    ...(request.complete || isShort(request) ? {} : { connection: "close" }),
     ...headers,
   });
-  response.end(method === "HEAD" ? undefined : body);
+  response.end(request.method === "HEAD" ? undefined : body);
 }
