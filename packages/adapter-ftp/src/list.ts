@@ -126,15 +126,36 @@ function toItem(
     const target = textOf(line.target);
     return { kind: "entry", name, entry: (path) => ({ kind, path, target, mtime }) };
   }
-  const facts = {
-    kind: "file",
-    size: size as number,
-    mode,
-    mtime,
-    fingerprint: fingerprintOf({ size: size as number, mtime, written }, now),
-    ref: isForeign ? Buffer.from(raw, "latin1").toString("base64") : undefined,
-  } as const;
-  return { kind: "entry", name, entry: (path) => ({ ...facts, path }) };
+  const ref = isForeign ? Buffer.from(raw, "latin1").toString("base64") : undefined;
+  return fileItem({ name, size: size as number, mode, mtime, written, ref, now });
+}
+
+/** Of many thousands of names each keeps no more than this: what is made of it is made when its turn comes. */
+function fileItem({
+  name,
+  size,
+  mode,
+  mtime,
+  written,
+  ref,
+  now,
+}: {
+  readonly name: string;
+  readonly size: number;
+  readonly mode: number | undefined;
+  readonly mtime: number | undefined;
+  readonly written: string;
+  readonly ref: string | undefined;
+  readonly now: number;
+}): DirectoryItem {
+  return {
+    kind: "entry",
+    name,
+    entry(path) {
+      const fingerprint = fingerprintOf({ size, mtime, written }, now);
+      return { kind: "file", size, mode, mtime, fingerprint, ref, path };
+    },
+  };
 }
 
 /** Servers answer 550 for what is gone as for what may not be read: the directory above tells which. */

@@ -57,7 +57,9 @@ export async function* receive(
   } finally {
     data.destroy();
     // Some servers end the session where an encrypted transfer was left in the middle, after having said the last word on it.
-    if (left && data instanceof TLSSocket && data.bytesRead > 0) connection.close();
+    // Listings are left only where they are refused: whoever sends such need not be waited for.
+    const isOver = data instanceof TLSSocket || !command.startsWith("RETR ");
+    if (left && isOver && data.bytesRead > 0) connection.close();
     else if (left && !client.closed) await settle(connection, finished);
   }
 }

@@ -5,7 +5,7 @@ import type { FileEntryWithStats, SFTPWrapper } from "ssh2";
 import { type Connection, misunderstood, type Session } from "./connection.ts";
 import { isMissing, isVague, translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { ask, told } from "./kind.ts";
+import { ask, type Told, told } from "./kind.ts";
 
 /** Directories at once, on one connection. */
 const CONCURRENCY = 16;
@@ -158,22 +158,33 @@ async function toItem(
   const asked = { signal, sent: attrs, longname };
   const found = told(attrs, longname) ?? (await ask(session, path, relative, asked));
   if (found === undefined) return undefined;
-  const { kind, size, mode } = found;
+  const { kind } = found;
   const mtime = found.mtime === undefined ? undefined : found.mtime * 1000;
   switch (kind) {
     case "directory":
     case "special":
       return { kind, name };
-    case "file": {
-      const facts = { kind, size, mode, mtime, fingerprint: fingerprintOf(found, now) } as const;
-      return { kind: "entry", name, entry: (at) => ({ ...facts, path: at }) };
-    }
+    case "file":
+      return fileItem(name, found, now);
     case "symlink": {
       const target = await readTarget(session, path, relative, signal);
       if (target === undefined) return undefined;
       return { kind: "entry", name, entry: (at) => ({ kind, path: at, target, mtime }) };
     }
   }
+}
+
+/** Of many thousands of names each keeps no more than this: what is made of it is made when its turn comes. */
+function fileItem(name: string, { size, mode, mtime }: Told, now: number): DirectoryItem {
+  return {
+    kind: "entry",
+    name,
+    entry(path) {
+      const fingerprint = fingerprintOf({ size, mtime }, now);
+      const milliseconds = mtime === undefined ? undefined : mtime * 1000;
+      return { kind: "file", size, mode, mtime: milliseconds, fingerprint, path };
+    },
+  };
 }
 
 /** @returns `undefined` where the symlink is gone since its name was read */

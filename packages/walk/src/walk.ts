@@ -47,7 +47,7 @@ export interface Walk {
 
 const BATCH = 1000;
 /** Names that may be held of one directory and of those above it: some 200 MB. */
-export const MOST_NAMES = 500_000;
+export const MOST_NAMES = 400_000;
 /** Characters of a name, and the target of a symlink, on the average: what is more counts as more names. */
 const LONG = 100;
 /** Names that directories which are read ahead may have brought before they wait for their turn. */
