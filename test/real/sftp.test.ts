@@ -324,7 +324,7 @@ describeWith("sftpPasswords", "SFTP from OpenSSH, by password", (server) => {
   test("with a password, by either method, and not with another", async () => {
     for (const one of [port, keyboardPort]) {
       expect(await pathsOf(at(one), { password })).toEqual(["a"]);
-      expect(await failing(at(one), { password: "wrong" })).toMatchObject({
+      expect(await failing(at(one), { password: "incorrect" })).toMatchObject({
         code: "auth",
         message: "the server did not let us sign in",
       });
@@ -348,7 +348,7 @@ describeWith("sftpPasswords", "SFTP from OpenSSH, by password", (server) => {
 
   test("a wrong password ends the program with 3 and one line", async () => {
     const { code, stderr } = await runPannier(["ls", at(port)], {
-      env: { PANNIER_PASSWORD: "wrong" },
+      env: { PANNIER_PASSWORD: "incorrect" },
     });
     expect(stderr).toMatch(/^[^\n]*did not let us sign in\. The user, or [^\n]* wrong[^\n]*\n$/);
     expect(code).toBe(3);

@@ -112,9 +112,9 @@ describeWith("smbRealm", "SMB in a realm", (server) => {
       const target = await scratch("target");
       const right = { KRB5CCNAME, PANNIER_PASSWORD: server.password };
       expect((await program(urlOf(), target, right)).code).toBe(0);
-      expect((await program(urlOf(), target, { ...right, PANNIER_PASSWORD: "wrong" })).code).toBe(
-        3,
-      );
+      expect(
+        (await program(urlOf(), target, { ...right, PANNIER_PASSWORD: "incorrect" })).code,
+      ).toBe(3);
     });
   });
 

@@ -69,7 +69,7 @@ describeWith("smb", "SMB from Samba", (server) => {
             }),
             auth: (store) => ({
               ...store.source({}),
-              credentials: { ...credentials, password: "wrong" },
+              credentials: { ...credentials, password: "incorrect" },
             }),
             unavailable: () => ({ url: "smb://127.0.0.1:1/files", credentials }),
           },
@@ -395,7 +395,7 @@ describeWith("smb", "SMB from Samba", (server) => {
         () => urlOf(path),
         3,
         /did not let us sign in.*one of them is wrong/,
-        "wrong",
+        "incorrect",
       ],
       "no encryption": [
         () => `${urlOf(path, server.plainPort)}?encrypt=required`,

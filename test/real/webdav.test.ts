@@ -54,7 +54,7 @@ for (const name of ["apacheDav", "nginxDav"] as const) {
               ? {
                   auth: (store) => ({
                     ...store.source({}),
-                    credentials: { ...signIn, password: "wrong" },
+                    credentials: { ...signIn, password: "incorrect" },
                   }),
                 }
               : {}),
@@ -146,7 +146,7 @@ for (const name of ["apacheDav", "nginxDav"] as const) {
         [
           "a wrong password",
           () => `dav://127.0.0.1:${server.plain}/basic/`,
-          "wrong",
+          "incorrect",
           3,
           /401 Unauthorized\. Give a user/,
         ],
@@ -210,7 +210,7 @@ describeWith("apacheDav", "WebDAV from Apache, by digest", (server) => {
         "with space/é?#%",
       ]);
     }
-    expect(await failing(url, { username: user, password: "wrong" })).toMatchObject({
+    expect(await failing(url, { username: user, password: "incorrect" })).toMatchObject({
       code: "auth",
     });
     expect(await failing(url, {})).toMatchObject({ code: "auth" });

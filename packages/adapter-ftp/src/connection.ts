@@ -6,7 +6,7 @@ import type { Client, FTPResponse } from "basic-ftp";
 import { markAnonymous, refusalOf } from "./errors.ts";
 import { bytesOf, checkArgument } from "./names.ts";
 import type { Tls } from "./options.ts";
-import { loginOf } from "./sign-in.ts";
+import { ANONYMOUS, loginOf } from "./sign-in.ts";
 import { isUnknown, type Ways } from "./ways.ts";
 
 export interface ConnectionInit {
@@ -84,7 +84,7 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
     return connection;
   } catch (error) {
     client.close();
-    if (login.user === "anonymous") markAnonymous(error);
+    if (login === ANONYMOUS) markAnonymous(error);
     if (greeting === "" || /^\d{3}/.test(greeting)) throw error;
     throw new SourceError("unavailable", "the server does not speak FTP", {
       transient: false,

@@ -7,6 +7,9 @@ export interface Login {
   readonly password: string;
 }
 
+/** Where nobody is named. As RFC 1635 asks for, without telling whose address it is. */
+export const ANONYMOUS: Login = { user: "anonymous", password: "anonymous@" };
+
 /**
  * First match: user and password of the URL; the host's entry in `.netrc`; user and password (or its file) of the credentials; the
  * `default` entry of `.netrc`; anonymous. Files are read anew each time.
@@ -34,6 +37,5 @@ export async function loginOf(
   }
   if (netrc !== undefined)
     return { user: netrc.login ?? "anonymous", password: netrc.password ?? "" };
-  // As RFC 1635 asks for, without telling whose address it is.
-  return { user: "anonymous", password: "anonymous@" };
+  return ANONYMOUS;
 }

@@ -25,7 +25,7 @@ for (const mlsd of [true, false]) {
         traits: { network: "tcp", holds: (path) => !/[\r\n]/.test(path) },
         failures: {
           "not-found": (store) => ({ url: `${store.source({}).url}/missing` }),
-          auth: () => ({ url: url("/", server.port, "wrong") }),
+          auth: () => ({ url: url("/", server.port, "incorrect") }),
         },
         create: (files) =>
           makeShare(files, {

@@ -26,7 +26,7 @@ describeAdapter(
     traits: { network: "tcp", integrity: true },
     failures: {
       "not-found": (store) => ({ url: `${store.source({}).url}/missing`, options }),
-      auth: () => ({ url: url("/", server.port, "wrong"), options }),
+      auth: () => ({ url: url("/", server.port, "incorrect"), options }),
     },
     create: (files) =>
       makeShare(files, {

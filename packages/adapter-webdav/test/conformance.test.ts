@@ -27,7 +27,7 @@ for (const infinity of ["listed", "refused"] as const) {
             }),
             auth: (store) => ({
               ...store.source({}),
-              credentials: { username: "user", password: "wrong" },
+              credentials: { username: "user", password: "incorrect" },
             }),
           },
           create: (files) =>
