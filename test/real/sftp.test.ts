@@ -177,7 +177,7 @@ describeWith("sftp", "SFTP from OpenSSH", (server) => {
       }
       const nowhere = { ...credentials, sshKnownHostsFile: "/nonexistent/known_hosts" };
       expect(await failing(url, nowhere)).toMatchObject({
-        code: "auth",
+        name: "UsageError",
         message: "the known hosts file /nonexistent/known_hosts cannot be read (ENOENT)",
       });
     });

@@ -1,7 +1,7 @@
 /** The adapter: a directory of an SMB share, or one file of it, as a source. */
 import { posix } from "node:path";
-import type { Adapter, FileEntry, Source } from "@pannier/core";
-import { fingerprintOf, timeOf } from "@pannier/walk";
+import type { Adapter, Entry, FileEntry, Source } from "@pannier/core";
+import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/walk";
 import { type Address, addressOf, encodePath } from "./address.ts";
 import { connectionError, isMissing, translate } from "./errors.ts";
 import type { Helper } from "./helper.ts";
@@ -11,6 +11,9 @@ import { createPool } from "./pool.ts";
 import type { Connection, Facts } from "./protocol.ts";
 import { readFile } from "./read.ts";
 import { signIn, userOf } from "./sign-in.ts";
+
+/** Names that one warning counts. */
+const MOST_TOLD = 1000;
 
 export const smbAdapter: Adapter<typeof smbOptions> = {
   name: "smb",
@@ -35,6 +38,23 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
       }),
       greet: (helper, { by }, signal) => greet(helper, address, by, signal),
     });
+    const listShortNames = leftOutWarning(
+      context.warn,
+      "the server makes names up where SMB does not allow the real ones: rename those on the server",
+    );
+
+    async function* entriesOf(signal: AbortSignal): AsyncGenerator<readonly Entry[]> {
+      const { request, retry } = context;
+      const found = new Set<string>();
+      const onShortName = (name: string) => {
+        if (found.size < MOST_TOLD) found.add(name);
+      };
+      yield* listTree({ pool, root: address.path, signal, request, retry, onShortName });
+      const told = listShortNames();
+      found.forEach(told.add);
+      told.tell();
+    }
+
     /** Whether the source is one file; known once it was looked at. */
     let isFile: boolean | undefined;
 
@@ -67,9 +87,7 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
         signal.throwIfAborted();
         const file = await look(signal);
         if (file !== undefined) return { ordered: true, entries: [[file]] };
-        const { request, retry } = context;
-        const root = address.path;
-        return { ordered: true, entries: listTree({ pool, root, signal, request, retry }) };
+        return { ordered: true, entries: entriesOf(signal) };
       },
 
       async read(entry, range, signal) {

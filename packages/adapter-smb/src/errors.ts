@@ -79,6 +79,13 @@ export function translate(error: unknown, path: string): unknown {
   if (IN_USE.includes(failed)) {
     return new SourceError("unavailable", `${what} is locked by another program`, { cause: error });
   }
+  // What a server without made up names lists, and then does not take.
+  if (failed === "EINVAL" && /[:*?"<>|\\]/.test(path)) {
+    return new SourceError("invalid", `the server lists ${what}, and does not take that name`, {
+      hint: "SMB does not allow it: rename it on the server, exclude it, or let Samba have mangled names",
+      cause: error,
+    });
+  }
   return unencrypted(error) ?? lost(error, path);
 }
 

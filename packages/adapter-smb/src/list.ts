@@ -16,7 +16,12 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
+  /** Told of each name that stands for another; also twice. */
+  readonly onShortName: (path: string) => void;
 }
+
+/** As Samba makes them up for names that SMB does not allow (a colon, a dot at the end): `A4WTMA~A.TXT`. */
+const SHORT_NAME = /^[A-Z0-9_]{6}~[A-Z0-9](?:\.[A-Z0-9_]{1,3})?$/;
 
 export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
   const { signal } = listing;
@@ -28,7 +33,7 @@ export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
 }
 
 async function readDirectory(
-  { pool, root, request }: Listing,
+  { pool, root, request, onShortName }: Listing,
   prefix: string,
   signal: AbortSignal,
 ): Promise<readonly DirectoryItem[] | undefined> {
@@ -44,7 +49,9 @@ async function readDirectory(
     for (let from = 0; from < bytes.length;) {
       const end = bytes.indexOf("\n", from);
       const line = bytes.toString("utf8", from, end === -1 ? bytes.length : end);
-      items.push(toItem(JSON.parse(line) as NamedFacts, prefix, now));
+      const item = toItem(JSON.parse(line) as NamedFacts, prefix, now);
+      if (SHORT_NAME.test(item.name)) onShortName(prefix + item.name);
+      items.push(item);
       from = end === -1 ? bytes.length : end + 1;
       if (items.length % 100 === 0) await pause();
     }

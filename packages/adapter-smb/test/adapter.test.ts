@@ -234,7 +234,14 @@ function shareWith(name: string): SourceSpec {
     probe: async () => undefined,
     list: async () => ({
       ordered: true,
-      entries: listTree({ pool, root: `/${name}`, signal, request, retry }),
+      entries: listTree({
+        pool,
+        root: `/${name}`,
+        signal,
+        request,
+        retry,
+        onShortName: () => {},
+      }),
     }),
     read: async () => Buffer.from("x"),
     close: async () => {},
@@ -412,4 +419,14 @@ test("a source whose server is not there says so, or what to install", async () 
   await expect(listAll(source)).rejects.toMatchObject({
     message: expect.stringMatching(/^the connection was refused$|^libsmbclient, .* not installed$/),
   });
+});
+
+test("a name that the server lists and does not take is told as such, not as a broken connection", () => {
+  for (const name of ["a:b", "a?b", "dir/a|b", "a\\b"]) {
+    expect(translate(failure("EINVAL"), name)).toMatchObject({
+      code: "invalid",
+      message: `the server lists ${JSON.stringify(name)}, and does not take that name`,
+    });
+  }
+  expect(translate(failure("EINVAL"), "plain")).toMatchObject({ code: "unavailable" });
 });

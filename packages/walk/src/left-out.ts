@@ -1,7 +1,7 @@
-/** What a tree holds that cannot be published: FIFOs, sockets, devices. */
+/** What a tree holds that users should know of: FIFOs, sockets and devices, which are left out, and the like. */
 import { quotePath } from "@pannier/core";
 
-/** What one listing leaves out. */
+/** What one listing has to tell of. */
 export interface LeftOut {
   /** Called once for each path. */
   add(path: string): void;
@@ -12,9 +12,13 @@ export interface LeftOut {
 /**
  * Makes what warns of it, once in the life of a source. Only what the source positively calls one of these may be left out.
  *
+ * @param what stands before the first path
  * @returns to be called at the beginning of each listing
  */
-export function leftOutWarning(warn: (message: string) => void): () => LeftOut {
+export function leftOutWarning(
+  warn: (message: string) => void,
+  what = "left out what is a FIFO, a socket or a device",
+): () => LeftOut {
   let warned = false;
   return () => {
     let first: string | undefined;
@@ -28,7 +32,7 @@ export function leftOutWarning(warn: (message: string) => void): () => LeftOut {
         if (first === undefined || warned) return;
         warned = true;
         const more = count > 1 ? ` and ${count - 1} more` : "";
-        warn(`left out what is a FIFO, a socket or a device: ${quotePath(first)}${more}`);
+        warn(`${what}: ${quotePath(first)}${more}`);
       },
     };
   };
