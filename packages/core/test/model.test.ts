@@ -28,7 +28,7 @@ import {
   type TreeReport,
   verify,
 } from "../src/index.ts";
-import { staysInside } from "../src/snapshot/checks.ts";
+import { staysInside } from "../src/engine/checks.ts";
 import { type Content, type MemorySource, memorySource } from "./memory-source.ts";
 import { litterOf, readTree } from "./trees.ts";
 

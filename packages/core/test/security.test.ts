@@ -26,7 +26,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { history, repair, sync, type SyncOptions, verify } from "../src/index.ts";
-import type { PublishedRow } from "../src/snapshot/row.ts";
+import type { PublishedRow } from "../src/state/row.ts";
 import { copyPublished } from "../src/volume/copy.ts";
 import { removeTree } from "../src/volume/remove.ts";
 import { openTree, READING } from "../src/volume/tree.ts";

@@ -1,8 +1,8 @@
 /** What a layer's listing changes against what is published, written to the state's plan. Memory does not follow the number of entries. */
 import type { Change as SourceChange, Entry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
-import { READ_AGAIN } from "../volume/entries.ts";
-import type { State } from "../volume/state.ts";
+import { READ_AGAIN } from "../state/entries.ts";
+import type { State } from "../state/state.ts";
 import type { Filter } from "./filter.ts";
 import { comparePaths, quotePath, unsafePath } from "./path.ts";
 import {
@@ -13,7 +13,7 @@ import {
   SKIPPED,
   SYMLINK,
   toRow,
-} from "./row.ts";
+} from "../state/row.ts";
 
 export interface LayerDiff {
   readonly state: State;

@@ -1,9 +1,9 @@
 /** The guards between a plan and the tree: how much may vanish, how much may come. */
 import { NoRoomError, RefusedError } from "../errors.ts";
 import { UsageError } from "../source/errors.ts";
-import { READ_AGAIN } from "../volume/entries.ts";
-import type { State } from "../volume/state.ts";
-import { SKIPPED } from "./row.ts";
+import { READ_AGAIN } from "../state/entries.ts";
+import type { State } from "../state/state.ts";
+import { SKIPPED } from "../state/row.ts";
 
 /** What a plan does to the tree, in numbers. */
 export interface PlanTotals {

@@ -1,7 +1,7 @@
 /** Layering: which of a path's rows decides what the tree shows, once several sources have a say. */
-import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
-import { plannedPaths, READ_AGAIN } from "../volume/entries.ts";
-import type { State } from "../volume/state.ts";
+import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "../state/row.ts";
+import { plannedPaths, READ_AGAIN } from "../state/entries.ts";
+import type { State } from "../state/state.ts";
 
 /**
  * Marks, for each planned path, the row that wins: the highest layer's, among what is planned and what stays published.

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Entry } from "../source/contract.ts";
-import { openState, type State } from "../volume/state.ts";
+import { openState, type State } from "../state/state.ts";
 import { orderedEntries } from "./ordered.ts";
 
 let directory: string;

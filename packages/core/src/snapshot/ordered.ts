@@ -2,7 +2,7 @@
 import { makePause, type Pause, sortInSlices } from "../slices.ts";
 import type { Entry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
-import type { State } from "../volume/state.ts";
+import type { State } from "../state/state.ts";
 import { comparePaths, quotePath } from "./path.ts";
 
 /** Longest listing that is sorted in memory; some 20 MB. A longer one goes through a table of the state. */

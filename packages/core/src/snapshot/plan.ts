@@ -1,7 +1,7 @@
 /** The plan as its readers see it. */
-import type { State } from "../volume/state.ts";
+import type { State } from "../state/state.ts";
 import type { Change } from "./change.ts";
-import { type EntryRow, FILE } from "./row.ts";
+import { type EntryRow, FILE } from "../state/row.ts";
 
 const WORDS = { A: "added", M: "changed", D: "deleted" } as const;
 

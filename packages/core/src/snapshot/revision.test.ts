@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makePause } from "../slices.ts";
-import { openState, type State } from "../volume/state.ts";
+import { openState, type State } from "../state/state.ts";
 import { digestAfterPlan } from "./revision.ts";
 
 const ROWS = 200_000;

@@ -1,9 +1,9 @@
 /** The name of a state of a mount. */
 import { createHash, hash } from "node:crypto";
 import type { Pause } from "../slices.ts";
-import type { State } from "../volume/state.ts";
-import { publishedEntry, READ_AGAIN } from "../volume/entries.ts";
-import type { EntryRow } from "./row.ts";
+import type { State } from "../state/state.ts";
+import { publishedEntry, READ_AGAIN } from "../state/entries.ts";
+import type { EntryRow } from "../state/row.ts";
 
 const MODULUS = 1n << 256n;
 

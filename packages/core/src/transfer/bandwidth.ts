@@ -1,5 +1,5 @@
 /** A ceiling on received bytes per second, shared by all reads that are given it. */
-import { sleep } from "./sleep.ts";
+import { sleep } from "../timing/sleep.ts";
 
 /** Unused time that may be made up for, in milliseconds: smooths what comes in chunks, without letting a burst be seen. */
 const CREDIT = 100;

@@ -1,6 +1,6 @@
 /** Trying again: the only place where a failed request to a source is repeated. */
 import { SourceError } from "../source/errors.ts";
-import { sleep } from "./sleep.ts";
+import { sleep } from "../timing/sleep.ts";
 
 const BASE_DELAY = 200;
 const LONGEST_DELAY = 20_000;

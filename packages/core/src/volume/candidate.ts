@@ -4,13 +4,20 @@
  */
 import { chmodSync, chownSync, mkdirSync, type Stats } from "node:fs";
 import { join } from "node:path";
-import { FILE, type PublishedRow } from "../snapshot/row.ts";
+import { FILE, type PublishedRow } from "../state/row.ts";
 import type { Volume } from "./volume.ts";
 import { randomName } from "./layout.ts";
 import { trySetMode } from "./modes.ts";
-import { entryAt, type EntryView } from "./entries.ts";
+import { entryAt, type EntryView } from "../state/entries.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
-import { empty, getMeta, latestGeneration, type State, setMeta, transaction } from "./state.ts";
+import {
+  empty,
+  getMeta,
+  latestGeneration,
+  type State,
+  setMeta,
+  transaction,
+} from "../state/state.ts";
 import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
 
 /** What the state remembers of the candidate. */

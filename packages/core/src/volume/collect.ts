@@ -5,7 +5,7 @@ import { readCandidate, writeCandidate } from "./candidate.ts";
 import { randomName } from "./layout.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import type { Volume } from "./volume.ts";
-import { generations, transaction } from "./state.ts";
+import { generations, transaction } from "../state/state.ts";
 
 /** Generations whose numbers stay in the history after their trees are gone. */
 const HISTORY = 200;

@@ -12,7 +12,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import type { PublishedRow } from "../snapshot/row.ts";
+import type { PublishedRow } from "../state/row.ts";
 import { toNodeTime } from "../transfer/output.ts";
 import { isRecorded } from "./candidate.ts";
 import { trySetMode } from "./modes.ts";

@@ -1,9 +1,9 @@
 /** What is wrong with the published tree, and planning to put it right. */
 import { join } from "node:path";
-import { FETCH_ANEW, MADE_ANEW } from "./entries.ts";
+import { FETCH_ANEW, MADE_ANEW } from "../state/entries.ts";
 import { finishPublish, openPublishedTree } from "./publish.ts";
 import { isDirectory } from "./remove.ts";
-import { empty, type Generation, getMeta, setMeta, type State } from "./state.ts";
+import { empty, type Generation, getMeta, setMeta, type State } from "../state/state.ts";
 import type { TreeSettings } from "./tree.ts";
 import { verifyTree } from "./verify.ts";
 import type { Volume } from "./volume.ts";

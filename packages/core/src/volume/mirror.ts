@@ -16,11 +16,11 @@ import {
 import { join } from "node:path";
 import { RefusedError, TargetError } from "../errors.ts";
 import { parentOf, quotePath } from "../snapshot/path.ts";
-import { FILE, SKIPPED, SYMLINK } from "../snapshot/row.ts";
+import { FILE, SKIPPED, SYMLINK } from "../state/row.ts";
 import { isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
-import { FETCH_ANEW, plannedEntry, plannedPaths, publishedEntry } from "./entries.ts";
-import { type Fetcher, openJournal } from "./fetcher.ts";
+import { FETCH_ANEW, plannedEntry, plannedPaths, publishedEntry } from "../state/entries.ts";
+import { type Fetcher, openJournal } from "./journal.ts";
 import { HOME, randomName } from "./layout.ts";
 import type { Volume } from "./volume.ts";
 import { type NewGeneration, recordGeneration } from "./publish.ts";
@@ -32,7 +32,7 @@ import {
   setMeta,
   type State,
   transaction,
-} from "./state.ts";
+} from "../state/state.ts";
 import { openTree, type Tree, type TreeSettings } from "./tree.ts";
 
 /** What was decided and may be half done. */

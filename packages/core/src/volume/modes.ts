@@ -3,7 +3,7 @@ import { closeSync, fchmodSync, fstatSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isWithoutModes } from "../transfer/output.ts";
 import { randomName } from "./layout.ts";
-import { getMeta, setMeta, type State } from "./state.ts";
+import { getMeta, setMeta, type State } from "../state/state.ts";
 import type { Volume } from "./volume.ts";
 
 /** Sets the mode of what is ours, as far as the file system has modes. */

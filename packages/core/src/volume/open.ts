@@ -21,7 +21,14 @@ import { trySetMode } from "./modes.ts";
 import { finishPublish } from "./publish.ts";
 import { asNoRoom } from "./room.ts";
 import type { Volume } from "./volume.ts";
-import { getMeta, isBroken, latestGeneration, openState, setMeta, type State } from "./state.ts";
+import {
+  getMeta,
+  isBroken,
+  latestGeneration,
+  openState,
+  setMeta,
+  type State,
+} from "../state/state.ts";
 
 export interface VolumeSettings {
   readonly target: string;

@@ -1,6 +1,6 @@
 /** `--owner` and `--dir-mode`: a change of them concerns every file and directory, so all are made anew. */
-import { MADE_ANEW } from "./entries.ts";
-import { getMeta, setMeta, type State } from "./state.ts";
+import { MADE_ANEW } from "../state/entries.ts";
+import { getMeta, setMeta, type State } from "../state/state.ts";
 import type { TreeSettings } from "./tree.ts";
 
 export function noteOwnership(state: State, settings: TreeSettings): void {

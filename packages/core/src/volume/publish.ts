@@ -21,7 +21,7 @@ import {
   setMeta,
   type State,
   transaction,
-} from "./state.ts";
+} from "../state/state.ts";
 import { openTree, type Tree, type TreeSettings } from "./tree.ts";
 
 /** A generation about to be recorded. */

@@ -1,7 +1,7 @@
 /** What a sync learnt though nothing visible changed: new fingerprints of the same content, rows that lie under another layer. */
-import type { Generation, LayerRecord, State } from "./state.ts";
+import type { Generation, LayerRecord, State } from "../state/state.ts";
 import { takeOver } from "./publish.ts";
-import { transaction } from "./state.ts";
+import { transaction } from "../state/state.ts";
 
 /** Takes the plan's rows over into the published generation. Writes nothing where nothing was learnt. */
 export function refreshEntries(

@@ -1,7 +1,7 @@
 /** Room on the volume: looked at before it is needed, and given back when it runs out all the same. */
 import { statfsSync } from "node:fs";
 import { NoRoomError } from "../errors.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state/state.ts";
 
 /** Left alone on every volume: what the state and directories need beside the content. */
 const RESERVE = 1 << 20;

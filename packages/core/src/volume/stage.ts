@@ -1,12 +1,18 @@
 /** Turning the candidate into the planned tree: removing, linking what the published tree has, fetching the rest. */
 import { setImmediate } from "node:timers/promises";
-import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../snapshot/row.ts";
+import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../state/row.ts";
 import { type Candidate, isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
-import { FETCH_ANEW, entryAt, type PlannedRow, plannedEntry, publishedEntry } from "./entries.ts";
-import { type Fetcher, openJournal } from "./fetcher.ts";
+import {
+  FETCH_ANEW,
+  entryAt,
+  type PlannedRow,
+  plannedEntry,
+  publishedEntry,
+} from "../state/entries.ts";
+import { type Fetcher, openJournal } from "./journal.ts";
 import type { Volume } from "./volume.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state/state.ts";
 import type { Tree, TreeSettings } from "./tree.ts";
 
 export interface StageJob {

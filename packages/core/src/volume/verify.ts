@@ -3,9 +3,9 @@ import { createHash } from "node:crypto";
 import { closeSync, constants, openSync, readlinkSync, readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { comparePaths } from "../snapshot/path.ts";
-import { ALL_COLUMNS, FILE, type PublishedRow, SKIPPED } from "../snapshot/row.ts";
+import { ALL_COLUMNS, FILE, type PublishedRow, SKIPPED } from "../state/row.ts";
 import { hasModes } from "./modes.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state/state.ts";
 import type { Tree } from "./tree.ts";
 
 export interface TreeReport {

@@ -1,7 +1,7 @@
 /** A target that is open for writing: what every part of the volume works on. */
 import type { SyncEvent } from "../events.ts";
 import type { Layout } from "./layout.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state/state.ts";
 
 export interface Volume {
   readonly layout: Layout;

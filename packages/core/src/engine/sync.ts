@@ -2,17 +2,17 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import type { SyncResult } from "./events.ts";
+import type { SyncResult } from "../events.ts";
 import { openFetcher } from "./fetching.ts";
 import { askHook } from "./hook.ts";
 import { listLayers, type Probes, probeLayers } from "./listing.ts";
-import type { Layer } from "./layer.ts";
-import { type Mount, openMount } from "./mount.ts";
+import type { Layer } from "../mount/layer.ts";
+import { type Mount, openMount } from "../mount/mount.ts";
 import { isChanged, type Run, startRun } from "./run.ts";
-import type { SyncOptions } from "./settings.ts";
-import { UsageError } from "./source/errors.ts";
-import type { Change } from "./snapshot/change.ts";
-import { checkTree } from "./snapshot/checks.ts";
+import type { SyncOptions } from "../mount/sync-options.ts";
+import { UsageError } from "../source/errors.ts";
+import type { Change } from "../snapshot/change.ts";
+import { checkTree } from "./checks.ts";
 import {
   type EmptiedLayer,
   emptiedLayer,
@@ -22,12 +22,12 @@ import {
   isQuiet,
   type PlanTotals,
   planTotals,
-} from "./snapshot/guard.ts";
-import { layOver } from "./snapshot/layers.ts";
-import { plannedChanges } from "./snapshot/plan.ts";
-import { makePause } from "./slices.ts";
-import { digestAfterPlan, nameRevision, revisionFound } from "./snapshot/revision.ts";
-import { type EntryRow, toEntry } from "./snapshot/row.ts";
+} from "../snapshot/guard.ts";
+import { layOver } from "../snapshot/layers.ts";
+import { plannedChanges } from "../snapshot/plan.ts";
+import { makePause } from "../slices.ts";
+import { digestAfterPlan, nameRevision, revisionFound } from "../snapshot/revision.ts";
+import { type EntryRow, toEntry } from "../state/row.ts";
 import {
   discardCandidate,
   giveBackRoom,
@@ -36,28 +36,28 @@ import {
   prepareCandidate,
   readCandidate,
   settleCandidate,
-} from "./volume/candidate.ts";
-import { collect } from "./volume/collect.ts";
+} from "../volume/candidate.ts";
+import { collect } from "../volume/collect.ts";
 import {
   type Damage,
   distrustDamaged,
   findDamage,
   planDamage,
   trustPublished,
-} from "./volume/damage.ts";
-import { heldBack, hold, isHeldBack, type SourcesState, tellAll } from "./volume/hold.ts";
-import { clearPlan } from "./volume/entries.ts";
-import { layoutOf } from "./volume/layout.ts";
-import { finishMirror, publishMirror, stageMirror } from "./volume/mirror.ts";
-import { noteModes } from "./volume/modes.ts";
-import { noteOwnership, ownershipChanged, planOwnership } from "./volume/ownership.ts";
-import { inWords } from "./volume/open.ts";
-import type { Volume } from "./volume/volume.ts";
-import { openPublishedTree, publishCandidate } from "./volume/publish.ts";
-import { removeTree } from "./volume/remove.ts";
-import { refreshEntries } from "./volume/refresh.ts";
-import { asNoRoom, checkRoom, checkStateRoom } from "./volume/room.ts";
-import { stage } from "./volume/stage.ts";
+} from "../volume/damage.ts";
+import { heldBack, hold, isHeldBack, type SourcesState, tellAll } from "../state/hold.ts";
+import { clearPlan } from "../state/entries.ts";
+import { layoutOf } from "../volume/layout.ts";
+import { finishMirror, publishMirror, stageMirror } from "../volume/mirror.ts";
+import { noteModes } from "../volume/modes.ts";
+import { noteOwnership, ownershipChanged, planOwnership } from "../volume/ownership.ts";
+import { inWords } from "../volume/open.ts";
+import type { Volume } from "../volume/volume.ts";
+import { openPublishedTree, publishCandidate } from "../volume/publish.ts";
+import { removeTree } from "../volume/remove.ts";
+import { refreshEntries } from "../volume/refresh.ts";
+import { asNoRoom, checkRoom, checkStateRoom } from "../volume/room.ts";
+import { stage } from "../volume/stage.ts";
 import {
   countTrees,
   empty,
@@ -65,9 +65,9 @@ import {
   type LayerRecord,
   latestGeneration,
   rollBack,
-} from "./volume/state.ts";
-import { openTree } from "./volume/tree.ts";
-import { untilAborted } from "./transfer/until-aborted.ts";
+} from "../state/state.ts";
+import { openTree } from "../volume/tree.ts";
+import { untilAborted } from "../timing/until-aborted.ts";
 
 /**
  * Makes the target equal to its sources, once.

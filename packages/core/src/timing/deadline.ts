@@ -1,6 +1,6 @@
 /** The time that is allowed: for a sync, and for what does not heed a signal. */
-import { SourceError } from "./source/errors.ts";
-import { startTimer } from "./transfer/sleep.ts";
+import { SourceError } from "../source/errors.ts";
+import { startTimer } from "./sleep.ts";
 
 /**
  * A signal that is aborted by the caller's or when the time is over; `end` stops the clock.

@@ -1,16 +1,16 @@
 /** Between syncs: building the tree that the next change goes into, so that even the first change costs only what it changes. */
-import type { Mount } from "./mount.ts";
+import type { Mount } from "../mount/mount.ts";
 import {
   type Candidate,
   giveBackRoom,
   prepareCandidate,
   readCandidate,
   settleCandidate,
-} from "./volume/candidate.ts";
-import { clearPlan } from "./volume/entries.ts";
-import { openPublishedTree } from "./volume/publish.ts";
-import { stage } from "./volume/stage.ts";
-import { latestGeneration } from "./volume/state.ts";
+} from "../volume/candidate.ts";
+import { clearPlan } from "../state/entries.ts";
+import { openPublishedTree } from "../volume/publish.ts";
+import { stage } from "../volume/stage.ts";
+import { latestGeneration } from "../state/state.ts";
 
 const refuse = () => Promise.reject(new Error("the published tree lacks a file"));
 

@@ -2,15 +2,15 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Mount } from "./mount.ts";
-import { CONCURRENCY, type MountSettings } from "./mount-settings.ts";
-import type { LayerSpec, SyncOptions } from "./settings.ts";
-import { unsafePath } from "./snapshot/path.ts";
-import type { Source, SourceSpec } from "./source/contract.ts";
-import { UsageError } from "./source/errors.ts";
+import { CONCURRENCY, type MountSettings } from "./settings.ts";
+import type { LayerSpec, SyncOptions } from "./sync-options.ts";
+import { unsafePath } from "../snapshot/path.ts";
+import type { Source, SourceSpec } from "../source/contract.ts";
+import { UsageError } from "../source/errors.ts";
 import { retryPart, sourceContext } from "./source-context.ts";
-import { describeSource } from "./source/registry.ts";
-import { createLimiter, type Limiter } from "./transfer/limiter.ts";
-import { untilAborted } from "./transfer/until-aborted.ts";
+import { describeSource } from "../source/registry.ts";
+import { createLimiter, type Limiter } from "../transfer/limiter.ts";
+import { untilAborted } from "../timing/until-aborted.ts";
 
 export interface Layer {
   readonly position: number;

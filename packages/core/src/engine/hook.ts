@@ -1,13 +1,13 @@
 /** Asking a pre-publish hook. */
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { HookError } from "./errors.ts";
+import { HookError } from "../errors.ts";
 import type { Run } from "./run.ts";
-import type { SyncOptions } from "./settings.ts";
-import { plainOrQuoted } from "./snapshot/path.ts";
-import { plannedChanges } from "./snapshot/plan.ts";
-import type { Generation } from "./volume/state.ts";
-import { randomName } from "./volume/layout.ts";
+import type { SyncOptions } from "../mount/sync-options.ts";
+import { plainOrQuoted } from "../snapshot/path.ts";
+import { plannedChanges } from "../snapshot/plan.ts";
+import type { Generation } from "../state/state.ts";
+import { randomName } from "../volume/layout.ts";
 
 /** @throws HookError when the hook throws */
 export async function askHook(

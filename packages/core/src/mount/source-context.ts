@@ -2,10 +2,10 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ATTEMPTS, IDLE_TIMEOUT, UNLIMITED } from "./mount-settings.ts";
-import { retry, type RetryOptions } from "./transfer/retry.ts";
-import type { Credentials, Source, SourceContext, SourceSpec } from "./source/contract.ts";
-import { SourceError } from "./source/errors.ts";
+import { ATTEMPTS, IDLE_TIMEOUT, UNLIMITED } from "./settings.ts";
+import { retry, type RetryOptions } from "../transfer/retry.ts";
+import type { Credentials, Source, SourceContext, SourceSpec } from "../source/contract.ts";
+import { SourceError } from "../source/errors.ts";
 
 /** A source opened without a target. */
 export interface OpenedSource {

@@ -1,18 +1,18 @@
 /** A mount opened for work: its settings checked, its volume locked, its sources open. */
 import { readdirSync } from "node:fs";
 import { join, resolve, sep } from "node:path";
-import { within, withTimeout } from "./deadline.ts";
-import { TargetError } from "./errors.ts";
-import type { SyncEvent } from "./events.ts";
+import { within, withTimeout } from "../timing/deadline.ts";
+import { TargetError } from "../errors.ts";
+import type { SyncEvent } from "../events.ts";
 import { asLayerSpec, type Layer, normaliseInto, openLayer, scratchName } from "./layer.ts";
-import { checkSettings, type MountSettings } from "./mount-settings.ts";
-import type { LayerSpec, SyncOptions } from "./settings.ts";
-import { type Filter, makeFilter } from "./snapshot/filter.ts";
-import { decodedPath } from "./source/location.ts";
-import { type Bandwidth, createBandwidth } from "./transfer/bandwidth.ts";
-import { openVolume } from "./volume/open.ts";
-import { removeTree } from "./volume/remove.ts";
-import type { Volume } from "./volume/volume.ts";
+import { checkSettings, type MountSettings } from "./settings.ts";
+import type { LayerSpec, SyncOptions } from "./sync-options.ts";
+import { type Filter, makeFilter } from "../snapshot/filter.ts";
+import { decodedPath } from "../source/location.ts";
+import { type Bandwidth, createBandwidth } from "../transfer/bandwidth.ts";
+import { openVolume } from "../volume/open.ts";
+import { removeTree } from "../volume/remove.ts";
+import type { Volume } from "../volume/volume.ts";
 
 export interface Mount {
   readonly settings: MountSettings;

@@ -1,17 +1,17 @@
 /** Whether what is published is what was recorded, and putting it right. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { RefusedError } from "./errors.ts";
-import type { SyncResult } from "./events.ts";
+import { RefusedError } from "../errors.ts";
+import type { SyncResult } from "../events.ts";
 import { hasTables, nothingPublished, openForReading, publishMode } from "./history.ts";
-import { openMount } from "./mount.ts";
-import type { SyncOptions } from "./settings.ts";
+import { openMount } from "../mount/mount.ts";
+import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
-import { layoutOf } from "./volume/layout.ts";
-import { isDirectory } from "./volume/remove.ts";
-import { generations } from "./volume/state.ts";
-import { openTree, READING } from "./volume/tree.ts";
-import { type Fault, type TreeReport, verifyTree } from "./volume/verify.ts";
+import { layoutOf } from "../volume/layout.ts";
+import { isDirectory } from "../volume/remove.ts";
+import { generations } from "../state/state.ts";
+import { openTree, READING } from "../volume/tree.ts";
+import { type Fault, type TreeReport, verifyTree } from "../volume/verify.ts";
 
 /**
  * Compares what is published with what was recorded, byte by byte.

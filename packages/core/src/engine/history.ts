@@ -1,9 +1,9 @@
 /** Looking at a target: what is published, and what is kept. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { TargetError } from "./errors.ts";
-import { UsageError } from "./source/errors.ts";
-import { HOME, type Layout, layoutOf } from "./volume/layout.ts";
+import { TargetError } from "../errors.ts";
+import { UsageError } from "../source/errors.ts";
+import { HOME, type Layout, layoutOf } from "../volume/layout.ts";
 import {
   type Generation,
   generations,
@@ -11,7 +11,7 @@ import {
   isBroken,
   openState,
   type State,
-} from "./volume/state.ts";
+} from "../state/state.ts";
 
 /** One generation of a target's history. */
 export interface HistoryEntry {

@@ -1,7 +1,7 @@
 /** Fetching planned files to a place on the volume, many at once, and noting in the plan what was written. */
-import type { PlannedRow } from "./entries.ts";
-import type { PublishedRow } from "../snapshot/row.ts";
-import { type State, transaction } from "./state.ts";
+import type { PlannedRow } from "../state/entries.ts";
+import type { PublishedRow } from "../state/row.ts";
+import { type State, transaction } from "../state/state.ts";
 
 /** A file as it was written. */
 interface WrittenFile {

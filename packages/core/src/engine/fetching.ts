@@ -2,14 +2,14 @@
 import type { Run } from "./run.ts";
 import { nameSource } from "./run.ts";
 import { PROGRESS_INTERVAL } from "./listing.ts";
-import type { PlanTotals } from "./snapshot/guard.ts";
-import { toEntry } from "./snapshot/row.ts";
-import { fetchFile } from "./transfer/fetch-file.ts";
-import { forEachConcurrent } from "./transfer/limiter.ts";
-import { openRangeHashes } from "./transfer/range-hash.ts";
-import { FILES_AHEAD, openSmallFiles } from "./transfer/small-files.ts";
-import type { Layer } from "./layer.ts";
-import type { Fetcher } from "./volume/fetcher.ts";
+import type { PlanTotals } from "../snapshot/guard.ts";
+import { toEntry } from "../state/row.ts";
+import { fetchFile } from "../transfer/fetch-file.ts";
+import { forEachConcurrent } from "../transfer/limiter.ts";
+import { openRangeHashes } from "../transfer/range-hash.ts";
+import { FILES_AHEAD, openSmallFiles } from "../transfer/small-files.ts";
+import type { Layer } from "../mount/layer.ts";
+import type { Fetcher } from "../volume/journal.ts";
 
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;

@@ -1,6 +1,6 @@
 /** What a caller can set on a mount, the defaults, and their checks. */
-import type { SyncEvent } from "./events.ts";
-import type { Credentials, Limits, SourceSpec } from "./source/contract.ts";
+import type { SyncEvent } from "../events.ts";
+import type { Credentials, Limits, SourceSpec } from "../source/contract.ts";
 
 /** One layer of a mount: a source, and where in the tree it goes. */
 export interface LayerSpec {

@@ -2,9 +2,9 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { hasTables, openForReading } from "./history.ts";
-import { entryAt } from "./volume/entries.ts";
-import { layoutOf } from "./volume/layout.ts";
-import { generations, type State } from "./volume/state.ts";
+import { entryAt } from "../state/entries.ts";
+import { layoutOf } from "../volume/layout.ts";
+import { generations, type State } from "../state/state.ts";
 
 /** A path that two revisions show differently. */
 export interface ChangedPath {

@@ -1,13 +1,13 @@
 /** What a tree may look like: judged on the plan, before anything is fetched or written. */
 import { RefusedError } from "../errors.ts";
-import type { SyncOptions } from "../settings.ts";
+import type { SyncOptions } from "../mount/sync-options.ts";
 import type { Pause } from "../slices.ts";
-import { futureEntry, plannedEntry } from "../volume/entries.ts";
-import type { Run } from "../run.ts";
+import { futureEntry, plannedEntry } from "../state/entries.ts";
+import type { Run } from "./run.ts";
 import { foldsNames } from "../volume/folding.ts";
-import type { Generation, State } from "../volume/state.ts";
-import { foldPath, parentOf, quotePath } from "./path.ts";
-import { type PublishedRow, SKIPPED, SYMLINK } from "./row.ts";
+import type { Generation, State } from "../state/state.ts";
+import { foldPath, parentOf, quotePath } from "../snapshot/path.ts";
+import { type PublishedRow, SKIPPED, SYMLINK } from "../state/row.ts";
 
 /** @throws RefusedError when the tree that the plan makes must not be */
 export async function checkTree(

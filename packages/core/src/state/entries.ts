@@ -1,5 +1,5 @@
 /** Looking up what the tree shows, or showed, at a path. */
-import { ALL_COLUMNS, type PublishedRow, SKIPPED } from "../snapshot/row.ts";
+import { ALL_COLUMNS, type PublishedRow, SKIPPED } from "./row.ts";
 import { empty, type State } from "./state.ts";
 
 /** What a tree has at a path: the row of the highest layer; nothing where that is a link left out. */

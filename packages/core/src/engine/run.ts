@@ -1,15 +1,15 @@
 /** One sync under way: its clock, its signal, and how its result is put together. */
 import { join } from "node:path";
-import { withTimeout } from "./deadline.ts";
-import { MountSourceError } from "./errors.ts";
-import type { Step, SyncResult } from "./events.ts";
-import type { Layer } from "./layer.ts";
-import type { Mount } from "./mount.ts";
-import type { PlanTotals } from "./snapshot/guard.ts";
-import { SourceError } from "./source/errors.ts";
-import { retry } from "./transfer/retry.ts";
-import { untilAborted } from "./transfer/until-aborted.ts";
-import type { Generation } from "./volume/state.ts";
+import { withTimeout } from "../timing/deadline.ts";
+import { MountSourceError } from "../errors.ts";
+import type { Step, SyncResult } from "../events.ts";
+import type { Layer } from "../mount/layer.ts";
+import type { Mount } from "../mount/mount.ts";
+import type { PlanTotals } from "../snapshot/guard.ts";
+import { SourceError } from "../source/errors.ts";
+import { retry } from "../transfer/retry.ts";
+import { untilAborted } from "../timing/until-aborted.ts";
+import type { Generation } from "../state/state.ts";
 
 export interface Run {
   readonly mount: Mount;

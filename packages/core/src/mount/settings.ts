@@ -1,13 +1,13 @@
 /** What a mount is asked to be, checked and complete. */
 import { resolve } from "node:path";
-import { UsageError } from "./source/errors.ts";
-import type { SyncOptions } from "./settings.ts";
-import { MAX_FILES } from "./snapshot/bounded.ts";
-import { parseMaxDelete } from "./snapshot/guard.ts";
-import { unsafePath } from "./snapshot/path.ts";
-import type { Limits } from "./source/contract.ts";
-import { HOME } from "./volume/layout.ts";
-import type { TreeSettings } from "./volume/tree.ts";
+import { UsageError } from "../source/errors.ts";
+import type { SyncOptions } from "./sync-options.ts";
+import { MAX_FILES } from "../snapshot/bounded.ts";
+import { parseMaxDelete } from "../snapshot/guard.ts";
+import { unsafePath } from "../snapshot/path.ts";
+import type { Limits } from "../source/contract.ts";
+import { HOME } from "../volume/layout.ts";
+import type { TreeSettings } from "../volume/tree.ts";
 
 /** {@link SyncOptions} with defaults filled in. */
 export interface MountSettings {

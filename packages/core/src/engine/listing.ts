@@ -1,14 +1,14 @@
 /** Asking the sources: has anything changed, and what. */
-import type { Layer } from "./layer.ts";
-import type { Mount } from "./mount.ts";
+import type { Layer } from "../mount/layer.ts";
+import type { Mount } from "../mount/mount.ts";
 import type { Run } from "./run.ts";
-import type { Entry, FileEntry, ProbeResult } from "./source/contract.ts";
-import { SourceError } from "./source/errors.ts";
-import { boundedEntries } from "./snapshot/bounded.ts";
-import { diffChanges, diffListing, type LayerDiff } from "./snapshot/diff.ts";
-import { ignoreFileFilter } from "./snapshot/filter.ts";
-import { orderedEntries } from "./snapshot/ordered.ts";
-import type { Generation, LayerRecord } from "./volume/state.ts";
+import type { Entry, FileEntry, ProbeResult } from "../source/contract.ts";
+import { SourceError } from "../source/errors.ts";
+import { boundedEntries } from "../snapshot/bounded.ts";
+import { diffChanges, diffListing, type LayerDiff } from "../snapshot/diff.ts";
+import { ignoreFileFilter } from "../snapshot/filter.ts";
+import { orderedEntries } from "../snapshot/ordered.ts";
+import type { Generation, LayerRecord } from "../state/state.ts";
 
 /** What the probes of a mount's sources found, by position. */
 export interface Probes {

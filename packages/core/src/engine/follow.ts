@@ -1,14 +1,14 @@
 /** The loop around the pipeline: sync, wait, sync again. */
 import { buildAhead } from "./build-ahead.ts";
-import { HookError } from "./errors.ts";
-import type { SyncEvent } from "./events.ts";
-import { checkMount, type Mount, openMount } from "./mount.ts";
-import type { Layer } from "./layer.ts";
-import { longerThanNothing } from "./mount-settings.ts";
-import type { SyncOptions } from "./settings.ts";
+import { HookError } from "../errors.ts";
+import type { SyncEvent } from "../events.ts";
+import { checkMount, type Mount, openMount } from "../mount/mount.ts";
+import type { Layer } from "../mount/layer.ts";
+import { longerThanNothing } from "../mount/settings.ts";
+import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
-import { sleep } from "./transfer/sleep.ts";
-import { parseDuration } from "./units.ts";
+import { sleep } from "../timing/sleep.ts";
+import { parseDuration } from "../units.ts";
 
 export interface FollowOptions extends Omit<SyncOptions, "signal" | "onEvent" | "dryRun"> {
   /** Time between two polls: milliseconds, or text such as `30s`. Default 60 s. A tenth of it, at random, is added or taken away. */

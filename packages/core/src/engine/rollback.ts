@@ -1,21 +1,21 @@
 /** Going back to a revision that is kept. */
 import { join } from "node:path";
-import { RefusedError } from "./errors.ts";
-import type { SyncEvent } from "./events.ts";
+import { RefusedError } from "../errors.ts";
+import type { SyncEvent } from "../events.ts";
 import { type HistoryEntry, nothingPublished, status, toHistory } from "./history.ts";
-import { ALL_COLUMNS, type PublishedRow } from "./snapshot/row.ts";
-import type { SyncOptions } from "./settings.ts";
-import { UsageError } from "./source/errors.ts";
-import { withTimeout } from "./deadline.ts";
+import { ALL_COLUMNS, type PublishedRow } from "../state/row.ts";
+import type { SyncOptions } from "../mount/sync-options.ts";
+import { UsageError } from "../source/errors.ts";
+import { withTimeout } from "../timing/deadline.ts";
 import { lookAtSources } from "./sync.ts";
-import { shown } from "./volume/entries.ts";
-import { type Held, heldBack, hold, isSameState, type SourcesState } from "./volume/hold.ts";
-import { openVolume } from "./volume/open.ts";
-import { finishPublish, openPublishedTree, recordGeneration } from "./volume/publish.ts";
-import { type Generation, generations, transaction } from "./volume/state.ts";
-import { READING } from "./volume/tree.ts";
-import { type TreeReport, verifyTree } from "./volume/verify.ts";
-import type { Volume } from "./volume/volume.ts";
+import { shown } from "../state/entries.ts";
+import { type Held, heldBack, hold, isSameState, type SourcesState } from "../state/hold.ts";
+import { openVolume } from "../volume/open.ts";
+import { finishPublish, openPublishedTree, recordGeneration } from "../volume/publish.ts";
+import { type Generation, generations, transaction } from "../state/state.ts";
+import { READING } from "../volume/tree.ts";
+import { type TreeReport, verifyTree } from "../volume/verify.ts";
+import type { Volume } from "../volume/volume.ts";
 
 /**
  * Makes a kept revision the published one again. The sources, as they are now, are held back until they change, whether what they hold
