@@ -366,6 +366,24 @@ test("unpacks 10,000 small files", async () => {
   expect(await readFile(path, "utf8")).toBe("m".repeat(5000));
 });
 
+test("lets others have their turn while a long listing is taken", async () => {
+  const members = Array.from({ length: 5000 }, (_, i) => ({ name: `d/${i}` }));
+  const { url, context } = await served(gzipSync(await makeTar(members)), "x.tgz");
+  const { source } = await open(url, {}, context);
+  const { entries } = await source.list(never);
+  let turns = 0;
+  const ticking = setInterval(() => turns++, 0);
+  const batches: (readonly unknown[])[] = [];
+  for await (const batch of entries) {
+    batches.push(batch);
+    const until = performance.now() + 3;
+    while (performance.now() < until);
+  }
+  clearInterval(ticking);
+  expect(batches.length).toBeGreaterThan(5);
+  expect(turns).toBeGreaterThanOrEqual(batches.length - 2);
+});
+
 test("stops at the limits on files and bytes", async () => {
   const three = ["a", "b", "c"].map((name) => ({ name, content: "12345" }));
   for (const [limits, words] of [

@@ -8,6 +8,7 @@ import { constants, existsSync } from "node:fs";
 import { copyFile, type FileHandle, open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setImmediate } from "node:timers/promises";
 import { type Entry, SourceError } from "@pannier/core";
 
 /**
@@ -198,6 +199,8 @@ export async function createScratch(folder: string): Promise<Scratch> {
             if (last === undefined) return;
             yield rows.map((row) => toEntry(row, ref));
             after = last.path;
+            // Whoever takes them may do so at once: others have their turn between two batches.
+            await setImmediate();
           }
         },
         find(path) {
