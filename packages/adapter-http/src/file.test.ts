@@ -231,3 +231,36 @@ test.each([400, 500, 501])(
     expect(await tree(await open(`${server.origin}/a.txt`))).toEqual({ "a.txt": "hello" });
   },
 );
+
+test("without an ETag, what was modified just now is looked at once more", async () => {
+  const modified = new Date("2025-02-03T04:05:06Z");
+  let now = modified.getTime() + 500;
+  let body = "one";
+  const server = await site({
+    "/a.txt": ({ headers }, response) => {
+      response.setHeader("date", new Date(now).toUTCString());
+      response.setHeader("last-modified", modified.toUTCString());
+      const same = headers["if-modified-since"] === modified.toUTCString();
+      response.writeHead(same ? 304 : 200).end(same ? "" : body);
+    },
+  });
+  const { source } = await open(`${server.origin}/a.txt`);
+  const first = await listAll(source);
+  expect(first.listing.token?.()).toBeUndefined();
+  expect(await source.probe(never, undefined)).toBeUndefined();
+  body = "two";
+  now += 60_000;
+  const second = await listAll(source);
+  expect(second.file("a.txt").fingerprint).not.toBe(first.file("a.txt").fingerprint);
+  const token = second.listing.token?.();
+  expect(token).toBeDefined();
+  expect(await source.probe(never, token)).toEqual({ token });
+});
+
+test("without an ETag, a file of the same date and another size is another one", async () => {
+  const server = await site({ "/a.txt": { body: "one", validator: "date" } });
+  const { source } = await open(`${server.origin}/a.txt`);
+  const { fingerprint } = (await listAll(source)).file("a.txt");
+  server.pages.set("/a.txt", { body: "three", validator: "date" });
+  expect((await listAll(source)).file("a.txt").fingerprint).not.toBe(fingerprint);
+});

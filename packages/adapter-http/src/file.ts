@@ -1,7 +1,7 @@
 /** A source of one file. */
 import { createHash } from "node:crypto";
 import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core";
-import { type HttpClient, inspect, type Pin, readPinned } from "@pannier/http-client";
+import { type HttpClient, inspect, isTimeFingerprint, readPinned } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
 import { entryByContent } from "./content.ts";
 import { createDigestReader } from "./digest.ts";
@@ -54,10 +54,10 @@ export function fileSource({ client, url, name, checksum, surely }: FileSourceIn
                 ? { algorithm: "sha256", value: expected.hex }
                 : undefined,
             )
-          : pin !== undefined
-            ? entry(fingerprintOf(pin, url))
+          : resource.fingerprint !== undefined
+            ? entry(fingerprintOf(resource.fingerprint, url))
             : await entryByContent(client, url, name, signal);
-      return { entries: [[found]], ordered: true, token: () => pin };
+      return { entries: [[found]], ordered: true, token: () => resource.token };
     },
 
     async read(entry, range, signal) {
@@ -83,9 +83,9 @@ export function fileSource({ client, url, name, checksum, surely }: FileSourceIn
 }
 
 /** What one program makes of many queries may all have one date: then the query is part of what tells two contents apart. */
-function fingerprintOf(pin: Pin, { search }: URL): string {
-  if (search === "" || !pin.startsWith("modified ")) return pin;
-  return `${pin} ${createHash("sha256").update(search).digest("hex").slice(0, 16)}`;
+function fingerprintOf(fingerprint: string, { search }: URL): string {
+  if (search === "" || !isTimeFingerprint(fingerprint)) return fingerprint;
+  return `${fingerprint} ${createHash("sha256").update(search).digest("hex").slice(0, 16)}`;
 }
 
 /** The probe of whatever is one URL: one conditional GET. */
@@ -96,7 +96,7 @@ export async function probeUrl(
   known: string | undefined,
 ): Promise<{ token: string } | undefined> {
   const resource = await inspect(client, url, "probe", signal, known);
-  const token = resource === undefined ? known : resource.pin;
+  const token = resource === undefined ? known : resource.token;
   return token === undefined ? undefined : { token };
 }
 

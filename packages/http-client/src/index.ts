@@ -23,6 +23,7 @@ export {
   readPinned,
   resourceOf,
   sameVersion,
+  settledPin,
   stillThat,
 } from "./resource.ts";
 export {

@@ -4,7 +4,7 @@ import { contentOf } from "./body.ts";
 import { isCompressedOnTheWay, plainBody } from "./coding.ts";
 import type { HttpClient, HttpResponse } from "./client.ts";
 import { rangeHeader, whyOtherPart } from "./parts.ts";
-import { ifMatch, tagIn } from "./validators.ts";
+import { ifMatch, isFresh, serverTime, tagIn, timeFingerprint } from "./validators.ts";
 
 /**
  * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages, which know no more,
@@ -19,9 +19,23 @@ export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined 
   return modified === undefined || modified === "" ? undefined : `modified ${modified}`;
 }
 
+/**
+ * What names the version of an answer in a token: with nothing but a date that is of just now, the file may change once more without
+ * showing, so there is none.
+ */
+export function settledPin(response: Pick<HttpResponse, "headers">): Pin | undefined {
+  const pin = pinOf(response);
+  if (pin === undefined || !pin.startsWith("modified ")) return pin;
+  return isFresh(Date.parse(pin.slice("modified ".length)), serverTime(response)) ? undefined : pin;
+}
+
 /** What is known of a URL's content without reading it. */
 export interface Resource {
   readonly pin: Pin | undefined;
+  /** As {@link settledPin} has it. */
+  readonly token: Pin | undefined;
+  /** What tells two contents apart: the ETag, else size and date. */
+  readonly fingerprint: string | undefined;
   readonly size: number | undefined;
   /** In lower case, without parameters: `text/html`. */
   readonly mediaType: string | undefined;
@@ -37,9 +51,14 @@ export function resourceOf(response: HttpResponse): Resource {
   const { headers, status, url } = response;
   const size = status === 206 ? totalSize(headers["content-range"]) : headers["content-length"];
   const mtime = Date.parse(headers["last-modified"] ?? "");
+  const pin = pinOf(response);
+  const length = size === undefined ? undefined : Number(size);
+  const dated = pin?.startsWith("modified ") === true && !Number.isNaN(mtime);
   return {
-    pin: pinOf(response),
-    size: size === undefined ? undefined : Number(size),
+    pin,
+    token: settledPin(response),
+    fingerprint: dated ? timeFingerprint(length, mtime, serverTime(response)) : pin,
+    size: length,
     mediaType: headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase(),
     mtime: Number.isNaN(mtime) ? undefined : mtime,
     ranges: status === 206 || /\bbytes\b/i.test(headers["accept-ranges"] ?? ""),

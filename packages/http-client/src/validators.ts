@@ -43,7 +43,12 @@ export function ifMatch(etag: string | undefined): Record<string, string> {
  * @param now milliseconds, by the server's clock where that is known, no later than the moment the file was looked at
  */
 export function timeFingerprint(size: number | undefined, mtime: number, now: number): string {
-  return `time ${size ?? ""}-${mtime}${mtime > now - TICK ? "~" : ""}`;
+  return `time ${size ?? ""}-${mtime}${isFresh(mtime, now) ? "~" : ""}`;
+}
+
+/** Whether a file may change again without its date showing it. */
+export function isFresh(mtime: number, now: number): boolean {
+  return mtime > now - TICK;
 }
 
 /** Whether a fingerprint is one of {@link timeFingerprint}. */

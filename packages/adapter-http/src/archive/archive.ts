@@ -45,7 +45,7 @@ interface Unpacked {
   readonly content: Content;
   /** The archive's version, also kept with its entries; a name of our own where the server gives none. */
   readonly ref: string;
-  readonly pin: string | undefined;
+  readonly token: string | undefined;
 }
 
 export function archiveSource(init: ArchiveSourceInit): Source {
@@ -69,10 +69,10 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       let folder: string | undefined;
       try {
         folder = await mkdtemp(join(scratch, PREFIX));
-        const { pin } = coming;
+        const { pin, token } = coming;
         const ref = wanted ?? pin ?? `local ${randomUUID()}`;
         const content = await unpackDownload(coming, expected, folder, signal);
-        return { folder, content, ref, pin };
+        return { folder, content, ref, token };
       } catch (error) {
         if (folder !== undefined) await rm(folder, { recursive: true, force: true });
         throw isFull(error) && coming.kept ? new CrampedError(error) : error;
@@ -144,8 +144,8 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     async list(signal) {
       signal.throwIfAborted();
       await again?.catch(() => {});
-      const { content, ref, pin } = await load(signal);
-      return { entries: content.entries(ref), ordered: true, token: () => pin };
+      const { content, ref, token } = await load(signal);
+      return { entries: content.entries(ref), ordered: true, token: () => token };
     },
     async read(entry, range, signal) {
       signal.throwIfAborted();

@@ -9,6 +9,7 @@ import {
   type HttpResponse,
   type Pin,
   pinOf,
+  settledPin,
   sameVersion,
   stillThat,
 } from "@pannier/http-client";
@@ -35,6 +36,8 @@ export interface DownloadInit {
 export interface Download {
   /** The version that comes. */
   readonly pin: Pin | undefined;
+  /** The same, unless it is a date of just now. */
+  readonly token: Pin | undefined;
   /** All of it, from the first byte on: what an earlier attempt kept, then what comes. Fails where the connection is cut. */
   readonly bytes: AsyncIterable<Uint8Array>;
   /** Whether what comes is kept on the disk as well. */
@@ -107,6 +110,7 @@ export async function download(init: DownloadInit): Promise<Download> {
 
   return {
     pin: pinOf(response),
+    token: settledPin(response),
     bytes: bytes(),
     kept: output !== undefined,
     file: () => (output === undefined ? undefined : part),

@@ -16,6 +16,7 @@ import {
   plainBody,
   readPinned,
   resourceOf,
+  settledPin,
 } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
 import { createDigestReader } from "../digest.ts";
@@ -60,11 +61,12 @@ export function directorySource(init: DirectorySourceInit): Source {
   async function listByManifest(name: string, response: HttpResponse, signal: AbortSignal) {
     const expected = await resolveChecksum(init.checksum, urlOf(name), client, signal);
     const pin = pinOf(response);
+    const token = settledPin(response);
     listed = { manifest: { name, pin }, ranges: resourceOf(response).ranges };
     return {
       entries: below(prefix, readManifest(name, verified(await plainBody(response), expected))),
       ordered: false,
-      token: () => (pin === undefined ? undefined : `${name} ${pin}`),
+      token: () => (token === undefined ? undefined : `${name} ${token}`),
     } satisfies Listing;
   }
 
@@ -96,7 +98,7 @@ export function directorySource(init: DirectorySourceInit): Source {
       });
       await response.discard();
       if (response.status === 304 && known !== undefined) return { token: known };
-      const now = response.status === 200 ? pinOf(response) : undefined;
+      const now = response.status === 200 ? settledPin(response) : undefined;
       return now === undefined ? undefined : { token: `${name} ${now}` };
     },
 

@@ -204,9 +204,9 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
         return undefined;
       }
       if (told !== undefined) return told;
-      const { pin, size, mtime } = resource;
-      if (pin === undefined) return await entryByContent(client, url, path, signal);
-      return { kind: "file", path, size, mtime, fingerprint: pin, ref: pin };
+      const { pin, fingerprint, size, mtime } = resource;
+      if (fingerprint === undefined) return await entryByContent(client, url, path, signal);
+      return { kind: "file", path, size, mtime, fingerprint, ref: pin };
     } catch (error) {
       if (!isAbsent(error)) throw error;
       listing.leaveOut(path, "absent");
