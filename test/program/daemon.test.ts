@@ -124,6 +124,24 @@ test("an outage: one line when it begins, and one when it is over", async () => 
   expect(stderr).toMatch(/ info {2}recovered after \d failures?, \S+ mount=t\n/);
 });
 
+test("a second one at a target warns and waits, and says when it takes over", async () => {
+  const folder = await workDirectory();
+  mkdirSync(join(folder, "source"));
+  writeFileSync(join(folder, "source/a"), "1");
+  const env = { PANNIER_SOURCE: join(folder, "source"), PANNIER_TARGET: join(folder, "t") };
+  const first = await start(env);
+  await until(async () => expect(await first.get("/readyz")).toMatchObject({ status: 200 }));
+  const second = await start(env);
+  await until(async () => expect(await second.status()).toMatchObject({ failures: 1 }));
+  expect(await second.get("/readyz")).toMatchObject({ status: 200 });
+  await first.kill("SIGTERM");
+  await until(async () => expect(await second.status()).toMatchObject({ failures: 0 }));
+  const { stderr } = await second.kill("SIGTERM");
+  expect(stderr).toMatch(/ warn {2}another Pannier is at work on /);
+  expect(stderr).toMatch(/ info {2}took the target over after \d failures?, \S+ mount=t\n/);
+  expect(stderr).not.toContain(" error ");
+});
+
 test("--once: no word of a next attempt where there is none", async () => {
   const folder = await workDirectory();
   const { code, stderr } = await runPannier(["run", "--once"], {

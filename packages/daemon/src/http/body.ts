@@ -8,6 +8,10 @@ const LIMIT = 25_000_000;
 const HELD = 1 << 18;
 /** Bodies that are read at once. The others wait, and what they hold is with the kernel. */
 const READERS = 4;
+/** Bytes that are read in a millisecond, of all bodies together: as much as comes would be as much of a processor as there is. */
+const RATE = 32_768;
+/** Milliseconds of that rate that may come at once. */
+const BURST = 250;
 /** Milliseconds after which a body is given up that somebody else waits for. */
 const PATIENCE = 2000;
 
@@ -30,6 +34,14 @@ export interface Bodies {
 export function createBodies(): Bodies {
   const reading = new Set<Reader>();
   const waiting = new Map<IncomingMessage, () => void>();
+  /** When what was read so far would have come at the rate. */
+  let paid = 0;
+
+  async function pace(bytes: number): Promise<void> {
+    const now = performance.now();
+    paid = Math.max(paid, now - BURST) + bytes / RATE;
+    if (paid > now) await new Promise((resolve) => setTimeout(resolve, paid - now));
+  }
 
   /** The last that came is the first to have its turn: who sends in earnest sends at once, and does not wait for long. */
   function next(): void {
@@ -60,7 +72,7 @@ export function createBodies(): Bodies {
         if (waiting.size > 0) request.destroy();
       }, PATIENCE).unref();
       try {
-        return await readOne(request, secret);
+        return await readOne(request, secret, pace);
       } finally {
         clearTimeout(clock);
         reading.delete(reader);
@@ -76,7 +88,11 @@ interface Reader {
   readonly since: number;
 }
 
-async function readOne(request: IncomingMessage, secret: string): Promise<Body | undefined> {
+async function readOne(
+  request: IncomingMessage,
+  secret: string,
+  pace: (bytes: number) => Promise<void>,
+): Promise<Body | undefined> {
   const hmac = createHmac("sha256", secret);
   let held: Uint8Array[] = [];
   let length = 0;
@@ -86,6 +102,7 @@ async function readOne(request: IncomingMessage, secret: string): Promise<Body |
     length += part.length;
     if (length > LIMIT) return undefined;
     hmac.update(part);
+    await pace(part.length);
     if (length <= HELD) held.push(part);
     else held = [];
   }
