@@ -115,6 +115,20 @@ exec sh -c "$word"
     });
   });
 
+  test("status tells a source's newest commit also where it changed no published file", async () => {
+    const work = await workDirectory();
+    const { dir, commit } = await makeRepository(join(work, "repository.git"));
+    const first = await commit({ "public/a": "1" });
+    const target = join(work, "target");
+    const source = `git+file://${dir}?path=public`;
+    await runPannierOk(["sync", source, target]);
+    const second = await commit({ other: "2" });
+    await runPannierOk(["sync", source, target]);
+    const { stdout } = await runPannierOk(["status", target, "--json"]);
+    expect(JSON.parse(stdout)).toMatchObject({ revision: first, sources: [{ revision: second }] });
+    expect((await runPannierOk(["status", target])).stdout).toContain(`, at ${second}`);
+  });
+
   test("a file .git leads git nowhere, wherever somebody puts it", async () => {
     const work = await workDirectory();
     const [target, proof] = [join(work, "target"), join(work, "proof")];

@@ -37,7 +37,7 @@ async function sizeOf(dir: string): Promise<number> {
 }
 
 const group = makeMemoryGroup("pannier-git", MEMORY);
-group?.remove();
+await group?.remove();
 const skipReason =
   gitVersion === undefined ? "needs the git program" : "needs to make a cgroup with a limit";
 

@@ -1,6 +1,8 @@
 /** Packs made by hand, and answers that hold them: what no git server would send. */
 import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { deflateSync } from "node:zlib";
 
 export interface PackObject {
@@ -18,7 +20,7 @@ export function objectId(type: string, data: Uint8Array): string {
 }
 
 /** The start of an object's entry in a pack. */
-function entryHead(type: PackObject["type"], length: number): Buffer {
+export function entryHead(type: PackObject["type"], length: number): Buffer {
   const head: number[] = [];
   let byte = (TYPES[type] << 4) | (length & 15);
   for (let rest = Math.floor(length / 16); ; rest = Math.floor(rest / 128)) {
@@ -30,7 +32,7 @@ function entryHead(type: PackObject["type"], length: number): Buffer {
 }
 
 /** The start of a pack. */
-function packHead(objects: number): Buffer {
+export function packHead(objects: number): Buffer {
   const head = Buffer.from("PACK\0\0\0\x02\0\0\0\0", "latin1");
   head.writeUInt32BE(objects, 8);
   return head;
@@ -56,7 +58,7 @@ export function commitOf(tree: string): PackObject {
 }
 
 /** A payload as a packet. */
-function packet(payload: string | Uint8Array): Buffer {
+export function packet(payload: string | Uint8Array): Buffer {
   const bytes = Buffer.from(payload as string);
   const length = (bytes.length + 4).toString(16).padStart(4, "0");
   return Buffer.concat([Buffer.from(length), bytes]);
@@ -69,7 +71,7 @@ function* onBand(band: number, bytes: Uint8Array): Generator<Buffer> {
 }
 
 /** What a request of protocol 2 asks for; `undefined` for any other request. */
-async function commandOf(request: IncomingMessage): Promise<string | undefined> {
+export async function commandOf(request: IncomingMessage): Promise<string | undefined> {
   const parts: Buffer[] = [];
   for await (const part of request) parts.push(part as Buffer);
   return /command=([a-z-]+)/.exec(Buffer.concat(parts).toString("latin1"))?.[1];
@@ -84,22 +86,16 @@ export async function answerFetch(
 ): Promise<void> {
   const command = await commandOf(request);
   response.setHeader("content-type", "application/x-git-upload-pack-result");
-  response.on("error", () => {}); // The client gave up.
   if (command === "ls-refs") {
     const refs = ["HEAD", "refs/heads/main"].map((name) => packet(`${commit} ${name}\n`));
     response.end(Buffer.concat([...refs, Buffer.from("0000")]));
     return;
   }
-  response.write(packet("packfile\n"));
-  for await (const part of pack) {
-    for (const piece of onBand(1, part)) {
-      if (response.destroyed) return;
-      if (!response.write(piece))
-        await new Promise((resolve) => {
-          response.once("drain", resolve);
-          response.once("close", resolve);
-        });
-    }
-  }
-  response.end("0000");
+  const pieces = async function* () {
+    yield packet("packfile\n");
+    for await (const part of pack) yield* onBand(1, part);
+    yield Buffer.from("0000");
+  };
+  // The client may give up.
+  await pipeline(Readable.from(pieces()), response).catch(() => {});
 }

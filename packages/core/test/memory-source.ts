@@ -37,6 +37,8 @@ export interface MemorySource extends SourceSpec {
   /** Called before each read; what it throws is what the read throws. */
   beforeRead: (entry: FileEntry) => void | Promise<void>;
   beforeList: () => void | Promise<void>;
+  /** Called when the source is told that what it listed is published. */
+  onPublished: () => void | Promise<void>;
 }
 
 export function memorySource(content: Content = {}, name = "memory"): MemorySource {
@@ -63,6 +65,7 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     reads: [],
     beforeRead() {},
     beforeList() {},
+    onPublished() {},
   };
   let countRequest: ((operation: string) => void) | undefined;
   const source: Source = {
@@ -101,6 +104,9 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     },
     get contentAddressed() {
       return spec.contentAddressed;
+    },
+    async published() {
+      await spec.onPublished();
     },
     close: () => Promise.resolve(),
   };

@@ -54,6 +54,46 @@ const litter = () => litterOf(target);
 const named = (count: number, name: string) =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`${name}${i}`, "x"]));
 
+describe("a source is told that what it listed is published", () => {
+  it("after the publish, and where nothing visible changed; not where nothing was listed", async () => {
+    const source = memorySource({ a: "1" });
+    const told: (string | undefined)[] = [];
+    source.onPublished = () => void told.push(current()["a"]?.toString());
+    source.token = "1";
+    await run(source);
+    await run(source);
+    expect(told).toEqual([current()["a"]?.toString()]);
+    source.content = { a: { text: "1", mtime: 5, fingerprint: "another" } };
+    source.token = "2";
+    await run(source);
+    source.content = { a: "2" };
+    source.token = "3";
+    await run(source, { dryRun: true });
+    expect(told).toHaveLength(2);
+    await run(source);
+    expect(told).toHaveLength(3);
+  });
+
+  it("not where the plan was refused or held back", async () => {
+    const source = memorySource(named(30, "f"));
+    await run(source);
+    let told = 0;
+    source.onPublished = () => void told++;
+    source.content = { f0: "x" };
+    await expect(run(source)).rejects.toMatchObject({ name: "RefusedError" });
+    expect(told).toBe(0);
+  });
+
+  it("and a failure there is a warning: it is published", async () => {
+    const source = memorySource({ a: "1" });
+    source.onPublished = () => Promise.reject(new Error("no way to be smaller"));
+    const events: SyncEvent[] = [];
+    const result = await run(source, { onEvent: (event) => events.push(event) });
+    expect(result.result).toBe("published");
+    expect(events).toContainEqual({ type: "warning", source: 0, message: "no way to be smaller" });
+  });
+});
+
 describe("swap", () => {
   it("publishes a tree and says what it did", async () => {
     const source = memorySource({

@@ -95,13 +95,14 @@ export function httpRemote(url: string, client: HttpClient): Remote {
 
   /** Asks what the server can do, following redirects: one that leads elsewhere takes the repository's URL with it. */
   async function discover(
+    prefixes: readonly string[],
     signal: AbortSignal,
   ): Promise<{ server: Server; refs: Advertisement["refs"] }> {
     const tail = DISCOVERY;
     const response = await askForRefs(base, client, signal);
     const { href } = response.url;
     if (!isAdvertisement(response) || !href.endsWith(tail)) throw await whyNot(response);
-    const advertisement = await reading(response, readAdvertisement);
+    const advertisement = await reading(response, (reader) => readAdvertisement(reader, prefixes));
     const { version, capabilities, refs } = advertisement;
     const format = capabilities.has("object-format=sha256") ? "sha256" : "sha1";
     return { server: { root: href.slice(0, -tail.length), version, capabilities, format }, refs };
@@ -109,15 +110,17 @@ export function httpRemote(url: string, client: HttpClient): Remote {
 
   return {
     async refs(prefixes, signal) {
+      const read = (response: HttpResponse) =>
+        reading(response, (reader) => readRefs(reader, prefixes));
       const list = (server: Server) =>
-        ask(server, refsRequest(prefixes, server.format), "refs", signal, readRefList);
+        ask(server, refsRequest(prefixes, server.format), "refs", signal, read);
       if (known?.version === 2) return list(known);
       if (known === undefined) {
         const body = refsRequest(prefixes, guess.format);
-        const refs = await askUnknown(body, "refs", signal, readRefList);
+        const refs = await askUnknown(body, "refs", signal, read);
         if (refs !== undefined) return refs;
       }
-      const { server, refs } = await discover(signal);
+      const { server, refs } = await discover(prefixes, signal);
       if (server.version === 2) return list(server);
       known = server;
       return refs;
@@ -139,14 +142,12 @@ export function httpRemote(url: string, client: HttpClient): Remote {
       if (known !== undefined) return fetch({ ...known, format });
       const body = fetchRequest(request, guess);
       const result = await askUnknown(body, "fetch", signal, read(2));
-      return result ?? fetch((await discover(signal)).server);
+      return result ?? fetch((await discover([], signal)).server);
     },
 
     close: () => client.close(),
   };
 }
-
-const readRefList = (response: HttpResponse) => reading(response, readRefs);
 
 const ANSWER = "application/x-git-upload-pack";
 const DISCOVERY = "/info/refs?service=git-upload-pack";
@@ -217,7 +218,8 @@ async function whyNot(response: HttpResponse): Promise<SourceError> {
 /** Whether an answer failed for not being in protocol 2, rather than on its way. */
 function isMisunderstanding(error: unknown): boolean {
   if (!(error instanceof SourceError) || error.cause !== undefined) return false;
-  return error.code === "invalid" || error.code === "unavailable";
+  // What is too slow is so in either way.
+  return error.code === "invalid" || (error.code === "unavailable" && error.transient);
 }
 
 function failure({ status, headers }: HttpResponse): SourceError {

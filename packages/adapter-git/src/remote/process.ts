@@ -2,6 +2,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { SourceError } from "@pannier/core";
+import { makeFloor } from "@pannier/walk";
 import { cutShort, FLUSH, PacketReader, printable } from "./pkt-line.ts";
 import { fetchRequest, readAdvertisement, readFetch, readRefs, refsRequest } from "./protocol.ts";
 import type { Remote } from "./remote.ts";
@@ -57,14 +58,14 @@ export function processRemote(init: ProcessRemoteInit): Remote {
       const conversation = await start("refs", signal);
       const { reader } = conversation;
       try {
-        const { version, refs, capabilities } = await readAdvertisement(reader);
+        const { version, refs, capabilities } = await readAdvertisement(reader, prefixes);
         if (version === 0) {
           conversation.end(FLUSH);
           return refs;
         }
         const format = capabilities.has("object-format=sha256") ? "sha256" : "sha1";
         conversation.end(refsRequest(prefixes, format) + FLUSH);
-        return await readRefs(reader);
+        return await readRefs(reader, prefixes);
       } catch (error) {
         throw await conversation.explain(error);
       } finally {
@@ -75,7 +76,7 @@ export function processRemote(init: ProcessRemoteInit): Remote {
       const conversation = await start("fetch", signal);
       const { reader } = conversation;
       try {
-        const advertisement = await readAdvertisement(reader);
+        const advertisement = await readAdvertisement(reader, []);
         conversation.end(fetchRequest(request, advertisement));
         const result = await readFetch(reader, advertisement.version, request.depth);
         const close = () => {
@@ -191,9 +192,11 @@ async function* watched(
   stall: () => void,
 ): AsyncGenerator<Uint8Array> {
   let timer = setTimeout(stall, limit);
+  const floor = makeFloor();
   try {
     for await (const chunk of stream) {
       clearTimeout(timer);
+      floor(chunk.length);
       yield chunk;
       timer = setTimeout(stall, limit);
     }

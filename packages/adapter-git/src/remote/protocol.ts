@@ -6,6 +6,7 @@
  * round trip, and the git program never gets to see a URL or a credential.
  */
 import { SourceError } from "@pannier/core";
+import { makeFloor } from "@pannier/walk";
 import {
   cutShort,
   DELIMITER,
@@ -74,23 +75,55 @@ export function refsRequest(prefixes: readonly string[], format: ObjectFormat): 
   ].join("");
 }
 
-export async function readRefs(reader: PacketReader): Promise<Ref[]> {
+/** Lines of one answer that are not its pack: ten times the refs of the largest repositories. */
+const MOST_LINES = 1_000_000;
+
+/** Commits at the end of a shallow history, and capabilities: kept in memory. */
+const MOST_KEPT = 100_000;
+
+/** @throws SourceError `invalid` after more lines than any server has to say */
+function makeCount(most: number): () => void {
+  let lines = 0;
+  return () => {
+    // Its cause says that it was understood.
+    if (++lines > most)
+      throw new SourceError("invalid", `the server's answer has more than ${most} lines`, {
+        cause: new RangeError(`${lines} lines`),
+      });
+  };
+}
+
+/**
+ * Reads a list of refs, of which those are kept whose names start with one of the prefixes: a server may list all it has, and need
+ * not end. Of a whole folder's no more than a message has use for.
+ */
+export async function readRefs(reader: PacketReader, prefixes: readonly string[]): Promise<Ref[]> {
   const refs: Ref[] = [];
+  const count = makeCount(MOST_LINES);
   for (;;) {
     const line = await reader.line();
     if (line === "flush") return refs;
     if (line === undefined) throw cutShort();
+    count();
     const [oid = "", name = "", ...attributes] = line.split(" ");
     if (oid === "unborn") continue;
     if (!isOid(oid) || name === "") throw notGit();
     const peeled = attributes.find((attribute) => attribute.startsWith("peeled:"))?.slice(7);
     if (peeled !== undefined && !isOid(peeled)) throw notGit();
-    refs.push({ name, oid, peeled });
+    if (isWanted(name, prefixes) && refs.length < MOST_KEPT) refs.push({ name, oid, peeled });
   }
 }
 
+function isWanted(name: string, prefixes: readonly string[]): boolean {
+  return prefixes.some((prefix) => name.startsWith(prefix));
+}
+
 /** How a conversation starts: with what the server can do, in the original protocol with all of its refs. */
-export async function readAdvertisement(reader: PacketReader): Promise<Advertisement> {
+export async function readAdvertisement(
+  reader: PacketReader,
+  prefixes: readonly string[],
+): Promise<Advertisement> {
+  const count = makeCount(MOST_LINES);
   let line = await reader.line();
   if (line?.startsWith("# service=") === true) {
     await reader.line();
@@ -103,12 +136,14 @@ export async function readAdvertisement(reader: PacketReader): Promise<Advertise
       line = await reader.line();
       if (line === "flush") return { version: 2, capabilities, refs: [] };
       if (line === undefined) throw cutShort();
+      if (capabilities.size === MOST_KEPT) throw notGit();
       capabilities.add(line);
     }
   }
   const refs: Ref[] = [];
   for (; line !== "flush"; line = await reader.line()) {
     if (line === undefined) throw cutShort();
+    count();
     const [ref = "", list] = line.split("\0");
     for (const capability of list?.split(" ") ?? []) capabilities.add(capability);
     const [oid = "", name = ""] = ref.split(" ");
@@ -120,7 +155,7 @@ export async function readAdvertisement(reader: PacketReader): Promise<Advertise
     if (name === "capabilities^{}") continue;
     if (last !== undefined && name === `${last.name}^{}`)
       refs[refs.length - 1] = { ...last, peeled: oid };
-    else refs.push({ name, oid });
+    else if (isWanted(name, prefixes) && refs.length < MOST_KEPT) refs.push({ name, oid });
   }
   return { version: 0, capabilities, refs };
 }
@@ -179,7 +214,9 @@ export async function readFetch(
   const shallow: string[] = [];
   const unshallow: string[] = [];
   const result = { shallow, unshallow, pack: sideBand(reader), close: () => reader.close() };
+  const count = makeCount(MOST_KEPT);
   const boundary = (line: string): boolean => {
+    count();
     const [word, oid = ""] = line.split(" ");
     if ((word !== "shallow" && word !== "unshallow") || !isOid(oid)) return false;
     (word === "shallow" ? shallow : unshallow).push(oid);
@@ -208,12 +245,15 @@ export async function readFetch(
  * In the original protocol ACK and NAK lines come first: no band begins with their letters.
  */
 async function* sideBand(reader: PacketReader): AsyncGenerator<Uint8Array> {
+  // Progress, and what keeps the connection alive, may go on for a while, and not for ever.
+  const floor = makeFloor();
   for (;;) {
     const next = await reader.next();
     if (next === undefined) throw cutShort();
     if (next === "flush") break;
+    const band = Buffer.isBuffer(next) ? next[0] : undefined;
+    floor(Buffer.isBuffer(next) && band === 1 ? next.length - 1 : 0);
     if (!Buffer.isBuffer(next)) continue;
-    const band = next[0];
     if (band === 1) yield next.subarray(1);
     else if (band === 3) throw remoteError(next.subarray(1).toString("utf8"));
     else if (band !== 2) {

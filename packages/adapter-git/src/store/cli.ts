@@ -39,7 +39,16 @@ export const GIT_LIMITS: readonly string[] = [
  * whole is streamed; it is one that comes as a delta that has to be in memory, with its base. What large servers
  * take in is below this.
  */
-const MOST_AT_ONCE = 128 * 1024 * 1024;
+const MOST_AT_ONCE = 101 * 1024 * 1024;
+
+/** Trees, commits and targets of links are held here whole, in bytes: as much as a directory of 800,000 files. */
+const MOST_HELD = 32 * 1024 * 1024;
+
+/**
+ * How long git may work at a pack that came whole: this, and as much again for each MiB (in milliseconds). A few
+ * bytes of deltas may ask for days.
+ */
+const WORK_MS = { least: 60_000, eachMib: 1000 };
 
 /**
  * The environment of every git process: nothing of the user's or the system's configuration, no network, no prompt, no hooks,
@@ -125,17 +134,31 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
       const stdin = git.child.stdin as Writable;
       stdin.on("error", () => {}); // It ended first, and its own words tell why.
       signal.addEventListener("abort", git.kill, { once: true });
+      let size = 0;
+      let late = false;
+      let clock: NodeJS.Timeout | undefined;
       try {
         for await (const chunk of pack) {
+          size += chunk.length;
           if (stdin.destroyed) break;
           if (!stdin.write(chunk)) await Promise.race([drained(stdin), git.ended]);
         }
         stdin.end();
         git.child.stdout.resume();
+        const limit = WORK_MS.least + (WORK_MS.eachMib * size) / (1024 * 1024);
+        clock = setTimeout(() => {
+          late = true;
+          git.kill();
+        }, limit);
         await git.ended;
         signal.throwIfAborted();
+        if (late)
+          throw new SourceError("invalid", "the server's pack takes too long to unpack", {
+            hint: `git was given ${Math.round(limit / 1000)} s for ${size} bytes`,
+          });
         throwIfFailed(git);
       } finally {
+        clearTimeout(clock);
         signal.removeEventListener("abort", git.kill);
         git.kill();
       }
@@ -257,20 +280,23 @@ function startGit(env: NodeJS.ProcessEnv, args: readonly string[], input: "pipe"
   };
 }
 
+function tooLarge(): SourceError {
+  return new SourceError(
+    "invalid",
+    "the repository has an object that is too large to be held in memory",
+    {
+      hint: "a file that the server sends as a delta may have 100 MiB: serve it with core.bigFileThreshold=50m, or keep it in Git LFS",
+    },
+  );
+}
+
 function gitFailure(stderr: string, signal: NodeJS.Signals | null): Error {
   const words = lastWords(stderr);
   if (/No space left on device|Disk quota exceeded/i.test(stderr))
     return new NoRoomError("no room for the git object cache", {
       hint: "free space on the volume",
     });
-  if (/attempting to allocate/.test(stderr))
-    return new SourceError(
-      "invalid",
-      "the repository has an object that is too large to be held in memory",
-      {
-        hint: "files that the server sends as deltas may have 128 MiB: serve it with core.bigFileThreshold=100m, or keep the file in Git LFS",
-      },
-    );
+  if (/attempting to allocate/.test(stderr)) return tooLarge();
   // Killed from outside, or out of memory: the cache is not to blame.
   if (signal === "SIGKILL" || /[Oo]ut of memory|unable to create thread/.test(stderr))
     return new SourceError("unavailable", `git was ended (${signal ?? words})`, {
@@ -344,6 +370,7 @@ function catFile(env: NodeJS.ProcessEnv, question: Question, batchCommand: boole
       unsent: [],
     };
     const { git, pending } = batch;
+    let wrong: Error | undefined;
     const parser = answerParser(question, (answer) => {
       pending.shift()?.resolve(answer);
       if (pending.length === 0) rest();
@@ -352,13 +379,14 @@ function catFile(env: NodeJS.ProcessEnv, question: Question, batchCommand: boole
     git.child.stdout.on("data", (chunk: Buffer) => {
       try {
         parser(chunk);
-      } catch {
+      } catch (error) {
+        wrong = error as Error;
         git.kill();
       }
     });
     void git.ended.finally(() => {
       if (current === batch) current = undefined;
-      const reason = git.failure() ?? new CacheDamaged("git cat-file ended early");
+      const reason = wrong ?? git.failure() ?? new CacheDamaged("git cat-file ended early");
       for (const { reject } of pending.splice(0)) reject(reason);
     });
     return batch;
@@ -430,6 +458,7 @@ function answerParser(
         if (!/^(commit|tree|blob|tag)$/.test(type) || !/^\d+$/.test(size))
           throw new CacheDamaged("git cat-file answered something unknown");
         head = { type: type as GitObject["type"], size: Number(size) };
+        if (question === "contents" && head.size > MOST_HELD) throw tooLarge();
         need = question === "contents" ? head.size + 1 : 0;
       }
       if (bytes.length < need) break;
