@@ -2,25 +2,29 @@
 import { createServer as createHttp } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 
-/** Each directory has files, and one more directory. */
+/** Each directory has many files, and one more directory. */
+const names = Array.from({ length: 20_000 }, (_, index) => `f${index}`).concat("d/");
+const rows = names.map((name) => `<a href="${name}">${name}</a> 01-Jan-2026 00:00 1`);
+const page = `<html><head><title>Index of /</title></head><body><h1>Index of /</h1><pre><a href="../">../</a>\n${rows.join("\n")}\n</pre></body></html>`;
 const http = createHttp((request, response) => {
-  const names = Array.from({ length: 500 }, (_, index) => `f${index}`).concat("d/");
-  const rows = names.map((name) => `<a href="${name}">${name}</a> 01-Jan-2026 00:00 1`);
   const isDirectory = request.url?.endsWith("/") === true;
   response.setHeader("content-type", isDirectory ? "text/html" : "text/plain");
-  response.end(
-    isDirectory
-      ? `<html><head><title>Index of ${request.url}</title></head><body><h1>Index of ${request.url}</h1><pre><a href="../">../</a>\n${rows.join("\n")}\n</pre></body></html>`
-      : "x",
-  );
+  response.end(isDirectory ? page : "x");
 }).listen(0, "127.0.0.1");
+
+/** Some hundred KiB of lines. */
+const block = (number: number) =>
+  Array.from(
+    { length: 5000 },
+    (_, index) => `type=file;size=1;modify=20260101000000; f${number}-${index}\r\n`,
+  ).join("");
 
 /** A listing that goes on and on, as quickly as it is read. */
 const ftp = createServer((socket) => {
   const data = createServer((out) => {
     let number = 0;
     const pump = () => {
-      while (out.write(`type=file;size=1;modify=20260101000000; f${number++}\r\n`.repeat(1)));
+      while (out.write(block(number++)));
     };
     out.on("drain", pump).on("error", () => {});
     pump();
