@@ -292,6 +292,75 @@ it("tells a source's newest revision, also where it changed no published file", 
   );
 });
 
+it("is ready only while readers find the tree, and brings it back, however far the next look is", async () => {
+  const target = join(scratch(), "t");
+  const daemon = startDaemon(daemonConfig([mountConfig("site", target)]));
+  await daemon.event("site", "waiting");
+  expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
+  rmSync(join(target, "current"));
+  expect(await daemon.get("/readyz")).toEqual({
+    status: 503,
+    text: "what was published is gone: site\n",
+  });
+  await eventually(async () => expect(await daemon.get("/readyz")).toMatchObject({ status: 200 }));
+  expect(readFileSync(join(target, "current/a"), "utf8")).toBe("site");
+});
+
+it.each<readonly [what: string, lose: (target: string) => void]>([
+  ["all that is in it", (target) => readdirSync(target).forEach((name) => remove(target, name))],
+  ["the target", (target) => remove(target)],
+  [
+    "the target, made anew",
+    (target) => {
+      remove(target);
+      mkdirSync(target);
+    },
+  ],
+  [
+    "the target, moved away and made anew",
+    (target) => {
+      renameSync(target, `${target}-moved`);
+      mkdirSync(target);
+    },
+  ],
+  ["what is Pannier's", (target) => remove(target, ".pannier")],
+  ["the trees", (target) => remove(target, ".pannier/generations")],
+  ["the state", (target) => remove(target, ".pannier/state.db")],
+])("publishes again after somebody took away %s", async (_, lose) => {
+  const target = join(scratch(), "t");
+  const config = mountConfig("site", target, { options: { period: 100 } });
+  const daemon = startDaemon(daemonConfig([config]));
+  await daemon.event("site", "waiting");
+  lose(target);
+  await eventually(() => expect(readFileSync(join(target, "current/a"), "utf8")).toBe("site"));
+  await eventually(async () => expect(await daemon.get("/readyz")).toMatchObject({ status: 200 }));
+  daemon.source("site").content = { a: "2" };
+  await eventually(() => expect(readFileSync(join(target, "current/a"), "utf8")).toBe("2"));
+});
+
+it("tells a source's newest revision, also where it changed no published file", async () => {
+  const target = join(scratch(), "t");
+  const ringing = new EventEmitter();
+  const source = Object.assign(memorySource({ a: "1" }, "site"), { token: "r1", revision: "r1" });
+  const daemon = startDaemon(daemonConfig([mountConfig("site", target)]), {
+    triggers: on(ringing, "ring"),
+    resolveSources: async () => [source],
+  });
+  await daemon.event("site", "waiting");
+  expect(await daemon.status("site")).toMatchObject({
+    revision: "r1",
+    sources: [{ revision: "r1" }],
+  });
+  source.token = source.revision = "r2";
+  ringing.emit("ring");
+  await eventually(async () =>
+    expect(await daemon.status("site")).toMatchObject({
+      revision: "r1",
+      sources: [{ revision: "r2" }],
+    }),
+  );
+});
+
 it("is ready only while readers find the tree, by a look at the volume", async () => {
   const target = join(scratch(), "t");
   const ringing = new EventEmitter();

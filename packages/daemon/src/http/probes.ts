@@ -22,6 +22,7 @@ export async function readyz(mounts: readonly Mount[], query: URLSearchParams): 
   const shown = await Promise.all(mounts.map(isReady));
   const empty = mounts.filter((_, index) => shown[index] !== true);
   if (empty.length > 0) {
+    for (const mount of empty) bringBack(mount);
     const isNew = empty.some(({ state }) => state.history.length === 0);
     return plain(
       503,
@@ -45,6 +46,16 @@ async function isReady({ config: { options }, state }: Mount): Promise<boolean> 
   // A mirror's files do not tell by themselves that they are whole.
   if (options.publish === "mirror" && state.history.length === 0) return false;
   return isShown(options);
+}
+
+/** Milliseconds: a next look that is further away is not waited for. */
+const SOON = 60_000;
+
+/** Asks for what is gone: the next look at the sources may be far, or never, where they cannot change. Not for more than one at a time. */
+function bringBack(mount: Mount): void {
+  const { phase, due, history } = mount.state;
+  const isFar = phase === "waiting" && due !== undefined && due - performance.now() > SOON;
+  if (isFar && history.length > 0) mount.trigger();
 }
 
 function names(mounts: readonly Mount[]): string {
