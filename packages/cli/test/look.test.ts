@@ -181,15 +181,12 @@ test("doctor --mount tries each source of a mount with the configuration's crede
 `,
   );
   const { code, stdout } = await run(["doctor", "--mount=site", `--config=${config}`]);
-  expect(untimed(stdout)).toEqual([
+  const told = untimed(stdout).filter((line) => /^. (resolve|credentials|read)/.test(line));
+  expect(told).toEqual([
     expect.stringMatching(/^✓ resolve .*below/),
     "✓ credentials  username of the configuration, passwordFile of the configuration",
-    expect.stringContaining("✓ connect"),
-    "✓ list         0 entries",
     expect.stringMatching(/^✓ resolve .*page.txt/),
     "✓ credentials  username of the configuration, passwordFile of the configuration",
-    expect.stringContaining("✓ connect"),
-    "✓ list         1 entry",
     "✓ read         1 B of page.txt",
   ]);
   expect(code).toBe(0);
