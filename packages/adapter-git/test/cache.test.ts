@@ -50,7 +50,7 @@ async function instead(script: string) {
   return { log, arm: () => writeFile(armed, "") };
 }
 
-describe.skipIf(withoutGit)(`the object cache${skipped}`, () => {
+describe.skipIf(withoutGit)(`the object cache${skipped}`, { timeout: 60_000 }, () => {
   test("holds one commit after each publish, whatever came before", async () => {
     const { source, put, first, size, warnings } = await large();
     let from = first;
@@ -77,7 +77,7 @@ describe.skipIf(withoutGit)(`the object cache${skipped}`, () => {
   test("holds little where nothing can be published", async () => {
     const { source, put, size } = await large();
     await source.published?.(signal());
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 2; i++) {
       await put([0, 1, 2, 3, 4, 5, 6, 7]);
       await listAll(source);
       expect(await size()).toBeLessThan(24 * 2.25 + 17);

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { listAll, readAll } from "@pannier/adapter-kit";
-import type { FileEntry } from "@pannier/core";
+import type { FileEntry, SourceError } from "@pannier/core";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -347,6 +347,11 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
         return true;
       };
       const { source } = await open(repository.url, { engine });
+      // A server's error is one until the engine tries again.
+      const found = await contentOf(source).catch(({ code, transient }: SourceError) => {
+        return { code, transient };
+      });
+      expect(found).toEqual(status >= 500 ? { code: "unavailable", transient: true } : { a: "1" });
       expect(await contentOf(source)).toEqual({ a: "1" });
       const second = await repository.commit({ a: "2" });
       shared.server.requests.length = 0;

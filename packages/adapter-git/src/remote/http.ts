@@ -25,7 +25,8 @@ type Server = Pick<Advertisement, "version" | "capabilities"> & {
  * A repository at an HTTP URL.
  *
  * The first request already speaks protocol 2, which nearly every server knows, without asking first what the server can do.
- * Where that fails the server is asked in the way that works with all of them, which is also the way to learn of a redirect.
+ * Where that fails the server is asked in the way that works with all of them, which is also the way to learn of a redirect. After
+ * a server's error, which may also be just that, it is asked so the next time.
  *
  * @param url the repository's URL, without user, password and query
  */
@@ -33,6 +34,8 @@ export function httpRemote(url: string, client: HttpClient): Remote {
   const base = url.replace(/\/+$/, "");
   const guess: Server = { root: base, version: 2, capabilities: new Set(), format: "sha1" };
   let known: Server | undefined;
+  /** Whether to ask what the server can do before anything else. */
+  let doubtful = false;
 
   function post(server: Server, body: string, operation: string, signal: AbortSignal) {
     return client.request(`${server.root}/git-upload-pack`, {
@@ -57,10 +60,12 @@ export function httpRemote(url: string, client: HttpClient): Remote {
     signal: AbortSignal,
     read: (response: HttpResponse) => Promise<T>,
   ): Promise<T | undefined> {
+    if (doubtful) return undefined;
     const response = await post(guess, body, operation, signal);
     if (!isAnswer(response)) {
       await response.discard();
-      if (isFinal(response.status)) throw failure(response);
+      doubtful = response.status >= 500;
+      if (doubtful || isFinal(response.status)) throw failure(response);
       return undefined;
     }
     try {
@@ -99,6 +104,8 @@ export function httpRemote(url: string, client: HttpClient): Remote {
     signal: AbortSignal,
   ): Promise<{ server: Server; refs: Advertisement["refs"] }> {
     const tail = DISCOVERY;
+    // Should this fail as well, it is not for the way in which it was asked.
+    doubtful = false;
     const response = await askForRefs(base, client, signal);
     const { href } = response.url;
     if (!isAdvertisement(response) || !href.endsWith(tail)) throw await whyNot(response);
@@ -192,7 +199,7 @@ function isAdvertisement(response: HttpResponse): boolean {
   return isOfType(response, `${ANSWER}-advertisement`);
 }
 
-/** Whether a server would say the same to any request. One that knows no protocol 2 may say anything else, 403 and 500 included. */
+/** Whether a server would say the same to any request. One that knows no protocol 2 may say anything else, 403 included. */
 function isFinal(status: number): boolean {
   return [401, 407, 408, 425, 429].includes(status);
 }

@@ -48,8 +48,6 @@ function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceCont
     published: async (signal) => chosen?.published?.(signal),
     version: (entry) => chosen?.version?.(entry),
     localPath: (entry) => chosen?.localPath?.(entry),
-    identity: async (signal) =>
-      (await (await choose(signal)).identity?.(signal)) ?? "what its server asks for",
     get ranges() {
       return chosen?.ranges;
     },
