@@ -8,6 +8,7 @@ import {
   TargetError,
   UsageError,
 } from "@pannier/core";
+import { constants } from "node:os";
 import { expect, test } from "vitest";
 import { failureLine, toFailure } from "./exit-code.ts";
 
@@ -35,6 +36,7 @@ test.each([
   [system("EROFS"), 3],
   [system("ENOSPC"), 7],
   [system("EDQUOT"), 7],
+  [Object.assign(system("Unknown system error -122"), { errno: -constants.errno.EDQUOT }), 7],
   [system("EBADF"), 1],
   [new TypeError("no"), 1],
   ["thrown text", 1],

@@ -1,5 +1,5 @@
 /** From an error to what the user is told about it, and the exit code of the contract. */
-import type { SourceErrorCode } from "@pannier/core";
+import { saysFull, type SourceErrorCode } from "@pannier/core";
 import { inVariables } from "./environment.ts";
 
 /** A failure as `--json` prints it. */
@@ -37,8 +37,6 @@ const OF_SYSTEM: Readonly<Record<string, readonly [code: string, exitCode: numbe
   EACCES: ["permission", 3],
   EPERM: ["permission", 3],
   EROFS: ["permission", 3],
-  ENOSPC: ["no-room", 7],
-  EDQUOT: ["no-room", 7],
 };
 
 /** An error that `--json` has told of already. */
@@ -73,7 +71,7 @@ export function toFailure(thrown: unknown, source?: string): Failure {
   if (error.name === "TargetError" && permission === true)
     return { code: "permission", exitCode: 3, ...told };
   const known =
-    OF_ENGINE[error.name] ??
+    (saysFull(error) === undefined ? OF_ENGINE[error.name] : OF_ENGINE["NoRoomError"]) ??
     (code !== undefined && Object.hasOwn(OF_SYSTEM, code) ? OF_SYSTEM[code] : undefined);
   if (known !== undefined) return { code: known[0], exitCode: known[1], ...told };
   return { code: "bug", exitCode: 1, ...told };

@@ -1,8 +1,19 @@
 /** What the engine itself throws. A source's failures are {@link SourceError}s, a caller's mistakes {@link UsageError}s. */
+import { constants } from "node:os";
 
 interface ErrorInit extends ErrorOptions {
   /** What the user can do about it: one sentence. */
   readonly hint?: string | undefined;
+}
+
+/** Of a quota that is used up. libuv has no name for it, so that Node's `code` is "Unknown system error -122". */
+const EDQUOT = constants.errno.EDQUOT;
+
+/** Whether the file system says that the volume is full (ENOSPC) or its quota used up (EDQUOT). */
+export function saysFull(error: unknown): "ENOSPC" | "EDQUOT" | undefined {
+  const { code, errno } = (error ?? {}) as NodeJS.ErrnoException;
+  if (code === "ENOSPC" || code === "EDQUOT") return code;
+  return errno === -EDQUOT ? "EDQUOT" : undefined;
 }
 
 abstract class HintedError extends Error {

@@ -1,23 +1,27 @@
 /** Random histories of a mount against a simple model of what its tree must be. */
 import assert from "node:assert/strict";
 import {
+  chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   history,
   makeFilter,
+  NoRoomError,
   plan,
   repair,
   rollback,
@@ -91,7 +95,15 @@ const op = fc.oneof(
     arbitrary: fc.record({
       op: fc.constant("tamper" as const),
       where: fc.constantFrom("published", "candidate"),
-      how: fc.constantFrom("delete", "replace", "add", "directory", "link"),
+      how: fc.constantFrom(
+        "delete",
+        "replace",
+        "add",
+        "directory",
+        "link",
+        "mode",
+        "directory mode",
+      ),
       pick: fc.nat(20),
     }),
   },
@@ -100,6 +112,16 @@ const op = fc.oneof(
     arbitrary: fc.record({
       op: fc.constant("drop" as const),
       what: fc.constantFrom("candidate", "generations", "state.db", "current"),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      op: fc.constant("cut" as const),
+      how: fc.constantFrom("abort", "abort", "room"),
+      reads: fc.nat(4),
+      loss: fc.constantFrom("nothing", "restart", "candidate", "part of the candidate"),
+      pick: fc.nat(20),
     }),
   },
   { weight: 1, arbitrary: fc.record({ op: fc.constant("plan" as const) }) },
@@ -188,8 +210,11 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
   async function check(): Promise<void> {
     if (shown === undefined) return;
     assert.deepEqual(look(), shownOf(shown));
-    for (const [path, { mode }] of Object.entries(shown))
+    for (const [path, { mode }] of Object.entries(shown)) {
       if (mode !== undefined) assert.equal(lstatSync(join(root, path)).mode & 0o777, mode, path);
+      for (let directory = dirname(path); directory !== "."; directory = dirname(directory))
+        assert.equal(statSync(join(root, directory)).mode & 0o777, 0o755, directory);
+    }
     assert.deepEqual(faultsOf(await verify(target)), { changed: 0, missing: 0, extra: 0 });
     const kept = history(target).filter(({ path }) => path !== undefined);
     assert.ok(kept.length <= set.keep + 3);
@@ -209,10 +234,15 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
     assert.deepEqual(litterOf(target, publish === "swap" ? names : []), []);
   }
 
-  async function trySync(work: typeof sync, fault: string): Promise<void> {
+  /** @param reads how many of them come before the fault, where that is a cut */
+  async function trySync(work: typeof sync, fault: string, reads = 0): Promise<void> {
+    const stop = new AbortController();
+    let left = reads;
     for (const source of Object.values(sources)) {
       source.token = set.tokens ? JSON.stringify(source.content) : undefined;
       source.beforeRead = ({ path }) => {
+        if (fault === "abort" && left-- === 0) stop.abort(new Error("fault"));
+        if (fault === "room" && left-- === 0) throw new NoRoomError("fault");
         if (fault === "read" && path.length % 2 === 0) throw new SourceError("invalid", "fault");
       };
       source.beforeList = () => {
@@ -226,7 +256,7 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
     const prePublish = hook ? () => Promise.reject(new Error("fault")) : undefined;
     let result;
     try {
-      result = await work({ ...options(), prePublish });
+      result = await work({ ...options(), prePublish, signal: stop.signal });
     } catch (error) {
       assert.deepEqual(look(), before);
       if (next === undefined && fault === "none")
@@ -255,6 +285,24 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
     await check();
   }
 
+  const candidatePath = () =>
+    readdirSync(target).includes(".pannier")
+      ? readdirSync(join(target, ".pannier"))
+          .filter((name) => name.startsWith("candidate-"))
+          .map((name) => join(target, ".pannier", name))[0]
+      : undefined;
+
+  function lose(loss: string, pick: number): void {
+    const candidate = candidatePath();
+    if (loss === "restart" && existsSync(join(target, ".pannier/state.db"))) {
+      const db = new DatabaseSync(join(target, ".pannier/state.db"));
+      db.exec("UPDATE meta SET value = 'another' WHERE key = 'boot'");
+      db.close();
+    } else if (candidate === undefined) return;
+    else if (loss === "candidate") rmSync(candidate, { recursive: true });
+    else if (loss === "part of the candidate") tamper(candidate, "delete", pick, true);
+  }
+
   try {
     for (const step of ops) {
       if (step.op === "edit") {
@@ -268,7 +316,10 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
         sources[step.layer].content = rest;
       } else if (step.op === "set") set = step;
       else if (step.op === "sync") await trySync(sync, step.fault);
-      else if (step.op === "plan") {
+      else if (step.op === "cut") {
+        await trySync(sync, step.how, step.reads);
+        lose(step.loss, step.pick);
+      } else if (step.op === "plan") {
         const before = look();
         await plan(options()).catch(() => {});
         assert.deepEqual(look(), before);
@@ -289,12 +340,10 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
         assert.deepEqual(look(), shownOf(shown));
         await check();
       } else if (step.op === "tamper") {
-        const candidate = readdirSync(target).includes(".pannier")
-          ? readdirSync(join(target, ".pannier")).find((name) => name.startsWith("candidate-"))
-          : undefined;
-        const at =
-          step.where === "published" ? root : join(target, ".pannier", candidate ?? "none");
-        if (!existsSync(at) || shown === undefined) continue;
+        const at = step.where === "published" ? root : candidatePath();
+        if (at === undefined || !existsSync(at) || shown === undefined) continue;
+        // Nobody looks at the directories of what is published.
+        if (step.where === "published" && step.how === "directory mode") continue;
         tamper(at, step.how, step.pick, publish === "swap");
         if (step.where === "candidate") continue;
         stable = false;
@@ -310,9 +359,7 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
           if (publish === "mirror") continue;
           unlinkSync(root);
         } else if (step.what === "candidate") {
-          for (const name of readdirSync(join(target, ".pannier")))
-            if (name.startsWith("candidate-"))
-              rmSync(join(target, ".pannier", name), { recursive: true });
+          lose("candidate", 0);
           continue;
         } else if (publish === "mirror") continue;
         else rmSync(path, { recursive: true });
@@ -332,7 +379,7 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
   }
 }
 
-/** Never in place: trees share files. */
+/** Content never in place: trees share files. */
 function tamper(root: string, how: string, pick: number, add: boolean): void {
   const files = Object.keys(readTree(root)).filter((path) => !path.endsWith("/"));
   const path = files[pick % Math.max(1, files.length)];
@@ -343,6 +390,14 @@ function tamper(root: string, how: string, pick: number, add: boolean): void {
   if (path === undefined) return;
   const place = join(root, path);
   if (how !== "delete" && !add) return;
+  if (how === "directory mode") {
+    if (dirname(path) !== ".") chmodSync(join(root, dirname(path)), 0o700);
+    return;
+  }
+  if (how === "mode") {
+    if (lstatSync(place).isFile()) chmodSync(place, 0o600);
+    return;
+  }
   unlinkSync(place);
   if (how === "replace") writeFileSync(place, "replaced");
   if (how === "directory") mkdirSync(place);

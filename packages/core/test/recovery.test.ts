@@ -1,6 +1,7 @@
 /** What is lost, half done, in the way or pulled from under the engine, and how it comes out of it. */
 import fs, {
   appendFileSync,
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -15,9 +16,10 @@ import { syncBuiltinESMExports } from "node:module";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   history,
+  NoRoomError,
   plan,
   repair,
   rollback,
@@ -133,6 +135,85 @@ describe("a lost or broken state", () => {
     source.content = { a: "2" };
     await run(source);
     expect(current()).toEqual({ a: "2" });
+  });
+});
+
+const candidateOf = () =>
+  readdirSync(join(target, ".pannier"))
+    .filter((name) => name.startsWith("candidate-"))
+    .map((name) => join(target, ".pannier", name))[0] as string;
+
+const modesOf = (paths: string[]) =>
+  paths.map((path) => (statSync(join(target, "current", path)).mode & 0o777).toString(8));
+
+describe("a sync that was cut, and what it had made is lost", () => {
+  const losses: [string, () => void][] = [
+    ["nothing", () => {}],
+    ["a restart of the machine", () => pretendReboot()],
+    ["the candidate", () => rmSync(candidateOf(), { recursive: true })],
+    ["a symlink in it", () => unlinkSync(join(candidateOf(), "d/aa-link"))],
+    [
+      "a symlink that leads elsewhere now",
+      () => {
+        unlinkSync(join(candidateOf(), "d/aa-link"));
+        fs.symlinkSync("elsewhere", join(candidateOf(), "d/aa-link"));
+      },
+    ],
+    ["the permissions of a file", () => chmodSync(join(candidateOf(), "d/ab"), 0o600)],
+    ["the permissions of a directory", () => chmodSync(join(candidateOf(), "d"), 0o700)],
+  ];
+  const content = { "d/aa-link": { link: "file" }, "d/ab": "new", "d/file": "1", z: "z" };
+
+  describe.each([
+    ["the first", {}],
+    ["an update", { "d/file": "1", old: "1" }],
+  ])("%s", (_, before) => {
+    it.each(losses)("%s: the next one is whole", async (__, lose) => {
+      const source = memorySource(before);
+      if (Object.keys(before).length > 0) await run(source);
+      const stop = new AbortController();
+      source.content = content;
+      source.beforeRead = async ({ path }) => {
+        if (path !== "z") return;
+        await vi.waitFor(() => statSync(join(candidateOf(), "d/ab")));
+        stop.abort(new Error("cut"));
+      };
+      await expect(run(source, { concurrency: 1, signal: stop.signal })).rejects.toThrow("cut");
+      lose();
+      source.beforeRead = () => {};
+      await run(source);
+      expect(current()).toEqual({ ...content, "d/aa-link": "-> file" });
+      expect(modesOf(["d", "d/ab", "d/file"])).toEqual(["755", "644", "644"]);
+      expect(await verify(target)).toMatchObject(intact);
+    });
+
+    it("by a full volume: the next one is whole", async () => {
+      const source = memorySource(before);
+      if (Object.keys(before).length > 0) await run(source);
+      source.content = content;
+      source.beforeRead = ({ path }) => {
+        if (path === "z") throw new NoRoomError("full");
+      };
+      await expect(run(source, { concurrency: 1 })).rejects.toThrow("full");
+      expect(candidateOf()).toBeUndefined();
+      source.beforeRead = () => {};
+      await run(source);
+      expect(current()).toEqual({ ...content, "d/aa-link": "-> file" });
+    });
+  });
+
+  it("a tree that is recycled has its symlinks and permissions looked at", async () => {
+    const source = memorySource(content);
+    for (let i = 0; i < 3; i++) {
+      source.content = { ...content, i: String(i) };
+      await run(source);
+    }
+    // Neither shows in the time of a directory.
+    chmodSync(join(candidateOf(), "d/ab"), 0o600);
+    source.content = { ...content, i: "3" };
+    await run(source);
+    expect(modesOf(["d/ab"])).toEqual(["644"]);
+    expect(await verify(target)).toMatchObject(intact);
   });
 });
 

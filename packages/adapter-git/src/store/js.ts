@@ -7,7 +7,7 @@ import { createHash, randomUUID } from "node:crypto";
 import fs from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { NoRoomError, SourceError } from "@pannier/core";
+import { NoRoomError, saysFull, SourceError } from "@pannier/core";
 import { walkTree } from "../tree.ts";
 import { checkExpansion } from "./expansion.ts";
 import { CacheDamaged, type GitObject, type ObjectStore } from "./store.ts";
@@ -193,8 +193,7 @@ async function countObjects(path: string): Promise<number> {
 }
 
 function noRoom(error: unknown): NoRoomError | undefined {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== "ENOSPC" && code !== "EDQUOT") return undefined;
+  if (saysFull(error) === undefined) return undefined;
   return new NoRoomError("no room for the git object cache", {
     hint: "free space on the volume",
     cause: error,

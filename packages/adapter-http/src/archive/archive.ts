@@ -9,6 +9,7 @@ import {
   type FileEntry,
   type Source,
   type SourceContext,
+  saysFull,
   SourceError,
   untilAborted,
 } from "@pannier/core";
@@ -75,7 +76,7 @@ export function archiveSource(init: ArchiveSourceInit): Source {
         return { folder, content, ref, token };
       } catch (error) {
         if (folder !== undefined) await rm(folder, { recursive: true, force: true });
-        throw isFull(error) && coming.kept ? new CrampedError(error) : error;
+        throw saysFull(error) !== undefined && coming.kept ? new CrampedError(error) : error;
       } finally {
         await coming.end();
       }
@@ -184,10 +185,6 @@ class CrampedError extends Error {
   constructor(cause: unknown) {
     super("no room beside the download", { cause });
   }
-}
-
-function isFull(error: unknown): boolean {
-  return ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
 }
 
 /** Compares what comes out of an archive with what went in so far: claims of the server do not count. */

@@ -1,6 +1,7 @@
 /** Content that is a file on this machine already: moved, or cloned where the file system shares blocks. */
 import { constants, copyFile, rename } from "node:fs";
 import { promisify } from "node:util";
+import { saysFull } from "../errors.ts";
 import { quotePath } from "../snapshot/path.ts";
 import type { LocalFile } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
@@ -80,7 +81,7 @@ export async function cloneFile(
       await closeFile(fd);
       await discardFile(options.destination);
     }
-    if (["EEXIST", "ENOSPC", "EDQUOT"].includes(errorCode(error) ?? "")) throw error;
+    if (errorCode(error) === "EEXIST" || saysFull(error) !== undefined) throw error;
     return undefined;
   } finally {
     await closeFile(source.fd);

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, rmdirSync, statfsSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { NoRoomError } from "../errors.ts";
@@ -94,6 +94,16 @@ describe.skipIf(!mounted)(
 test.each(["ENOSPC", "EDQUOT", "EFBIG"])("%s means no room", (code) => {
   const error = Object.assign(new Error(code), { code });
   expect(asNoRoom(error, "file")).toMatchObject({ name: "NoRoomError", cause: error });
+});
+
+test("a quota that is used up is known by its number: it has no name in Node", () => {
+  const errno = -constants.errno.EDQUOT;
+  const code = `Unknown system error ${errno}`;
+  const error = Object.assign(new Error(`${code}: ${code}, write`), { errno, code });
+  expect(asNoRoom(error, "file")).toMatchObject({
+    name: "NoRoomError",
+    message: 'no room for "file": the quota of the volume is used up (EDQUOT)',
+  });
 });
 
 test("other errors mean what they say", () => {

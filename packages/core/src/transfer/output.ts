@@ -18,7 +18,7 @@ import {
   write,
 } from "node:fs";
 import { promisify } from "node:util";
-import { NoRoomError } from "../errors.ts";
+import { NoRoomError, saysFull } from "../errors.ts";
 import { quotePath } from "../snapshot/path.ts";
 
 /** How a finished file is to look. */
@@ -159,7 +159,7 @@ const NO_ROOM: Readonly<Record<string, string>> = {
 
 /** The error as the engine throws it: a {@link NoRoomError} where that is what it means. */
 export function asNoRoom(error: unknown, path: string): unknown {
-  const code = errorCode(error);
+  const code = saysFull(error) ?? errorCode(error);
   if (code === undefined || !Object.hasOwn(NO_ROOM, code)) return error;
   return new NoRoomError(`no room for ${quotePath(path)}: ${NO_ROOM[code]} (${code})`, {
     hint:

@@ -50,8 +50,8 @@ function write(file: BatchFile, bytes: Uint8Array): Written {
         // That it is not there is as good.
       }
     }
-    const { message, code } = error as NodeJS.ErrnoException;
-    return { message, code };
+    const { message, code, errno } = error as NodeJS.ErrnoException;
+    return { message, code, errno };
   }
 }
 

@@ -102,7 +102,14 @@ export interface Batch {
 }
 
 /** How it stands on the volume, or why it does not. */
-export type Written = DiskFacts | { readonly message: string; readonly code: string | undefined };
+/** What of an error comes out of a thread. */
+interface Failure {
+  readonly message: string;
+  readonly code: string | undefined;
+  readonly errno: number | undefined;
+}
+
+export type Written = DiskFacts | Failure;
 
 export interface BatchDone {
   /** In the order of the batch's files. */
@@ -152,7 +159,7 @@ function openThreads(): SmallFiles {
       for (const [index, { resolve, reject }] of batch.entries()) {
         const result = results[index] as Written;
         if ("ino" in result) resolve(result);
-        else reject(Object.assign(new Error(result.message), { code: result.code }));
+        else reject(Object.assign(new Error(result.message), result));
       }
       if (spent > batch.length * SLOW && threads.length < THREADS && waiting.length > 0) start();
       hand();

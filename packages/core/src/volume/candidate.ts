@@ -2,12 +2,12 @@
  * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
  * costs what changed; without one it is built anew, with hardlinks to the published tree.
  */
-import { chmodSync, chownSync, mkdirSync, type Stats } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readlinkSync, type Stats } from "node:fs";
 import { join } from "node:path";
-import { FILE, type PublishedRow } from "../state/row.ts";
+import { FILE, type PublishedRow, SYMLINK } from "../state/row.ts";
 import type { Volume } from "./volume.ts";
 import { randomName } from "./layout.ts";
-import { trySetMode } from "./modes.ts";
+import { hasModes, trySetMode } from "./modes.ts";
 import { entryAt, type EntryView } from "../state/entries.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import {
@@ -63,6 +63,8 @@ export function prepareCandidate(volume: Volume, settings: TreeSettings): Candid
   const path = join(volume.layout.home, record.name);
   const tree = openTree(path, settings);
   try {
+    // What a plan noted of another candidate, which is gone, says nothing about this one.
+    if (record.clean) empty(state, "overlay");
     // A tree with nothing in it is to be known as such.
     if (record.base === null) tree.touch("");
     if (!record.clean) reconcile(state, tree, record.slot, record.base);
@@ -177,7 +179,7 @@ export function noteOrigins(state: State, origins: readonly string[]): void {
   setMeta(state, "origins", JSON.stringify(origins));
 }
 
-/** True where directories are not as they were left, or a file among the next {@link SAMPLE} is not as it was written. */
+/** True where directories are not as they were left, or a file or symlink among the next {@link SAMPLE} is not as it was written. */
 function wasMeddledWith(state: State, tree: Tree, slot: number, base: number): boolean {
   for (const row of state
     .prepare("SELECT path, ino, ctime FROM directories WHERE slot = ?")
@@ -186,13 +188,14 @@ function wasMeddledWith(state: State, tree: Tree, slot: number, base: number): b
     if (facts === undefined || facts.ino !== row["ino"] || facts.ctime !== row["ctime"])
       return true;
   }
+  const modes = hasModes(state);
   const cursor = getMeta(state, "sample") ?? "";
   let last = "";
   let looked = 0;
   for (const row of entryRange(state, base, cursor, SAMPLE)) {
     looked++;
     last = row.path;
-    if (row.kind === FILE && !isAsRecorded(tree, row)) return true;
+    if (!isAsRecorded(tree, row, modes)) return true;
   }
   setMeta(state, "sample", looked < SAMPLE ? undefined : last);
   return false;
@@ -212,15 +215,38 @@ function entryRange(
     .all(after, generation, generation, count) as unknown as PublishedRow[];
 }
 
-type RecordedRow = Pick<PublishedRow, "path" | "size" | "ino" | "disk_mtime">;
+type RecordedFile = Pick<PublishedRow, "size" | "ino" | "disk_mtime">;
+type RecordedRow = RecordedFile & Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint">;
 
-/** Whether the file on the volume is the very one that was written. */
-export function isAsRecorded(tree: Tree, row: RecordedRow): boolean {
+/**
+ * Whether the file on the volume is the very one that was written, or the symlink one like it: links are made anew from tree to tree.
+ *
+ * @param modes whether the file system keeps them
+ */
+export function isAsRecorded(tree: Tree, row: RecordedRow, modes: boolean): boolean {
   const stats = tree.stat(row.path);
-  return stats !== undefined && isRecorded(stats, row);
+  return stats !== undefined && isEntryRecorded(tree, stats, row, modes);
 }
 
-export function isRecorded(stats: Stats, row: RecordedRow): boolean {
+function isEntryRecorded(tree: Tree, stats: Stats, row: RecordedRow, modes: boolean): boolean {
+  if (row.kind === FILE)
+    return isRecorded(stats, row) && (!modes || (stats.mode & 0o7777) === row.mode);
+  return (
+    row.kind === SYMLINK && stats.isSymbolicLink() && linkText(tree, row.path) === row.fingerprint
+  );
+}
+
+function linkText(tree: Tree, path: string): string {
+  const place = tree.at(path, false);
+  try {
+    return readlinkSync(place.path);
+  } finally {
+    place.release();
+  }
+}
+
+/** Whether this is the very file that was written, whatever its permissions are. */
+export function isRecorded(stats: Stats, row: RecordedFile): boolean {
   return (
     stats.isFile() &&
     stats.ino === row.ino &&
@@ -235,14 +261,16 @@ export function isRecorded(stats: Stats, row: RecordedRow): boolean {
  */
 function reconcile(state: State, tree: Tree, slot: number, base: number | null): void {
   const atBase: EntryView = base === null ? () => undefined : entryAt(state, base);
+  const modes = hasModes(state);
   transaction(state, () => {
     // 2: not yet found. What is not found was never written, or is lost.
     state.db.exec(
       "UPDATE overlay SET present = 2 WHERE present = 1; DELETE FROM overlay WHERE present = 0; DELETE FROM seen",
     );
-    const found = state.sql(
-      "UPDATE overlay SET present = 1 WHERE path = ? AND present = 2 AND ino = ? AND (kind = 1 OR (size = ? AND disk_mtime = ?))",
+    const noted = state.sql(
+      "SELECT path, kind, size, mode, fingerprint, ino, disk_mtime FROM overlay WHERE path = ? AND present = 2",
     );
+    const found = state.sql("UPDATE overlay SET present = 1 WHERE path = ?");
     const seen = state.sql("INSERT INTO seen (path) VALUES (?)");
     for (const { path, stats, stranger } of tree.walk()) {
       if (stranger !== undefined) {
@@ -250,18 +278,19 @@ function reconcile(state: State, tree: Tree, slot: number, base: number | null):
         continue;
       }
       if (stats.isDirectory()) {
-        if (!tree.removeIfEmpty(path)) tree.touch(path);
+        if (tree.removeIfEmpty(path)) continue;
+        if (modes) tree.settle(path);
+        tree.touch(path);
         continue;
       }
-      const row = atBase(path);
-      if (found.run(path, stats.ino, stats.size, stats.mtimeMs).changes > 0) seen.run(path);
-      else if (
-        row !== undefined &&
-        row.ino === stats.ino &&
-        (row.kind !== FILE || (row.size === stats.size && row.disk_mtime === stats.mtimeMs))
-      )
-        seen.run(path);
-      else tree.remove(path);
+      const isRow = (row: RecordedRow | undefined) =>
+        row !== undefined && isEntryRecorded(tree, stats, row, modes);
+      if (isRow(noted.get(path) as unknown as RecordedRow | undefined)) found.run(path);
+      else if (!isRow(atBase(path))) {
+        tree.remove(path);
+        continue;
+      }
+      seen.run(path);
     }
     tree.touch("");
     state.db.exec("DELETE FROM overlay WHERE present = 2");

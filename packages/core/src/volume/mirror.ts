@@ -22,6 +22,7 @@ import { copyPublished } from "./copy.ts";
 import { FETCH_ANEW, plannedEntry, plannedPaths, publishedEntry } from "../state/entries.ts";
 import { type Fetcher, openJournal } from "./journal.ts";
 import { HOME, randomName } from "./layout.ts";
+import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
 import { type NewGeneration, recordGeneration } from "./publish.ts";
 import { removeTree } from "./remove.ts";
@@ -55,6 +56,7 @@ export async function stageMirror(
   mkdirSync(join(layout.home, staging));
   const journal = openJournal(state);
   const published = publishedEntry(state);
+  const modes = hasModes(state);
   let number = 0;
   try {
     const paths = plannedPaths(state, "wins = 1 AND put = 1 AND change IN ('A', 'M', 'T')");
@@ -89,7 +91,7 @@ export async function stageMirror(
           before?.kind === FILE &&
           before.sha256 === written.sha256 &&
           before.mode === row.mode &&
-          isAsRecorded(tree, before);
+          isAsRecorded(tree, before, modes);
         if (touched) {
           rmSync(place);
           journal.note(row, { ...before, change: "T" });

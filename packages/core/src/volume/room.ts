@@ -1,6 +1,6 @@
 /** Room on the volume: looked at before it is needed, and given back when it runs out all the same. */
 import { statfsSync } from "node:fs";
-import { NoRoomError } from "../errors.ts";
+import { NoRoomError, saysFull } from "../errors.ts";
 import type { State } from "../state/state.ts";
 
 /** Left alone on every volume: what the state and directories need beside the content. */
@@ -52,8 +52,7 @@ export function asNoRoom(error: unknown): NoRoomError | undefined {
   const { code, errcode } = error as { code?: string; errcode?: number };
   // SQLITE_FULL, and the I/O errors it becomes when a journal or its index cannot grow (https://www.sqlite.org/rescode.html).
   const full =
-    code === "ENOSPC" ||
-    code === "EDQUOT" ||
+    saysFull(error) !== undefined ||
     (code === "ERR_SQLITE_ERROR" && (errcode === 13 || errcode === 778 || errcode === 4874));
   return full
     ? new NoRoomError("the volume is full", {

@@ -11,6 +11,7 @@ import {
   publishedEntry,
 } from "../state/entries.ts";
 import { type Fetcher, openJournal } from "./journal.ts";
+import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
 import type { State } from "../state/state.ts";
 import type { Tree, TreeSettings } from "./tree.ts";
@@ -58,7 +59,7 @@ export async function stage(job: StageJob): Promise<void> {
         else if (
           before !== undefined &&
           isSameContent(before, row as PlannedRow, written.sha256) &&
-          linkPublished(job, before, true)
+          linkPublished(job, views, before, true)
         )
           journal.note(row, { ...before, change: "T" });
         else
@@ -89,6 +90,8 @@ interface Views {
   /** True when nothing is in the candidate and nothing was published: every path of the plan is new. */
   readonly fresh: boolean;
   readonly base: number | null;
+  /** Whether the file system keeps permissions. */
+  readonly modes: boolean;
   wanted(path: string): PublishedRow | undefined;
   published(path: string): PublishedRow | undefined;
   /** How the plan changes a row's path; `undefined` for a row that the plan leaves alone. */
@@ -109,6 +112,7 @@ function openViews(job: StageJob): Views {
   return {
     fresh: base === null && !hasOverlay,
     base,
+    modes: hasModes(state),
     wanted(path) {
       const row = planned(path);
       if (row === undefined) return hasEntries ? published(path) : undefined;
@@ -169,7 +173,7 @@ async function* toFetch(
           });
       } else if (
         change === undefined
-          ? !linkPublished(job, row)
+          ? !linkPublished(job, views, row)
           : !copySame(job, views, journal, row as PlannedRow)
       ) {
         yield row;
@@ -203,7 +207,7 @@ function isThere(
       left.fingerprint === row.fingerprint &&
       left.mode === row.mode;
     if (!same || !mayEqual(row.sha256, left.sha256)) return false;
-    if (row.kind === FILE && !isAsRecorded(job.candidate.tree, left)) return false;
+    if (!isAsRecorded(job.candidate.tree, left, views.modes)) return false;
     if (change !== undefined)
       journal.note(row, {
         size: left.size,
@@ -212,7 +216,7 @@ function isThere(
         disk_mtime: left.disk_mtime,
         change,
       });
-    return change !== undefined || left.ino === row.ino;
+    return change !== undefined || row.kind !== FILE || left.ino === row.ino;
   }
   const old = views.atBase(row.path);
   return (
@@ -220,15 +224,15 @@ function isThere(
     old !== undefined &&
     old.ino !== null &&
     old.ino === row.ino &&
-    (row.kind !== FILE || isAsRecorded(job.candidate.tree, row))
+    isAsRecorded(job.candidate.tree, row, views.modes)
   );
 }
 
 /** Hardlinks the published file into the candidate; false when it is not what was published any more. */
-function linkPublished(job: StageJob, row: PublishedRow, replace = false): boolean {
+function linkPublished(job: StageJob, views: Views, row: PublishedRow, replace = false): boolean {
   const { published } = job;
   if (published === undefined || row.ino === null) return false;
-  if (!isAsRecorded(published, row)) {
+  if (!isAsRecorded(published, row, views.modes)) {
     job.volume.emit({
       type: "healed",
       message: `${row.path} was changed or deleted in the published tree; it is fetched again`,

@@ -63,6 +63,8 @@ export interface Tree {
   touch(directory: string): void;
   /** Removes a directory if nothing is in it. */
   removeIfEmpty(directory: string): boolean;
+  /** Gives a directory that may be as a killed process left it, half made or made writable, the mode of a new one. */
+  settle(directory: string): void;
   /**
    * Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. `stranger`: a
    * name that is not Unicode, so none of ours; `path` then only looks like it.
@@ -248,6 +250,14 @@ export function openTree(root: string, settings: TreeSettings): Tree {
     },
     touch: (directory) => touched.add(directory),
     removeIfEmpty,
+    settle(directory) {
+      const opened = use(directory, false);
+      const mode = fstatSync(opened.fd).mode & 0o7777;
+      // Bits beyond those may be inherited from the volume.
+      const wanted = (mode & 0o7000) | settings.dirMode;
+      if (mode !== wanted) trySetMode(() => fchmodSync(opened.fd, wanted));
+      opened.users--;
+    },
     *walk() {
       yield* walkDirectory("");
     },
