@@ -1,5 +1,5 @@
 /** Answers to PROPFIND (RFC 4918, 14.16), read as they come in. */
-import { SourceError } from "@pannier/core";
+import { passing, SourceError } from "@pannier/core";
 
 /** What a server says of one of its resources. */
 export interface Resource {
@@ -109,7 +109,7 @@ export async function* parseMultistatus(
 
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let bytes = 0;
-  for await (const chunk of body) {
+  for await (const chunk of passing(body)) {
     bytes += chunk.byteLength;
     parser.write(decode(decoder, chunk));
     if (done.length > 0) {

@@ -2,7 +2,10 @@ import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { STATUS_CODES } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { SourceError, UsageError } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { makeIdentity, serve, serveProxy, serveRaw, serveTls } from "../test/servers.ts";
@@ -548,4 +551,33 @@ test("a server that is read slowly is held back", async () => {
     read += part.value.length;
   expect(read).toBeGreaterThan(63 * LONG.length);
   expect(written).toBe(64 * LONG.length);
+});
+
+test("what was read of an answer in pieces is not held, nor is it read ahead", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const piece = Buffer.alloc(75_000, "x");
+  const origin = await serve((_, response) => {
+    const more = () => {
+      while (!response.destroyed && response.write(piece));
+      if (!response.destroyed) response.once("drain", more);
+    };
+    more();
+  });
+  const { body } = await client().request(origin);
+  let read = 0;
+  let before = 0;
+  let held = Infinity;
+  for await (const { byteLength } of body) {
+    if (read === 0) before = process.memoryUsage().arrayBuffers;
+    read += byteLength;
+    // As long as it takes to write them.
+    await sleep(2);
+    if (read > 24 << 20) {
+      collect();
+      held = process.memoryUsage().arrayBuffers - before;
+      break;
+    }
+  }
+  expect(held).toBeLessThan(10 << 20);
 });

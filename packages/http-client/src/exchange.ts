@@ -17,9 +17,14 @@ interface AnswerBody extends AsyncIterable<Uint8Array> {
   discard(): Promise<void>;
 }
 
-/** Bytes that wait to be read before the connection is held back. */
-const HIGH = 256 * 1024;
-const LOW = 64 * 1024;
+/**
+ * Bytes that wait to be read before the connection is held back, and from which on it is read again. Apart by more than what is read
+ * from a connection at once: each time that it goes on, as much comes again, and what is not taken waits in the socket.
+ */
+const HIGH = 768 * 1024;
+const LOW = 128 * 1024;
+/** Pieces that may have been taken before they are let go: not one by one, since the others are moved. */
+const TAKEN = 16;
 
 /** Bytes of a body given up that are still taken, and milliseconds in which they have to come. */
 const DISCARD = 64 * 1024;
@@ -146,8 +151,9 @@ function received(controller: Controller): Received {
   };
   const take = (): Uint8Array => {
     const chunk = chunks[first++] as Uint8Array;
-    if (first === chunks.length) {
-      chunks = [];
+    // Where the server is quicker than the reader there is always something left: what was taken must not be held by it.
+    if (first === chunks.length || first >= TAKEN) {
+      chunks = chunks.slice(first);
       first = 0;
     }
     bytes -= chunk.byteLength;
