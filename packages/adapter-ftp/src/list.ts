@@ -14,6 +14,8 @@ import { isUnknown } from "./ways.ts";
 
 /** Files that one connection asks about in one go: what is more is shared out among several. */
 const TOGETHER = 100;
+/** Lines that are waited for of a listing that cannot be read. */
+const HEARD = 100;
 /** Names that are counted together. */
 const COUNTED = 1000;
 
@@ -250,14 +252,22 @@ async function readBy(
   parse: ParseLine,
   take: (line: Line) => void,
 ): Promise<boolean> {
-  let any = false;
+  let lines = 0;
+  let unreadable: unknown;
   await eachLine(receive(connection, command), (text) => {
     if (text === "") return;
-    any = true;
-    const line = parse(text);
-    if (line !== undefined) take(line);
+    lines++;
+    try {
+      const line = parse(text);
+      if (line !== undefined) take(line);
+    } catch (error) {
+      // A short answer is heard to its end: the connection is then good for another way to ask.
+      if (lines > HEARD) throw error;
+      unreadable ??= error;
+    }
   });
-  return any;
+  if (unreadable !== undefined) throw unreadable;
+  return lines > 0;
 }
 
 /**
