@@ -1,4 +1,4 @@
-/** How large the object cache is, and what happens where git fails at keeping it small. */
+/** How large the object cache is, and what happens where git fails at keeping it small. Here for its size: hundreds of megabytes go through git. */
 import { randomBytes } from "node:crypto";
 import { chmod, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
@@ -13,7 +13,7 @@ import {
   signal,
   skipped,
   withoutGit,
-} from "./setup.ts";
+} from "../../packages/adapter-git/test/setup.ts";
 
 const shared = setup();
 const MIB = 1024 * 1024;
