@@ -171,7 +171,7 @@ const FIXED: Record<string, Way> = {
       return { password: KEY };
     },
     given: [],
-    identity: "PANNIER_PASSWORD (the account's key)",
+    identity: "credentials.password (the account's key)",
   },
   nothing: {
     prepare: async () => void (container.accepted.anonymous = true),

@@ -90,10 +90,14 @@ test.each<[string, Given, string, string?]>([
       env: { AZURE_STORAGE_KEY: KEY, AZURE_STORAGE_ACCOUNT: "other" },
       credentials: { password: OTHER },
     },
-    "PANNIER_PASSWORD (the account's key)",
+    "credentials.password (the account's key)",
   ],
-  ["a file", { credentials: { passwordFile: "/f" } }, "PANNIER_PASSWORD_FILE (the account's key)"],
-  ["a token file", { credentials: { tokenFile: "/f" } }, "PANNIER_TOKEN_FILE (a SAS)"],
+  [
+    "a file",
+    { credentials: { passwordFile: "/f" } },
+    "credentials.passwordFile (the account's key)",
+  ],
+  ["a token file", { credentials: { tokenFile: "/f" } }, "credentials.tokenFile (a SAS)"],
   [
     "a client secret",
     { env: { AZURE_TENANT_ID: "t", AZURE_CLIENT_ID: "c", AZURE_CLIENT_SECRET: "s" } },

@@ -46,10 +46,10 @@ test.each(packages)("%s", (name) => {
   expect(threads.toSorted()).toEqual(modulesStartedIn(text));
 });
 
-/** First arguments of what starts a process, and `program:` of what describes one. */
+/** First arguments of what starts a process, and `program:` of what describes one. Not those of a database's `exec`. */
 function programsIn(text: string): string[] {
   return [
-    ...matches(text, /\b(?:spawn|spawnSync|exec|execFile|execFileSync)\(\s*"([\w-]+)"/g),
+    ...matches(text, /(?<![.\w])(?:spawn|spawnSync|exec|execFile|execFileSync)\(\s*"([\w-]+)"/g),
     ...matches(text, /\bprogram: "([\w-]+)"/g),
   ];
 }
