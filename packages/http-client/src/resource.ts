@@ -30,7 +30,7 @@ export function settledPin(response: Pick<HttpResponse, "headers">): Pin | undef
 }
 
 /** What is known of a URL's content without reading it. */
-export interface Resource {
+interface Resource {
   readonly pin: Pin | undefined;
   /** As {@link settledPin} has it. */
   readonly token: Pin | undefined;

@@ -5,7 +5,7 @@
 import type { HttpResponse } from "./client.ts";
 
 /** A version as a listing tells of it. */
-export interface ListedVersion {
+interface ListedVersion {
   /** As it stands there. */
   readonly etag?: string | undefined;
   /** Milliseconds since the epoch. */

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { readCredentialFile, SourceError } from "@pannier/core";
 import { ownFile } from "./home.ts";
 
-export interface HostKeys {
+interface HostKeys {
   /** Algorithms to ask the server for, those of known keys first. */
   readonly algorithms: readonly string[];
   /** Why a key is refused; `undefined` where it is trusted. */
