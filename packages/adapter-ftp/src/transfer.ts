@@ -5,9 +5,6 @@ import { largeReads, SourceError } from "@pannier/core";
 import { type Connection, inTime } from "./connection.ts";
 import { refusalOf } from "./errors.ts";
 
-/** Bytes of a listing after which the server is not waited for where the listing is refused. */
-const SHORT_LISTING = 64 << 10;
-
 /**
  * Sends a command that is answered by a stream of data.
  *
@@ -60,9 +57,9 @@ export async function* receive(
   } finally {
     data.destroy();
     // Some servers end the session where an encrypted transfer was left in the middle, after having said the last word on it.
-    // A long listing is left only where it is refused: whoever sends such need not be waited for.
-    const isLong = !command.startsWith("RETR ") && data.bytesRead > SHORT_LISTING;
-    if (left && (isLong || (data instanceof TLSSocket && data.bytesRead > 0))) connection.close();
+    // Listings are left only where they are refused: whoever sends such need not be waited for.
+    const isOver = data instanceof TLSSocket || !command.startsWith("RETR ");
+    if (left && isOver && data.bytesRead > 0) connection.close();
     else if (left && !client.closed) await settle(connection, finished);
   }
 }

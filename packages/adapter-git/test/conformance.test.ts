@@ -24,8 +24,6 @@ function harness(engine: "cli" | "js"): Harness {
     traits: {
       modes: "executable",
       network: "http",
-      // What refs there are, of a server that may not know protocol 2.
-      otherForms: 1,
       integrity: true,
       sizes: engine === "cli",
     },

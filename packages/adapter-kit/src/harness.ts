@@ -65,8 +65,6 @@ export interface Traits {
    * plain HTTP, where the proxy can answer in the server's place as well. Default `none`.
    */
   readonly network?: "none" | "tcp" | "http" | undefined;
-  /** Questions that the source asks in another form where the first is answered by an HTTP error: that is no second attempt. Default 0. */
-  readonly otherForms?: number | undefined;
   /** Whether the store can hold a file of this path. Default: every path. */
   readonly holds?: ((path: string) => boolean) | undefined;
 }

@@ -171,7 +171,6 @@ export function allTraits(traits: Traits): AllTraits {
     directories: traits.directories ?? true,
     exactChanges: traits.exactChanges ?? true,
     integrity: traits.integrity ?? false,
-    otherForms: traits.otherForms ?? 0,
     network: traits.network ?? "none",
     holds: traits.holds ?? (() => true),
   };
