@@ -255,7 +255,11 @@ export function openTree(root: string, settings: TreeSettings): Tree {
       const mode = fstatSync(opened.fd).mode & 0o7777;
       // Bits beyond those may be inherited from the volume.
       const wanted = (mode & 0o7000) | settings.dirMode;
-      if (mode !== wanted) trySetMode(() => fchmodSync(opened.fd, wanted));
+      // One that is written to gets its mode when it is sealed.
+      const atWork = loosened.has(directory);
+      if (atWork) loosened.set(directory, wanted);
+      const now = atWork ? wanted | WRITABLE : wanted;
+      if (mode !== now) trySetMode(() => fchmodSync(opened.fd, now));
       opened.users--;
     },
     *walk() {
