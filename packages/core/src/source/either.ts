@@ -51,6 +51,10 @@ function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceCont
     get ranges() {
       return chosen?.ranges;
     },
-    close: async () => chosen?.close(),
+    get contentAddressed() {
+      return chosen?.contentAddressed;
+    },
+    // One that is still being opened would be nobody's to close.
+    close: async () => (await choosing?.catch(() => undefined))?.close(),
   };
 }

@@ -90,6 +90,31 @@ describe("resolveSource", () => {
       expect(await ask()).toBe("git {}");
     });
 
+    test("tells whether it is content-addressed, and closes what was still being opened", async () => {
+      let closed = 0;
+      const opened = Promise.withResolvers<Source>();
+      const adapter: Adapter = {
+        ...opening(git, () => Promise.resolve(true)),
+        open: () => opened.promise,
+      };
+      const spec = resolveSource("https://host/org/repo", [opening(http), adapter]);
+      const either = await spec.adapter.open(
+        spec.location,
+        spec.options as never,
+        {} as SourceContext,
+      );
+      const probing = either.probe(signal);
+      const closing = either.close();
+      opened.resolve({
+        ...sourceOf("git"),
+        contentAddressed: true,
+        close: () => Promise.resolve(void closed++),
+      });
+      await Promise.all([probing, closing]);
+      expect(closed).toBe(1);
+      expect(either.contentAddressed).toBe(true);
+    });
+
     test.each(["https://host/repo.git", "git+https://host/repo"])("%s is not asked", (text) => {
       const suspicious = { ...git, suspects: () => true };
       expect(resolveSource(text, [http, suspicious]).adapter).toBe(suspicious);
