@@ -101,7 +101,6 @@ export interface Batch {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** How it stands on the volume, or why it does not. */
 /** What of an error comes out of a thread. */
 interface Failure {
   readonly message: string;
@@ -109,6 +108,7 @@ interface Failure {
   readonly errno: number | undefined;
 }
 
+/** How it stands on the volume, or why it does not. */
 export type Written = DiskFacts | Failure;
 
 export interface BatchDone {
