@@ -37,6 +37,14 @@ export class ChangingSource {
     for (let i = 0; i < count; i++) await this.#add();
   }
 
+  /** Permissions of a file; nothing is done to a symlink. */
+  async setMode(path: string, mode: number): Promise<void> {
+    const file = this.#files.get(path);
+    if (file === undefined || typeof file === "string") return;
+    await chmod(join(this.path, path), mode);
+    this.#files.set(path, { ...file, exec: (mode & 0o100) !== 0 });
+  }
+
   async change(count: number): Promise<void> {
     for (let i = 0; i < count; i++) {
       const paths = [...this.#files.keys()];

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { COMPILE_CACHE, FROM_SOURCES } from "./from-sources.ts";
 
-const PROGRAM = fileURLToPath(new URL("../../packages/cli/src/bin.ts", import.meta.url));
+export const PROGRAM = fileURLToPath(new URL("../../packages/cli/src/bin.ts", import.meta.url));
 
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;

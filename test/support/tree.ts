@@ -1,5 +1,6 @@
 /** What a tree holds, in a form that two can be compared by. */
 import { createHash } from "node:crypto";
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -25,6 +26,31 @@ export async function readTree(root: string, ignore?: string): Promise<Tree> {
     );
   };
   await walk("");
+  return tree;
+}
+
+/** The same with all permissions, and with the directories that something is in. */
+export function readWholeTree(root: string, ignore?: string): Tree {
+  const tree = new Map<string, string>();
+  const walk = (directory: string): void => {
+    for (const name of readdirSync(join(root, directory))) {
+      const path = directory === "" ? name : `${directory}/${name}`;
+      if (path === ignore) continue;
+      const full = join(root, path);
+      const stats = lstatSync(full);
+      const mode = (stats.mode & 0o7777).toString(8);
+      if (stats.isDirectory()) {
+        const before = tree.size;
+        walk(path);
+        if (tree.size > before) tree.set(`${path}/`, `directory ${mode}`);
+      } else if (stats.isSymbolicLink()) tree.set(path, `link ${readlinkSync(full)}`);
+      else {
+        const digest = createHash("sha256").update(readFileSync(full)).digest("hex");
+        tree.set(path, `file ${mode} ${digest}`);
+      }
+    }
+  };
+  walk("");
   return tree;
 }
 
