@@ -6,6 +6,7 @@ const config: KnipConfig = {
       // What tests run in a process, a browser and a network namespace of their own, and what the Dockerfile runs.
       entry: [
         "test/program/attacker.ts",
+        "test/program/before-target.ts",
         "test/program/endless.ts",
         "test/real/audit-page.js",
         "test/real/servers/relay.ts",
@@ -20,6 +21,7 @@ const config: KnipConfig = {
         "smbstatus",
         "ssh-agent",
         "ssh-keygen",
+        "strace",
         "umount",
         "unshare",
       ],

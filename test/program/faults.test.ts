@@ -2,6 +2,7 @@
  * A chosen system call kills the program, or fails. Whatever it was: the tree that is published is one of those that were to be, and after the next sync that
  * ends with 0 it is that of the source, with its symlinks, permissions and directories. Each run has another seed, which it prints; PANNIER_SEED repeats one.
  */
+import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
@@ -89,6 +90,9 @@ async function runWith(args: readonly string[], inject: string, umask: number): 
   return { code, signal, stderr, hit: signal === "SIGKILL" || log.includes("(INJECTED)") };
 }
 
+const look = (root: string): Tree =>
+  existsSync(root) ? readWholeTree(root, ".pannier") : new Map<string, string>();
+
 /** As after a restart of the machine, or somebody's cleaning up. */
 function lose(target: string, what: number): string {
   const home = join(target, ".pannier");
@@ -127,13 +131,16 @@ describe.skipIf(!hasStrace)(
             const target = join(work, "target");
             mkdirSync(source.path);
             await source.grow(60);
-            const look = (root: string): Tree =>
-              existsSync(root) ? readWholeTree(root, ".pannier") : new Map();
             const shown = () => look(publish === "swap" ? join(target, "current") : target);
+            // libuv itself wakes its threads by write, and aborts where that fails.
+            const calls = (Object.keys(CALLS) as (keyof typeof CALLS)[]).filter(
+              (name) => kind === "kills" || name !== "write",
+            );
             let possible: Tree[] = [new Map(), look(source.path)];
             const story: string[] = [];
             const codes: Record<string, number> = {};
-            for (let hits = 0; hits < FAULTS;) {
+            let hits = 0;
+            while (hits < FAULTS) {
               const dice = random();
               if (dice < 0.1) {
                 rmSync(target, { recursive: true, force: true });
@@ -155,7 +162,7 @@ describe.skipIf(!hasStrace)(
                 `--keep=${keep}`,
                 "--max-delete=100%",
               ];
-              const call = pick(Object.keys(CALLS) as (keyof typeof CALLS)[]);
+              const call = pick(calls);
               const at = 1 + Math.floor(CALLS[call] * random() ** 2);
               const lasting = random() < 0.3 ? "+" : "";
               const inject =
@@ -169,24 +176,26 @@ describe.skipIf(!hasStrace)(
               story.push(`${inject} umask=${umask.toString(8)} keep=${keep}: ${signal ?? code}`);
               const told = () => `${story.slice(-8).join("\n")}\n${stderr}`;
               if (hit) codes[String(signal ?? code)] = (codes[String(signal ?? code)] ?? 0) + 1;
-              if (kind === "errors" && code === 1) console.log(`${inject}: ${stderr}`);
+              if (kind === "errors" && (code === 1 || code === null))
+                console.log(`${inject}: ${stderr}`);
               const now = shown();
               if (code === 0) {
-                expect(differences(now, possible.at(-1) as Tree), told()).toEqual([]);
+                assert.deepEqual(differences(now, possible.at(-1) as Tree), [], told());
                 possible = [now];
               } else if (publish === "swap") {
                 const match = possible.find((tree) => differences(now, tree).length === 0);
                 if (match === undefined)
-                  expect(differences(now, possible.at(-1) as Tree), told()).toEqual([]);
+                  assert.deepEqual(differences(now, possible.at(-1) as Tree), [], told());
               }
               story.push(`lost: ${lose(target, random())}`);
               if (random() < 0.5) continue;
               const next = await pannier(args);
-              expect(next.code, `${told()}\nthen: ${next.stderr}`).toBe(0);
-              expect(differences(shown(), possible.at(-1) as Tree), told()).toEqual([]);
+              assert.equal(next.code, 0, `${told()}\nthen: ${next.stderr}`);
+              assert.deepEqual(differences(shown(), possible.at(-1) as Tree), [], told());
               possible = [possible.at(-1) as Tree];
             }
             console.log(`${kind}, ${publish}: ${JSON.stringify(codes)}`);
+            expect(hits).toBe(FAULTS);
           },
         );
   },

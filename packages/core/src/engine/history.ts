@@ -3,15 +3,9 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { TargetError } from "../errors.ts";
 import { UsageError } from "../source/errors.ts";
+import { isBroken, isOfDamage } from "../state/damaged.ts";
 import { HOME, type Layout, layoutOf } from "../volume/layout.ts";
-import {
-  type Generation,
-  generations,
-  getMeta,
-  isBroken,
-  openState,
-  type State,
-} from "../state/state.ts";
+import { type Generation, generations, getMeta, openState, type State } from "../state/state.ts";
 
 /** One generation of a target's history. */
 export interface HistoryEntry {
@@ -81,6 +75,8 @@ function readTarget<Result>(
   const state = openForReading(layout);
   try {
     return hasTables(state) ? read(state, layout.target) : undefined;
+  } catch (error) {
+    throw isOfDamage(error, state.db) ? unreadable(layout, error) : error;
   } finally {
     state.close();
   }
@@ -91,12 +87,15 @@ export function openForReading(layout: Layout): State {
   try {
     return openState(layout.state, true);
   } catch (error) {
-    if (!isBroken(error)) throw error;
-    throw new TargetError(`the state ${layout.state} cannot be read`, {
-      cause: error,
-      hint: "sync again, which builds it anew",
-    });
+    throw isBroken(error) ? unreadable(layout, error) : error;
   }
+}
+
+export function unreadable({ state }: Layout, cause: unknown): TargetError {
+  return new TargetError(`the state ${state} cannot be read`, {
+    cause,
+    hint: "sync again, which builds it anew",
+  });
 }
 
 /** False where a process was killed before it had made them. */

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
-import { type HistoryEntry, nothingPublished, status, toHistory } from "./history.ts";
+import { type HistoryEntry, nothingPublished, status, toHistory, unreadable } from "./history.ts";
 import { ALL_COLUMNS, type PublishedRow } from "../state/row.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { UsageError } from "../source/errors.ts";
@@ -10,7 +10,9 @@ import { withTimeout } from "../timing/deadline.ts";
 import { lookAtSources } from "./sync.ts";
 import { shown } from "../state/entries.ts";
 import { type Held, heldBack, hold, isSameState, type SourcesState } from "../state/hold.ts";
-import { openVolume } from "../volume/open.ts";
+import { asNoRoom } from "../volume/room.ts";
+import { isOfDamage } from "../state/damaged.ts";
+import { inWords, openVolume } from "../volume/open.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "../volume/publish.ts";
 import { type Generation, generations, transaction } from "../state/state.ts";
 import { READING } from "../volume/tree.ts";
@@ -81,6 +83,9 @@ export async function rollback(
       path: join(volume.layout.target, volume.link),
     });
     return toHistory(generations(state)[0] as Generation, true, volume.layout.target, "swap");
+  } catch (error) {
+    if (isOfDamage(error, volume.state.db)) throw unreadable(volume.layout, error);
+    throw asNoRoom(error) ?? inWords(error, volume.layout.target);
   } finally {
     volume.close();
   }

@@ -51,7 +51,7 @@ import { layoutOf } from "../volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "../volume/mirror.ts";
 import { noteModes } from "../volume/modes.ts";
 import { noteOwnership, ownershipChanged, planOwnership } from "../volume/ownership.ts";
-import { inWords } from "../volume/open.ts";
+import { inWords, renewIfDamaged } from "../volume/open.ts";
 import type { Volume } from "../volume/volume.ts";
 import { openPublishedTree, publishCandidate } from "../volume/publish.ts";
 import { removeTree } from "../volume/remove.ts";
@@ -126,6 +126,7 @@ export async function syncMount(
   extras: SyncExtras = {},
 ): Promise<SyncResult> {
   const run = startRun(mount, signal);
+  let renewed = false;
   try {
     for (let tries = 1; ; tries++) {
       try {
@@ -133,6 +134,10 @@ export async function syncMount(
         mount.emit({ type: "done", result });
         return result;
       } catch (error) {
+        if (!renewed && renewIfDamaged(mount.volume, error, mount.settings.dryRun)) {
+          renewed = true;
+          continue;
+        }
         if (!isChanged(run, error) || tries === CHANGED_LIMIT || run.signal.aborted) throw error;
         mount.emit({ type: "warning", message: `${(error as Error).message}; listing again` });
       }

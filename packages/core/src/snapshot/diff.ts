@@ -4,6 +4,7 @@ import { SourceError } from "../source/errors.ts";
 import { READ_AGAIN } from "../state/entries.ts";
 import type { State } from "../state/state.ts";
 import type { Filter } from "./filter.ts";
+import { DamagedState } from "../state/damaged.ts";
 import { comparePaths, quotePath, unsafePath } from "./path.ts";
 import {
   type EntryRow,
@@ -207,7 +208,9 @@ function sameVersion(before: KnownRow, wanted: EntryRow): boolean {
 }
 
 function insertDelete({ state, place }: LayerDiff, path: string): void {
-  state.sql(INSERT_DELETE).run(path, place.layer);
+  const { changes } = state.sql(INSERT_DELETE).run(path, place.layer);
+  // Read a moment ago, and not found: its bytes are no text, or rows are out of order.
+  if (changes === 0) throw new DamagedState(`there is no ${quotePath(path)}`);
 }
 
 function refuseUnsafe(path: string): void {

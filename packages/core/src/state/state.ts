@@ -1,7 +1,12 @@
 /** The state of a mount: one SQLite file below the target. Opening, meta values and generations; queries on entries live where they are used. */
+import { rmSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { UsageError } from "../source/errors.ts";
+import { DamagedState } from "./damaged.ts";
 import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+
+/** Of the files that SQLite keeps beside a database (https://www.sqlite.org/tempfiles.html). */
+export const STATE_SUFFIXES = ["", "-wal", "-shm", "-journal"];
 
 /** What is kept of each layer with the generation it went into. Holds no secrets. */
 export interface LayerRecord {
@@ -41,6 +46,8 @@ export interface Generation {
 
 export interface State {
   readonly db: DatabaseSync;
+  /** Makes it anew, with nothing in it: what was prepared before is of no use any more. */
+  renew(): void;
   /** A prepared statement, kept for the life of the state. Never used for two iterations at once: see {@link State.prepare}. */
   sql(text: string): StatementSync;
   /** A statement of the caller's own, for iterating while others run. */
@@ -55,32 +62,21 @@ export interface State {
  * @throws UsageError when it was written by a later version
  */
 export function openState(file: string, readOnly = false): State {
-  const db = new DatabaseSync(file, { readOnly, timeout: 10_000 });
-  try {
-    const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
-    if (version > SCHEMA_VERSION) {
-      throw new UsageError(
-        `the state of this target was written by a later version of Pannier (its schema is ${version}, this program knows ${SCHEMA_VERSION})`,
-        "use the version that wrote it, or an empty target",
-      );
-    }
-    if (!readOnly) {
-      // WAL lets `status` read beside a running sync, and loses nothing to a killed process. After a power cut the tree is verified anyway.
-      db.exec(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304; PRAGMA cache_size = -8000",
-      );
-      if (version === 0)
-        db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
-    }
-  } catch (error) {
-    db.close();
-    throw error;
-  }
+  let db = openDatabase(file, readOnly);
   const statements = new Map<string, StatementSync>();
   // An iterator does not hold its statement, which would be collected under it (Node 22).
   const iterating = new Set<StatementSync>();
   return {
-    db,
+    get db() {
+      return db;
+    },
+    renew() {
+      statements.clear();
+      iterating.clear();
+      db.close();
+      for (const suffix of STATE_SUFFIXES) rmSync(file + suffix, { force: true });
+      db = openDatabase(file, readOnly);
+    },
     sql(text) {
       let statement = statements.get(text);
       if (statement === undefined) {
@@ -110,6 +106,37 @@ export function openState(file: string, readOnly = false): State {
   };
 }
 
+/** A version beyond this was never written: the file is damaged. */
+const LAST_VERSION = 1000;
+
+function openDatabase(file: string, readOnly: boolean): DatabaseSync {
+  const db = new DatabaseSync(file, { readOnly, timeout: 10_000 });
+  try {
+    const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
+    if (version > LAST_VERSION || version < 0) throw new DamagedState(`its schema is ${version}`);
+    if (version > SCHEMA_VERSION) {
+      throw new UsageError(
+        `the state of this target was written by a later version of Pannier (its schema is ${version}, this program knows ${SCHEMA_VERSION})`,
+        "use the version that wrote it, or an empty target",
+      );
+    }
+    if (!readOnly) {
+      // WAL lets `status` read beside a running sync, and loses nothing to a killed process. After a power cut the tree is verified anyway.
+      db.exec(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304; PRAGMA cache_size = -8000",
+      );
+      if (version === 0) {
+        if (db.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() !== undefined)
+          throw new DamagedState("it has tables and no version");
+        db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
+      }
+    }
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
 /** Runs synchronous work in one transaction. */
 export function transaction<Result>(state: State, work: () => Result): Result {
   state.db.exec("BEGIN IMMEDIATE");
@@ -136,12 +163,6 @@ export function rollBack(state: State): void {
   } catch {
     // There is none any more.
   }
-}
-
-/** Whether SQLite says that the file is none of its own, or broken (SQLITE_NOTADB, SQLITE_CORRUPT; https://www.sqlite.org/rescode.html). */
-export function isBroken(error: unknown): boolean {
-  const { errcode } = error as { errcode?: number };
-  return errcode !== undefined && [11, 26].includes(errcode & 0xff);
 }
 
 export function getMeta(state: State, key: string): string | undefined {

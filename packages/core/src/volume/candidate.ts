@@ -18,6 +18,7 @@ import {
   setMeta,
   transaction,
 } from "../state/state.ts";
+import { DamagedState } from "../state/damaged.ts";
 import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
 
 /** What the state remembers of the candidate. */
@@ -67,6 +68,7 @@ export function prepareCandidate(volume: Volume, settings: TreeSettings): Candid
     if (record.clean) empty(state, "overlay");
     // A tree with nothing in it is to be known as such.
     if (record.base === null) tree.touch("");
+    else checkHistory(state, record.base);
     if (!record.clean) reconcile(state, tree, record.slot, record.base);
     else if (record.base !== null && wasMeddledWith(state, tree, record.slot, record.base)) {
       volume.emit({
@@ -82,6 +84,27 @@ export function prepareCandidate(volume: Volume, settings: TreeSettings): Candid
     tree.close();
     throw error;
   }
+}
+
+/**
+ * What changed since a generation decides what is looked at in its tree. So where a part of that is lost, the tree is none to begin with.
+ *
+ * @throws DamagedState
+ */
+function checkHistory(state: State, base: number): void {
+  const known = state.sql("SELECT 1 FROM generations WHERE id = ?").get(base);
+  const lost = state
+    .sql(
+      "SELECT 1 FROM generations WHERE id > ? AND added + changed + deleted <> (SELECT count(*) FROM deltas WHERE generation = id) LIMIT 1",
+    )
+    .get(base);
+  const strange = state
+    .sql(
+      `SELECT 1 FROM deltas WHERE generation > ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE path = deltas.path AND (since > ?1 OR until > ?1)) LIMIT 1`,
+    )
+    .get(base);
+  if (known === undefined || lost !== undefined || strange !== undefined)
+    throw new DamagedState(`what changed since generation ${base} is not known`);
 }
 
 /** The candidate, if there is one and its tree is in place; a retirement that was cut short is finished. */

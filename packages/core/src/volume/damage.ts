@@ -76,12 +76,12 @@ export function trustPublished(state: State): void {
   setMeta(state, "unverified", undefined);
 }
 
-/** Plans to fetch the damaged files again, at the version that was published. */
+/** Plans to fetch the damaged files again, at the version that was published. Without its digest: it may be that which is damaged. */
 export function planDamage(state: State, damage: Damage | undefined): void {
   if (damage === undefined) return;
   state.db.exec(
     `INSERT OR IGNORE INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
-     SELECT path, layer, 1, 1, 'M', ${FETCH_ANEW}, kind, size, mode, mtime, fingerprint, ref, sha256 FROM entries
+     SELECT path, layer, 1, 1, 'M', ${FETCH_ANEW}, kind, size, mode, mtime, fingerprint, ref, NULL FROM entries
      WHERE until IS NULL AND kind < 2 AND path IN (SELECT path FROM seen)`,
   );
 }

@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { TargetError } from "../errors.ts";
 import { asNoRoom } from "./room.ts";
-import { isBroken } from "../state/state.ts";
+import { isBroken } from "../state/damaged.ts";
 
 /**
  * Takes the target's lock: an exclusive lock that SQLite holds on a file of its own, which the kernel frees when the

@@ -1,33 +1,41 @@
 /** Opening a target: checks, lock, state, and the end of whatever a killed process had begun. */
 import {
+  accessSync,
   chmodSync,
+  closeSync,
+  constants,
   existsSync,
+  fsyncSync,
+  ftruncateSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readlinkSync,
   rmSync,
   statSync,
+  writeSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
 import { discardCandidate, findCandidate, readCandidate } from "./candidate.ts";
 import { sweep, sweepTrees } from "./collect.ts";
-import { HOME, type Layout, layoutOf } from "./layout.ts";
+import { HOME, type Layout, layoutOf, randomName } from "./layout.ts";
 import { takeLock } from "./lock.ts";
 import { mirrorStaging } from "./mirror.ts";
 import { trySetMode } from "./modes.ts";
 import { finishPublish } from "./publish.ts";
 import { asNoRoom } from "./room.ts";
 import type { Volume } from "./volume.ts";
+import { DamagedState, isBroken, isOfDamage } from "../state/damaged.ts";
 import {
   getMeta,
-  isBroken,
   latestGeneration,
   openState,
   setMeta,
   type State,
+  STATE_SUFFIXES,
 } from "../state/state.ts";
 
 export interface VolumeSettings {
@@ -62,15 +70,42 @@ export function openVolume(settings: VolumeSettings): Volume {
         free();
       },
     };
-    checkPublishMode(volume);
-    const restarted = noticeRestart(state);
-    if (settings.dryRun !== true) recover(volume, restarted);
+    bringInLine(volume, settings.dryRun === true);
     return volume;
   } catch (error) {
     state?.close();
     free();
-    throw asNoRoom(error) ?? error;
+    throw asNoRoom(error) ?? inWords(error, layout.target);
   }
+}
+
+/** Finishes what was begun, and ends what cannot be finished. A state that turns out to be damaged is made anew. */
+function bringInLine(volume: Volume, dryRun: boolean): void {
+  const work = () => {
+    checkPublishMode(volume);
+    const restarted = noticeRestart(volume.state);
+    if (!dryRun) recover(volume, restarted);
+  };
+  try {
+    work();
+  } catch (error) {
+    if (!isOfDamage(error, volume.state.db)) throw error;
+    renew(volume);
+    work();
+  }
+}
+
+function renew(volume: Volume): void {
+  volume.state.renew();
+  tellRenewed(volume.layout, volume.emit);
+}
+
+/** After a failure: makes the state anew if that is what it comes of. @returns whether it was */
+export function renewIfDamaged(volume: Volume, error: unknown, dryRun: boolean): boolean {
+  if (!isOfDamage(error, volume.state.db)) return false;
+  renew(volume);
+  bringInLine(volume, dryRun);
+  return true;
 }
 
 /** A state that cannot be read is given up: the visible tree stays, and the next sync publishes beside it. */
@@ -80,16 +115,14 @@ function openOrReplaceState(layout: Layout, emit: Volume["emit"]): State {
   } catch (error) {
     if (!isBroken(error)) throw error;
     for (const suffix of STATE_SUFFIXES) rmSync(layout.state + suffix, { force: true });
-    emit({
-      type: "healed",
-      message: `the state ${layout.state} could not be read; it is built anew`,
-    });
+    tellRenewed(layout, emit);
     return openState(layout.state);
   }
 }
 
-/** Of the files that SQLite keeps beside a database (https://www.sqlite.org/tempfiles.html). */
-const STATE_SUFFIXES = ["", "-wal", "-shm", "-journal"];
+function tellRenewed({ state }: Layout, emit: Volume["emit"]): void {
+  emit({ type: "healed", message: `the state ${state} could not be read; it is built anew` });
+}
 
 /** What is ours must be what we take it for: through a planted link we would write, and clean up, elsewhere. */
 function refuseLinks({ target, home, generations, scratch, state, lock }: Layout): void {
@@ -148,16 +181,22 @@ function makeOpen(directory: string): void {
 
 /** Not those of sockets, which have system calls as well. */
 const FILE_SYSTEM_CODES = new Set(
-  "EACCES EPERM EROFS EIO ESTALE ENOENT ENOTDIR EISDIR ELOOP ENOTEMPTY EEXIST EXDEV EMLINK EBUSY EMFILE ENFILE".split(
+  "EACCES EPERM EROFS EIO ESTALE ENOENT ENOTDIR EISDIR ELOOP ENOTEMPTY EEXIST EXDEV EMLINK EBUSY EMFILE ENFILE ENOMEM ENXIO ENODEV".split(
     " ",
   ),
 );
 
+function isNotAllowed(error: unknown): boolean {
+  const { code } = (error ?? {}) as NodeJS.ErrnoException;
+  return ["EACCES", "EPERM", "EROFS"].includes(code ?? "");
+}
+
 /** What the file system said while we were at work on the target, in words. Everything else is passed on. */
 export function inWords(error: unknown, target: string): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
+  if (code === "ERR_SQLITE_ERROR") return sqliteInWords(error as Error, target);
   if (code === undefined || syscall === undefined || !FILE_SYSTEM_CODES.has(code)) return error;
-  const permission = ["EACCES", "EPERM", "EROFS"].includes(code);
+  const permission = isNotAllowed(error);
   return new TargetError(`the target ${target} cannot be worked on: ${syscall} failed (${code})`, {
     cause: error,
     permission,
@@ -165,6 +204,51 @@ export function inWords(error: unknown, target: string): unknown {
       ? "let Pannier's user write to it and to all that is in it"
       : "somebody else may be at work in it; what was published before stays, and the next sync tries again",
   });
+}
+
+/** SQLite tells that the file system said no, and not what: the state is asked about. A fault in what SQLite was asked is passed on. */
+function sqliteInWords(error: Error, target: string): Error {
+  const { errcode = 0 } = error as { errcode?: number };
+  // SQLITE_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CANTOPEN.
+  if (![3, 5, 6, 7, 8, 10, 14].includes(errcode & 0xff)) return error;
+  const why = whyNot(layoutOf(target));
+  const full = why === undefined ? undefined : asNoRoom(why);
+  if (full !== undefined) return full;
+  const permission = (errcode & 0xff) === 8 || (errcode & 0xff) === 3 || isNotAllowed(why);
+  return new TargetError(
+    `the state in the target ${target} cannot be read or written: ${error.message}${why === undefined ? "" : ` (${why.code ?? why.message})`}`,
+    {
+      cause: error,
+      permission,
+      hint: permission
+        ? "let Pannier's user write to the target and to all that is in it"
+        : "look after the volume; what was published before stays, and the next sync tries again",
+    },
+  );
+}
+
+/**
+ * What keeps us from writing where SQLite does. Tried with a file of our own: to open and close one of SQLite's would end the locks that it
+ * holds on it (https://www.sqlite.org/howtocorrupt.html).
+ */
+function whyNot({ home, state, lock }: Layout): NodeJS.ErrnoException | undefined {
+  const probe = join(home, randomName("probe"));
+  try {
+    for (const path of [home, lock, ...STATE_SUFFIXES.map((suffix) => state + suffix)])
+      if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
+    const fd = openSync(probe, "wx", 0o600);
+    try {
+      writeSync(fd, Buffer.alloc(4096));
+      ftruncateSync(fd, 0);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+      rmSync(probe, { force: true });
+    }
+    return undefined;
+  } catch (error) {
+    return error as NodeJS.ErrnoException;
+  }
 }
 
 /** File system errors on the target, in words. */
@@ -192,6 +276,8 @@ function asTargetError(error: unknown, target: string): Error {
 
 function checkPublishMode(volume: Volume): void {
   const before = getMeta(volume.state, "publish");
+  if (before !== undefined && before !== "swap" && before !== "mirror")
+    throw new DamagedState(`it was filled with --publish ${before}`);
   if (
     before !== undefined &&
     before !== volume.publish &&
