@@ -1,4 +1,4 @@
-/** The nfs adapter against NFS-Ganesha. */
+/** The nfs adapter against NFS-Ganesha and rclone. */
 import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -22,7 +22,7 @@ import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type RunOptions, runPannier } from "../support/pannier.ts";
 import { makeShare } from "../support/share.ts";
 import { runNfs } from "./servers/nfs.ts";
-import { until } from "./servers/process.ts";
+import { end, findProgram, listening, run as runServer, until } from "./servers/process.ts";
 import { shareTrials } from "./share-trials.ts";
 import { describeWith } from "./support.ts";
 
@@ -327,6 +327,33 @@ describeWith("nfs3", "NFS version 3 from NFS-Ganesha", (server) => {
       expect(version.line).toMatch(/does not speak version 4 of NFS\. Try \?version=3/);
       expect(version.code).toBe(2);
     });
+  });
+});
+
+const rclone = findProgram("rclone");
+
+describe.skipIf(rclone === undefined)("rclone", { meta: { skipReason: "no rclone" } }, () => {
+  test("a server that cannot list its exports, by version 3", async () => {
+    const at = await folder(tmpdir());
+    await mkdir(join(at, "sub"));
+    await writeFile(join(at, "a"), "1");
+    await writeFile(join(at, "sub/b"), "22");
+    const { child, ports } = await listening("rclone serve nfs", 1, async ([one]) => {
+      const args = ["serve", "nfs", at, "--addr", `127.0.0.1:${one}`, "--config", "/dev/null"];
+      return runServer(rclone as string, args, { quiet: true });
+    });
+    onTestFinished(() => end(child));
+    const [port = 0] = ports;
+    const options = { version: "3", mountPort: port };
+    const { source } = await open(urlOf("/", port), options);
+    // The second asks anew.
+    for (let time = 1; time <= 2; time++) {
+      const listed = await listAll(source);
+      expect(listed.paths).toEqual(["a", "sub/b"]);
+      expect(String(await readAll(source, listed.file("sub/b")))).toBe("22");
+    }
+    const missing = await open(urlOf("/missing", port), options);
+    await expect(listAll(missing.source)).rejects.toMatchObject({ code: "not-found" });
   });
 });
 

@@ -2,7 +2,7 @@
 import type { Libnfs } from "./libnfs.ts";
 import type { Start } from "./protocol.ts";
 import { findRoot, type Root } from "./root.ts";
-import { createSession, type Session } from "./session.ts";
+import { createSession, NfsProblem, type Session } from "./session.ts";
 
 export interface Connection {
   readonly session: Session;
@@ -31,24 +31,39 @@ export interface Pool {
 /** Milliseconds after which a connection is not used again: a server forgets clients of version 4 that say nothing for a minute or so. */
 const STALE = 20_000;
 
+/** What libnfs says of a server that does not know a procedure, and of one that answers this in a wrong form, as go-nfs does. */
+const UNKNOWN_PROCEDURE = /Procedure not available|zdr_replymsg failed/;
+
 export function createPool(libnfs: Libnfs, start: Start): Pool {
   const live = new Set<Session>();
   const idle: Connection[] = [];
   const waiting: Seeker[] = [];
   let root: Root | undefined;
+  /** Whether the exports below the source's path are asked for and crossed, of version 3. */
+  let crossing = true;
   let opening = false;
   /** The one that is not for use yet. */
   let making: Session | undefined;
   let broken = 0;
 
-  function open(): Session {
-    const session = createSession(libnfs, start, () => {
+  async function open(directory: string): Promise<Session> {
+    const session = createSession(libnfs, { ...start, crossing }, () => {
       live.delete(session);
       if (!session.usable) broken++;
     });
     live.add(session);
     making = session;
-    return session;
+    try {
+      await session.mount(directory);
+      return session;
+    } catch (error) {
+      session.close();
+      if (!crossing || !(error instanceof NfsProblem)) throw error;
+      if (start.version !== 3 || !UNKNOWN_PROCEDURE.test(error.problem.text)) throw error;
+    }
+    // A server that cannot list its exports is read without those below. Where that was not the cause, this fails the same way.
+    crossing = false;
+    return open(directory);
   }
 
   /** One at a time: some of what libnfs calls to connect is not made for threads. */
@@ -56,19 +71,17 @@ export function createPool(libnfs: Libnfs, start: Start): Pool {
     if (opening) return;
     opening = true;
     while (waiting.length > 0) {
-      let session: Session | undefined;
       try {
         root ??= await findRoot(start, open);
         const found = root;
-        session = open();
-        await session.mount(found.mount);
+        const session = await open(found.mount);
         making = undefined;
         give({ session, root: found });
       } catch (error) {
-        session?.close();
         making = undefined;
         // What went wrong may be that the directory is another one by now.
         root = undefined;
+        crossing = true;
         // The next one would only wait for the same.
         for (const { reject } of waiting.splice(0)) reject(error);
       }
@@ -100,6 +113,7 @@ export function createPool(libnfs: Libnfs, start: Start): Pool {
   return {
     look(seeker) {
       root = undefined;
+      crossing = true;
       take(seeker);
     },
     take,

@@ -17,22 +17,21 @@ const ENOENT = 2;
 /**
  * Goes to the source's path step by step: libnfs follows symlinks in ways that cannot be relied on.
  *
- * @param open makes a connection
+ * @param open makes a connection that has mounted a directory
  * @throws NfsProblem
  */
 export async function findRoot(
   start: Pick<Start, "version" | "path">,
-  open: () => Session,
+  open: (directory: string) => Promise<Session>,
 ): Promise<Root> {
   // Version 4 has one tree with all exports in it. Version 3 has exports, and mostly mounts what is below one as well.
   const tops = start.version === 4 ? ["/"] : ancestors(start.path);
   let first: unknown;
   for (const top of tops) {
-    const session = open();
+    let session: Session;
     try {
-      await session.mount(top);
+      session = await open(top);
     } catch (error) {
-      session.close();
       first ??= error;
       if (!(error instanceof NfsProblem) || error.problem.step !== "mount") throw error;
       continue;

@@ -53,13 +53,19 @@ const TCP_INFO = 11;
 /** Of `tcpi_bytes_received` in `struct tcp_info`. */
 const BYTES_RECEIVED = 128;
 
+export interface SessionInit extends Start {
+  /** Whether the exports below the one that is mounted are crossed. libnfs asks version 3 for their list then. */
+  readonly crossing: boolean;
+}
+
 /** @param onClose called when it is closed */
-export function createSession(libnfs: Libnfs, start: Start, onClose: () => void): Session {
+export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () => void): Session {
   const nfs: Pointer = libnfs.init();
   const port = start.port ?? (start.version === 4 ? 2049 : undefined);
   const settings = [`version=${start.version}`];
   if (port !== undefined) settings.push(`nfsport=${port}`);
   if (start.mountPort !== undefined) settings.push(`mountport=${start.mountPort}`);
+  if (!start.crossing) settings.push("auto-traverse-mounts=0");
   const url: Pointer = libnfs.parseUrl(nfs, `nfs://server/?${settings.join("&")}`);
   if (url !== null) libnfs.destroyUrl(url);
   if (start.uid !== undefined) libnfs.setUid(nfs, start.uid);

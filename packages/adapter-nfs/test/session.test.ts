@@ -54,7 +54,7 @@ function sessionOf({ entries = [], stat, readlink = () => "" }: Answers): Sessio
   };
   return createSession(
     libnfs as unknown as Libnfs,
-    { server: "127.0.0.1", version: 4, path: "/", idleTimeout: 1000 },
+    { server: "127.0.0.1", version: 4, path: "/", idleTimeout: 1000, crossing: true },
     nothing,
   );
 }
