@@ -427,6 +427,23 @@ describe("a rollback", () => {
     });
   });
 
+  it("holds back a source, and not another one that has the same token", async () => {
+    const source = memorySource();
+    for (const text of ["one", "two"]) {
+      source.content = { a: text };
+      source.token = text;
+      await run(source);
+    }
+    await rollback(target, undefined, { mount: { sources: [source] } });
+    expect(await run(source)).toMatchObject({ result: "unchanged" });
+    // As `path=` is changed, at the same commit.
+    Object.assign(source, { location: { ...source.location, pathname: "/other" } });
+    source.content = { b: "two" };
+    await run(source);
+    expect(current()).toEqual({ b: "two" });
+    expect(status(target)).toMatchObject({ held: false });
+  });
+
   it("is not refused for what the held back state would delete", async () => {
     const source = memorySource(
       Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`f${i}`, "x"])),

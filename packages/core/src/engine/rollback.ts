@@ -9,7 +9,14 @@ import { UsageError } from "../source/errors.ts";
 import { withTimeout } from "../timing/deadline.ts";
 import { lookAtSources } from "./sync.ts";
 import { shown } from "../state/entries.ts";
-import { type Held, heldBack, hold, isSameState, type SourcesState } from "../state/hold.ts";
+import {
+  type Held,
+  heldBack,
+  hold,
+  isSameState,
+  type SourcesState,
+  urlsOf,
+} from "../state/hold.ts";
 import { asNoRoom } from "../volume/room.ts";
 import { isOfDamage } from "../state/damaged.ts";
 import { inWords, openVolume } from "../volume/open.ts";
@@ -136,7 +143,7 @@ function chooseKept(older: readonly Generation[], revision: string | undefined):
 }
 
 function stateOf({ layers, digest }: Generation): SourcesState {
-  return { tokens: layers.map(({ token }) => token), digest };
+  return { urls: urlsOf(layers), tokens: layers.map(({ token }) => token), digest };
 }
 
 /** A new generation with the rows and the tree of an older one. */

@@ -45,7 +45,7 @@ import {
   planDamage,
   trustPublished,
 } from "../volume/damage.ts";
-import { heldBack, hold, isHeldBack, type SourcesState, tellAll } from "../state/hold.ts";
+import { heldBack, hold, isHeldBack, type SourcesState, tellAll, urlsOf } from "../state/hold.ts";
 import { clearPlan } from "../state/entries.ts";
 import { layoutOf } from "../volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "../volume/mirror.ts";
@@ -204,11 +204,11 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const probes = await probeLayers(run, published);
   // The first look after a rollback for which nobody could ask.
   if (heldBack(state) === "next" && tellAll(probes) && !settings.dryRun)
-    hold(state, probes.unchanged ? undefined : { tokens: probes.tokens });
+    hold(state, probes.unchanged ? undefined : sourcesState(mount, probes));
   const current =
     published !== undefined &&
     damage === undefined &&
-    (probes.unchanged || isHeldBack(state, { tokens: probes.tokens }));
+    (probes.unchanged || isHeldBack(state, sourcesState(mount, probes)));
   if (current) return run.unchanged(published, probes.immutable);
 
   run.step("list");
@@ -218,10 +218,9 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   if (published !== undefined && damage === undefined) {
     if (next.held) {
       // What the sources now tell of themselves saves the next listing.
-      const { tokens } = probes;
       const { digest } = next;
       if (!settings.dryRun)
-        hold(state, digest === published.digest ? undefined : { tokens, digest });
+        hold(state, digest === published.digest ? undefined : sourcesState(mount, probes, digest));
       return run.unchanged(published, probes.immutable);
     }
     if (isQuiet(totals) && (settings.dryRun || totals.rereadFiles === 0))
@@ -260,17 +259,20 @@ export async function lookAtSources(options: SyncOptions): Promise<SourcesState>
   try {
     const published = latestGeneration(mount.volume.state);
     const probes = await probeLayers(run, published);
-    const { tokens } = probes;
     if (tellAll(probes))
-      return { tokens, digest: probes.unchanged ? published?.digest : undefined };
+      return sourcesState(mount, probes, probes.unchanged ? published?.digest : undefined);
     if (mount.layers.some(({ position, view }) => published?.layers[position]?.view !== view))
       throw new UsageError("the settings are not those of what is published");
     const { digest } = await makePlan(run, published, undefined, probes, {});
-    return { tokens, digest };
+    return sourcesState(mount, probes, digest);
   } finally {
     run.end();
     await mount.close();
   }
+}
+
+function sourcesState({ layers }: Mount, { tokens }: Probes, digest?: string): SourcesState {
+  return { urls: urlsOf(layers), tokens, digest };
 }
 
 /** From listings to a plan that may be carried out. In one transaction: what fails half way leaves no half plan. */
@@ -299,7 +301,7 @@ async function makePlan(
     run.step("plan");
     let digest = await completePlan(run, published, damage);
     // After a rollback it is what was gone back to that is mended, not what was rolled back from.
-    const held = published !== undefined && isHeldBack(state, { tokens: probes.tokens, digest });
+    const held = published !== undefined && isHeldBack(state, sourcesState(mount, probes, digest));
     if (held && damage !== undefined) {
       clearPlan(state);
       ({ layers } = published);

@@ -3,6 +3,8 @@ import { getMeta, setMeta, type State } from "./state.ts";
 
 /** A state of the sources. */
 export interface SourcesState {
+  /** Which they are: the same token may mean another tree with another `path=`. Not known in states of older versions. */
+  readonly urls?: readonly string[] | undefined;
   readonly tokens: readonly (string | null)[];
   /** Of the tree that they make; not known where they told by their tokens alone. */
   readonly digest?: string | undefined;
@@ -31,11 +33,20 @@ export function isHeldBack(state: State, now: SourcesState): boolean {
 
 export function isSameState(one: SourcesState, other: SourcesState): boolean {
   if (one.digest !== undefined && one.digest === other.digest) return true;
-  return (
-    tellAll(one) &&
-    one.tokens.length === other.tokens.length &&
-    one.tokens.every((token, index) => token === other.tokens[index])
-  );
+  if (one.urls !== undefined && other.urls !== undefined && !isSameList(one.urls, other.urls))
+    return false;
+  return tellAll(one) && isSameList(one.tokens, other.tokens);
+}
+
+function isSameList<Item>(one: readonly Item[], other: readonly Item[]): boolean {
+  return one.length === other.length && one.every((item, index) => item === other[index]);
+}
+
+/** Which sources these are, and where in the tree they go; without secrets. */
+export function urlsOf(
+  layers: readonly { readonly url: string; readonly into: string }[],
+): string[] {
+  return layers.map(({ url, into }) => `${url} ${into}`);
 }
 
 /** Whether every source tells by a token whether it changed. */
