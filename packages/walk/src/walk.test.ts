@@ -20,6 +20,8 @@ function directory(name: string): DirectoryItem {
   return { name, kind: "directory" };
 }
 
+type Count = (names: number, characters: number) => void;
+
 /** A tree of nested objects; `null` is a file. */
 interface Tree {
   readonly [name: string]: Tree | null;
@@ -205,6 +207,21 @@ describe("a directory that is gone", () => {
       return [directory("a"), directory("b"), file("f")];
     };
     await expect(paths(walk({ read, concurrency: 2, signal }))).rejects.toBe(failure);
+  });
+
+  test("fails where the look above has no end", async () => {
+    let looks = 0;
+    let seen = 0;
+    const read = async (prefix: string, _: AbortSignal, count: Count) => {
+      if (prefix !== "") return undefined;
+      if (looks++ > 0) for (; seen < 2_000_000; seen += 100) count(100, 100);
+      return [directory("a"), file("f")];
+    };
+    await expect(paths(walk({ read, concurrency: 1, signal }))).rejects.toMatchObject({
+      code: "invalid",
+      message: expect.stringMatching(/holds more than 400,000 names/),
+    });
+    expect(seen).toBeLessThan(500_000);
   });
 
   const LISTED = 'the server lists "a/", and says that it does not exist';

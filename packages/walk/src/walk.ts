@@ -128,8 +128,7 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
     try {
       checkDepth(directory.prefix);
       const items = await options.read(directory.prefix, inner, (names, characters) => {
-        // Long ones count more than once.
-        const weight = Math.max(names, characters / LONG);
+        const weight = weightOf(names, characters);
         directory.underway += weight;
         underway += weight;
         if (directory === first) checkHeld(directory, directory.underway);
@@ -158,7 +157,11 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
   async function checkGone({ parent, name, prefix }: Directory): Promise<void> {
     if (parent === undefined) throw new SourceError("not-found", "the root does not exist");
     if (parent.laterNames === undefined || parent.laterNames.has(name)) {
-      const items = await options.read(parent.prefix, inner, () => {});
+      let seen = 0;
+      const items = await options.read(parent.prefix, inner, (names, characters) => {
+        seen += weightOf(names, characters);
+        if (seen > MOST_NAMES) throw tooManyNames(parent.prefix);
+      });
       if (items === undefined) return checkGone(parent);
       parent.laterNames = new Set(items.map((item) => item.name));
     }
@@ -305,6 +308,11 @@ function compareItems(a: DirectoryItem, b: DirectoryItem): number {
 
 function keyOf({ kind, name }: DirectoryItem): string {
   return kind === "directory" ? `${name}/` : name;
+}
+
+/** Long names count more than once. */
+function weightOf(names: number, characters: number): number {
+  return Math.max(names, characters / LONG);
 }
 
 /** Why a directory is not taken. */
