@@ -66,21 +66,27 @@ function isUnchanged(
   return same !== undefined && probe !== undefined && same.token === probe.token;
 }
 
-/** Writes to the plan what each source changes against the published rows of its layer. @returns what to remember of each layer */
+/**
+ * Writes to the plan what each source changes against the published rows of its layer.
+ *
+ * @param damaged what is recorded may be what is wrong: the sources tell all that they hold
+ * @returns what to remember of each layer
+ */
 export async function listLayers(
   run: Run,
   published: Generation | undefined,
   probes: Probes,
+  damaged: boolean,
 ): Promise<LayerRecord[]> {
   const { mount } = run;
   const records: LayerRecord[] = [];
   for (const layer of mount.layers) {
     const record = published?.layers[layer.position];
     const probe = probes.results[layer.position];
-    if (record !== undefined && isUnchanged(layer, record, probe)) records.push(record);
+    if (!damaged && record !== undefined && isUnchanged(layer, record, probe)) records.push(record);
     else
       records.push(
-        (await listChanges(run, layer, record, probe)) ??
+        (damaged ? undefined : await listChanges(run, layer, record, probe)) ??
           (await listWhole(run, layer, record, probe)),
       );
   }

@@ -297,7 +297,12 @@ async function makePlan(
       state,
       mount.layers.map(({ identity }) => identity),
     );
-    let layers: readonly LayerRecord[] = await listLayers(run, published, probes);
+    let layers: readonly LayerRecord[] = await listLayers(
+      run,
+      published,
+      probes,
+      damage !== undefined,
+    );
     run.step("plan");
     let digest = await completePlan(run, published, damage);
     // After a rollback it is what was gone back to that is mended, not what was rolled back from.

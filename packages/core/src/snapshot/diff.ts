@@ -43,7 +43,9 @@ type KnownRow = Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint" | "r
 const INSERT_PUT = `INSERT OR REPLACE INTO plan (path, layer, put, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
   VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
-const INSERT_DELETE = `INSERT OR REPLACE INTO plan (path, layer, put, change, kind, size, mode, mtime, fingerprint, ref, sha256)
+const insertDeleteOr = (
+  conflict: "IGNORE" | "REPLACE",
+) => `INSERT OR ${conflict} INTO plan (path, layer, put, change, kind, size, mode, mtime, fingerprint, ref, sha256)
   SELECT path, layer, 0, CASE kind WHEN ${SKIPPED} THEN NULL ELSE 'D' END, kind, size, mode, mtime, fingerprint, ref, sha256
   FROM entries WHERE path = ? AND layer = ? AND until IS NULL`;
 
@@ -92,7 +94,7 @@ async function mergeListing(
         row.done !== true &&
         (order = row.value.path === wanted.path ? 0 : comparePaths(row.value.path, wanted.path)) < 0
       ) {
-        insertDelete(diff, row.value.path);
+        insertDelete(diff, row.value.path, "IGNORE");
         row = published.next();
       }
       const before = row.done !== true && order === 0 ? row.value : undefined;
@@ -102,7 +104,7 @@ async function mergeListing(
     if (count > diff.maxFiles) throw tooManyFiles(diff.maxFiles);
     diff.onEntries(batch.length);
   }
-  for (; row.done !== true; row = published.next()) insertDelete(diff, row.value.path);
+  for (; row.done !== true; row = published.next()) insertDelete(diff, row.value.path, "IGNORE");
 }
 
 /**
@@ -126,7 +128,7 @@ export async function diffChanges(
       const before = select.get(path, diff.place.layer) as unknown as KnownRow | undefined;
       const wanted = change.kind === "put" ? toWanted(diff, change.entry) : undefined;
       if (wanted !== undefined) insertPut(diff, before, wanted);
-      else if (before !== undefined) insertDelete(diff, path);
+      else if (before !== undefined) insertDelete(diff, path, "REPLACE");
     }
     diff.onEntries(batch.length);
   }
@@ -207,9 +209,16 @@ function sameVersion(before: KnownRow, wanted: EntryRow): boolean {
   );
 }
 
-function insertDelete({ state, place }: LayerDiff, path: string): void {
-  const { changes } = state.sql(INSERT_DELETE).run(path, place.layer);
-  // Read a moment ago, and not found: its bytes are no text, or rows are out of order.
+const INSERT_DELETE = { IGNORE: insertDeleteOr("IGNORE"), REPLACE: insertDeleteOr("REPLACE") };
+
+/** @param conflict what to do where the path has a plan already: a listing that has the path is right, and the row is out of order */
+function insertDelete(
+  { state, place }: LayerDiff,
+  path: string,
+  conflict: keyof typeof INSERT_DELETE,
+): void {
+  const { changes } = state.sql(INSERT_DELETE[conflict]).run(path, place.layer);
+  // Read a moment ago, and not found, or planned already: its bytes are no text, or rows are out of order.
   if (changes === 0) throw new DamagedState(`there is no ${quotePath(path)}`);
 }
 

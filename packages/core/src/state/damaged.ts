@@ -7,11 +7,12 @@ export class DamagedState extends Error {
   override readonly name = "DamagedState";
 }
 
-/** Whether SQLite says that the file is none of its own, or broken (SQLITE_NOTADB, SQLITE_CORRUPT; https://www.sqlite.org/rescode.html). */
+/** Whether SQLite says that the file is none of its own, or broken (SQLITE_NOTADB, SQLITE_CORRUPT; SQLITE_TOOBIG where a length is wrong; https://www.sqlite.org/rescode.html). */
 export function isBroken(error: unknown): boolean {
   const { errcode } = error as { errcode?: number };
   return (
-    error instanceof DamagedState || (errcode !== undefined && [11, 26].includes(errcode & 0xff))
+    error instanceof DamagedState ||
+    (errcode !== undefined && [11, 18, 26].includes(errcode & 0xff))
   );
 }
 

@@ -141,10 +141,17 @@ export function openTree(root: string, settings: TreeSettings): Tree {
       touched.add(parentOf(directory));
       touched.add(directory);
       const fd = openSync(path, DIRECTORY);
-      trySetMode(() => fchmodSync(fd, settings.dirMode));
-      loosen(directory, fd);
-      if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
-      return fd;
+      try {
+        trySetMode(() => fchmodSync(fd, settings.dirMode));
+        loosen(directory, fd);
+        if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
+        return fd;
+      } catch (failure) {
+        // Half made, it would be taken for one that was there.
+        closeSync(fd);
+        rmdirSync(path);
+        throw failure;
+      }
     } finally {
       parent.users--;
     }
