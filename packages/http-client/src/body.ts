@@ -13,18 +13,20 @@ export function checkedBody(
     length,
     what,
     idleTimeout,
+    paced,
     signal,
   }: {
     readonly length: number | undefined;
     readonly what: string;
     readonly idleTimeout: number;
+    readonly paced: boolean;
     readonly signal: AbortSignal | undefined;
   },
 ): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
       const iterator = stream[Symbol.asyncIterator]();
-      const pace = createPace(`${what}the answer`, idleTimeout);
+      const pace = paced ? createPace(`${what}the answer`, idleTimeout) : undefined;
       let received = 0;
       return {
         async next() {
@@ -33,7 +35,7 @@ export function checkedBody(
             const result = await iterator.next();
             if (result.done !== true) {
               received += result.value.byteLength;
-              pace.came(performance.now() - asked, result.value.byteLength);
+              pace?.came(performance.now() - asked, result.value.byteLength);
             } else if (length !== undefined && received !== length) {
               throw new SourceError(
                 "unavailable",

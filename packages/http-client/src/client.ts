@@ -61,6 +61,8 @@ export interface HttpRequest {
   readonly subject?: string | undefined;
   /** For {@link HttpClientOptions.onRequest}. Default: the method in lower case. */
   readonly operation?: string | undefined;
+  /** Whether an answer that hardly moves is given up. `false` where its reader sees to that. Default true. */
+  readonly paced?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -118,7 +120,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         request.signal?.throwIfAborted();
         const signed = { ...headers, ...(await signIn?.(url, method)) };
         const onSend = () => options.onRequest?.(request.operation ?? method.toLowerCase());
-        const response = await send(url, method, signed, body, what, onSend, request.signal);
+        const { signal, paced = true } = request;
+        const response = await send(url, method, signed, body, what, onSend, signal, paced);
         const { status } = response;
 
         if (request.redirect === "manual" || !isRedirect(status, response.headers)) {
@@ -174,6 +177,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     what: string,
     onSend: () => void,
     signal: AbortSignal | undefined,
+    paced: boolean,
   ): Promise<HttpResponse> {
     const dispatcher = await dispatchers.for(url);
     const began = performance.now();
@@ -227,6 +231,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         length: bodiless || length === undefined ? undefined : Number(length),
         what,
         idleTimeout: options.idleTimeout,
+        paced,
         signal,
       }),
       discard: () => answer.body.discard(),

@@ -43,6 +43,8 @@ export function httpRemote(url: string, client: HttpClient): Remote {
       redirect: "manual",
       expect: "any",
       operation,
+      // Keeping a connection alive while a pack is prepared takes a byte a second: packets have a floor of their own.
+      paced: operation !== "fetch",
       signal,
       headers: {
         "content-type": "application/x-git-upload-pack-request",

@@ -1,5 +1,6 @@
 /** Git's framing of its protocols: https://git-scm.com/docs/protocol-common#_pkt_line_format */
 import { SourceError } from "@pannier/core";
+import { makeFloor } from "@pannier/walk";
 
 /** A packet's payload, or one of the three packets without a payload. */
 export type Packet = Buffer | "flush" | "delimiter" | "end";
@@ -12,17 +13,44 @@ export function packet(text: string): string {
   return (Buffer.byteLength(text) + 4).toString(16).padStart(4, "0") + text;
 }
 
-/** Takes packets off a byte stream. */
+/** Milliseconds that a server may prepare a pack, as long as it gives signs of life: for large repositories it takes minutes. */
+const PREPARING = 10 * 60_000;
+
+/** Takes packets off a byte stream that gets on. */
 export class PacketReader {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #rest: Buffer = Buffer.alloc(0);
+  #floor = makeFloor();
+  /** Until when whole packets will do, however few and small. */
+  #patientUntil: number | undefined;
 
   constructor(stream: AsyncIterable<Uint8Array>) {
     this.#chunks = stream[Symbol.asyncIterator]();
   }
 
-  /** The next packet; `undefined` at the end of the stream. A stream that ends inside a packet is `unavailable`. */
+  /** The server prepares a pack from now on. Meanwhile it sends a packet of five bytes each five seconds (uploadpack.keepAlive). */
+  packIsPrepared(): void {
+    this.#patientUntil = performance.now() + PREPARING;
+  }
+
+  packBegins(): void {
+    this.#patientUntil = undefined;
+  }
+
+  /**
+   * The next packet; `undefined` at the end of the stream. A stream that ends inside a packet is `unavailable`, and so is one
+   * that hardly moves.
+   */
   async next(): Promise<Packet | undefined> {
+    const next = await this.#next();
+    if (this.#patientUntil !== undefined && next !== undefined) {
+      if (performance.now() > this.#patientUntil) throw tooSlow();
+      this.#floor = makeFloor();
+    }
+    return next;
+  }
+
+  async #next(): Promise<Packet | undefined> {
     const head = await this.#take(4, true);
     if (head === undefined) return undefined;
     const text = head.toString("latin1");
@@ -59,6 +87,7 @@ export class PacketReader {
           if (mayEnd && have === 0) return undefined;
           throw cutShort();
         }
+        this.#floor(value.byteLength);
         parts.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
         have += value.byteLength;
       }
@@ -68,6 +97,13 @@ export class PacketReader {
     this.#rest = this.#rest.subarray(size);
     return taken;
   }
+}
+
+function tooSlow(): SourceError {
+  return new SourceError("unavailable", "the server prepared a pack for ten minutes", {
+    transient: false,
+    hint: "depth=1 asks for less",
+  });
 }
 
 export function cutShort(): SourceError {

@@ -2,7 +2,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { SourceError } from "@pannier/core";
-import { makeFloor } from "@pannier/walk";
 import { cutShort, FLUSH, PacketReader, printable } from "./pkt-line.ts";
 import { fetchRequest, readAdvertisement, readFetch, readRefs, refsRequest } from "./protocol.ts";
 import type { Remote } from "./remote.ts";
@@ -192,11 +191,9 @@ async function* watched(
   stall: () => void,
 ): AsyncGenerator<Uint8Array> {
   let timer = setTimeout(stall, limit);
-  const floor = makeFloor();
   try {
     for await (const chunk of stream) {
       clearTimeout(timer);
-      floor(chunk.length);
       yield chunk;
       timer = setTimeout(stall, limit);
     }

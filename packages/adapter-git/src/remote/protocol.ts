@@ -211,6 +211,7 @@ export async function readFetch(
   version: 0 | 2,
   depth: number,
 ): Promise<FetchResult> {
+  reader.packIsPrepared();
   const shallow: string[] = [];
   const unshallow: string[] = [];
   const result = { shallow, unshallow, pack: sideBand(reader), close: () => reader.close() };
@@ -240,23 +241,41 @@ export async function readFetch(
   return result;
 }
 
+/** Bytes of progress that a server may tell of. It is asked for none. */
+const MOST_TOLD = 1 << 20;
+
+function endlessProgress(): SourceError {
+  return new SourceError("unavailable", "the server tells of its progress without end", {
+    transient: false,
+  });
+}
+
 /**
  * The pack out of its side band. Ends at the flush packet that closes the band; a stream that ends without one was cut.
  * In the original protocol ACK and NAK lines come first: no band begins with their letters.
  */
 async function* sideBand(reader: PacketReader): AsyncGenerator<Uint8Array> {
-  // Progress, and what keeps the connection alive, may go on for a while, and not for ever.
-  const floor = makeFloor();
+  let told = 0;
+  let floor: ReturnType<typeof makeFloor> | undefined;
   for (;;) {
     const next = await reader.next();
     if (next === undefined) throw cutShort();
     if (next === "flush") break;
     const band = Buffer.isBuffer(next) ? next[0] : undefined;
-    floor(Buffer.isBuffer(next) && band === 1 ? next.length - 1 : 0);
+    const isPack = Buffer.isBuffer(next) && band === 1 && next.length > 1;
+    if (isPack && floor === undefined) {
+      reader.packBegins();
+      // What is told beside the pack is not the pack.
+      floor = makeFloor();
+    }
+    floor?.(isPack ? next.length - 1 : 0);
     if (!Buffer.isBuffer(next)) continue;
     if (band === 1) yield next.subarray(1);
-    else if (band === 3) throw remoteError(next.subarray(1).toString("utf8"));
-    else if (band !== 2) {
+    else if (band === 2) {
+      told += next.length;
+      if (told > MOST_TOLD) throw endlessProgress();
+    } else if (band === 3) throw remoteError(next.subarray(1).toString("utf8"));
+    else {
       const line = next.toString("utf8");
       if (line.startsWith("ERR ")) throw remoteError(line.slice(4));
       if (!/^(ACK|NAK)/.test(line)) throw notGit();
