@@ -30,7 +30,7 @@ const config: KnipConfig = {
     "packages/core": {
       // A thread is started by its URL, processes by tests by their path.
       entry: ["src/transfer/*-worker.ts", "test/*-child.ts"],
-      ignoreBinaries: ["mkfifo", "mount", "umount"],
+      ignoreBinaries: ["mkfifo", "mount", "setpriv", "umount"],
     },
     "packages/adapter-file": {
       // A thread is started by its URL.

@@ -25,4 +25,5 @@ export { sleep, startTimer } from "./timing/sleep.ts";
 export { untilAborted } from "./timing/until-aborted.ts";
 export * from "./units.ts";
 export { repair, verify } from "./engine/verify.ts";
+export { inHome } from "./volume/place.ts";
 export type { Fault, TreeReport } from "./volume/verify.ts";

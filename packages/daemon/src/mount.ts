@@ -106,7 +106,8 @@ export function startMount(init: MountInit): Mount {
   };
   const killing = new AbortController();
   const { env, redact } = init;
-  const tools = { mount: config.name, target, env, redact, emit, kill: killing.signal };
+  const { owner } = config.options;
+  const tools = { mount: config.name, target, owner, env, redact, emit, kill: killing.signal };
   const prePublish = createPrePublish(config.hooks.prePublish, tools);
   const postPublish = createPostPublish(config.hooks.postPublish, tools);
 
@@ -194,8 +195,6 @@ export function startMount(init: MountInit): Mount {
     for await (const event of events) {
       // Told by `emit`, which also knows of failures before the target could be opened.
       if (event.type === "recovered") continue;
-      // The target was taken from under the open mount, or is another one by now: it is opened anew.
-      if (event.type === "failed" && event.error.name === "TargetError") throw event.error;
       emit(event);
       if (event.type !== "done") continue;
       failures = 0;

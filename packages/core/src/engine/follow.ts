@@ -1,6 +1,7 @@
 /** The loop around the pipeline: sync, wait, sync again. */
+import { lstatSync } from "node:fs";
 import { buildAhead } from "./build-ahead.ts";
-import { HookError } from "../errors.ts";
+import { HookError, TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
 import { checkMount, type Mount, openMount } from "../mount/mount.ts";
 import type { Layer } from "../mount/layer.ts";
@@ -88,12 +89,10 @@ async function loop(
   emit: (event: SyncEvent) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const mount = await openMount({ ...options, signal, onEvent: emit });
   const bell = makeBell();
-  const helpers = [
-    ...mount.layers.map((layer) => listenToSource(mount, layer, bell, signal)),
-    listenTo(control.triggers, bell, signal),
-  ];
+  const wasLink = isLink(options.target);
+  let session: Session | undefined = await openSession(options, bell, emit, signal);
+  const listening = listenTo(control.triggers, bell, signal);
   const turn = control.turn ?? ((work) => work());
   let failures = 0;
   let failedFirst = 0;
@@ -104,6 +103,21 @@ async function loop(
   let before = 0;
   const attempt = async () => {
     emit({ type: "started" });
+    before = 0;
+    if (session?.mount.volume.isInPlace() === false) {
+      await session.close();
+      session = undefined;
+      emit({
+        type: "healed",
+        message: `the target ${options.target}, or what Pannier keeps in it, was replaced or taken away; it is opened anew`,
+      });
+    }
+    if (session === undefined && !wasLink && isLink(options.target))
+      throw new TargetError(`the target ${options.target} was replaced by a link`, {
+        hint: "remove it; a target that was a link from the start may be one",
+      });
+    session ??= await openSession(options, bell, emit, signal);
+    const { mount } = session;
     before = mount.counters.received;
     const verify = times.scrub > 0 && performance.now() - scrubbed >= times.scrub;
     if (verify) scrubbed = performance.now();
@@ -133,17 +147,57 @@ async function loop(
         if (!repeated) failures++;
         // A hook that said no is not asked again and again: the next poll comes in its time, and asks if there is something to ask.
         delay = refused === undefined ? backoff(failures, times.period) : jitter(times.period);
-        const received = mount.counters.received - before;
+        const received = (session?.mount.counters.received ?? 0) - before;
         emit({ type: "failed", error: error as Error, received, failures, repeated, delay });
+        // The target may have been taken from under us, or another process wants it: it is opened anew.
+        if (error instanceof TargetError) {
+          await session?.close();
+          session = undefined;
+        }
       }
-      if (failures === 0) await bell.during((rung) => buildAhead(mount, rung), signal);
+      const mount = session?.mount;
+      if (failures === 0 && mount !== undefined)
+        await bell.during((rung) => buildAhead(mount, rung), signal);
       emit({ type: "waiting", delay });
       await bell.wait(delay, signal);
     }
   } finally {
-    await Promise.allSettled(helpers);
-    await mount.close();
+    await Promise.allSettled([listening]);
+    await session?.close();
   }
+}
+
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+}
+
+/** An open mount, and whatever listens to its sources. */
+interface Session {
+  readonly mount: Mount;
+  close(): Promise<void>;
+}
+
+async function openSession(
+  options: FollowOptions,
+  bell: Bell,
+  emit: (event: SyncEvent) => void,
+  signal: AbortSignal,
+): Promise<Session> {
+  const mount = await openMount({ ...options, signal, onEvent: emit });
+  const ending = new AbortController();
+  const end = () => ending.abort(signal.reason);
+  signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
+  const listening = mount.layers.map((layer) => listenToSource(mount, layer, bell, ending.signal));
+  return {
+    mount,
+    async close() {
+      end();
+      signal.removeEventListener("abort", end);
+      await Promise.allSettled(listening);
+      await mount.close();
+    },
+  };
 }
 
 /** So that many followers of one server do not ask it all at once. */

@@ -7,7 +7,7 @@ import type { SyncOptions } from "../mount/sync-options.ts";
 import { plainOrQuoted } from "../snapshot/path.ts";
 import { plannedChanges } from "../snapshot/plan.ts";
 import type { Generation } from "../state/state.ts";
-import { randomName } from "../volume/layout.ts";
+import { HOME, randomName } from "../volume/layout.ts";
 
 /** @throws HookError when the hook throws */
 export async function askHook(
@@ -17,7 +17,9 @@ export async function askHook(
   next: { readonly revision: string; readonly published: Generation | undefined },
 ): Promise<void> {
   const { state, layout } = run.mount.volume;
-  const changes = join(layout.home, randomName("changes"));
+  // Written where it cannot be led astray; the hook is told its plain name.
+  const name = randomName("changes");
+  const changes = join(layout.home, name);
   const letters = { added: "A", changed: "M", deleted: "D" };
   try {
     const file = openSync(changes, "wx");
@@ -39,7 +41,12 @@ export async function askHook(
   }
   try {
     await hook(
-      { path, revision: next.revision, previousRevision: next.published?.revision, changes },
+      {
+        path,
+        revision: next.revision,
+        previousRevision: next.published?.revision,
+        changes: join(layout.target, HOME, name),
+      },
       run.signal,
     );
   } catch (error) {

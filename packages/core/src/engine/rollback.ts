@@ -58,6 +58,7 @@ export async function rollback(
     target,
     publish: "swap",
     link: before.link,
+    owner: init.mount?.owner,
     emit: (event) => init.onEvent?.(event),
   });
   try {
@@ -83,6 +84,7 @@ export async function rollback(
       );
     }
     goBack(volume, latest, wanted, asked);
+    volume.check();
     init.onEvent?.({
       type: "published",
       revision: wanted.revision,
@@ -95,6 +97,7 @@ export async function rollback(
     throw asNoRoom(error) ?? inWords(error, volume.layout.target);
   } finally {
     volume.close();
+    volume.release();
   }
 }
 

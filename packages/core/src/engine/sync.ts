@@ -47,7 +47,7 @@ import {
 } from "../volume/damage.ts";
 import { heldBack, hold, isHeldBack, type SourcesState, tellAll, urlsOf } from "../state/hold.ts";
 import { clearPlan } from "../state/entries.ts";
-import { layoutOf } from "../volume/layout.ts";
+import { HOME, layoutOf } from "../volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "../volume/mirror.ts";
 import { noteModes } from "../volume/modes.ts";
 import { noteOwnership, ownershipChanged, planOwnership } from "../volume/ownership.ts";
@@ -131,6 +131,8 @@ export async function syncMount(
     for (let tries = 1; ; tries++) {
       try {
         const result = await attempt(run, extras);
+        // What was done in a directory that nobody sees is not done.
+        mount.volume.check();
         mount.emit({ type: "done", result });
         return result;
       } catch (error) {
@@ -156,7 +158,7 @@ export async function syncMount(
 
 /** The tree that is to be recycled may hold what takes the room: without it the next one costs more work, and no more room. */
 function makeRoom(volume: Volume, totals: PlanTotals): void {
-  const check = () => checkRoom(volume.layout.target, totals.fetchBytes, totals.fetchFiles);
+  const check = () => checkRoom(volume.layout.root, totals.fetchBytes, totals.fetchFiles);
   try {
     check();
   } catch (error) {
@@ -331,7 +333,7 @@ async function makePlan(
       totals: planTotals(state, published),
       emptied: emptiedLayer(state, mount.layers.length),
     };
-    if (!settings.dryRun) checkStateRoom(state, volume.layout.target);
+    if (!settings.dryRun) checkStateRoom(state, volume.layout.root);
     state.db.exec(settings.dryRun ? "ROLLBACK" : "COMMIT");
     return next;
   } catch (error) {
@@ -381,7 +383,8 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
     const revision = revisionFound(volume.state, next.revision);
     if (settings.prePublish !== undefined) {
       run.step("hook");
-      await askHook(run, settings.prePublish, candidate.path, { ...next, revision });
+      const shown = join(volume.layout.target, HOME, candidate.name);
+      await askHook(run, settings.prePublish, shown, { ...next, revision });
     }
     run.signal.throwIfAborted();
     run.step("publish");
@@ -398,7 +401,7 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
 /** Files straight into the target, each by a rename. `undefined`: there was nothing new after all. */
 async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
   const { settings, volume } = run.mount;
-  const tree = openTree(volume.layout.target, settings.tree);
+  const tree = openTree(volume.layout.root, settings.tree);
   let staging: string | undefined;
   try {
     staging = await stageMirror(volume, tree, openFetcher(run, next.totals), settings.tree.owner);

@@ -41,8 +41,13 @@ export async function openLayer(
     volume,
     counters,
     emit,
+    openings,
     deadline,
-  }: Pick<Mount, "volume" | "counters" | "emit"> & { readonly deadline: AbortSignal },
+  }: Pick<Mount, "volume" | "counters" | "emit"> & {
+    /** Told of the opening, which may go on when nobody waits for it any more. */
+    readonly openings: Promise<unknown>[];
+    readonly deadline: AbortSignal;
+  },
 ): Promise<Layer> {
   const { adapter, location } = spec.source;
   const into = normaliseInto(spec.into);
@@ -67,9 +72,11 @@ export async function openLayer(
   });
   deadline.throwIfAborted();
   const opening = adapter.open(location, spec.source.options as never, context);
+  let isLate = false;
+  // Nobody waits for a late one any more.
+  openings.push(opening.then((opened) => (isLate ? opened.close() : undefined)));
   const source = await untilAborted(opening, deadline, () => {
-    // Nobody waits for it any more.
-    void opening.then((late) => late.close()).catch(() => {});
+    isLate = true;
   });
   limiter = createLimiter(atOnce(settings, source));
   const url = describeSource(spec.source);

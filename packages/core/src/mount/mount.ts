@@ -40,14 +40,21 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
     publish: settings.publish,
     link: settings.link,
     dryRun: settings.dryRun,
+    owner: settings.tree.owner,
     emit,
   });
   const counters = { requests: 0, received: 0 };
   const layers: Layer[] = [];
+  /** Under way, or done. */
+  const openings: Promise<unknown>[] = [];
   const close = async () => {
-    const closing = layers.map(({ source }) => within(settings.idleTimeout, source.close()));
-    const closed = await Promise.allSettled(closing);
+    const closing = layers.map(({ source }) => source.close());
+    const closed = await Promise.allSettled(
+      closing.map((done) => within(settings.idleTimeout, done)),
+    );
     volume.close();
+    // A source that takes longer may still be at work in its scratch directory.
+    void Promise.allSettled([...closing, ...openings]).then(() => volume.release());
     for (const [source, outcome] of closed.entries()) {
       if (outcome.status === "fulfilled") continue;
       // What was synced is synced, and what failed before must not be hidden by this.
@@ -56,7 +63,7 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
     }
   };
   const deadline = withTimeout(options.signal, settings.timeout);
-  const tools = { volume, counters, emit, deadline: deadline.signal };
+  const tools = { volume, counters, emit, openings, deadline: deadline.signal };
   try {
     for (const [position, spec] of specs.entries()) {
       layers.push(await openLayer(spec, position, options, settings, tools));

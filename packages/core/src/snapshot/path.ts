@@ -69,3 +69,8 @@ export function quotePath(path: string): string {
 export function plainOrQuoted(path: string): string {
   return /[\p{Cc}"]/u.test(path) ? JSON.stringify(path) : path;
 }
+
+/** Whether it is the name of something in a directory, which leads nowhere else. */
+export function isPlainName(name: unknown): boolean {
+  return typeof name === "string" && !/^\.{0,2}$|[/\0]/.test(name);
+}

@@ -1,6 +1,7 @@
 /** The state of a mount: one SQLite file below the target. Opening, meta values and generations; queries on entries live where they are used. */
 import { rmSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { isPlainName } from "../snapshot/path.ts";
 import { UsageError } from "../source/errors.ts";
 import { DamagedState } from "./damaged.ts";
 import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
@@ -196,8 +197,12 @@ export function countTrees(state: State): number {
 }
 
 function toGeneration(row: Record<string, unknown>): Generation {
+  const generation = row as unknown as Generation;
+  const { tree } = generation;
   return {
-    ...(row as unknown as Generation),
+    ...generation,
+    // A name that would lead elsewhere is that of no tree.
+    tree: tree !== null && isPlainName(tree) ? tree : null,
     layers: JSON.parse(row["layers"] as string) as LayerRecord[],
   };
 }

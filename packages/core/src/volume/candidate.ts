@@ -2,12 +2,13 @@
  * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
  * costs what changed; without one it is built anew, with hardlinks to the published tree.
  */
-import { chmodSync, chownSync, mkdirSync, readlinkSync, type Stats } from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, readlinkSync, type Stats } from "node:fs";
 import { join } from "node:path";
+import { isPlainName } from "../snapshot/path.ts";
 import { FILE, type PublishedRow, SYMLINK } from "../state/row.ts";
 import type { Volume } from "./volume.ts";
-import { randomName } from "./layout.ts";
-import { hasModes, trySetMode } from "./modes.ts";
+import { isRandomName, randomName } from "./layout.ts";
+import { hasModes, inheriting, trySetMode } from "./modes.ts";
 import { entryAt, type EntryView } from "../state/entries.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import {
@@ -44,7 +45,11 @@ export interface Candidate extends CandidateRecord {
 
 export function readCandidate(state: State): CandidateRecord | undefined {
   const text = getMeta(state, "candidate");
-  return text === undefined ? undefined : (JSON.parse(text) as CandidateRecord);
+  if (text === undefined) return undefined;
+  const record = JSON.parse(text) as CandidateRecord;
+  // One that we did not name is none of ours, whoever wrote that down.
+  const isOurs = isRandomName("candidate", record.name) && isPlainName(record.from ?? "tree");
+  return isOurs ? record : undefined;
 }
 
 export function writeCandidate(state: State, record: CandidateRecord | undefined): void {
@@ -132,7 +137,7 @@ function makeCandidate(volume: Volume, settings: TreeSettings): CandidateRecord 
   const path = join(layout.home, name);
   mkdirSync(path);
   // Whatever the umask: it is to be read by others.
-  trySetMode(() => chmodSync(path, settings.dirMode));
+  trySetMode(() => chmodSync(path, inheriting(settings.dirMode, lstatSync(path).mode)));
   if (settings.owner !== undefined) chownSync(path, settings.owner.uid, settings.owner.gid);
   return record;
 }

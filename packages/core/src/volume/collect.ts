@@ -50,7 +50,7 @@ export function sweepTrees({ state, layout, link }: Volume): void {
     if (!isDirectory(join(layout.generations, tree as string)))
       state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(id);
   const known = new Set(generations(state).flatMap(({ tree }) => tree ?? []));
-  const visible = join(layout.target, link);
+  const visible = join(layout.root, link);
   if (lstatSync(visible, { throwIfNoEntry: false })?.isSymbolicLink() === true)
     known.add(basename(readlinkSync(visible)));
   sweep(layout.generations, known);

@@ -21,11 +21,11 @@ import { isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
 import { FETCH_ANEW, plannedEntry, plannedPaths, publishedEntry } from "../state/entries.ts";
 import { type Fetcher, openJournal } from "./journal.ts";
-import { HOME, randomName } from "./layout.ts";
+import { HOME, isRandomName, type Layout, randomName } from "./layout.ts";
 import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
 import { type NewGeneration, recordGeneration } from "./publish.ts";
-import { removeTree } from "./remove.ts";
+import { isDirectory, removeTree } from "./remove.ts";
 import {
   type Generation,
   getMeta,
@@ -34,7 +34,7 @@ import {
   type State,
   transaction,
 } from "../state/state.ts";
-import { openTree, type Tree, type TreeSettings } from "./tree.ts";
+import { openTree, READING, type Tree, type TreeSettings } from "./tree.ts";
 
 /** What was decided and may be half done. */
 interface MirrorRecord {
@@ -54,6 +54,7 @@ export async function stageMirror(
   refuseObstacles(state, tree);
   const staging = randomName("staging");
   mkdirSync(join(layout.home, staging));
+  const stage = openTree(join(layout.home, staging), READING);
   const journal = openJournal(state);
   const published = publishedEntry(state);
   const modes = hasModes(state);
@@ -65,7 +66,7 @@ export async function stageMirror(
       const row = planned(path);
       if (row === undefined || row.kind === SKIPPED) return;
       const staged = String(++number);
-      const place = join(layout.home, staging, staged);
+      const { path: place } = stage.at(staged, false);
       const before = published(path);
       const copied =
         row.kind === FILE && row.same === 1 && before !== undefined
@@ -111,13 +112,19 @@ export async function stageMirror(
   } catch (error) {
     removeTree(join(layout.home, staging));
     throw error;
+  } finally {
+    stage.close();
   }
 }
 
 /** The staging directory of a mirrored plan that is not wholly carried out yet. */
 export function mirrorStaging(state: State): string | undefined {
+  return readRecord(state)?.staging;
+}
+
+function readRecord(state: State): MirrorRecord | undefined {
   const text = getMeta(state, "mirroring");
-  return text === undefined ? undefined : (JSON.parse(text) as MirrorRecord).staging;
+  return text === undefined ? undefined : (JSON.parse(text) as MirrorRecord);
 }
 
 /** Carries out the staged plan and records it. What cannot be finished now is finished by {@link finishMirror} later. */
@@ -134,54 +141,88 @@ export function publishMirror(
     removeTree(join(volume.layout.home, staging));
     throw error;
   }
-  const foreign = finishMirror(volume);
+  const { foreign, isWhole } = carryOutRecord(volume, record);
+  if (!isWhole)
+    throw new TargetError(
+      `what was to be published was taken away in the target ${volume.layout.target}`,
+      { hint: "somebody else is at work in it; the next sync looks at every file" },
+    );
   return { generation: latestGeneration(volume.state) as Generation, foreign };
 }
 
-/** Carries out what was decided, from wherever it was left. Does nothing when nothing was. @returns files found beside ours that are not ours, at most 100 */
-export function finishMirror(volume: Volume): string[] {
-  const { state, layout } = volume;
-  const text = getMeta(state, "mirroring");
-  if (text === undefined) return [];
-  const { staging, generation, settings } = JSON.parse(text) as MirrorRecord;
-  const tree = openTree(layout.target, settings);
+/** Carries out what was decided, from wherever it was left. Does nothing when nothing was. */
+export function finishMirror(volume: Volume): void {
+  const record = readRecord(volume.state);
+  if (record !== undefined) carryOutRecord(volume, record);
+}
+
+/** @returns files found beside ours that are not ours, at most 100 */
+function carryOutRecord(
+  { state, layout }: Volume,
+  { staging, generation, settings }: MirrorRecord,
+): { readonly foreign: string[]; readonly isWhole: boolean } {
+  const tree = openTree(layout.root, settings);
   try {
-    carryOut(state, tree, join(layout.home, staging));
+    const isWhole = carryOut(state, tree, openStaging(layout, staging));
     tree.seal();
     transaction(state, () => {
+      // The next look at the published tree tells what is missing, and brings it back.
+      if (!isWhole) setMeta(state, "unverified", "damaged");
       recordGeneration(state, generation, { tree: null, slot: null });
       setMeta(state, "mirroring", undefined);
     });
-    removeTree(join(layout.home, staging));
-    return foreignFiles(state, tree);
+    if (isRandomName("staging", staging)) removeTree(join(layout.home, staging));
+    return { foreign: foreignFiles(state, tree), isWhole };
   } finally {
     tree.close();
   }
 }
 
-/** Additions and replacements first, then deletions, so that no reader misses a file that only moved; but a deletion that makes way for an addition goes before it. */
-function carryOut(state: State, tree: Tree, staging: string): void {
+/** `undefined` where it is gone: somebody took it, or named another directory in the state. */
+function openStaging(layout: Layout, staging: string): Tree | undefined {
+  const path = join(layout.home, staging);
+  return isRandomName("staging", staging) && isDirectory(path)
+    ? openTree(path, READING)
+    : undefined;
+}
+
+/**
+ * Additions and replacements first, then deletions, so that no reader misses a file that only moved; but a deletion that makes way for an
+ * addition goes before it.
+ *
+ * @returns whether all that was staged is in place
+ */
+function carryOut(state: State, tree: Tree, staging: Tree | undefined): boolean {
+  let isWhole = true;
   const gone = "wins = 1 AND change = 'D'";
   for (const path of plannedPaths(state, gone)) if (makesWay(state, path)) tree.remove(path);
   tree.prune();
   for (const row of state
-    .prepare("SELECT path, staged FROM plan WHERE staged IS NOT NULL ORDER BY path")
+    .prepare("SELECT path, staged, ino FROM plan WHERE staged IS NOT NULL ORDER BY path")
     .iterate()) {
-    const from = join(staging, row["staged"] as string);
-    if (lstatSync(from, { throwIfNoEntry: false }) === undefined) continue; // Moved before the process was killed.
     const path = row["path"] as string;
+    const staged = row["staged"] as string;
+    if (staging === undefined || staging.stat(staged)?.ino !== row["ino"]) {
+      // Moved before the process was killed, or lost.
+      if (tree.stat(path)?.ino !== row["ino"]) isWhole = false;
+      continue;
+    }
+    const from = staging.at(staged, false);
     const place = tree.at(path, true);
     try {
-      renameSync(from, place.path);
+      renameSync(from.path, place.path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "EISDIR") throw blocked(path, "a directory");
       throw error;
     } finally {
       place.release();
+      from.release();
     }
   }
   for (const path of plannedPaths(state, gone)) tree.remove(path);
   tree.prune();
+  staging?.close();
+  return isWhole;
 }
 
 /** Whether a deleted path is where an added path needs a directory, or the other way round. */

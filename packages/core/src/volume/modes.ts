@@ -6,6 +6,14 @@ import { randomName } from "./layout.ts";
 import { getMeta, setMeta, type State } from "../state/state.ts";
 import type { Volume } from "./volume.ts";
 
+/** Set on a directory, it gives what is made in it the directory's group, and directories this bit too. */
+const SET_GROUP = 0o2000;
+
+/** A mode for a directory that keeps what its parent handed on to it: the group of a volume (Kubernetes' fsGroup). */
+export function inheriting(mode: number, found: number): number {
+  return mode | (found & SET_GROUP);
+}
+
 /** Sets the mode of what is ours, as far as the file system has modes. */
 export function trySetMode(set: () => void): void {
   try {

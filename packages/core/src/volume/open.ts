@@ -1,19 +1,16 @@
 /** Opening a target: checks, lock, state, and the end of whatever a killed process had begun. */
 import {
   accessSync,
-  chmodSync,
   closeSync,
   constants,
   existsSync,
   fsyncSync,
   ftruncateSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   readlinkSync,
   rmSync,
-  statSync,
   writeSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
@@ -24,8 +21,9 @@ import { sweep, sweepTrees } from "./collect.ts";
 import { HOME, type Layout, layoutOf, randomName } from "./layout.ts";
 import { takeLock } from "./lock.ts";
 import { mirrorStaging } from "./mirror.ts";
-import { trySetMode } from "./modes.ts";
+import { holdPlace, type Place } from "./place.ts";
 import { finishPublish } from "./publish.ts";
+import { DIRECTORY, PROC } from "./remove.ts";
 import { asNoRoom } from "./room.ts";
 import type { Volume } from "./volume.ts";
 import { DamagedState, isBroken, isOfDamage } from "../state/damaged.ts";
@@ -44,6 +42,8 @@ export interface VolumeSettings {
   readonly link: string;
   /** Nothing that can be seen is to change: what was left half done stays so. Default false. */
   readonly dryRun?: boolean;
+  /** Of everything written: what is there may be this user's too. */
+  readonly owner?: { readonly uid: number } | undefined;
   readonly emit: (event: SyncEvent) => void;
 }
 
@@ -53,28 +53,36 @@ export interface VolumeSettings {
  * @throws TargetError when it cannot be a target, or another process is at work on it
  */
 export function openVolume(settings: VolumeSettings): Volume {
-  const layout = layoutOf(resolve(settings.target));
-  makeHome(layout);
-  const free = takeLock(layout.lock, layout.target);
+  const place = hold(resolve(settings.target), settings.owner);
+  const { layout } = place;
+  let free: (() => void) | undefined;
   let state: State | undefined;
+  const close = () => {
+    if (state !== undefined) closeState(state, layout, place);
+    free?.();
+  };
   try {
+    // SQLite follows every link in a path itself, and opens what the names lead to: so these must be what they were just before and after.
+    free = takeLock(layout.lock, layout.target);
+    place.check();
     state = openOrReplaceState(layout, settings.emit);
+    place.check();
     const volume: Volume = {
       layout,
       publish: settings.publish,
       link: settings.link,
       state,
       emit: settings.emit,
-      close() {
-        state?.close();
-        free();
-      },
+      isInPlace: place.isInPlace,
+      check: place.check,
+      close,
+      release: place.release,
     };
     bringInLine(volume, settings.dryRun === true);
     return volume;
   } catch (error) {
-    state?.close();
-    free();
+    close();
+    place.release();
     throw asNoRoom(error) ?? inWords(error, layout.target);
   }
 }
@@ -108,6 +116,26 @@ export function renewIfDamaged(volume: Volume, error: unknown, dryRun: boolean):
   return true;
 }
 
+function hold(target: string, owner: VolumeSettings["owner"]): Place {
+  try {
+    return holdPlace(target, owner);
+  } catch (error) {
+    throw asTargetError(error, target);
+  }
+}
+
+/** States that are never closed, see below. A state that nobody holds would be closed by the garbage collector. */
+const abandoned: State[] = [];
+
+/**
+ * SQLite takes the journal away as it closes, by its name: where that leads to somebody else's journal by now, the state stays open for
+ * as long as the process lives.
+ */
+function closeState(state: State, { target }: Layout, place: Place): void {
+  if (!place.isInPlace() && existsSync(join(target, HOME, "state.db-wal"))) abandoned.push(state);
+  else state.close();
+}
+
 /** A state that cannot be read is given up: the visible tree stays, and the next sync publishes beside it. */
 function openOrReplaceState(layout: Layout, emit: Volume["emit"]): State {
   try {
@@ -120,63 +148,9 @@ function openOrReplaceState(layout: Layout, emit: Volume["emit"]): State {
   }
 }
 
-function tellRenewed({ state }: Layout, emit: Volume["emit"]): void {
+function tellRenewed({ target }: Layout, emit: Volume["emit"]): void {
+  const { state } = layoutOf(target);
   emit({ type: "healed", message: `the state ${state} could not be read; it is built anew` });
-}
-
-/** What is ours must be what we take it for: through a planted link we would write, and clean up, elsewhere. */
-function refuseLinks({ target, home, generations, scratch, state, lock }: Layout): void {
-  const directories = [home, generations, scratch];
-  const files = [lock, ...STATE_SUFFIXES.map((suffix) => state + suffix)];
-  for (const path of [...directories, ...files]) {
-    const stats = lstatSync(path, { throwIfNoEntry: false });
-    if (stats === undefined) continue;
-    const isOurs = directories.includes(path)
-      ? stats.isDirectory()
-      : stats.isFile() && stats.nlink === 1;
-    if (!isOurs)
-      throw new TargetError(`${path} is not what Pannier put into the target ${target}`, {
-        hint: "somebody replaced it; move it away",
-      });
-  }
-}
-
-function makeHome(layout: Layout): void {
-  const { target, home } = layout;
-  try {
-    mkdirSync(target, { recursive: true });
-    if (!statSync(target).isDirectory())
-      throw new TargetError(`the target ${target} is not a directory`, {
-        hint: "choose a directory, or move the file away",
-      });
-    const existing = lstatSync(home, { throwIfNoEntry: false });
-    if (existing === undefined) makeOpen(home);
-    refuseLinks(layout);
-    if (
-      existing !== undefined &&
-      existing.uid !== process.geteuid?.() &&
-      process.geteuid?.() !== 0
-    ) {
-      throw new TargetError(`the target ${target} belongs to the Pannier of user ${existing.uid}`, {
-        hint: "run as that user, or choose another target",
-      });
-    }
-    if (statSync(home).dev !== statSync(target).dev) {
-      throw new TargetError(
-        `${home} is on another device than ${target}, so nothing can be moved between them at once`,
-        { hint: "unmount it, so that both are on one volume" },
-      );
-    }
-    if (!existsSync(layout.generations)) makeOpen(layout.generations);
-  } catch (error) {
-    throw asTargetError(error, target);
-  }
-}
-
-/** Whatever the umask: readers pass through it. */
-function makeOpen(directory: string): void {
-  mkdirSync(directory);
-  trySetMode(() => chmodSync(directory, 0o755));
 }
 
 /** Not those of sockets, which have system calls as well. */
@@ -211,7 +185,7 @@ function sqliteInWords(error: Error, target: string): Error {
   const { errcode = 0 } = error as { errcode?: number };
   // SQLITE_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CANTOPEN.
   if (![3, 5, 6, 7, 8, 10, 14].includes(errcode & 0xff)) return error;
-  const why = whyNot(layoutOf(target));
+  const why = whyNot(layoutOf(target).home);
   const full = why === undefined ? undefined : asNoRoom(why);
   if (full !== undefined) return full;
   const permission = (errcode & 0xff) === 8 || (errcode & 0xff) === 3 || isNotAllowed(why);
@@ -231,19 +205,13 @@ function sqliteInWords(error: Error, target: string): Error {
  * What keeps us from writing where SQLite does. Tried with a file of our own: to open and close one of SQLite's would end the locks that it
  * holds on it (https://www.sqlite.org/howtocorrupt.html).
  */
-function whyNot({ home, state, lock }: Layout): NodeJS.ErrnoException | undefined {
-  const probe = join(home, randomName("probe"));
+function whyNot(home: string): NodeJS.ErrnoException | undefined {
   try {
-    for (const path of [home, lock, ...STATE_SUFFIXES.map((suffix) => state + suffix)])
-      if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
-    const fd = openSync(probe, "wx", 0o600);
+    const held = openSync(home, DIRECTORY);
     try {
-      writeSync(fd, Buffer.alloc(4096));
-      ftruncateSync(fd, 0);
-      fsyncSync(fd);
+      tryToWrite(PROC ? `/proc/self/fd/${held}` : home);
     } finally {
-      closeSync(fd);
-      rmSync(probe, { force: true });
+      closeSync(held);
     }
     return undefined;
   } catch (error) {
@@ -251,9 +219,26 @@ function whyNot({ home, state, lock }: Layout): NodeJS.ErrnoException | undefine
   }
 }
 
+function tryToWrite(home: string): void {
+  const files = ["lock", ...STATE_SUFFIXES.map((suffix) => `state.db${suffix}`)];
+  for (const path of [home, ...files.map((name) => join(home, name))])
+    if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
+  const probe = join(home, randomName("probe"));
+  const fd = openSync(probe, "wx", 0o600);
+  try {
+    writeSync(fd, Buffer.alloc(4096));
+    ftruncateSync(fd, 0);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+    rmSync(probe, { force: true });
+  }
+}
+
 /** File system errors on the target, in words. */
 function asTargetError(error: unknown, target: string): Error {
   const { code } = error as NodeJS.ErrnoException;
+  if (error instanceof TargetError) return error;
   if (code === "EEXIST" || code === "ENOTDIR")
     return new TargetError(`the target ${target} is a file, or runs through one`, {
       cause: error,
@@ -290,11 +275,12 @@ function checkPublishMode(volume: Volume): void {
   }
   setMeta(volume.state, "publish", volume.publish);
   if (volume.publish === "mirror") return;
-  const link = join(volume.layout.target, volume.link);
+  const link = join(volume.layout.root, volume.link);
   const stats = lstatSync(link, { throwIfNoEntry: false });
   if (stats === undefined) return;
   if (!stats.isSymbolicLink() || !readlinkSync(link).startsWith(`${HOME}/generations/`)) {
-    throw new TargetError(`${link} is there already and is not a link of Pannier's`, {
+    const name = join(volume.layout.target, volume.link);
+    throw new TargetError(`${name} is there already and is not a link of Pannier's`, {
       hint: "move it away, or name another link with --link",
     });
   }

@@ -9,9 +9,12 @@ import {
   symlinkSync,
 } from "node:fs";
 import { join } from "node:path";
+import { TargetError } from "../errors.ts";
+import { isPlainName } from "../snapshot/path.ts";
 import { revisionName } from "../snapshot/revision.ts";
 import { type Candidate, readCandidate, recordDirectories, writeCandidate } from "./candidate.ts";
 import { HOME, randomName } from "./layout.ts";
+import { inheriting } from "./modes.ts";
 import { changeMode, isDirectory, moveTree, removeTree } from "./remove.ts";
 import type { Volume } from "./volume.ts";
 import {
@@ -37,6 +40,11 @@ export function publishCandidate(
   generation: NewGeneration,
 ): Generation {
   const { state } = volume;
+  if (!candidate.tree.isInPlace())
+    throw new TargetError(
+      `the next tree was replaced or taken away in the target ${volume.layout.target}`,
+      { hint: "somebody else is at work in it; sync again" },
+    );
   const tree = freeTreeName(volume, generation.revision);
   // Before the commit: on a full volume this is what fails.
   const link = makeLink(volume, tree);
@@ -118,7 +126,7 @@ export function openPublishedTree(
 ): Tree | undefined {
   const root =
     volume.publish === "mirror"
-      ? volume.layout.target
+      ? volume.layout.root
       : join(volume.layout.generations, published?.tree ?? "");
   if (
     published === undefined ||
@@ -162,7 +170,8 @@ export function finishPublish(volume: Volume, prepared?: string): boolean {
       moveTree(from, path);
     }
     const { rootMode } = candidate;
-    if (rootMode !== undefined && isDirectory(path)) changeMode(path, () => rootMode);
+    if (rootMode !== undefined && isDirectory(path))
+      changeMode(path, (mode) => inheriting(rootMode, mode));
   }
   const pointed = isDirectory(path) && pointLink(volume, latest.tree, prepared);
   if (candidate !== undefined && candidate.slot === latest.slot) writeCandidate(state, undefined);
@@ -182,7 +191,7 @@ function makeLink(volume: Volume, tree: string): string {
 }
 
 function pointLink(volume: Volume, tree: string, prepared: string | undefined): boolean {
-  const link = join(volume.layout.target, volume.link);
+  const link = join(volume.layout.root, volume.link);
   const text = linkText(tree);
   if (
     lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() === true &&
@@ -199,8 +208,8 @@ function dropOldLink(volume: Volume): void {
     | string
     | undefined;
   if (before === volume.link) return;
-  if (before !== undefined) {
-    const old = join(volume.layout.target, before);
+  if (before !== undefined && isPlainName(before)) {
+    const old = join(volume.layout.root, before);
     const stats = lstatSync(old, { throwIfNoEntry: false });
     if (stats?.isSymbolicLink() === true && readlinkSync(old).startsWith(`${HOME}/generations/`))
       rmSync(old);

@@ -94,7 +94,7 @@ export function moveTree(from: string, to: string): void {
 export function changeMode(directory: string, change: (mode: number) => number): void {
   const fd = openSync(directory, DIRECTORY);
   try {
-    const mode = fstatSync(fd).mode & 0o777;
+    const mode = fstatSync(fd).mode & 0o7777;
     if (change(mode) !== mode) trySetMode(() => fchmodSync(fd, change(mode)));
   } finally {
     closeSync(fd);

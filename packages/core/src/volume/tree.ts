@@ -26,7 +26,7 @@ import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import { comparePaths, parentOf, quotePath } from "../snapshot/path.ts";
 import { randomName } from "./layout.ts";
-import { trySetMode } from "./modes.ts";
+import { inheriting, trySetMode } from "./modes.ts";
 import { DIRECTORY, isReadOnly, PROC, removeTree, WRITABLE } from "./remove.ts";
 
 export interface TreeSettings {
@@ -59,6 +59,8 @@ export interface Tree {
   symlink(text: string, path: string): void;
   /** Removes directories that became empty, from those that {@link Tree.remove} emptied upwards. */
   prune(): void;
+  /** Whether the root's path still leads to the directory that was opened. */
+  isInPlace(): boolean;
   /** Notes a directory as written to. */
   touch(directory: string): void;
   /** Removes a directory if nothing is in it. */
@@ -120,8 +122,9 @@ export function openTree(root: string, settings: TreeSettings): Tree {
   }
 
   function openBelow(directory: string, create: boolean): number {
+    const name = nameOf(directory);
     const parent = use(parentOf(directory), create);
-    const path = `${parent.path}/${directory.slice(directory.lastIndexOf("/") + 1)}`;
+    const path = `${parent.path}/${name}`;
     try {
       return openSync(path, DIRECTORY);
     } catch (error) {
@@ -142,7 +145,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
       touched.add(directory);
       const fd = openSync(path, DIRECTORY);
       try {
-        trySetMode(() => fchmodSync(fd, settings.dirMode));
+        trySetMode(() => fchmodSync(fd, inheriting(settings.dirMode, fstatSync(fd).mode)));
         loosen(directory, fd);
         if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
         return fd;
@@ -160,6 +163,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
   function evict(): void {
     if (held.size <= HELD) return;
     for (const [name, directory] of held) {
+      // The root stays: under its name somebody may have put another directory.
       if (directory.users > 0) continue;
       closeSync(directory.fd);
       held.delete(name);
@@ -169,7 +173,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
 
   function loosen(directory: string, fd: number): void {
     if (!isLocked || loosened.has(directory)) return;
-    const mode = fstatSync(fd).mode & 0o777;
+    const mode = fstatSync(fd).mode & 0o7777;
     if (!isReadOnly(mode)) return;
     fchmodSync(fd, mode | WRITABLE);
     loosened.set(directory, mode);
@@ -197,6 +201,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
     dirMode: settings.dirMode,
     touched,
     at(path, create) {
+      const name = nameOf(path);
       const parent = parentOf(path);
       const directory = use(parent, create);
       if (create) {
@@ -204,7 +209,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
         touched.add(parent);
       }
       return {
-        path: `${directory.path}/${path.slice(path.lastIndexOf("/") + 1)}`,
+        path: `${directory.path}/${name}`,
         release: () => directory.users--,
       };
     },
@@ -254,6 +259,13 @@ export function openTree(root: string, settings: TreeSettings): Tree {
         }
       }
       emptied.clear();
+    },
+    isInPlace() {
+      const opened = use("", false);
+      opened.users--;
+      const { dev, ino } = fstatSync(opened.fd);
+      const found = lstatSync(root, { throwIfNoEntry: false });
+      return found?.dev === dev && found.ino === ino;
     },
     touch: (directory) => touched.add(directory),
     removeIfEmpty,
@@ -369,6 +381,13 @@ export function openTree(root: string, settings: TreeSettings): Tree {
   }
 
   return tree;
+}
+
+/** @throws Error for what leads upwards: no such path is made, but a state that somebody else wrote to may have one */
+function nameOf(path: string): string {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  if (name === ".." || name === ".") throw new Error(`${quotePath(path)} is not a path in a tree`);
+  return name;
 }
 
 function isPresent(path: string): boolean {

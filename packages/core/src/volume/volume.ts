@@ -10,5 +10,12 @@ export interface Volume {
   readonly link: string;
   readonly state: State;
   emit(event: SyncEvent): void;
+  /** Whether the target is still the one that was opened: its names lead to the same directories. */
+  isInPlace(): boolean;
+  /** @throws TargetError where it is not */
+  check(): void;
+  /** Closes the state and lets go of the lock. */
   close(): void;
+  /** After {@link Volume.close}, when nothing uses a path of the layout any more. */
+  release(): void;
 }

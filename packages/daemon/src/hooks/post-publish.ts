@@ -17,6 +17,7 @@ import { join } from "node:path";
 import {
   changesBetween,
   history,
+  inHome,
   plainOrQuoted,
   sleep,
   startTimer,
@@ -51,7 +52,7 @@ export function createPostPublish(
   configs: readonly PostPublishConfig[],
   tools: HookTools,
 ): PostPublish {
-  const memory = openMemory(tools.target);
+  const memory = openMemory(tools);
   const abort = new AbortController();
   const stopping = new AbortController();
   const hooks = configs.map((config, position) =>
@@ -184,7 +185,7 @@ async function runHook(
   config: PostPublishConfig,
   result: Published,
   done: string | undefined,
-  { mount, target, env, kill }: HookTools,
+  { mount, target, owner, env, kill }: HookTools,
   signal: AbortSignal,
 ): Promise<void> {
   const { revision, path } = result;
@@ -195,9 +196,12 @@ async function runHook(
   if ("process" in config) return sendSignal(config);
   if ("url" in config) return callUrl(config, subject, signal);
   // Beside the state, where a killed process's leftovers are swept away; a container's /tmp may be read-only.
-  const changes = join(target, ".pannier", `changes-${randomBytes(8).toString("hex")}`);
+  const name = `changes-${randomBytes(8).toString("hex")}`;
+  const changes = join(target, ".pannier", name);
   try {
-    writeChanges(changes, target, revision, previousRevision);
+    inHome(target, owner, (home) =>
+      writeChanges(join(home, name), target, revision, previousRevision),
+    );
     await runCommand({
       command: config.command,
       cwd: path,
@@ -208,7 +212,16 @@ async function runHook(
       kill,
     });
   } finally {
-    rmSync(changes, { force: true });
+    removeFile(target, owner, name);
+  }
+}
+
+/** What cannot be removed is swept away when the target is opened next. */
+function removeFile(target: string, owner: HookTools["owner"], name: string): void {
+  try {
+    inHome(target, owner, (home) => rmSync(join(home, name), { force: true }));
+  } catch {
+    // The target was taken away, or is somebody else's by now.
   }
 }
 
@@ -254,29 +267,32 @@ interface Memory {
   write(key: string, revision: string): void;
 }
 
-function openMemory(target: string): Memory {
-  const file = join(target, ".pannier", "hooks.json");
+function openMemory({ target, owner }: Pick<HookTools, "target" | "owner">): Memory {
+  const file = "hooks.json";
   let known: Record<string, string> | undefined;
-  const load = () => (known ??= readMemory(file));
+  const load = () =>
+    (known ??= readMemory((read) => inHome(target, owner, (home) => read(join(home, file)))));
   return {
     read: (key) => load()[key],
     write(key, revision) {
       load()[key] = revision;
-      const temporary = join(target, ".pannier", `hooks-${randomBytes(8).toString("hex")}`);
+      const temporary = `hooks-${randomBytes(8).toString("hex")}`;
       try {
-        writeFileSync(temporary, JSON.stringify(known), { flag: "wx" });
-        renameSync(temporary, file);
+        inHome(target, owner, (home) => {
+          writeFileSync(join(home, temporary), JSON.stringify(known), { flag: "wx" });
+          renameSync(join(home, temporary), join(home, file));
+        });
       } catch {
         // Then a restart runs the hook once more.
-        rmSync(temporary, { force: true });
+        removeFile(target, owner, temporary);
       }
     },
   };
 }
 
-function readMemory(file: string): Record<string, string> {
+function readMemory(inPlace: (read: (file: string) => string) => string): Record<string, string> {
   try {
-    const known = JSON.parse(readFileSync(file, "utf8")) as unknown;
+    const known = JSON.parse(inPlace((file) => readFileSync(file, "utf8"))) as unknown;
     if (typeof known === "object" && known !== null)
       return Object.fromEntries(
         Object.entries(known).filter(([, revision]) => typeof revision === "string"),

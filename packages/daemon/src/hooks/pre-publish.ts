@@ -7,6 +7,8 @@ import { HookFailure, hookEnvironment, runCommand } from "./command.ts";
 export interface HookTools {
   readonly mount: string;
   readonly target: string;
+  /** Of everything written to it. */
+  readonly owner: { readonly uid: number } | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly redact: (text: string) => string;
   readonly emit: (event: MountEvent) => void;
