@@ -1,6 +1,13 @@
 /** The adapter: an FTP server's directory, or one file of it, as a source. */
 import { posix } from "node:path";
-import { type Adapter, decodedPath, type FileEntry, type Source, UsageError } from "@pannier/core";
+import {
+  type Adapter,
+  decodedPath,
+  type FileEntry,
+  type Scope,
+  type Source,
+  UsageError,
+} from "@pannier/core";
 import { leftOutWarning } from "@pannier/walk";
 import { askSize, askTime } from "./ask.ts";
 import type { Connection } from "./connection.ts";
@@ -49,7 +56,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
       }
     }
 
-    async function* entriesOf(found: Root, signal: AbortSignal) {
+    async function* entriesOf(found: Root, signal: AbortSignal, scope?: Scope) {
       const leftOut = listLeftOut();
       yield* listTree({
         pool,
@@ -57,6 +64,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
         signal,
         request: context.request,
         retry: context.retry,
+        scope,
         onSpecial: leftOut.add,
       });
       leftOut.tell();
@@ -72,10 +80,10 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
         return undefined;
       },
 
-      async list(signal) {
+      async list(signal, scope) {
         const found = await look(signal);
         if (found.file !== undefined) return { ordered: true, entries: [[found.file]] };
-        return { ordered: true, entries: entriesOf(found, signal) };
+        return { ordered: true, entries: entriesOf(found, signal, scope) };
       },
 
       async read(entry, range, signal) {

@@ -1,5 +1,5 @@
 /** Directories of an FTP server as entries. */
-import { type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
+import { type Entry, quotePath, type Scope, type SourceContext, SourceError } from "@pannier/core";
 import { type DirectoryItem, walk } from "@pannier/walk";
 import { askSize, askTime, isEnterable, isRefused } from "./ask.ts";
 import type { Connection } from "./connection.ts";
@@ -26,6 +26,7 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
+  readonly scope: Scope | undefined;
   /** Told of each FIFO, socket and device, which are left out. */
   readonly onSpecial: (path: string) => void;
 }
@@ -45,18 +46,19 @@ interface Directory {
 export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
   /** Paths whose bytes are not their text in UTF-8: those below a name in another encoding. */
   const foreign = new Map<string, string>();
-  const { signal, onSpecial } = listing;
+  const { signal, scope, onSpecial } = listing;
   return walk({
     read: (prefix, inner, count) =>
       listing.retry(() => readDirectory(listing, prefix, foreign, inner, count), inner),
     concurrency: MOST,
     signal,
+    scope,
     onSpecial,
   });
 }
 
 async function readDirectory(
-  { pool, root, request }: Listing,
+  { pool, root, request, scope }: Listing,
   prefix: string,
   foreign: Map<string, string>,
   signal: AbortSignal,
@@ -91,6 +93,13 @@ async function readDirectory(
     // Gone since its name was read, or not for us; the root has to be there.
     if (prefix === "" || refusalOf(error)?.code !== 550) throw translate(error, prefix);
     return whyUnreadable(pool, directory, error, signal);
+  }
+  if (scope?.filters === true) {
+    // Nothing is asked about what is not wanted, as far as that is known.
+    open = open.filter((line) => {
+      const path = prefix + textOf(line.name);
+      return scope.wants(path) || (line.kind === "unknown" && scope.enters(path));
+    });
   }
   try {
     for (const line of await askAbout(pool, directory, open, request, signal)) {

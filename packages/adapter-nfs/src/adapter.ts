@@ -4,6 +4,7 @@ import {
   type Adapter,
   decodedPath,
   type FileEntry,
+  type Scope,
   type Source,
   SourceError,
   UsageError,
@@ -66,13 +67,14 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
       }
     }
 
-    async function* entriesOf(signal: AbortSignal) {
+    async function* entriesOf(signal: AbortSignal, scope?: Scope) {
       const leftOut = listLeftOut();
       yield* listTree({
         connection,
         signal,
         request: context.request,
         retry: context.retry,
+        scope,
         onSpecial: leftOut.add,
       });
       leftOut.tell();
@@ -89,10 +91,10 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
         return undefined;
       },
 
-      async list(signal) {
+      async list(signal, scope) {
         const { file } = await look(signal);
         if (file !== undefined) return { ordered: true, entries: [[file]] };
-        return { ordered: true, entries: entriesOf(signal) };
+        return { ordered: true, entries: entriesOf(signal, scope) };
       },
 
       async read(entry, range, signal) {

@@ -1,11 +1,12 @@
 /** Directories of an NFS server as entries. */
-import { type Entry, makePause, type SourceContext } from "@pannier/core";
+import { type Entry, makePause, type Scope, type SourceContext } from "@pannier/core";
 import {
-  checkUnicode,
   type DirectoryItem,
+  failedItem,
   fingerprintOf,
   MOST_NAMES,
   timeOf,
+  unicodeProblem,
   walk,
 } from "@pannier/walk";
 import { type Connection, CONNECTIONS, Unanswered } from "./connection.ts";
@@ -17,16 +18,18 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
+  readonly scope: Scope | undefined;
   /** Told of each FIFO, socket and device, which are left out. */
   readonly onSpecial: (path: string) => void;
 }
 
 export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
-  const { signal, retry, onSpecial } = listing;
+  const { signal, retry, scope, onSpecial } = listing;
   return walk({
     read: (prefix, inner) => retry(() => readDirectory(listing, prefix, inner), inner),
     concurrency: CONNECTIONS,
     signal,
+    scope,
     onSpecial,
   });
 }
@@ -60,13 +63,15 @@ async function readDirectory(
 function toDirectoryItem(item: Item, prefix: string, now: number): DirectoryItem {
   const { name, kind, size, target } = item;
   const relative = prefix + name;
-  checkUnicode(name, relative);
+  const failure = unicodeProblem(name, relative);
   const mtime = timeOf(item);
   switch (kind) {
     case "directory":
+      return { kind, name, failure };
     case "special":
       return { kind, name };
     case "file": {
+      if (failure !== undefined) return failedItem(name, failure);
       const fingerprint = fingerprintOf(item, now);
       const facts = { kind, size, mode: item.mode & 0o777, mtime, fingerprint } as const;
       return { kind: "entry", name, entry: (path) => ({ ...facts, path }) };
@@ -74,7 +79,8 @@ function toDirectoryItem(item: Item, prefix: string, now: number): DirectoryItem
     case "symlink": {
       // The helper reads each symlink's target, and fails where it cannot.
       const to = target ?? "";
-      checkUnicode(to, relative);
+      const broken = failure ?? unicodeProblem(to, relative);
+      if (broken !== undefined) return failedItem(name, broken);
       return { kind: "entry", name, entry: (path) => ({ kind, path, target: to, mtime }) };
     }
   }

@@ -4,6 +4,7 @@ import {
   type Adapter,
   decodedPath,
   type FileEntry,
+  type Scope,
   type Source,
   SourceError,
   UsageError,
@@ -71,7 +72,7 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
       }
     }
 
-    async function* entriesOf(found: Root, signal: AbortSignal) {
+    async function* entriesOf(found: Root, signal: AbortSignal, scope?: Scope) {
       const leftOut = listLeftOut();
       yield* listTree({
         connection,
@@ -79,6 +80,7 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
         signal,
         request: context.request,
         retry: context.retry,
+        scope,
         onSpecial: leftOut.add,
       });
       leftOut.tell();
@@ -94,10 +96,10 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
         return undefined;
       },
 
-      async list(signal) {
+      async list(signal, scope) {
         const found = await look(await connection.session(signal), signal);
         if (found.file !== undefined) return { ordered: true, entries: [[found.file]] };
-        return { ordered: true, entries: entriesOf(found, signal) };
+        return { ordered: true, entries: entriesOf(found, signal, scope) };
       },
 
       async read(entry, range, signal) {

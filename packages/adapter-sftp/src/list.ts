@@ -1,6 +1,13 @@
 /** Directories of an SFTP server as entries. */
-import { makePause, type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import { checkUnicode, type DirectoryItem, walk } from "@pannier/walk";
+import {
+  makePause,
+  type Entry,
+  quotePath,
+  type Scope,
+  type SourceContext,
+  SourceError,
+} from "@pannier/core";
+import { type DirectoryItem, failedItem, unicodeProblem, walk } from "@pannier/walk";
 import type { FileEntryWithStats, SFTPWrapper } from "ssh2";
 import { type Connection, misunderstood, type Session } from "./connection.ts";
 import { isMissing, isVague, translate } from "./errors.ts";
@@ -21,17 +28,19 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
+  readonly scope: Scope | undefined;
   /** Told of each FIFO, socket and device, which are left out. */
   readonly onSpecial: (path: string) => void;
 }
 
 export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
-  const { signal, onSpecial } = listing;
+  const { signal, scope, onSpecial } = listing;
   return walk({
     read: (prefix, inner, count) =>
       listing.retry(() => readDirectory(listing, prefix, inner, count), inner),
     concurrency: CONCURRENCY,
     signal,
+    scope,
     onSpecial,
   });
 }
@@ -42,7 +51,7 @@ async function readDirectory(
   signal: AbortSignal,
   count: (names: number, characters: number) => void,
 ): Promise<readonly DirectoryItem[] | undefined> {
-  const { connection, root, request } = listing;
+  const { connection, root, request, scope } = listing;
   const path = `${root}/${prefix}`.replace(/(?<=.)\/$/, "");
   const session = await connection.session(signal);
   request("list");
@@ -56,7 +65,9 @@ async function readDirectory(
         page.length,
         page.reduce((sum, { filename }) => sum + filename.length, 0),
       );
-      const found = names.map((name) => toItem(root, session, prefix, name, now, signal));
+      const found = names.map((name) =>
+        toItem({ root, session, prefix, scope, now, signal }, name),
+      );
       for (const item of await Promise.all(found)) if (item !== undefined) items.push(item);
       await pause();
     }
@@ -144,34 +155,55 @@ function isPage(answer: unknown): answer is readonly FileEntryWithStats[] {
   return Array.isArray(answer);
 }
 
+interface Directory {
+  readonly root: string;
+  readonly session: Session;
+  readonly prefix: string;
+  readonly scope: Scope | undefined;
+  readonly now: number;
+  readonly signal: AbortSignal;
+}
+
 async function toItem(
-  root: string,
-  session: Session,
-  prefix: string,
+  directory: Directory,
   { filename: name, longname, attrs }: FileEntryWithStats,
-  now: number,
-  signal: AbortSignal,
 ): Promise<DirectoryItem | undefined> {
+  const { root, session, prefix, scope, now, signal } = directory;
   const relative = prefix + name;
-  checkUnicode(name, relative);
   const path = `${root}/${relative}`;
-  const asked = { signal, sent: attrs, longname };
-  const found = told(attrs, longname) ?? (await ask(session, path, relative, asked));
+  const failure = unicodeProblem(name, relative);
+  let found = told(attrs, longname);
+  if (found === undefined) {
+    if (failure !== undefined) return { kind: "unknown", name, failure };
+    // Nothing is asked about what is not wanted, as far as that is known.
+    if (scope?.wants(relative) === false && !scope.enters(relative)) return undefined;
+    try {
+      found = await ask(session, path, relative, { signal, sent: attrs, longname });
+    } catch (error) {
+      return { kind: "unknown", name, failure: finalOr(error) };
+    }
+  }
   if (found === undefined) return undefined;
   const { kind } = found;
   const mtime = found.mtime === undefined ? undefined : found.mtime * 1000;
-  switch (kind) {
-    case "directory":
-    case "special":
-      return { kind, name };
-    case "file":
-      return fileItem(name, found, now);
-    case "symlink": {
-      const target = await readTarget(session, path, relative, signal);
-      if (target === undefined) return undefined;
-      return { kind: "entry", name, entry: (at) => ({ kind, path: at, target, mtime }) };
-    }
+  if (kind === "directory") return { kind, name, failure };
+  if (kind === "special") return { kind, name };
+  if (failure !== undefined) return failedItem(name, failure);
+  if (kind === "file") return fileItem(name, found, now);
+  if (scope?.wants(relative) === false) return undefined;
+  try {
+    const target = await readTarget(session, path, relative, signal);
+    if (target === undefined) return undefined;
+    return { kind: "entry", name, entry: (at) => ({ kind, path: at, target, mtime }) };
+  } catch (error) {
+    return failedItem(name, finalOr(error));
   }
+}
+
+/** What another try would not change fails the listing only where the entry is wanted. @throws the rest */
+function finalOr(error: unknown): unknown {
+  if (error instanceof SourceError && !error.transient && error.code !== "changed") return error;
+  throw error;
 }
 
 /** Of many thousands of names each keeps no more than this: what is made of it is made when its turn comes. */
@@ -199,7 +231,8 @@ async function readTarget(
       sftp.readlink(path, done),
     );
     if (typeof target !== "string") throw untold(relative);
-    checkUnicode(target, relative);
+    const problem = unicodeProblem(target, relative);
+    if (problem !== undefined) throw problem;
     return target;
   } catch (error) {
     if (!isMissing(error) && !isVague(error)) throw translate(error, relative);

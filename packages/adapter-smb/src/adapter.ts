@@ -1,6 +1,6 @@
 /** The adapter: a directory of an SMB share, or one file of it, as a source. */
 import { posix } from "node:path";
-import type { Adapter, Entry, FileEntry, Source } from "@pannier/core";
+import type { Adapter, Entry, FileEntry, Scope, Source } from "@pannier/core";
 import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/walk";
 import { type Address, addressOf, encodePath } from "./address.ts";
 import { connectionError, isMissing, translate } from "./errors.ts";
@@ -43,13 +43,16 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
       "the server makes names up where SMB does not allow the real ones: rename those on the server",
     );
 
-    async function* entriesOf(signal: AbortSignal): AsyncGenerator<readonly Entry[]> {
+    async function* entriesOf(
+      signal: AbortSignal,
+      scope?: Scope,
+    ): AsyncGenerator<readonly Entry[]> {
       const { request, retry } = context;
       const found = new Set<string>();
       const onShortName = (name: string) => {
         if (found.size < MOST_TOLD) found.add(name);
       };
-      yield* listTree({ pool, root: address.path, signal, request, retry, onShortName });
+      yield* listTree({ pool, root: address.path, signal, request, retry, scope, onShortName });
       const told = listShortNames();
       found.forEach(told.add);
       told.tell();
@@ -83,11 +86,11 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
         return undefined;
       },
 
-      async list(signal) {
+      async list(signal, scope) {
         signal.throwIfAborted();
         const file = await look(signal);
         if (file !== undefined) return { ordered: true, entries: [[file]] };
-        return { ordered: true, entries: entriesOf(signal) };
+        return { ordered: true, entries: entriesOf(signal, scope) };
       },
 
       async read(entry, range, signal) {

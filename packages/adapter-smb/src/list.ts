@@ -1,6 +1,20 @@
 /** Directories of a share as entries. */
-import { makePause, type Entry, quotePath, type SourceContext, SourceError } from "@pannier/core";
-import { type DirectoryItem, fingerprintOf, MOST_NAMES, timeOf, walk } from "@pannier/walk";
+import {
+  makePause,
+  type Entry,
+  quotePath,
+  type Scope,
+  type SourceContext,
+  SourceError,
+} from "@pannier/core";
+import {
+  type DirectoryItem,
+  failedItem,
+  fingerprintOf,
+  MOST_NAMES,
+  timeOf,
+  walk,
+} from "@pannier/walk";
 import { encodePath } from "./address.ts";
 import { isMissing, isNoDirectory, translate } from "./errors.ts";
 import type { Pool } from "./pool.ts";
@@ -16,6 +30,7 @@ export interface Listing {
   readonly signal: AbortSignal;
   readonly request: (operation: string) => void;
   readonly retry: SourceContext["retry"];
+  readonly scope: Scope | undefined;
   /** Told of each name that stands for another; also twice. */
   readonly onShortName: (path: string) => void;
 }
@@ -24,16 +39,17 @@ export interface Listing {
 const SHORT_NAME = /^[A-Z0-9_]{6}~[A-Z0-9](?:\.[A-Z0-9_]{1,3})?$/;
 
 export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
-  const { signal } = listing;
+  const { signal, scope } = listing;
   return walk({
     read: (prefix, inner) => listing.retry(() => readDirectory(listing, prefix, inner), inner),
     concurrency: CONCURRENCY,
     signal,
+    scope,
   });
 }
 
 async function readDirectory(
-  { pool, root, request, onShortName }: Listing,
+  { pool, root, request, scope, onShortName }: Listing,
   prefix: string,
   signal: AbortSignal,
 ): Promise<readonly DirectoryItem[] | undefined> {
@@ -50,7 +66,8 @@ async function readDirectory(
       const end = bytes.indexOf("\n", from);
       const line = bytes.toString("utf8", from, end === -1 ? bytes.length : end);
       const item = toItem(JSON.parse(line) as NamedFacts, prefix, now);
-      if (SHORT_NAME.test(item.name)) onShortName(prefix + item.name);
+      if (SHORT_NAME.test(item.name) && isWanted(scope, item, prefix))
+        onShortName(prefix + item.name);
       items.push(item);
       from = end === -1 ? bytes.length : end + 1;
       if (items.length % 100 === 0) await pause();
@@ -68,7 +85,9 @@ async function readDirectory(
 function toItem(found: NamedFacts, prefix: string, now: number): DirectoryItem {
   const { name, kind, size } = found;
   checkName(name, prefix + name);
-  if (kind === "directory") return { kind, name };
+  const failure = nameFailure(name, prefix + name);
+  if (kind === "directory") return { kind, name, failure };
+  if (failure !== undefined) return failedItem(name, failure);
   const fingerprint = fingerprintOf(found, now);
   const facts = { kind: "file", size, mtime: timeOf(found), fingerprint } as const;
   return { kind: "entry", name, entry: (path) => ({ ...facts, path }) };
@@ -79,10 +98,21 @@ function checkName(name: string, path: string): void {
   if (name.includes("\\")) {
     throw new SourceError("invalid", `the server lists a name that is none: ${quotePath(path)}`);
   }
-  // What is in the place of half a character of UTF-16, which names may hold: it could not be asked for.
-  if (name.includes("\ufffd")) {
-    throw new SourceError("invalid", `the name of ${quotePath(path)} is not Unicode`, {
-      hint: "rename it",
-    });
-  }
+}
+
+/** What is in the place of half a character of UTF-16, which names may hold: it could not be asked for. */
+function nameFailure(name: string, path: string): SourceError | undefined {
+  if (!name.includes("\ufffd")) return undefined;
+  return new SourceError("invalid", `the name of ${quotePath(path)} is not Unicode`, {
+    hint: "rename it, or exclude it",
+  });
+}
+
+function isWanted(
+  scope: Scope | undefined,
+  { kind, name }: DirectoryItem,
+  prefix: string,
+): boolean {
+  const path = prefix + name;
+  return (kind === "directory" ? scope?.enters(path) : scope?.wants(path)) !== false;
 }

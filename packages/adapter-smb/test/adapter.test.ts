@@ -232,10 +232,11 @@ function shareWith(name: string): SourceSpec {
   const { adapter, ...rest } = smb("smb://host/share");
   const open: Adapter["open"] = async (_location, _options, { request, retry }) => ({
     probe: async () => undefined,
-    list: async () => ({
+    list: async (_, scope) => ({
       ordered: true,
       entries: listTree({
         pool,
+        scope,
         root: `/${name}`,
         signal,
         request,

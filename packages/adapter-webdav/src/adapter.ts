@@ -146,14 +146,14 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = {
         return undefined;
       },
 
-      async list(signal) {
+      async list(signal, scope) {
         signal.throwIfAborted();
         const { path, own, file } = await look(signal);
         if (file !== undefined) {
           const entries = [[toEntry(file, nameOf(path), versions.listedAt)]];
           return { ordered: true, entries };
         }
-        const listing: Listing = { propfind, retry: context.retry, base: path, own, signal };
+        const listing: Listing = { propfind, retry: context.retry, base: path, own, scope, signal };
         const response = deep ? await askDeep(path, signal) : undefined;
         if (response === undefined) return { ordered: true, entries: listWalked(listing) };
         return { ordered: false, entries: watched(listDeep(response, listing), signal) };

@@ -1,5 +1,12 @@
 /** Collections as entries: all at once where the server allows that, otherwise one by one. */
-import { type Entry, quotePath, SourceError, type SourceContext } from "@pannier/core";
+import {
+  type Entry,
+  IGNORE_FILE,
+  quotePath,
+  type Scope,
+  SourceError,
+  type SourceContext,
+} from "@pannier/core";
 import {
   type HttpResponse,
   namesBelow,
@@ -7,7 +14,7 @@ import {
   serverTime,
   statusError,
 } from "@pannier/http-client";
-import { type DirectoryItem, walk } from "@pannier/walk";
+import { type DirectoryItem, failedItem, walk } from "@pannier/walk";
 import { parseMultistatus, type Resource } from "./multistatus.ts";
 import { fingerprintOf } from "./version.ts";
 
@@ -27,11 +34,15 @@ export interface Listing {
   readonly base: string;
   /** The same as the server names it, decoded. */
   readonly own: readonly string[];
+  readonly scope: Scope | undefined;
   readonly signal: AbortSignal;
 }
 
 /** Statuses by which servers say that they do not list all at once: RFC 4918, 9.1, and what others make of it. */
 export const NO_DEPTH: readonly number[] = [400, 403, 405, 501];
+
+/** Problems in one answer that wait for its end. */
+const MOST_PROBLEMS = 1000;
 
 /** Collections in one answer: a listing without end may consist of them, and the engine counts files. */
 const MOST_COLLECTIONS = 1_000_000;
@@ -41,6 +52,8 @@ export async function* listDeep(
   response: HttpResponse,
   listing: Listing,
 ): AsyncGenerator<readonly Entry[]> {
+  const { scope } = listing;
+  const problems: { path: string; kind: string; error: unknown }[] = [];
   let collections = 0;
   let deeper = false;
   const now = serverTime(response);
@@ -49,10 +62,18 @@ export async function* listDeep(
     for (const resource of resources) {
       const path = pathBelow(resource.href, listing.own);
       if (path === "") continue;
-      checkResource(resource, path);
-      if (isCollection(resource)) collections++;
-      else entries.push(toEntry(resource, path, now));
       deeper ||= path.includes("/");
+      const error = problemOf(resource, path);
+      if (error !== undefined) {
+        problems.push({ path, kind: likelyKind(resource), error });
+        // Those of which the ignore file may yet say that they are not wanted.
+        if (problems.length > MOST_PROBLEMS) throw problems[0]?.error;
+      } else if (isCollection(resource)) collections++;
+      else {
+        const entry = toEntry(resource, path, now);
+        entries.push(entry);
+        if (path === IGNORE_FILE) await scope?.ignoreFile(entry);
+      }
     }
     if (collections > MOST_COLLECTIONS) {
       throw new SourceError(
@@ -62,6 +83,12 @@ export async function* listDeep(
     }
     yield entries;
   }
+  const problem = problems.find(
+    ({ path, kind }) =>
+      (kind !== "directory" && scope?.wants(path) !== false) ||
+      (kind !== "entry" && scope?.enters(path) !== false),
+  );
+  if (problem !== undefined) throw problem.error;
   // There are servers that take infinity for one level. What is listed twice counts once.
   if (collections > 0 && !deeper) yield* listWalked(listing);
 }
@@ -72,6 +99,7 @@ export function listWalked(listing: Listing): AsyncGenerator<readonly Entry[]> {
     read: (prefix, signal, count) =>
       listing.retry(() => readCollection(listing, prefix, signal, count), signal),
     concurrency: CONCURRENCY,
+    scope: listing.scope,
     signal: listing.signal,
   });
 }
@@ -106,7 +134,6 @@ async function readCollection(
           throw new SourceError("changed", `${quotePath(prefix)} was replaced while it was listed`);
         continue;
       }
-      checkResource(resource, prefix + name);
       count(1, name.length);
       if (names.has(name)) {
         throw new SourceError("invalid", `the server lists ${quotePath(prefix + name)} twice`, {
@@ -114,7 +141,11 @@ async function readCollection(
         });
       }
       names.add(name);
-      if (isCollection(resource)) items.push({ kind: "directory", name });
+      const failure = problemOf(resource, prefix + name);
+      if (failure !== undefined) {
+        const kind = likelyKind(resource);
+        items.push(kind === "entry" ? failedItem(name, failure) : { kind, name, failure });
+      } else if (isCollection(resource)) items.push({ kind: "directory", name });
       else items.push({ kind: "entry", name, entry: (path) => toEntry(resource, path, now) });
     }
   }
@@ -145,9 +176,19 @@ async function checkCollection(
 const FAULT = "this is a fault of the server: ask who runs it";
 
 /** @throws SourceError `invalid` where the server does not tell what a resource is */
-export function isCollection({ href, collection }: Resource): boolean {
-  if (collection !== undefined) return collection;
-  throw new SourceError(
+export function isCollection(resource: Resource): boolean {
+  if (resource.collection !== undefined) return resource.collection;
+  throw kindUntold(resource);
+}
+
+/** Of a resource that cannot be listed; by its name, where the server says no more. */
+function likelyKind({ href, collection }: Resource): "directory" | "entry" | "unknown" {
+  if (collection ?? href.endsWith("/")) return "directory";
+  return collection === false ? "entry" : "unknown";
+}
+
+function kindUntold({ href }: Resource): SourceError {
+  return new SourceError(
     "invalid",
     `the server does not say whether ${quotePath(href)} is a file or a collection`,
     { hint: FAULT },
@@ -171,11 +212,13 @@ export function toEntry({ size, modified, etag }: Resource, path: string, now: n
   return { kind: "file", path, size, mtime, fingerprint };
 }
 
-/** Of one whose status says that nothing can be said, the listing would lack what is below. */
-function checkResource({ status }: Resource, path: string): void {
+/** Of one whose status says that nothing can be said, the listing would lack what is below; nor may it be one of no kind. */
+function problemOf(resource: Resource, path: string): SourceError | undefined {
+  const { status } = resource;
   if (status !== undefined && !(status >= 200 && status < 300)) {
-    throw statusError(status, {}, `${quotePath(path)}: `);
+    return statusError(status, {}, `${quotePath(path)}: `);
   }
+  return resource.collection === undefined ? kindUntold(resource) : undefined;
 }
 
 /**

@@ -5,6 +5,7 @@ export * from "./engine/follow.ts";
 export { history, type HistoryEntry, status, type TargetStatus } from "./engine/history.ts";
 export type * from "./mount/sync-options.ts";
 export { makeFilter } from "./snapshot/filter.ts";
+export { filterScope } from "./snapshot/scope.ts";
 export { parseMaxDelete } from "./snapshot/guard.ts";
 export { comparePaths, plainOrQuoted, quotePath, unsafePath } from "./snapshot/path.ts";
 export * from "./source/contract.ts";

@@ -132,13 +132,13 @@ type Settings = Omit<Extract<Op, { op: "set" }>, "op">;
 
 /** What the tree must be, or why there must be none: `undefined`. */
 function expected(sources: Record<"below" | "above", MemorySource>, set: Settings) {
-  const filter = makeFilter([], set.exclude) ?? (() => true);
+  const filter = makeFilter([], set.exclude);
   const merged: Content = {};
   for (const layer of MOUNTS[set.mount] as readonly string[]) {
     const [name, into] = layer.split("@") as ["below" | "above", string | undefined];
     for (const [path, entry] of Object.entries(sources[name].content)) {
       const placed = into === undefined ? path : `${into}/${path}`;
-      if (filter(placed)) merged[placed] = entry;
+      if (filter?.wants(placed) !== false) merged[placed] = entry;
     }
   }
   const target = (path: string) => {

@@ -8,19 +8,28 @@
 import {
   comparePaths,
   type Entry,
+  IGNORE_FILE,
   makePause,
   quotePath,
+  type Scope,
   sortInSlices,
   SourceError,
 } from "@pannier/core";
 
 /** What a directory holds under one name. The name is that of the last segment only, exactly as the server has it. */
 export type DirectoryItem =
-  | { readonly name: string; readonly kind: "directory" }
-  /** Made into an entry when its turn comes, so that names that wait for theirs cost little. */
+  | {
+      readonly name: string;
+      readonly kind: "directory";
+      /** Why it cannot be entered, if its name alone tells that: thrown where it should be. */
+      readonly failure?: unknown;
+    }
+  /** Made into an entry when its turn comes, so that names that wait for theirs cost little. It may throw: what is not wanted is not made. */
   | { readonly name: string; readonly kind: "entry"; readonly entry: (path: string) => Entry }
   /** What the server calls a FIFO, a socket or a device, and nothing else: it is left out. */
-  | { readonly name: string; readonly kind: "special" };
+  | { readonly name: string; readonly kind: "special" }
+  /** What it is could not be told, which fails the listing where it may be wanted. */
+  | { readonly name: string; readonly kind: "unknown"; readonly failure: unknown };
 
 export interface Walk {
   /**
@@ -36,7 +45,9 @@ export interface Walk {
     signal: AbortSignal,
     count: (names: number, characters: number) => void,
   ) => Promise<readonly DirectoryItem[] | undefined>;
-  /** Told once of each path that is left out. */
+  /** What is not wanted is neither read nor judged, except for names that are none. */
+  readonly scope?: Scope | undefined;
+  /** Told once of each path that is left out though it may be wanted. */
   readonly onSpecial?: ((path: string) => void) | undefined;
   /** Directories read at once. */
   readonly concurrency: number;
@@ -66,6 +77,20 @@ class Postponed extends SourceError {
   }
 }
 
+/** A file or symlink that fails the listing where it is wanted. */
+export function failedItem(name: string, failure: unknown): DirectoryItem {
+  return {
+    kind: "entry",
+    name,
+    entry() {
+      throw failure;
+    },
+  };
+}
+
+/** What a directory holds; a directory that is not wanted still stands for its name. */
+type Item = DirectoryItem | { readonly name: string; readonly kind: "passed" };
+
 /** A directory that is listed sooner or later. Those not yet reached form a list in the order of their paths. */
 interface Directory {
   readonly prefix: string;
@@ -77,7 +102,7 @@ interface Directory {
   /** Names that came while it is read. */
   underway: number;
   /** Sorted, once read. */
-  items: readonly DirectoryItem[];
+  items: readonly Item[];
   next: number;
   /** Its subdirectories in the order of `items`. */
   children: Directory[];
@@ -95,7 +120,7 @@ interface Directory {
  * `changed` where a directory cannot be entered that is still listed
  */
 export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
-  const { signal, concurrency, ahead = 20_000 } = options;
+  const { signal, concurrency, scope, ahead = 20_000 } = options;
   signal.throwIfAborted();
   const stop = new AbortController();
   const inner = AbortSignal.any([signal, stop.signal]);
@@ -135,7 +160,9 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
         else if (underway > MOST_UNDERWAY) throw new Postponed();
       });
       if (items === undefined) await checkGone(directory);
-      directory.items = await sorted(items ?? [], directory.prefix);
+      const inOrder = await sorted(items ?? [], directory.prefix);
+      if (directory === root) await scope?.ignoreFile(ignoreFileOf(inOrder));
+      directory.items = await withoutUnwanted(inOrder, directory.prefix, scope);
       await insertChildren(directory);
       directory.state = "read";
       waiting += directory.items.length;
@@ -200,6 +227,8 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
     directory.laterNames = undefined;
   }
 
+  const pause = makePause();
+  let unwanted = 0;
   const levels: Directory[] = [];
   let batch: Entry[] = [];
   const takeBatch = () => {
@@ -235,10 +264,17 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
       const item = level.items[level.next++];
       if (item === undefined) leave(level);
       else if (item.kind === "directory") next = level.children[level.nextChild++];
-      else if (item.kind === "special") options.onSpecial?.(level.prefix + item.name);
-      else {
-        empty = 0;
-        batch.push(item.entry(level.prefix + item.name));
+      else if (item.kind !== "passed") {
+        const path = level.prefix + item.name;
+        if (item.kind === "entry") empty = 0;
+        if (scope?.wants(path) !== false) {
+          if (item.kind === "entry") batch.push(item.entry(path));
+          else if (item.kind === "special") options.onSpecial?.(path);
+          else throw item.failure;
+        } else if (++unwanted % 1000 === 0) {
+          await pause();
+          signal.throwIfAborted();
+        }
       }
       if (batch.length === BATCH) {
         yield takeBatch();
@@ -277,6 +313,10 @@ async function insertChildren(directory: Directory): Promise<void> {
   for (const item of directory.items) {
     if (item.kind !== "directory") continue;
     const child = makeDirectory(directory, item.name);
+    if (item.failure !== undefined) {
+      child.state = "failed";
+      child.error = item.failure;
+    }
     directory.children.push(child);
     if (end === undefined) start = child;
     else end.following = child;
@@ -286,6 +326,31 @@ async function insertChildren(directory: Directory): Promise<void> {
   if (end === undefined) return;
   end.following = directory.following;
   directory.following = start;
+}
+
+function ignoreFileOf(items: readonly DirectoryItem[]): Entry | undefined {
+  const item = items.find(({ name }) => name === IGNORE_FILE);
+  return item?.kind === "entry" ? item.entry(IGNORE_FILE) : undefined;
+}
+
+async function withoutUnwanted(
+  items: readonly DirectoryItem[],
+  prefix: string,
+  scope: Scope | undefined,
+): Promise<readonly Item[]> {
+  if (scope?.filters !== true) return items;
+  const pause = makePause();
+  const wanted: Item[] = [];
+  for (const item of items) {
+    const { name, kind } = item;
+    const path = prefix + name;
+    // Should it be a directory, then what may be wanted is below.
+    if (kind === "unknown" && scope.enters(path)) throw item.failure;
+    const passed = kind === "directory" && !scope.enters(path);
+    wanted.push(passed ? { name, kind: "passed" } : item);
+    if (wanted.length % 1000 === 0) await pause();
+  }
+  return wanted;
 }
 
 /** A directory `a` stands where its content does, at `a/`: behind `a.b`. */

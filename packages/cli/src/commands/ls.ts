@@ -2,6 +2,7 @@
 import {
   describeSource,
   type Entry,
+  filterScope,
   type Listing,
   makeFilter,
   MountSourceError,
@@ -21,14 +22,15 @@ export async function run(invocation: Invocation): Promise<number> {
   });
   if (spec === undefined) return 0;
   const signal = withTimeout(invocation.signal, settings.timeout);
-  const wanted = makeFilter(settings.include ?? [], settings.exclude ?? []);
+  const scope = filterScope(makeFilter(settings.include ?? [], settings.exclude ?? []));
   try {
     await withSource(spec, invocation, async ({ source, retry }) => {
-      const batches = await retry(async () => begin((await source.list(signal)).entries), signal);
+      const list = async () => begin((await source.list(signal, scope)).entries);
+      const batches = await retry(list, signal);
       for await (const batch of batches) {
         signal.throwIfAborted();
         for (const entry of batch) {
-          if (wanted?.(entry.path) === false) continue;
+          if (!scope.wants(entry.path)) continue;
           if (settings.json === true) await printJson(toRecord(source, entry));
           else await print(toLine(entry));
         }

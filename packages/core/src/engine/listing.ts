@@ -2,12 +2,12 @@
 import type { Layer } from "../mount/layer.ts";
 import type { Mount } from "../mount/mount.ts";
 import type { Run } from "./run.ts";
-import type { Entry, FileEntry, ProbeResult } from "../source/contract.ts";
+import type { FileEntry, Listing, ProbeResult } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { boundedEntries } from "../snapshot/bounded.ts";
 import { diffChanges, diffListing, type LayerDiff } from "../snapshot/diff.ts";
-import { ignoreFileFilter } from "../snapshot/filter.ts";
 import { orderedEntries } from "../snapshot/ordered.ts";
+import { type IgnoreFile, makeScope, type SourceScope, wantedEntries } from "../snapshot/scope.ts";
 import type { Generation, LayerRecord } from "../state/state.ts";
 
 /** What the probes of a mount's sources found, by position. */
@@ -127,7 +127,10 @@ async function listChanges(
     const delta = await layer.source.changes?.(record.revision, to, run.signal);
     return (
       delta !== undefined &&
-      (await diffChanges(makeDiff(run, layer, true, record.ignore), delta.changes))
+      (await diffChanges(
+        makeDiff(run, layer, true, layerScope(run, layer, record.ignore)),
+        delta.changes,
+      ))
     );
   });
   if (complete) return { ...record, revision: to, token: probe.token };
@@ -146,24 +149,13 @@ async function listWhole(
 ): Promise<LayerRecord> {
   const { state } = run.mount.volume;
   const comparable = published?.identity === layer.identity;
-  let ignore = comparable && !readsAgain(layer) ? (published?.ignore ?? null) : null;
+  let assumed = comparable && !readsAgain(layer) ? (published?.ignore ?? null) : null;
   for (let tries = 0; tries <= IGNORE_FILE_TRIES; tries++) {
-    const outcome = await run.ask(layer, "list", async () => {
+    const { scope, listing, found } = await run.ask(layer, "list", async () => {
       state.sql("DELETE FROM plan WHERE layer = ?").run(layer.position);
-      const listing = await layer.source.list(run.signal);
-      const found = await diffUnlessIgnoreFileDiffers(
-        makeDiff(run, layer, comparable, ignore),
-        orderedEntries(
-          boundedEntries(listing.entries, run.mount.settings.limits.maxFiles),
-          listing.ordered,
-          state,
-        ),
-        ignore,
-      );
-      return { listing, found };
+      return listWithin(run, layer, comparable, layerScope(run, layer, assumed));
     });
-    if (outcome.found === undefined) {
-      const { listing } = outcome;
+    if (listing !== undefined && found === undefined) {
       const revision =
         typeof listing.revision === "function" ? listing.revision() : listing.revision;
       return {
@@ -174,11 +166,11 @@ async function listWhole(
         into: layer.into,
         revision: revision ?? probe?.revision ?? "",
         token: listing.token?.() ?? probe?.token ?? null,
-        ignore,
+        ignore: scope.ignore,
       };
     }
-    const { entry } = outcome.found;
-    ignore =
+    const entry = found?.entry;
+    assumed =
       entry === undefined
         ? null
         : {
@@ -189,25 +181,57 @@ async function listWhole(
   throw new SourceError("changed", "its .pannierignore keeps changing");
 }
 
-/** @returns `undefined` when the listing went through under the right ignore file; else the one to go by (or that there is none) */
+/** One try at a listing. `found`: the `.pannierignore` that there is, where it is not the one that was gone by. */
+async function listWithin(
+  run: Run,
+  layer: Layer,
+  comparable: boolean,
+  scope: SourceScope,
+): Promise<{
+  readonly scope: SourceScope;
+  readonly listing?: Listing;
+  readonly found: { readonly entry: FileEntry | undefined } | undefined;
+}> {
+  try {
+    const listing = await layer.source.list(run.signal, scope);
+    const diff = makeDiff(run, layer, comparable, scope);
+    return { scope, listing, found: await diffUnlessIgnoreFileDiffers(diff, listing) };
+  } catch (error) {
+    if (scope.outdated === undefined) throw error;
+    return { scope, found: scope.outdated };
+  }
+}
+
+function layerScope(run: Run, layer: Layer, assumed: IgnoreFile | null): SourceScope {
+  return makeScope(layer.into, run.mount.filter, assumed, (entry) =>
+    readText(layer, entry, run.signal),
+  );
+}
+
+/**
+ * Sources that do not call {@link SourceScope.ignoreFile} have their `.pannierignore` somewhere in the listing, or no more.
+ *
+ * @returns `undefined` when the listing went through under the right ignore file; else the one to go by (or that there is none)
+ */
 async function diffUnlessIgnoreFileDiffers(
   diff: LayerDiff,
-  batches: AsyncIterable<readonly Entry[]>,
-  assumed: LayerRecord["ignore"],
+  { entries, ordered }: Listing,
 ): Promise<{ readonly entry: FileEntry | undefined } | undefined> {
+  const { scope, state } = diff;
+  const wanted = wantedEntries(boundedEntries(entries, diff.maxFiles), scope);
   let found: FileEntry | undefined;
   const differs = Symbol("ignore file");
   try {
-    await diffListing(diff, batches, (entry) => {
+    await diffListing(diff, orderedEntries(wanted, ordered, state), (entry) => {
       if (entry.kind !== "file") return;
       found = entry;
-      if (entry.fingerprint !== assumed?.fingerprint) throw differs;
+      if (entry.fingerprint !== scope.ignore?.fingerprint) throw differs;
     });
   } catch (error) {
     if (error !== differs) throw error;
     return { entry: found };
   }
-  return found === undefined && assumed !== null ? { entry: undefined } : undefined;
+  return found === undefined && scope.ignore !== null ? { entry: undefined } : undefined;
 }
 
 /** Longest `.pannierignore` that is read. */
@@ -229,19 +253,13 @@ async function readText(layer: Layer, entry: FileEntry, signal: AbortSignal): Pr
   return Buffer.concat(chunks).toString("utf8");
 }
 
-function makeDiff(
-  run: Run,
-  layer: Layer,
-  comparable: boolean,
-  ignore: LayerRecord["ignore"],
-): LayerDiff {
+function makeDiff(run: Run, layer: Layer, comparable: boolean, scope: SourceScope): LayerDiff {
   const { mount } = run;
   const { settings } = mount;
   return {
     state: mount.volume.state,
     place: { layer: layer.position, into: layer.into, mode: settings.mode },
-    filter: mount.filter,
-    ignored: ignore === null ? undefined : ignoreFileFilter(ignore.text),
+    scope,
     comparable,
     readAgain: readsAgain(layer),
     maxFileBytes: settings.limits.maxFileBytes,

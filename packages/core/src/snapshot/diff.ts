@@ -1,11 +1,11 @@
 /** What a layer's listing changes against what is published, written to the state's plan. Memory does not follow the number of entries. */
-import type { Change as SourceChange, Entry } from "../source/contract.ts";
+import { type Change as SourceChange, type Entry, IGNORE_FILE } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { READ_AGAIN } from "../state/entries.ts";
 import type { State } from "../state/state.ts";
-import type { Filter } from "./filter.ts";
 import { DamagedState } from "../state/damaged.ts";
 import { comparePaths, quotePath, unsafePath } from "./path.ts";
+import type { SourceScope } from "./scope.ts";
 import {
   type EntryRow,
   FILE,
@@ -19,10 +19,7 @@ import {
 export interface LayerDiff {
   readonly state: State;
   readonly place: Placement;
-  /** Mount-wide filter; sees paths of the tree. */
-  readonly filter: Filter | undefined;
-  /** The source's own `.pannierignore`; sees paths of the source. */
-  readonly ignored: Filter | undefined;
+  readonly scope: SourceScope;
   /** False when fingerprints of the published rows came from another source: then every entry counts as changed. */
   readonly comparable: boolean;
   /** True when a file is to be read even where its fingerprint is that of the published row. */
@@ -33,9 +30,6 @@ export interface LayerDiff {
   readonly signal: AbortSignal;
   readonly onEntries: (count: number) => void;
 }
-
-/** Name of the file in a source's root that says what of it is not wanted. It is an instruction, not content: never published. */
-const IGNORE_FILE = ".pannierignore";
 
 /** What telling a change takes of a published row; a listing is joined with every one of them, so it is little. */
 type KnownRow = Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint" | "ref">;
@@ -50,7 +44,7 @@ const insertDeleteOr = (
   FROM entries WHERE path = ? AND layer = ? AND until IS NULL`;
 
 /**
- * Joins a complete listing in path order with the layer's published rows.
+ * Joins a complete listing of what is wanted, in path order, with the layer's published rows.
  *
  * @param onIgnoreFile told of the source's `.pannierignore` when it passes by
  */
@@ -79,6 +73,8 @@ async function mergeListing(
 ): Promise<void> {
   let row = published.next();
   let count = 0;
+  /** What is wrong with an entry that comes before the `.pannierignore`, which may yet exclude it. */
+  let early: unknown;
   for await (const batch of batches) {
     diff.signal.throwIfAborted();
     for (const entry of batch) {
@@ -86,25 +82,38 @@ async function mergeListing(
         onIgnoreFile(entry);
         continue;
       }
-      const wanted = toWanted(diff, entry);
-      if (wanted === undefined) continue;
-      count++;
-      let order = -1;
-      while (
-        row.done !== true &&
-        (order = row.value.path === wanted.path ? 0 : comparePaths(row.value.path, wanted.path)) < 0
-      ) {
-        insertDelete(diff, row.value.path, "IGNORE");
-        row = published.next();
+      if (early !== undefined) {
+        if (comparePaths(entry.path, IGNORE_FILE) > 0) throw early;
+        continue;
       }
-      const before = row.done !== true && order === 0 ? row.value : undefined;
-      if (before !== undefined) row = published.next();
-      insertPut(diff, before, wanted);
+      try {
+        put(entry);
+      } catch (error) {
+        if (comparePaths(entry.path, IGNORE_FILE) > 0) throw error;
+        early = error;
+      }
     }
     if (count > diff.maxFiles) throw tooManyFiles(diff.maxFiles);
     diff.onEntries(batch.length);
   }
+  if (early !== undefined) throw early;
   for (; row.done !== true; row = published.next()) insertDelete(diff, row.value.path, "IGNORE");
+
+  function put(entry: Entry): void {
+    const wanted = toWanted(diff, entry);
+    count++;
+    let order = -1;
+    while (
+      row.done !== true &&
+      (order = row.value.path === wanted.path ? 0 : comparePaths(row.value.path, wanted.path)) < 0
+    ) {
+      insertDelete(diff, row.value.path, "IGNORE");
+      row = published.next();
+    }
+    const before = row.done !== true && order === 0 ? row.value : undefined;
+    if (before !== undefined) row = published.next();
+    insertPut(diff, before, wanted);
+  }
 }
 
 /**
@@ -126,8 +135,8 @@ export async function diffChanges(
       if (sourcePath === IGNORE_FILE) return false;
       const path = diff.place.into === "" ? sourcePath : `${diff.place.into}/${sourcePath}`;
       const before = select.get(path, diff.place.layer) as unknown as KnownRow | undefined;
-      const wanted = change.kind === "put" ? toWanted(diff, change.entry) : undefined;
-      if (wanted !== undefined) insertPut(diff, before, wanted);
+      if (change.kind === "put" && diff.scope.wants(sourcePath))
+        insertPut(diff, before, toWanted(diff, change.entry));
       else if (before !== undefined) insertDelete(diff, path, "REPLACE");
     }
     diff.onEntries(batch.length);
@@ -135,14 +144,9 @@ export async function diffChanges(
   return true;
 }
 
-/** The entry as the tree would have it, or `undefined` when it is filtered out. @throws SourceError for an unsafe path or a file beyond the limit */
-function toWanted(diff: LayerDiff, entry: Entry): EntryRow | undefined {
+/** The entry as the tree would have it. @throws SourceError for a file beyond the limit */
+function toWanted(diff: LayerDiff, entry: Entry): EntryRow {
   const wanted = toRow(entry, diff.place);
-  if (diff.ignored !== undefined || diff.filter !== undefined) {
-    refuseUnsafe(entry.path);
-    if (diff.ignored?.(entry.path) === false || diff.filter?.(wanted.path) === false)
-      return undefined;
-  }
   if (wanted.fingerprint === "" && wanted.kind === FILE) {
     // All later changes of it would go unnoticed.
     throw new SourceError("invalid", `${quotePath(entry.path)} came without a fingerprint`, {

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ignoreFileFilter, makeFilter } from "./filter.ts";
 
 function kept(include: string[], exclude: string[], paths: string[]): string[] {
-  return paths.filter(makeFilter(include, exclude) ?? (() => true));
+  return paths.filter((path) => makeFilter(include, exclude)?.wants(path) !== false);
 }
 
 test("without patterns there is no filter", () => {
@@ -45,8 +45,8 @@ describe("makeFilter", () => {
 
   test("answers the same beyond the life of one matcher", () => {
     const filter = makeFilter([], ["*.tmp"]);
-    for (let i = 0; i < 20_010; i++) filter?.(`d/${i}`);
-    expect([filter?.("d/a.tmp"), filter?.("d/a")]).toEqual([false, true]);
+    for (let i = 0; i < 20_010; i++) filter?.wants(`d/${i}`);
+    expect([filter?.wants("d/a.tmp"), filter?.wants("d/a")]).toEqual([false, true]);
   });
 });
 
@@ -74,8 +74,74 @@ describe("ignoreFileFilter", () => {
     ["the file may start with a byte order mark", "\ufeffa", ["b"], ["a"]],
   ])("%s", (_, text, wanted, unwanted) => {
     const filter = ignoreFileFilter(text);
-    expect(wanted.filter((path) => !filter(path))).toEqual([]);
-    expect(unwanted.filter(filter)).toEqual([]);
+    expect(wanted.filter((path) => !filter.wants(path))).toEqual([]);
+    expect(unwanted.filter((path) => filter.wants(path))).toEqual([]);
+  });
+});
+
+describe("which directories are entered", () => {
+  const directories = ["img", "img/a", "docs", "docs/api", "docs/api/v1", "other", "lost+found"];
+
+  test.each<[string, string[], string[], string[]]>([
+    ["all, where nothing is said of them", [], ["*.tmp"], directories],
+    [
+      "not one that is excluded, nor any below",
+      [],
+      ["docs/"],
+      ["img", "img/a", "other", "lost+found"],
+    ],
+    ["not one of which all is excluded", [], ["/lost+found/**"], directories.slice(0, -1)],
+    [
+      "the same one level down",
+      [],
+      ["docs/api/*"],
+      ["img", "img/a", "docs", "other", "lost+found"],
+    ],
+    ["one that a ! may bring something back of", [], ["docs/*", "!docs/api"], directories],
+    ["an include at any depth may match anywhere", ["*.html"], [], directories],
+    ["one from the root on, only below", ["/img/"], [], ["img", "img/a"]],
+    ["one with a slash leads there", ["docs/api/**"], [], ["docs", "docs/api", "docs/api/v1"]],
+    ["stars on the way", ["d*/a?i/*.md"], [], ["docs", "docs/api"]],
+    [
+      "ranges on the way are looked into",
+      ["[d]ocs/api/x"],
+      [],
+      ["img", "docs", "docs/api", "other", "lost+found"],
+    ],
+    ["two stars on the way", ["docs/**/x.md"], [], ["docs", "docs/api", "docs/api/v1"]],
+    ["a file of the root", ["/a.txt"], [], []],
+    ["exclude wins", ["docs/**"], ["docs/api/"], ["docs"]],
+  ])("%s", (_, include, exclude, expected) => {
+    const filter = makeFilter(include, exclude);
+    expect(directories.filter((one) => filter?.enters(one))).toEqual(expected);
+  });
+
+  test("never leaves out one with something wanted in it", () => {
+    const name = fc.constantFrom("a", "b", "ab", "a.c");
+    const path = fc.array(name, { minLength: 2, maxLength: 4 }).map((parts) => parts.join("/"));
+    const glob = fc.constantFrom("a", "b", "*", "a*", "*.c", "?", "[ab]", "**", "a.c");
+    const patterns = fc.array(
+      fc
+        .tuple(
+          fc.constantFrom("", "", "!"),
+          fc.constantFrom("", "/"),
+          fc.array(glob, { minLength: 1, maxLength: 4 }),
+          fc.constantFrom("", "/"),
+        )
+        .map(([not, root, globs, end]) => not + root + globs.join("/") + end),
+      { maxLength: 3 },
+    );
+    fc.assert(
+      fc.property(patterns, patterns, path, (include, exclude, one) => {
+        const filter = makeFilter(include, exclude);
+        if (filter?.wants(one) === false) return;
+        const parts = one.split("/");
+        for (let depth = 1; depth < parts.length; depth++) {
+          expect(filter?.enters(parts.slice(0, depth).join("/"))).not.toBe(false);
+        }
+      }),
+      { numRuns: 3000 },
+    );
   });
 });
 
@@ -118,7 +184,7 @@ describe.skipIf(!git)("beside git itself", { meta: { skipReason: "needs git" } }
         (patterns, paths) => {
           const text = patterns.join("\n");
           const filter = ignoreFileFilter(text);
-          expect(paths.filter((one) => !filter(one))).toEqual(ignoredByGit(text, paths));
+          expect(paths.filter((one) => !filter.wants(one))).toEqual(ignoredByGit(text, paths));
         },
       ),
       { numRuns: 150 },

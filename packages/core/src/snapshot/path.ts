@@ -21,6 +21,13 @@ export function unsafePath(path: string): string | undefined {
   return undefined;
 }
 
+/** Whether a path would leave a directory that it is joined to, or names nothing: never to be accepted, wanted or not. */
+export function escapes(path: string): boolean {
+  return (
+    path === "" || path.startsWith("/") || path.includes("\0") || /(?:^|\/)\.\.(?:\/|$)/.test(path)
+  );
+}
+
 /**
  * Compares as UTF-8 bytes compare: the order of object stores, of git, and of SQLite's BINARY collation. JavaScript's own `<`
  * compares UTF-16 units, which differs where a surrogate meets U+E000 to U+FFFF.

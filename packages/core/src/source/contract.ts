@@ -4,7 +4,7 @@
  * An adapter package exports one {@link Adapter}. The engine asks it to {@link Adapter.open} a source, and from then
  * on talks to the {@link Source}: three required methods, the rest optional capabilities that the engine looks for.
  *
- * What an adapter never does: retry, sleep, back off, filter, write below the target, read a secret from anywhere but
+ * What an adapter never does: retry, sleep, back off, read patterns, write below the target, read a secret from anywhere but
  * its {@link SourceContext} or its ecosystem's own chain. The engine does all of that once, for every adapter.
  */
 import type { Location } from "./location.ts";
@@ -113,6 +113,30 @@ export interface Listing {
   readonly token?: (() => string | undefined) | undefined;
 }
 
+/**
+ * What of a source is wanted, as the user's filters and the source's own `.pannierignore` say. Paths are relative to the source.
+ *
+ * The engine filters all that is listed in any case. This is for what should not even be looked at: a directory that may not
+ * be read, a name that is not text, a submodule that is private.
+ */
+export interface Scope {
+  /** False where everything is wanted, as far as is known: then nothing need be asked. */
+  readonly filters: boolean;
+  /** Whether a file or symlink is wanted. True also of a path that would lead out of the target: the engine has to see and refuse it. */
+  wants(path: string): boolean;
+  /** Whether anything below a directory may be wanted. Where not, it is neither read nor judged. */
+  enters(directory: string): boolean;
+  /**
+   * To be called by a source that reads directory by directory, as soon as it has read the root and before it judges or enters
+   * anything there: with the entry of the file {@link IGNORE_FILE}, or `undefined` where the root has none. Other answers count from then on.
+   * May read the file.
+   */
+  ignoreFile(entry: Entry | undefined): Promise<void>;
+}
+
+/** Name of the file in a source's root that says what of it is not wanted. It is an instruction, not content: never published. */
+export const IGNORE_FILE = ".pannierignore";
+
 /** A file on this machine that holds the content of an entry. */
 export interface LocalFile {
   readonly path: string;
@@ -131,8 +155,12 @@ export interface Source {
    * @param known the token of the published revision, if there is one, for sources that ask "changed since?" (ETag).
    */
   probe(signal: AbortSignal, known?: string): Promise<ProbeResult | undefined>;
-  /** Lists the source as it is now. May do its real work before the promise resolves or while the entries are consumed. */
-  list(signal: AbortSignal): Promise<Listing>;
+  /**
+   * Lists the source as it is now. May do its real work before the promise resolves or while the entries are consumed.
+   *
+   * @param scope what may be passed over; without it, everything is listed. May be ignored: more than is wanted does no harm.
+   */
+  list(signal: AbortSignal, scope?: Scope): Promise<Listing>;
   /**
    * Reads exactly the version of the file that `entry` names, never a later one: throws `changed` if it is not there
    * any more. May be called for an entry kept from an earlier listing (by an earlier process): `not-found` or

@@ -42,7 +42,7 @@ function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceCont
 
   return {
     probe: async (signal, known) => (await choose(signal)).probe(signal, known),
-    list: async (signal) => (await choose(signal)).list(signal),
+    list: async (signal, scope) => (await choose(signal)).list(signal, scope),
     read: async (entry, range, signal) => (await choose(signal)).read(entry, range, signal),
     changes: async (from, to, signal) => (await choose(signal)).changes?.(from, to, signal),
     published: async (signal) => chosen?.published?.(signal),
