@@ -45,9 +45,9 @@ describeWith("nginx", "the program and nginx", (nginx) => {
     const work = await workDirectory();
     const folder = join(nginx.root, "poll");
     await mkdir(join(folder, "tree"), { recursive: true });
-    await writeFile(join(folder, "tree/a"), "a\n");
+    await writeFile(join(folder, "tree/a.txt"), "a\n");
     await run("tar", ["-czf", "tree.tar.gz", "tree"], { cwd: folder });
-    for (const name of ["tree.tar.gz", "tree/a"]) {
+    for (const name of ["tree.tar.gz", "tree/a.txt"]) {
       const args = ["sync", `${nginx.http}/files/poll/${name}`, join(work, name)];
       await runPannierOk(args);
       const requests = await requestsOf(`/poll/${name}`, () => runPannierOk(args));

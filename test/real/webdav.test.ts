@@ -148,7 +148,7 @@ for (const name of ["apacheDav", "nginxDav"] as const) {
           () => `dav://127.0.0.1:${server.plain}/basic/`,
           "incorrect",
           3,
-          /401 Unauthorized\. Give a user/,
+          /401 Unauthorized\. The user, the password or the token is wrong/i,
         ],
         [
           "an expired certificate",

@@ -23,6 +23,7 @@ import {
   type Source,
   SourceError,
   type SourceErrorCode,
+  sync,
   UsageError,
 } from "@pannier/core";
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
@@ -488,3 +489,22 @@ function canMount(): boolean {
     rmSync(probe, { recursive: true });
   }
 }
+
+test("what filters leave out is not judged", async () => {
+  const target = mkdtempSync(join(tmpdir(), "pannier-file-target-"));
+  try {
+    writeFileSync(join(dir, "a.txt"), "a");
+    // Latin-1.
+    writeFileSync(Buffer.concat([Buffer.from(`${dir}/caf`), Buffer.from([0xe9])]), "");
+    const options = { sources: [file(dir)], target };
+    await expect(sync(options)).rejects.toMatchObject({
+      message: expect.stringContaining("not UTF-8"),
+    });
+    await sync({ ...options, exclude: ["caf*"] });
+    expect(readdirSync(join(target, "current"))).toEqual(["a.txt"]);
+    writeFileSync(join(dir, ".pannierignore"), "caf*\n");
+    expect((await sync(options)).result).toBe("unchanged");
+  } finally {
+    rmSync(target, { recursive: true });
+  }
+});

@@ -1,10 +1,13 @@
+import { lstatSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import {
   type Adapter,
   decodedPath,
   type Entry,
   type FileEntry,
+  IGNORE_FILE,
   quotePath,
+  type Scope,
   type Source,
   SourceError,
   UsageError,
@@ -54,15 +57,24 @@ export const fileAdapter: Adapter<typeof options> = {
       return { kind: "file", path: basename(path), size, mode: mode & 0o777, mtime, fingerprint };
     }
 
-    async function* listTree(top: Root, signal: AbortSignal): AsyncGenerator<readonly Entry[]> {
+    async function* listTree(
+      top: Root,
+      signal: AbortSignal,
+      scope: Scope | undefined,
+    ): AsyncGenerator<readonly Entry[]> {
       let leftOut = 0;
       let first = "";
+      await scope?.ignoreFile(ignoreFileOf(readingOf(top).root));
       yield* walk({
         root: readingOf(top).root,
         idleTimeout: context.idleTimeout,
         signal,
         onSpecial: (special) => {
-          if (leftOut++ === 0) first = special;
+          if (scope?.wants(special) !== false && leftOut++ === 0) first = special;
+        },
+        mayBeWanted: (at) => {
+          const plain = at.replace(/\/$/, "");
+          return scope === undefined || scope.enters(plain) || (plain === at && scope.wants(at));
         },
       });
       // Mounted over, unmounted or switched meanwhile: what was listed is a mixture.
@@ -95,11 +107,11 @@ export const fileAdapter: Adapter<typeof options> = {
         }
       },
 
-      async list(signal) {
+      async list(signal, scope) {
         signal.throwIfAborted();
         context.request("list");
         const found = await look(signal);
-        if (!found.isFile) return { ordered: true, entries: listTree(found, signal) };
+        if (!found.isFile) return { ordered: true, entries: listTree(found, signal, scope) };
         const entry = fileEntry(found);
         return { ordered: true, entries: [[entry]], token: () => entry.fingerprint };
       },
@@ -126,3 +138,12 @@ export const fileAdapter: Adapter<typeof options> = {
     };
   },
 };
+
+/** What the walk will tell of the root's `.pannierignore`. */
+function ignoreFileOf(root: string): FileEntry | undefined {
+  const stats = lstatSync(`${root}/${IGNORE_FILE}`, { throwIfNoEntry: false });
+  if (stats?.isFile() !== true) return undefined;
+  const { size, mode, mtimeMs: mtime } = stats;
+  const fingerprint = fingerprintOf(stats, Date.now());
+  return { kind: "file", path: IGNORE_FILE, size, mode: mode & 0o777, mtime, fingerprint };
+}

@@ -32,6 +32,8 @@ export interface WalkBatch {
   readonly targets: readonly string[];
   /** FIFOs, sockets and devices, which are no entries. */
   readonly specials: readonly string[];
+  /** What could not be listed, and may not be wanted: the other side knows. */
+  readonly failures: readonly WalkFailure[];
   readonly last: boolean;
 }
 
@@ -78,6 +80,7 @@ let paths = "";
 let facts = new Float64Array(0);
 let targets: string[] = [];
 let specials: string[] = [];
+let failures: WalkFailure[] = [];
 
 try {
   startBatch();
@@ -105,15 +108,17 @@ function readLevel(prefix: string): Level {
   // Without the `/`, which would lead through a link.
   const self = path.slice(0, -1) || "/";
   try {
-    const names = readdirSync(path, { withFileTypes: true }).map((entry) =>
+    let names = readdirSync(path, { withFileTypes: true }).map((entry) =>
       entry.isDirectory() ? `${entry.name}/` : entry.name,
     );
     // A link by now: the names may be those of a directory anywhere.
     if (!lstatSync(self).isDirectory()) throw replaced(prefix);
-    if (names.some((name) => name.includes("\ufffd"))) checkNames(path, prefix);
+    if (names.some((name) => name.includes("\ufffd"))) names = withoutBadNames(path, prefix, names);
     return { prefix, names: sortNames(names), next: 0 };
   } catch (error) {
     // Another look tells a directory that was deleted, as one may be, from one that was replaced.
+    if (isRefused(error) && prefix !== "")
+      return { prefix, names: note(located(error, prefix)), next: 0 };
     if (!isMissing(error) || prefix === "") throw located(error, prefix);
     if (lstatSync(self, { throwIfNoEntry: false }) !== undefined) throw replaced(prefix);
     return { prefix, names: [], next: 0 };
@@ -121,9 +126,26 @@ function readLevel(prefix: string): Level {
 }
 
 /** Names are passed on as text, and a name that is none would come out as another. */
-function checkNames(path: string, prefix: string): void {
-  const bad = readdirSync(path, "buffer").find((name) => !isUtf8(name));
-  if (bad !== undefined) throw new Failure(prefix + bad.toString(), "name", bad.toString("hex"));
+function withoutBadNames(path: string, prefix: string, names: readonly string[]): string[] {
+  const bad = new Set<string>();
+  for (const name of readdirSync(path, "buffer")) {
+    if (isUtf8(name)) continue;
+    bad.add(name.toString());
+    note(new Failure(prefix + name.toString(), "name", name.toString("hex")));
+  }
+  return names.filter((name) => !bad.has(name.replace(/\/$/, "")));
+}
+
+/** Notes what may not be wanted. */
+function note(error: unknown): [] {
+  const { path, code, message } = error as Failure;
+  failures.push({ path, code, message });
+  return [];
+}
+
+function isRefused(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "EACCES" || code === "EPERM";
 }
 
 /** JavaScript's own order is that of bytes unless a surrogate meets a character above U+E000. */
@@ -146,20 +168,18 @@ function add(path: string, { mode, size, mtimeMs }: Stats): void {
   const kind = mode & constants.S_IFMT;
   // In its place among the files the content of a directory would be out of order.
   if (kind === constants.S_IFDIR) throw replaced(path);
-  if (kind === constants.S_IFLNK) targets.push(readTarget(path));
-  else if (SPECIAL.has(kind)) return void specials.push(path);
-  else if (kind !== constants.S_IFREG) throw new Failure(path, "kind", kind.toString(8));
+  if (kind === constants.S_IFLNK) {
+    const target = readlinkSync(`${root}/${path}`, "buffer");
+    if (!isUtf8(target)) return void note(new Failure(path, "target", target.toString("hex")));
+    targets.push(target.toString());
+  } else if (SPECIAL.has(kind)) return void specials.push(path);
+  else if (kind !== constants.S_IFREG)
+    return void note(new Failure(path, "kind", kind.toString(8)));
   paths += `${path}\0`;
   facts[count * 3] = size;
   facts[count * 3 + 1] = mode;
   facts[count * 3 + 2] = mtimeMs;
   count++;
-}
-
-function readTarget(path: string): string {
-  const target = readlinkSync(`${root}/${path}`, "buffer");
-  if (!isUtf8(target)) throw new Failure(path, "target", target.toString("hex"));
-  return target.toString();
 }
 
 function startBatch(): void {
@@ -170,11 +190,12 @@ function startBatch(): void {
   facts = new Float64Array(BATCH * 3);
   targets = [];
   specials = [];
+  failures = [];
 }
 
 function send(last: boolean): void {
   const sized = facts.subarray(0, count * 3);
-  const batch: WalkBatch = { now, paths, facts: sized, targets, specials, last };
+  const batch: WalkBatch = { now, paths, facts: sized, targets, specials, failures, last };
   parentPort?.postMessage(batch, [facts.buffer]);
   if (last) return;
   sent++;

@@ -67,7 +67,13 @@ test("a walk does not run ahead of who takes from it; what is deleted meanwhile 
       mkdirSync(join(root, `dir-${i}`));
       for (let j = 0; j < 300; j++) writeFileSync(join(root, `dir-${i}`, `${j}`), "");
     }
-    const batches = walk({ root, idleTimeout: 5000, signal, onSpecial: () => {} });
+    const batches = walk({
+      root,
+      idleTimeout: 5000,
+      signal,
+      onSpecial: () => {},
+      mayBeWanted: () => true,
+    });
     const first = await batches.next();
     await sleep(300);
     rmSync(join(root, "dir-29"), { recursive: true });
@@ -85,7 +91,13 @@ test("a walk does not run ahead of who takes from it; what is deleted meanwhile 
 
 async function list(root: string, idleTimeout = 5000): Promise<string[]> {
   const found: string[] = [];
-  for await (const batch of walk({ root, idleTimeout, signal, onSpecial: () => {} })) {
+  for await (const batch of walk({
+    root,
+    idleTimeout,
+    signal,
+    onSpecial: () => {},
+    mayBeWanted: () => true,
+  })) {
     found.push(...batch.map(({ path }) => path));
   }
   return found;

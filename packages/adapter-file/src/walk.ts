@@ -23,6 +23,8 @@ export interface Walk {
   readonly signal: AbortSignal;
   /** Told of each FIFO, socket and device, which are left out. */
   readonly onSpecial: (path: string) => void;
+  /** Whether something of this path may be wanted, be it a file or a directory. */
+  readonly mayBeWanted: (path: string) => boolean;
 }
 
 /**
@@ -36,6 +38,7 @@ export async function* walk({
   idleTimeout,
   signal,
   onSpecial,
+  mayBeWanted,
 }: Walk): AsyncGenerator<readonly Entry[]> {
   signal.throwIfAborted();
   const taken = new Int32Array(new SharedArrayBuffer(4));
@@ -51,6 +54,8 @@ export async function* walk({
     for (let last = false; !last;) {
       const batch = await batches.next();
       batch.specials.forEach(onSpecial);
+      const failure = batch.failures.find(({ path }) => mayBeWanted(path));
+      if (failure !== undefined) throw toError(failure);
       yield toEntries(batch);
       signal.throwIfAborted();
       Atomics.add(taken, 0, 1);
