@@ -3,6 +3,7 @@ import {
   parseCount,
   parseDuration,
   parseMaxDelete,
+  parseDirectoryMode,
   parseMode,
   parseOwner,
   parseSize,
@@ -141,7 +142,7 @@ export const FLAGS = {
   },
   "dir-mode": {
     value: "OCTAL",
-    parse: parseMode,
+    parse: parseDirectoryMode,
     description: "mode of every directory (default: 755)",
   },
   owner: { value: "UID[:GID]", parse: parseOwner, description: "owner of everything written" },

@@ -1,6 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "./source/errors.ts";
-import { parseCount, parseDuration, parseMode, parseOwner, parseSize } from "./units.ts";
+import {
+  parseCount,
+  parseDirectoryMode,
+  parseDuration,
+  parseMode,
+  parseOwner,
+  parseSize,
+} from "./units.ts";
 
 describe("a duration", () => {
   test.each([
@@ -53,6 +60,10 @@ test("counts, modes and owners are checked", () => {
   expect(parseMode("755")).toBe(0o755);
   expect(() => parseMode("rw")).toThrow(UsageError);
   expect(() => parseMode("4755")).toThrow(UsageError);
+  expect(parseDirectoryMode("755")).toBe(0o755);
+  expect(parseDirectoryMode("0750")).toBe(0o750);
+  expect(parseDirectoryMode("2750")).toBe(0o2750);
+  expect(() => parseDirectoryMode("4755")).toThrow(UsageError);
   expect(parseOwner("1000")).toEqual({ uid: 1000, gid: 1000 });
   expect(parseOwner("0:33")).toEqual({ uid: 0, gid: 33 });
   expect(() => parseOwner("www-data")).toThrow(UsageError);

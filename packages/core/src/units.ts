@@ -66,6 +66,16 @@ export function parseMode(text: string): number {
   return Number.parseInt(text.replace(/^0o?/, ""), 8);
 }
 
+/** The same for directories, also with set-group-id and sticky: `2750`. @throws UsageError */
+export function parseDirectoryMode(text: string): number {
+  if (!/^(0o?)?[0-3]?[0-7]{3}$/.test(text))
+    throw new UsageError(
+      `"${text}" is not a directory mode`,
+      "write three octal digits such as 755, or four such as 2750; set-user-id (4) means nothing there",
+    );
+  return Number.parseInt(text.replace(/^0o?/, ""), 8);
+}
+
 /** `UID` or `UID:GID`. @throws UsageError */
 export function parseOwner(text: string): { readonly uid: number; readonly gid: number } {
   const parts = /^(\d{1,10})(?::(\d{1,10}))?$/.exec(text);
