@@ -197,7 +197,7 @@ const CASES: Record<string, Case> = {
     await pannierOk(["sync", source, target]);
     const { DatabaseSync } = await import("node:sqlite");
     const db = new DatabaseSync(join(target, ".pannier/state.db"));
-    db.exec("PRAGMA user_version = 9999");
+    db.exec("PRAGMA user_version = 2");
     db.close();
   }),
   "a target whose .pannier is somebody's file": badUse(2, /\.pannier/, async ({ target }) => {
