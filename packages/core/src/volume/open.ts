@@ -104,6 +104,8 @@ function bringInLine(volume: Volume, dryRun: boolean): void {
 }
 
 function renew(volume: Volume): void {
+  // SQLite removes and makes files by their names.
+  volume.check();
   volume.state.renew();
   tellRenewed(volume.layout, volume.emit);
 }
