@@ -1,5 +1,5 @@
 /** What is particular to files, beside the conformance suite. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -504,6 +504,39 @@ test("what filters leave out is not judged", async () => {
     expect(readdirSync(join(target, "current"))).toEqual(["a.txt"]);
     writeFileSync(join(dir, ".pannierignore"), "caf*\n");
     expect((await sync(options)).result).toBe("unchanged");
+  } finally {
+    rmSync(target, { recursive: true });
+  }
+});
+
+test.skipIf(!root).each([
+  ["that may not be read", 0o700],
+  ["of which only the names may be read", 0o744],
+])("a directory %s is left out by filters", (_, mode) => {
+  const target = mkdtempSync(join(tmpdir(), "pannier-file-target-"));
+  try {
+    chmodSync(dir, 0o755);
+    chmodSync(target, 0o777);
+    writeFileSync(join(dir, "a.txt"), "a");
+    mkdirSync(join(dir, "lost+found"));
+    writeFileSync(join(dir, "lost+found/b"), "b");
+    chmodSync(join(dir, "lost+found"), mode);
+    const program = `
+      import { sync } from "@pannier/core";
+      import { file } from "@pannier/adapter-file";
+      process.setgroups([]); process.setgid(65534); process.setuid(65534);
+      const options = { sources: [file(${JSON.stringify(dir)})], target: ${JSON.stringify(target)} };
+      const refused = await sync(options).then(() => "nothing", (error) => error.cause.code);
+      await sync({ ...options, exclude: ["lost+found/"] });
+      console.log(refused);
+    `;
+    const args = [...FROM_SOURCES, "--input-type=module", "--eval", program];
+    const { stdout, stderr } = spawnSync(process.execPath, args, {
+      encoding: "utf8",
+      cwd: import.meta.dirname,
+    });
+    expect(stdout, stderr).toBe("auth\n");
+    expect(readdirSync(join(target, "current"))).toEqual(["a.txt"]);
   } finally {
     rmSync(target, { recursive: true });
   }

@@ -1,5 +1,5 @@
-import { lstatSync } from "node:fs";
-import { basename, resolve } from "node:path";
+import { lstat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
 import {
   type Adapter,
   decodedPath,
@@ -51,10 +51,11 @@ export const fileAdapter: Adapter<typeof options> = {
       return { root: found === "/" ? "" : found, isFile, calls, open: files };
     }
 
-    function fileEntry({ stats }: Root): FileEntry {
-      const { size, mode, mtimeMs: mtime } = stats;
-      const fingerprint = fingerprintOf(stats, Date.now());
-      return { kind: "file", path: basename(path), size, mode: mode & 0o777, mtime, fingerprint };
+    /** What the walk will tell of the root's `.pannierignore`. */
+    async function ignoreFileOf(top: Root, signal: AbortSignal): Promise<FileEntry | undefined> {
+      const at = join(top.path, IGNORE_FILE);
+      const stats = await calls.later(() => lstat(at).catch(() => undefined), signal);
+      return stats?.isFile() === true ? entryOf(IGNORE_FILE, stats) : undefined;
     }
 
     async function* listTree(
@@ -64,7 +65,7 @@ export const fileAdapter: Adapter<typeof options> = {
     ): AsyncGenerator<readonly Entry[]> {
       let leftOut = 0;
       let first = "";
-      await scope?.ignoreFile(ignoreFileOf(readingOf(top).root));
+      await scope?.ignoreFile(await ignoreFileOf(top, signal));
       yield* walk({
         root: readingOf(top).root,
         idleTimeout: context.idleTimeout,
@@ -99,7 +100,7 @@ export const fileAdapter: Adapter<typeof options> = {
           const found = await look(signal);
           if (!found.isFile) return undefined;
           context.request("probe");
-          return { token: fileEntry(found).fingerprint };
+          return { token: entryOf(basename(path), found.stats).fingerprint };
         } catch (error) {
           // It was published once, so it is more likely away than wrongly written.
           if (known === undefined || !isMissing((error as Error).cause)) throw error;
@@ -112,7 +113,7 @@ export const fileAdapter: Adapter<typeof options> = {
         context.request("list");
         const found = await look(signal);
         if (!found.isFile) return { ordered: true, entries: listTree(found, signal, scope) };
-        const entry = fileEntry(found);
+        const entry = entryOf(basename(path), found.stats);
         return { ordered: true, entries: [[entry]], token: () => entry.fingerprint };
       },
 
@@ -139,11 +140,8 @@ export const fileAdapter: Adapter<typeof options> = {
   },
 };
 
-/** What the walk will tell of the root's `.pannierignore`. */
-function ignoreFileOf(root: string): FileEntry | undefined {
-  const stats = lstatSync(`${root}/${IGNORE_FILE}`, { throwIfNoEntry: false });
-  if (stats?.isFile() !== true) return undefined;
+function entryOf(path: string, stats: Root["stats"]): FileEntry {
   const { size, mode, mtimeMs: mtime } = stats;
   const fingerprint = fingerprintOf(stats, Date.now());
-  return { kind: "file", path: IGNORE_FILE, size, mode: mode & 0o777, mtime, fingerprint };
+  return { kind: "file", path, size, mode: mode & 0o777, mtime, fingerprint };
 }

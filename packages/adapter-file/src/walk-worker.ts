@@ -159,8 +159,10 @@ function lookAt(path: string): void {
   try {
     add(path, lstatSync(`${root}/${path}`));
   } catch (error) {
+    // In a directory of which only the names may be read.
+    if (isRefused(error)) note(located(error, path));
     // Deleted since its name was read.
-    if (!isMissing(error)) throw located(error, path);
+    else if (!isMissing(error)) throw located(error, path);
   }
 }
 

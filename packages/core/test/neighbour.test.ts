@@ -319,3 +319,22 @@ describe("names out of the state lead nowhere else", () => {
     expect(readTree(target)).toEqual({ a: "2" });
   });
 });
+
+it("what is made in a directory of a group belongs to the group, as its volume says", async () => {
+  mkdirSync(target);
+  chmodSync(target, 0o2775);
+  const source = memorySource();
+  source.content = { "d/a": "1" };
+  const options = { sources: [source], target, mode: 0o640, dirMode: 0o750 };
+  const modes = () =>
+    [".pannier", ".pannier/generations", "current/", "current/d"].map(
+      (path) => lstatSync(join(target, path)).mode & 0o7777,
+    );
+  await sync(options);
+  expect(modes()).toEqual([0o2755, 0o2755, 0o2750, 0o2750]);
+  source.content = { "d/a": "1", "e/b": "2" };
+  await sync(options);
+  await sync({ ...options, dirMode: 0o2770 });
+  expect(modes()).toEqual([0o2755, 0o2755, 0o2770, 0o2770]);
+  expect((await sync({ ...options, dirMode: 0o2770 })).result).toBe("unchanged");
+});
