@@ -12,7 +12,7 @@ import { resolveSources } from "../../packages/cli/src/choose-adapter.ts";
 import { findProgram } from "../real/servers/process.ts";
 
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
-const SCHEMAS = join(CHECKOUT, ".tools/python");
+const SCHEMAS = join(CHECKOUT, ".tools/schemas");
 /** Of kinds that are not Kubernetes' own. */
 const DEFINITIONS = join(CHECKOUT, ".tools/definitions");
 

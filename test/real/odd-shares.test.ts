@@ -13,7 +13,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { freePort } from "../support/free-port.ts";
 import { describeWithProgram } from "./support.ts";
 
-const PYTHON = join(import.meta.dirname, "../../.tools/python/bin/python");
+const PYTHON = join(import.meta.dirname, "../../.tools/shares/bin/python");
 const FILES = { a: "hi\n", "sub/b c": "x\n" };
 const LINKS = { dangling: "gone", "dir-link": "sub", link: "a" };
 
