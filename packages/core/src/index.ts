@@ -20,7 +20,7 @@ export * from "./source/secrets.ts";
 export { type OpenedSource, openSource } from "./mount/source-context.ts";
 export { rollback } from "./engine/rollback.ts";
 export { plan, sync } from "./engine/sync.ts";
-export { makePause, type Pause, sortInSlices } from "./slices.ts";
+export { makePause, type Pause, sortInSlices } from "./timing/slices.ts";
 export { createPace, type Pace } from "./transfer/pace.ts";
 export { sleep, startTimer } from "./timing/sleep.ts";
 export { untilAborted } from "./timing/until-aborted.ts";

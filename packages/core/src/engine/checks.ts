@@ -1,7 +1,7 @@
 /** What a tree may look like: judged on the plan, before anything is fetched or written. */
 import { RefusedError } from "../errors.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
-import type { Pause } from "../slices.ts";
+import type { Pause } from "../timing/slices.ts";
 import { futureEntry, plannedEntry } from "../state/entries.ts";
 import type { Run } from "./run.ts";
 import { foldsNames } from "../volume/folding.ts";

@@ -25,7 +25,7 @@ import {
 } from "../snapshot/guard.ts";
 import { layOver } from "../snapshot/layers.ts";
 import { plannedChanges } from "../snapshot/plan.ts";
-import { makePause } from "../slices.ts";
+import { makePause } from "../timing/slices.ts";
 import { digestAfterPlan, nameRevision, revisionFound } from "../snapshot/revision.ts";
 import { type EntryRow, toEntry } from "../state/row.ts";
 import {

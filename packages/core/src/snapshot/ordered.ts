@@ -1,5 +1,5 @@
 /** Turns any listing into one in path order, without holding a long one in memory. */
-import { makePause, type Pause, sortInSlices } from "../slices.ts";
+import { makePause, type Pause, sortInSlices } from "../timing/slices.ts";
 import type { Entry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import type { State } from "../state/state.ts";

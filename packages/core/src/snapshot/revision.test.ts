@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makePause } from "../slices.ts";
+import { makePause } from "../timing/slices.ts";
 import { openState, type State } from "../state/state.ts";
 import { digestAfterPlan } from "./revision.ts";
 

@@ -1,6 +1,6 @@
 /** The name of a state of a mount. */
 import { createHash, hash } from "node:crypto";
-import type { Pause } from "../slices.ts";
+import type { Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 import { publishedEntry, READ_AGAIN } from "../state/entries.ts";
 import type { EntryRow } from "../state/row.ts";
