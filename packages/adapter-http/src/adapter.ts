@@ -1,8 +1,8 @@
 /** The adapter: decides by the URL and its options whether a source is one file, an archive or a directory. */
+import { formatOf, looksLikeArchive, MAGIC_LENGTH } from "@pannier/archive";
 import { type Adapter, type Location, type Source, UsageError } from "@pannier/core";
 import { createHttpClient, type HttpClient, makeAuthorize } from "@pannier/http-client";
 import { archiveSource } from "./archive/archive.ts";
-import { formatOf, looksLikeArchive, MAGIC_LENGTH } from "./archive/format.ts";
 import { directorySource } from "./directory/directory.ts";
 import { fileSource, probeUrl } from "./file.ts";
 import { checkOptions, httpOptions, type HttpSettings } from "./options.ts";

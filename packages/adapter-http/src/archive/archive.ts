@@ -1,11 +1,24 @@
 /** A source that is one archive: downloaded, checked and unpacked as a whole before any of it is listed. */
 import { randomUUID } from "node:crypto";
-import { closeSync, openSync, readSync } from "node:fs";
-import { mkdtemp, open, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  type Body,
-  type ByteRange,
+  createExpansionGuard,
+  decompress,
+  formatOf,
+  guarded,
+  isProgram,
+  MAGIC_LENGTH,
+  type Member,
+  type Place,
+  readPlace,
+  readTar,
+  readZip,
+  unpack,
+  type Unpacked as Content,
+  writeStream,
+} from "@pannier/archive";
+import {
   type FileEntry,
   type Source,
   type SourceContext,
@@ -15,21 +28,11 @@ import {
 } from "@pannier/core";
 import type { HttpClient } from "@pannier/http-client";
 import { type Checksum, type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
-import { guarded, limitError } from "../errors.ts";
 import { probeUrl } from "../file.ts";
 import { type Download, download } from "./download.ts";
-import { decompress, formatOf, isProgram, MAGIC_LENGTH } from "./format.ts";
-import type { Member } from "./member.ts";
-import { type Place, type Unpacked as Content, writeStream } from "./scratch.ts";
-import { readTar } from "./tar.ts";
-import { unpack } from "./unpack.ts";
-import { readZip } from "./zip.ts";
 
 /** Names of scratch directories begin so; what is left of an earlier process is known by it. */
 const PREFIX = "unpacked-";
-/** Archives may grow by this much whatever their size: the factor is for larger ones. */
-const FREE_EXPANSION = 10 * 1024 * 1024;
-const PIECE = 256 * 1024;
 
 export interface ArchiveSourceInit {
   readonly client: HttpClient;
@@ -98,7 +101,7 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     signal: AbortSignal,
   ): Promise<Content> {
     const { strip, path } = init;
-    const guard = createExpansionGuard(context.limits.maxExpansion);
+    const guard = createExpansionGuard("the archive", context.limits.maxExpansion);
     const { head, bytes } = await peek(guard.archived(verified(coming.bytes, expected)));
     const format = formatOf(head) ?? (isProgram(head) ? "zip" : undefined);
     const target = { folder, strip, path, limits: context.limits, grew: guard.grew };
@@ -159,7 +162,7 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       if (place === undefined) {
         throw new SourceError("changed", `${JSON.stringify(entry.path)} is not in the archive`);
       }
-      return readLocal(place, entry, range, signal);
+      return readPlace(place, entry, range, signal);
     },
     localPath(entry) {
       const place = placed(entry);
@@ -187,33 +190,6 @@ class CrampedError extends Error {
   }
 }
 
-/** Compares what comes out of an archive with what went in so far: claims of the server do not count. */
-function createExpansionGuard(factor: number) {
-  let received = 0;
-  let produced = 0;
-  const grew = (bytes: number) => {
-    produced += bytes;
-    if (produced > FREE_EXPANSION && produced > received * factor) {
-      throw limitError(`the archive grows to more than ${factor} times its size`);
-    }
-  };
-  return {
-    grew,
-    async *archived(bytes: AsyncIterable<Uint8Array>) {
-      for await (const chunk of bytes) {
-        received += chunk.byteLength;
-        yield chunk;
-      }
-    },
-    async *unpacked(bytes: AsyncIterable<Uint8Array>) {
-      for await (const chunk of bytes) {
-        grew(chunk.byteLength);
-        yield chunk;
-      }
-    },
-  };
-}
-
 /** Counts the content of members that do not come out of one stream. */
 async function* grown(members: AsyncIterable<Member>, grew: (bytes: number) => void) {
   for await (const member of members) {
@@ -236,61 +212,4 @@ async function peek(body: AsyncIterable<Uint8Array>) {
     yield* { [Symbol.asyncIterator]: () => iterator };
   }
   return { head, bytes: all() };
-}
-
-async function readLocal(
-  place: Place,
-  entry: FileEntry,
-  range: ByteRange | undefined,
-  signal: AbortSignal,
-): Promise<Body> {
-  const offset = range?.offset ?? 0;
-  const length = Math.min(range?.length ?? Infinity, Math.max(0, (entry.size ?? 0) - offset));
-  if (length === 0) return new Uint8Array(0);
-  return length <= PIECE
-    ? readPiece(place, offset, length)
-    : pieces(place, offset, offset + length, signal);
-}
-
-/** Opens the file for each piece: a body that nobody reads to its end holds nothing. */
-async function* pieces(
-  place: Place,
-  start: number,
-  end: number,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  for (let offset = start; offset < end; offset += PIECE) {
-    signal.throwIfAborted();
-    yield await readPiece(place, offset, Math.min(PIECE, end - offset));
-  }
-}
-
-/** Synchronous where that is quicker than handing it over: a file of a few bytes, of which there may be many. */
-async function readPiece(place: Place, offset: number, length: number): Promise<Uint8Array> {
-  const { file, start, own } = place;
-  const buffer = Buffer.alloc(length);
-  const read = own ? readAt : readAtOnce;
-  const bytesRead = await read(file, buffer, start + offset).catch((error: unknown) => {
-    throw new SourceError("changed", "the unpacked file is gone", { cause: error });
-  });
-  if (bytesRead === length) return buffer;
-  throw new SourceError("changed", "the unpacked file is shorter than it was");
-}
-
-async function readAt(file: string, buffer: Uint8Array, position: number): Promise<number> {
-  const handle = await open(file);
-  try {
-    return (await handle.read(buffer, 0, buffer.byteLength, position)).bytesRead;
-  } finally {
-    await handle.close();
-  }
-}
-
-async function readAtOnce(file: string, buffer: Uint8Array, position: number): Promise<number> {
-  const fd = openSync(file, "r");
-  try {
-    return readSync(fd, buffer, 0, buffer.byteLength, position);
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -3,6 +3,7 @@ import { hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeAll } from "@pannier/archive";
 import { SourceError } from "@pannier/core";
 import {
   type HttpClient,
@@ -13,7 +14,6 @@ import {
   sameVersion,
   stillThat,
 } from "@pannier/http-client";
-import { writeAll } from "./scratch.ts";
 
 /** A part's name begins so; the rest is a digest of the URL. Beside it lies a note. */
 const PREFIX = "part-";

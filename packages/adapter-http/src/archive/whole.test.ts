@@ -5,11 +5,8 @@ import { join } from "node:path";
 import * as zlib from "node:zlib";
 import { SourceError } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
+import { decompress, formatOf, type Member, readTar, readZip } from "@pannier/archive";
 import { makeTar, makeZip } from "../../test/archives.ts";
-import { decompress, formatOf } from "./format.ts";
-import type { Member } from "./member.ts";
-import { readTar } from "./tar.ts";
-import { readZip } from "./zip.ts";
 
 const { gzipSync } = zlib;
 const canZstd = typeof zlib.zstdCompressSync === "function";

@@ -6,7 +6,7 @@ import { buffer as readWholly } from "node:stream/consumers";
 import { crc32 } from "node:zlib";
 import { SourceError } from "@pannier/core";
 import type { Entry, ZipFile } from "yauzl";
-import { guarded } from "../errors.ts";
+import { guarded } from "./errors.ts";
 import { type Member, refuseKind } from "./member.ts";
 
 /** A symlink's text is its content; Linux takes no longer one. */

@@ -1,6 +1,6 @@
 /** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
 import { type Limits, NoRoomError, SourceError } from "@pannier/core";
-import { limitError } from "../errors.ts";
+import { limitError } from "./errors.ts";
 import { type Member, safeSegments } from "./member.ts";
 import { createScratch, type Unpacked } from "./scratch.ts";
 

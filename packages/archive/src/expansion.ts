@@ -1,0 +1,37 @@
+/** Archives that grow to many times their size. */
+import { limitError } from "./errors.ts";
+
+/** Archives may grow by this much whatever their size: the factor is for larger ones. */
+const FREE_EXPANSION = 10 * 1024 * 1024;
+
+/**
+ * Compares what comes out of an archive with what went in so far: claims of the server do not count.
+ *
+ * @param what how messages name the archive
+ * @param factor how many times its size it may grow to, beyond the first 10 MiB
+ */
+export function createExpansionGuard(what: string, factor: number) {
+  let received = 0;
+  let produced = 0;
+  const grew = (bytes: number) => {
+    produced += bytes;
+    if (produced > FREE_EXPANSION && produced > received * factor) {
+      throw limitError(`${what} grows to more than ${factor} times its size`);
+    }
+  };
+  return {
+    grew,
+    async *archived(bytes: AsyncIterable<Uint8Array>) {
+      for await (const chunk of bytes) {
+        received += chunk.byteLength;
+        yield chunk;
+      }
+    },
+    async *unpacked(bytes: AsyncIterable<Uint8Array>) {
+      for await (const chunk of bytes) {
+        grew(chunk.byteLength);
+        yield chunk;
+      }
+    },
+  };
+}
