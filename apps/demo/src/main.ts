@@ -2,8 +2,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { credentialsFromEnvironment, failureLine, resolveSources, toFailure } from "@pannier/cli";
-import { describeSource, follow, parseDuration, type SyncEvent } from "@pannier/core";
+import { credentialsFromEnvironment, resolveSources } from "@pannier/cli";
+import {
+  describeFailure,
+  describeSource,
+  failureLine,
+  follow,
+  parseDuration,
+  type SyncEvent,
+} from "@pannier/core";
 import { writeSampleSite } from "./sample-site.ts";
 import { listen, makeServer } from "./static-server.ts";
 
@@ -15,8 +22,10 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => st
 try {
   await run(stopping.signal);
 } catch (error) {
-  console.error(`The demonstration cannot go on: ${failureLine(toFailure(error), "follow")}`);
-  process.exitCode = toFailure(error).exitCode;
+  console.error(
+    `The demonstration cannot go on: ${failureLine(describeFailure(error, "variables"), "follow")}`,
+  );
+  process.exitCode = describeFailure(error, "variables").exitCode;
 }
 
 async function run(signal: AbortSignal): Promise<void> {
@@ -69,7 +78,7 @@ function report(event: SyncEvent): void {
       `${time}  published ${revision}: ${added} added, ${changed} changed, ${deleted} deleted, in ${Math.round(duration)} ms`,
     );
   } else if (event.type === "failed") {
-    console.log(`${time}  ${failureLine(toFailure(event.error), "follow")}`);
+    console.log(`${time}  ${failureLine(describeFailure(event.error, "variables"), "follow")}`);
   } else if (event.type === "warning" || event.type === "healed") {
     console.log(`${time}  ${event.message}`);
   }

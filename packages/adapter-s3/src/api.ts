@@ -1,5 +1,11 @@
 /** The questions that are asked of S3: a page of a listing, one object's headers, its content. Signed here, on the shared connections. */
-import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
+import {
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  InternalError,
+  SourceError,
+} from "@pannier/core";
 import {
   contentOf,
   type HttpClient,
@@ -62,7 +68,11 @@ interface Request {
 }
 
 /** The server does not do what was asked of it, or says that a condition is not met. */
-class Declined extends Error {}
+class Declined extends InternalError {
+  constructor() {
+    super("the server declined");
+  }
+}
 
 /** A condition that is not met, or that the server does not know. */
 function isUnmet({ status, code }: Refusal): boolean {

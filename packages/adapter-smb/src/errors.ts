@@ -1,12 +1,12 @@
 /** Failures of libsmbclient, which are numbers of errno, and of its helper in the words of the contract. */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { quotePath, SourceError } from "@pannier/core";
+import { InternalError, quotePath, SourceError } from "@pannier/core";
 import { tooManyNames } from "@pannier/walk";
 import type { Connection, Failure } from "./protocol.ts";
 
 /** What the helper could not do. */
-export class CallFailure extends Error {
+export class CallFailure extends InternalError {
   override readonly name = "CallFailure";
   readonly failed: string;
 

@@ -145,18 +145,6 @@ const OWN_CREDENTIALS: readonly string[] = [
   ...Object.values(GITHUB_APP),
 ];
 
-const VARIABLES: Readonly<Record<string, string>> = {
-  ...PATHS,
-  username: "PANNIER_USERNAME",
-  password: "PANNIER_PASSWORD",
-  askpassUrl: "PANNIER_ASKPASS_URL",
-};
-
-/** The library names its settings; whoever runs the program sets variables. */
-export function inVariables(text: string): string {
-  return text.replace(/\bcredentials\.(\w+)/g, (name, key: string) => VARIABLES[key] ?? name);
-}
-
 const PREFIX = "PANNIER_";
 /** Every variable with a meaning, those included that only the sidecar reads and that Pannier itself sets for hooks. */
 const KNOWN: ReadonlySet<string> = new Set([

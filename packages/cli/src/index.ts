@@ -1,4 +1,3 @@
 /** Parts of the program that other programs around the engine share. */
 export { resolveSources } from "./choose-adapter.ts";
 export { credentialsFromEnvironment } from "./environment.ts";
-export { failureLine, toFailure } from "./exit-code.ts";

@@ -1,16 +1,12 @@
 /** The log, on standard error: one line a message. */
-import type { SyncEvent } from "@pannier/core";
-import { failureLine, oneLine, toFailure } from "./exit-code.ts";
+import { describeFailure, failureLine, oneLine, type SyncEvent } from "@pannier/core";
+import type { Log } from "@pannier/daemon";
 import type { Redact } from "./redact.ts";
 import { count, formatDuration } from "./format.ts";
 import type { Output } from "./world.ts";
 
-type Level = "debug" | "info" | "warn" | "error";
-export type Log = (
-  level: Level,
-  message: string,
-  fields?: Readonly<Record<string, unknown>>,
-) => void;
+export type { Log };
+type Level = Parameters<Log>[0];
 
 const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
 
@@ -80,7 +76,7 @@ export function logEvent(log: Log, event: SyncEvent): void {
     case "healed":
       return log("warn", `put right: ${event.message}`);
     case "failed":
-      return log(levelOf(event), failureLine(toFailure(event.error), "follow"), {
+      return log(levelOf(event), failureLine(describeFailure(event.error, "variables"), "follow"), {
         failures: event.failures,
         next: Number.isFinite(event.delay) ? formatDuration(event.delay) : undefined,
       });

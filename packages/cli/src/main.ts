@@ -1,6 +1,6 @@
 /** The program from its arguments to its exit code. */
 import { readFile } from "node:fs/promises";
-import type { SyncEvent } from "@pannier/core";
+import { describeFailure, failureLine, oneLine, type SyncEvent } from "@pannier/core";
 import {
   credentialsFromEnvironment,
   environmentSources,
@@ -8,9 +8,9 @@ import {
   secretsFromEnvironment,
   terminalFromEnvironment,
 } from "./environment.ts";
-import { failureLine, oneLine, ReportedError, toFailure } from "./exit-code.ts";
 import type { Invocation } from "./invocation.ts";
 import { type Log, logEvent, makeLog, toJson } from "./log.ts";
+import { ReportedError } from "./reported-error.ts";
 import { type CommandLine, parseCommandLine } from "./program.ts";
 import { makeProgress, NO_PROGRESS, type Progress } from "./progress.ts";
 import { makeRedact, type Redact } from "./redact.ts";
@@ -137,7 +137,7 @@ function fail(
 ): number {
   const reported = thrown instanceof ReportedError;
   const error = reported ? thrown.cause : thrown;
-  const failure = toFailure(error);
+  const failure = describeFailure(error, "variables");
   if (!reported && (json || line?.settings.json === true))
     world.stdout.write(`${toJson({ error: failure }, redact)}\n`);
   world.stderr.write(`pannier: ${redact(failureLine(failure, line?.spec.verb ?? "run"))}\n`);

@@ -1,9 +1,55 @@
-/** What the engine itself throws. A source's failures are {@link SourceError}s, a caller's mistakes {@link UsageError}s. */
+/** The base of all errors, and what the engine itself throws. A source's failures are `SourceError`s, a caller's mistakes `UsageError`s. */
 import { constants } from "node:os";
 
-interface ErrorInit extends ErrorOptions {
-  /** What the user can do about it: one sentence. */
+/** Words for kinds of failure. They never change: programs may rely on them. */
+export type ErrorCode =
+  | "auth"
+  | "not-found"
+  | "unavailable"
+  | "throttled"
+  | "changed"
+  | "invalid"
+  | "unsupported"
+  | "usage"
+  | "target"
+  | "permission"
+  | "refused"
+  | "no-room"
+  | "hook"
+  | "post-publish"
+  | "timeout"
+  | "bug";
+
+export interface ErrorInit extends ErrorOptions {
+  /** What the user can do about it: one sentence. It names settings as the library has them, such as `credentials.passwordFile`. */
   readonly hint?: string | undefined;
+}
+
+/** A class may be there twice, since an adapter may bring a core of its own: instances are known by this rather than by `instanceof`. */
+const BRAND = Symbol.for("pannier.error");
+
+/** What every error of Pannier and its adapters is. Anything else that is thrown is a fault of a program or of the system. */
+export abstract class PannierError extends Error {
+  /** The kind of failure. */
+  abstract readonly code: ErrorCode;
+  /** What the program ends with because of it: 1 to 9, see docs/operations.md. */
+  abstract readonly exitCode: number;
+  /** What the user can do about it: one sentence. */
+  readonly hint: string | undefined;
+
+  constructor(message: string, init: ErrorInit = {}) {
+    super(message, init.cause === undefined ? undefined : { cause: init.cause });
+    this.hint = init.hint;
+  }
+
+  get [BRAND](): true {
+    return true;
+  }
+}
+
+/** Whether it is one of Pannier's, of this copy of the core or of another. */
+export function isPannierError(error: unknown): error is PannierError {
+  return error instanceof Error && BRAND in error;
 }
 
 /** Of a quota that is used up. libuv has no name for it, so that Node's `code` is "Unknown system error -122". */
@@ -16,33 +62,49 @@ export function saysFull(error: unknown): "ENOSPC" | "EDQUOT" | undefined {
   return errno === -EDQUOT ? "EDQUOT" : undefined;
 }
 
-abstract class HintedError extends Error {
-  /** What the user can do about it. */
-  readonly hint: string | undefined;
-  constructor(message: string, init: ErrorInit = {}) {
-    super(message, init);
-    this.hint = init.hint;
-  }
+/** Errors of the system that have a meaning of their own, by their `code` or name. */
+const OF_SYSTEM: Readonly<Record<string, readonly [code: ErrorCode, exitCode: number]>> = {
+  EACCES: ["permission", 3],
+  EPERM: ["permission", 3],
+  EROFS: ["permission", 3],
+  TimeoutError: ["timeout", 5],
+};
+
+/** The kind of anything that was thrown, and the exit code for it. */
+export function classify(error: Error): readonly [code: ErrorCode, exitCode: number] {
+  if (isPannierError(error)) return [error.code, error.exitCode];
+  if (saysFull(error) !== undefined) return ["no-room", 7];
+  const { code, name } = error as NodeJS.ErrnoException;
+  const key = [code ?? "", name].find((one) => Object.hasOwn(OF_SYSTEM, one)) ?? "";
+  return OF_SYSTEM[key] ?? ["bug", 1];
 }
 
-/** The volume has no room: disk, quota or `maxBytes`. Exit code 7. */
-export class NoRoomError extends HintedError {
+/** The volume has no room: disk, quota or `maxBytes`. */
+export class NoRoomError extends PannierError {
   override readonly name = "NoRoomError";
+  readonly code = "no-room";
+  readonly exitCode = 7;
 }
 
-/** The content was fetched or planned and must not be published: the delete guard, a limit, a symlink that leaves the tree. Exit code 6. */
-export class RefusedError extends HintedError {
+/** The content was fetched or planned and must not be published: the delete guard, a limit, a symlink that leaves the tree. */
+export class RefusedError extends PannierError {
   override readonly name = "RefusedError";
+  readonly code = "refused";
+  readonly exitCode = 6;
 }
 
-/** A pre-publish hook said no. Exit code 8. */
-export class HookError extends HintedError {
-  override readonly name = "HookError";
+/** A pre-publish hook said no. */
+export class HookError extends PannierError {
+  override readonly name: string = "HookError";
+  readonly code = "hook";
+  readonly exitCode = 8;
 }
 
-/** The target cannot be used as one: another process holds it, it is a file, it is not ours to change. Exit code 2, or 3 where `permission`. */
-export class TargetError extends HintedError {
+/** The target cannot be used as one: another process holds it, it is a file, it is not ours to change. */
+export class TargetError extends PannierError {
   override readonly name = "TargetError";
+  readonly code: "target" | "permission";
+  readonly exitCode: number;
   /** True where the file system said no (EACCES, EPERM, EROFS). */
   readonly permission: boolean;
   /** True where another process, or another mount of this one, is at work on it, and may let go. */
@@ -54,19 +116,30 @@ export class TargetError extends HintedError {
     super(message, init);
     this.permission = init.permission ?? false;
     this.busy = init.busy ?? false;
+    this.code = this.permission ? "permission" : "target";
+    this.exitCode = this.permission ? 3 : 2;
   }
 }
 
-/** A failure of one of the mount's sources, with the source named. `cause` is the {@link SourceError}. */
-export class MountSourceError extends Error {
+/** A failure of one of the mount's sources, with the source named. `cause` is what it threw, as a rule a `SourceError`; code, exit code and hint are its own. */
+export class MountSourceError extends PannierError {
   override readonly name = "MountSourceError";
+  readonly code: ErrorCode;
+  readonly exitCode: number;
   /** Position in the mount's sources. */
   readonly source: number;
   /** The source, redacted. */
   readonly url: string;
   constructor(source: number, url: string, cause: Error) {
-    super(cause.message, { cause });
+    super(cause.message, { cause, hint: (cause as Partial<PannierError>).hint });
     this.source = source;
     this.url = url;
+    [this.code, this.exitCode] = classify(cause);
   }
+}
+
+/** Thrown by one part of Pannier and caught by another. One that gets out is a bug. */
+export abstract class InternalError extends PannierError {
+  readonly code = "bug";
+  readonly exitCode = 1;
 }

@@ -1,5 +1,18 @@
 export * from "./engine/changes.ts";
-export * from "./errors.ts";
+export {
+  type ErrorCode,
+  type ErrorInit,
+  HookError,
+  InternalError,
+  isPannierError,
+  MountSourceError,
+  NoRoomError,
+  PannierError,
+  RefusedError,
+  saysFull,
+  TargetError,
+} from "./errors.ts";
+export { describeFailure, type Failure, failureLine, inVariables, oneLine } from "./failure.ts";
 export type * from "./events.ts";
 export * from "./engine/follow.ts";
 export { history, type HistoryEntry, status, type TargetStatus } from "./engine/history.ts";

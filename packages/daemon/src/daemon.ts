@@ -1,5 +1,6 @@
 /** The sidecar: from a configuration to mounts at work, until it is told to end. */
 import { dirname } from "node:path";
+import { describeFailure, isPannierError } from "@pannier/core";
 import type { DaemonConfig } from "./config/config.ts";
 import { recall, remember } from "./config/last-good.ts";
 import { createConfigWatch } from "./config/watch.ts";
@@ -32,7 +33,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   /** That content is missing counts for more than that a hook failed after it came. */
   let hookExitCode = 0;
 
-  const metrics = createMetrics(init.version, init.explain);
+  const metrics = createMetrics(init.version);
   const onEvent = (mount: Mount, event: MountEvent) => {
     metrics.onEvent(mount, event);
     live.changed();
@@ -40,11 +41,10 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
     // Where it was the last try, there is no next one to tell of.
     init.onEvent(mount.config.name, isLast ? { ...event, delay: Infinity } : event);
     if (event.type === "hook" && isGivenUp(event)) {
-      const failed = new PostPublishError(event.message ?? event.what);
-      hookExitCode ||= init.explain(failed).exitCode;
+      hookExitCode ||= new PostPublishError(event.message ?? event.what).exitCode;
     }
     if (isLast) {
-      exitCode ||= init.explain(event.error).exitCode;
+      exitCode ||= describeFailure(event.error).exitCode;
       if (!init.once) {
         log("error", "too many failures in a row: ending", { mount: mount.config.name });
         stop.abort();
@@ -61,7 +61,6 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   const routes: RoutesInit = {
     version: init.version,
     log,
-    explain: init.explain,
     metrics,
     mounts: () => supervisor.mounts,
     lingering: () => supervisor.lingering,
@@ -69,7 +68,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
     http: () => supervisor.config.http,
   };
   const live = createLive(() => statusOf(routes));
-  const port = createHttpPort(routes, live, init.explain);
+  const port = createHttpPort(routes, live);
 
   /** @returns whether the configuration is in force now */
   async function reload(): Promise<boolean> {
@@ -105,7 +104,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   }
 
   function tellRefusal(error: unknown): void {
-    const { message } = init.explain(error);
+    const { message } = describeFailure(error, "variables");
     // Where the file lies is for the log; callers of the port have no use for it.
     const where = `${dirname(init.file ?? "")}/`;
     const told = init.redact(message.replaceAll(where, ""));
@@ -135,7 +134,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
       return true;
     } catch (error) {
       const known = init.once ? undefined : await knownConfig();
-      if (known === undefined || !isAbout(error, "UsageError", "TargetError")) throw error;
+      if (known === undefined || !isAboutSettings(error)) throw error;
       const shown = await Promise.all(known.mounts.map(({ options }) => isShown(options)));
       if (!shown.includes(true)) throw error;
       // Where the port cannot be had either, there is nothing to wait with.
@@ -189,9 +188,8 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   return exitCode || (init.once ? hookExitCode : 0);
 }
 
-/** By name: an adapter may bring a core of its own. */
-function isAbout(error: unknown, ...names: readonly string[]): boolean {
-  return error instanceof Error && names.includes(error.name);
+function isAboutSettings(error: unknown): boolean {
+  return isPannierError(error) && ["usage", "target", "permission"].includes(error.code);
 }
 
 function formatAddress({ host, port }: { readonly host: string; readonly port: number }): string {

@@ -4,14 +4,11 @@ import { applyEvent, isStuck, newState } from "./mount-state.ts";
 import type { MountEvent } from "./world.ts";
 
 const MINUTE = 60_000;
-const tools = {
-  explain: () => ({ code: "unavailable", exitCode: 5, message: "" }),
-  read: () => ({ history: [], held: false }),
-};
+const read = () => ({ history: [], held: false });
 
 function after(...events: readonly MountEvent[]) {
   const state = newState({ history: [], held: false });
-  for (const event of events) applyEvent(state, event, tools);
+  for (const event of events) applyEvent(state, event, read);
   const now = performance.now();
   return (milliseconds: number) => isStuck(state, 10 * MINUTE, now + milliseconds);
 }

@@ -1,6 +1,13 @@
 /** What is known of a mount, told by its events. Spans are measured by the monotonic clock: a clock that is set changes none of them. */
-import type { HistoryEntry, Step, SyncEvent, SyncResult } from "@pannier/core";
-import type { Failure, MountEvent } from "./world.ts";
+import {
+  describeFailure,
+  type Failure,
+  type HistoryEntry,
+  type Step,
+  type SyncEvent,
+  type SyncResult,
+} from "@pannier/core";
+import type { MountEvent } from "./world.ts";
 
 interface Progress {
   readonly files: number;
@@ -99,14 +106,7 @@ export function newState({ history, held }: Recorded): MountState {
 }
 
 /** Brings the state up to date. `read` is called when something was published, or may have come to light again. */
-export function applyEvent(
-  state: MountState,
-  event: MountEvent,
-  tools: {
-    readonly explain: (error: unknown) => Failure;
-    readonly read: () => Recorded;
-  },
-): void {
+export function applyEvent(state: MountState, event: MountEvent, read: () => Recorded): void {
   switch (event.type) {
     case "queued":
       enter(state, "queued");
@@ -115,7 +115,7 @@ export function applyEvent(
       enter(state, "syncing");
       state.listed = false;
       // The target has been opened, which puts back a link that was lost.
-      if (state.history.length === 0) Object.assign(state, tools.read());
+      if (state.history.length === 0) Object.assign(state, read());
       return;
     case "step":
       state.step = event.step;
@@ -127,16 +127,16 @@ export function applyEvent(
       return;
     }
     case "published":
-      Object.assign(state, tools.read());
+      Object.assign(state, read());
       return;
     case "done":
       // A sync that finds the sources changed, or as what was gone back to, ends the holding back.
       if (state.history.length === 0 || state.held || mayHaveMoved(state))
-        Object.assign(state, tools.read());
+        Object.assign(state, read());
       succeed(state, event.result);
       return;
     case "failed":
-      fail(state, event, tools.explain);
+      fail(state, event);
       return;
     case "waiting":
       if (state.phase !== "waiting") enter(state, "waiting");
@@ -190,11 +190,7 @@ function succeed(state: MountState, { result, immutable }: SyncResult): void {
   state.due = undefined;
 }
 
-function fail(
-  state: MountState,
-  event: Extract<SyncEvent, { type: "failed" }>,
-  explain: (error: unknown) => Failure,
-): void {
+function fail(state: MountState, event: Extract<SyncEvent, { type: "failed" }>): void {
   const ended = now();
   state.attempt = { ended, result: "failed", duration: ended.at - state.since.at };
   state.failures = event.failures;
@@ -203,7 +199,7 @@ function fail(
     failures: (state.outage?.failures ?? 0) + (event.repeated ? 0 : 1),
     busy: (event.error as { readonly busy?: boolean }).busy === true,
   };
-  state.failure = explain(event.error);
+  state.failure = describeFailure(event.error, "variables");
   enter(state, "waiting");
   state.due = ended.at + event.delay;
 }

@@ -59,7 +59,6 @@ export interface MountInit {
   readonly env: DaemonInit["env"];
   readonly once: boolean;
   readonly redact: DaemonInit["redact"];
-  readonly explain: DaemonInit["explain"];
   /** Runs a sync when its turn comes. */
   readonly turn: (work: () => Promise<void>, signal: AbortSignal) => Promise<void>;
   /** Told of every event, after the state has been brought up to date. */
@@ -90,10 +89,7 @@ export function startMount(init: MountInit): Mount {
 
   const emit = (event: MountEvent) => {
     const { outage } = mount.state;
-    applyEvent(mount.state, event, {
-      explain: init.explain,
-      read: () => read(config.options),
-    });
+    applyEvent(mount.state, event, () => read(config.options));
     if (event.type === "published") postPublish.settle(event);
     if (event.type === "started") for (const waiter of waiters) waiter.begun = true;
     if (event.type === "done") settle({ result: event.result }, ({ begun }) => begun);

@@ -2,6 +2,7 @@
 import {
   checkOptions,
   type Credentials,
+  isPannierError,
   type LayerSpec,
   openSource,
   type SourceSpec,
@@ -66,7 +67,6 @@ export function createSupervisor(
       env: init.env,
       once: init.once,
       redact: init.redact,
-      explain: init.explain,
     });
 
   async function end(ending: readonly Mount[], grace: number): Promise<void> {
@@ -147,9 +147,8 @@ async function planMount(
   try {
     return await checkMount(config, init);
   } catch (error) {
-    // By name: an adapter may bring a core of its own.
-    if (!several || !(error instanceof Error) || error.name !== "UsageError") throw error;
-    const { message, hint } = error as UsageError;
+    if (!several || !isPannierError(error) || error.code !== "usage") throw error;
+    const { message, hint } = error;
     throw new UsageError(`mount "${config.name}": ${message}`, hint, { cause: error });
   }
 }
@@ -198,7 +197,7 @@ async function checkSource(
     // That it ends is not waited for either.
     (opened) => void opened.close().catch(() => {}),
     (error: Error) => {
-      if (error.name === "UsageError") throw error;
+      if (isPannierError(error) && error.code === "usage") throw error;
     },
   );
   await endsWithin(checking, OPENING);

@@ -8,15 +8,6 @@ export type Log = (
   fields?: Readonly<Record<string, unknown>>,
 ) => void;
 
-/** A failure in words for people, and with a fixed word and an exit code for programs. */
-export interface Failure {
-  readonly code: string;
-  readonly exitCode: number;
-  readonly message: string;
-  readonly hint?: string | undefined;
-  readonly source?: string | undefined;
-}
-
 /** What the engine tells of a mount, and what the daemon adds. */
 export type MountEvent =
   | SyncEvent
@@ -61,7 +52,6 @@ export interface DaemonInit {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
   readonly onEvent: (mount: string, event: MountEvent) => void;
-  readonly explain: (error: unknown) => Failure;
   /** Takes known secrets out of a text. */
   readonly redact: (text: string) => string;
   /** Makes secrets known, before anything else is done with them. */

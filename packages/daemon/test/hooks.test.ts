@@ -70,7 +70,7 @@ it("gates what is published by what it finds in the candidate tree", async () =>
   expect(readFileSync(asked, "utf8")).toBe("x\nx\n");
   expect(published(folder, "a")).toBe("site");
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
-  expect(await daemon.status("site")).toMatchObject({ error: { code: "HookError" } });
+  expect(await daemon.status("site")).toMatchObject({ error: { code: "hook" } });
   daemon.source("site").content = { a: "3" };
   await eventually(() => expect(published(folder, "a")).toBe("3"));
   expect(readFileSync(asked, "utf8")).toBe("x\nx\nx\n");
@@ -87,7 +87,7 @@ it("counts a refusal once, however often the source is looked at", async () => {
   });
   await daemon.event("site", "failed");
   await polls(daemon, 5);
-  expect(await daemon.status("site")).toMatchObject({ failures: 1, error: { code: "HookError" } });
+  expect(await daemon.status("site")).toMatchObject({ failures: 1, error: { code: "hook" } });
   expect((await daemon.get("/metrics")).text).toContain(
     'pannier_syncs_total{mount="site",result="failed"} 1\n',
   );

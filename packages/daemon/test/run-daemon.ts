@@ -7,7 +7,7 @@ import { onTestFinished, vi } from "vitest";
 import { type Content, type MemorySource, memorySource } from "../../core/test/memory-source.ts";
 import type { DaemonConfig, MountConfig } from "../src/config/config.ts";
 import { httpConfig } from "../src/config/config.ts";
-import { type DaemonInit, type Failure, type MountEvent, runDaemon } from "../src/index.ts";
+import { type DaemonInit, type MountEvent, runDaemon } from "../src/index.ts";
 
 /** A directory that is gone after the test. */
 export function scratch(): string {
@@ -112,7 +112,6 @@ export function startDaemon(
       events.push([mount, event]);
       changed();
     },
-    explain,
     redact: (text) => text,
     learn() {},
     signal: stopping.signal,
@@ -197,15 +196,3 @@ export function failToOpen(spec: MemorySource, error: Error): void {
 }
 
 /** As the command line does it, in short. */
-function explain(error: unknown): Failure {
-  const { name, message, code, cause, hint } = error as Error & { code?: string; hint?: string };
-  if (name === "MountSourceError") return explain(cause);
-  const exitCodes: Readonly<Record<string, number>> = {
-    UsageError: 2,
-    TargetError: 2,
-    NoRoomError: 7,
-    HookError: 8,
-    PostPublishError: 9,
-  };
-  return { code: code ?? name, exitCode: exitCodes[name] ?? 5, message, hint };
-}

@@ -1,5 +1,8 @@
 /** From what goes wrong on the wire to {@link SourceError}: the one place that decides. */
-import { SourceError } from "@pannier/core";
+import { InternalError, SourceError } from "@pannier/core";
+
+/** What fails a request that is answered with interim answers only. */
+export class InterimError extends InternalError {}
 
 /** Codes that OpenSSL's verification and Node's own host name check give to an untrusted server. */
 const UNTRUSTED =
@@ -35,7 +38,7 @@ export function connectionError(
   { inHead = false, silent = false }: { inHead?: boolean; silent?: boolean } = {},
 ): SourceError {
   if (error instanceof SourceError) return error;
-  const { code, message } = rootOf(error);
+  const { code, message, isInterim } = rootOf(error);
   const make = (text: string, hint?: string, transient = true) =>
     new SourceError("unavailable", `${what}${text}`, { hint, transient, cause: error });
 
@@ -50,7 +53,7 @@ export function connectionError(
   if (code === "UND_ERR_HEADERS_TIMEOUT") {
     return make("the server did not answer in time", undefined, !silent);
   }
-  if (code === "PANNIER_INTERIM") {
+  if (isInterim) {
     return make(
       "the server goes on sending interim answers (1xx), and no final one",
       undefined,
@@ -114,17 +117,19 @@ export function connectionError(
 }
 
 /** The innermost error that has a code, or else the error itself; undici wraps, and `net` aggregates over a host's addresses. */
-function rootOf(error: unknown): { code: string; message: string } {
+function rootOf(error: unknown): { code: string; message: string; isInterim: boolean } {
   let found = { code: "", message: error instanceof Error ? error.message : "" };
+  let isInterim = false;
   let next = error;
   for (let depth = 0; next instanceof Error && depth < 8; depth++) {
+    isInterim ||= next instanceof InterimError;
     const { code } = next as NodeJS.ErrnoException;
     if (typeof code === "string" && (found.code === "" || found.code.startsWith("UND_ERR_"))) {
       found = { code, message: next.message };
     }
     next = next.cause ?? (next instanceof AggregateError ? next.errors[0] : undefined);
   }
-  return found;
+  return { ...found, isInterim };
 }
 
 /**

@@ -1,4 +1,5 @@
 /** Where the objects of a repository are kept, and who can read them: the git program, or isomorphic-git. */
+import { InternalError } from "@pannier/core";
 import type { ObjectFormat } from "../remote/protocol.ts";
 
 export interface GitObject {
@@ -38,7 +39,7 @@ export interface ObjectStore {
 }
 
 /** The cache cannot be used as it is: it is thrown away and fetched again. Never leaves the adapter. */
-export class CacheDamaged extends Error {
+export class CacheDamaged extends InternalError {
   override readonly name = "CacheDamaged";
 }
 

@@ -20,6 +20,7 @@ import {
 } from "@pannier/archive";
 import {
   type FileEntry,
+  InternalError,
   type Source,
   type SourceContext,
   saysFull,
@@ -184,7 +185,7 @@ export function archiveSource(init: ArchiveSourceInit): Source {
 }
 
 /** There was no room beside what is kept of the download. */
-class CrampedError extends Error {
+class CrampedError extends InternalError {
   constructor(cause: unknown) {
     super("no room beside the download", { cause });
   }

@@ -2,22 +2,21 @@
 import { access, constants } from "node:fs/promises";
 import {
   type Credentials,
+  describeFailure,
   describeSource,
   type Entry,
+  type Failure,
+  failureLine,
   type FileEntry,
+  InternalError,
+  inVariables,
   type Source,
   type SourceError,
   type SourceSpec,
   UsageError,
 } from "@pannier/core";
 import { resolveSources } from "../choose-adapter.ts";
-import {
-  credentialVariables,
-  inVariables,
-  oneSource,
-  terminalFromEnvironment,
-} from "../environment.ts";
-import { type Failure, failureLine, toFailure } from "../exit-code.ts";
+import { credentialVariables, oneSource, terminalFromEnvironment } from "../environment.ts";
 import type { Invocation } from "../invocation.ts";
 import { withSource, withTimeout } from "../open.ts";
 import { count, formatBytes, formatDuration, grouped } from "../format.ts";
@@ -112,7 +111,7 @@ async function examine(given: Invocation, subject: Subject): Promise<number> {
       return result;
     } catch (error) {
       invocation.signal.throwIfAborted();
-      const failure = toFailure(signal.aborted ? signal.reason : error);
+      const failure = describeFailure(signal.aborted ? signal.reason : error, "variables");
       if (failure.code === "bug") throw error;
       // Whoever asks what is wrong should see each failure, and at once.
       const once = !signal.aborted && (error as Partial<SourceError>).transient === true;
@@ -146,7 +145,7 @@ async function examine(given: Invocation, subject: Subject): Promise<number> {
       if (file !== undefined) await attempt("read", () => readSome(source, file, signal));
     }).catch((error: unknown) => {
       // `open` itself may find the source to be impossible.
-      if (error instanceof StepFailed || toFailure(error).code === "bug") throw error;
+      if (error instanceof StepFailed || describeFailure(error).code === "bug") throw error;
       return attempt("connect", () => Promise.reject(error as Error));
     });
   } catch (error) {
@@ -248,7 +247,7 @@ function failedStep({ isLetIn }: Begun, error: unknown): "connect" | "sign in" |
   return reached === "answered" || code === "auth" ? "sign in" : "connect";
 }
 
-class StepFailed extends Error {
+class StepFailed extends InternalError {
   readonly failure: Failure;
   constructor(failure: Failure, cause: unknown) {
     super(failure.message, { cause });

@@ -6,11 +6,11 @@ import {
   type Listing,
   makeFilter,
   MountSourceError,
+  oneLine,
   type Source,
 } from "@pannier/core";
 import { resolveSources } from "../choose-adapter.ts";
 import { oneSource } from "../environment.ts";
-import { oneLine } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";
 import { withSource, withTimeout } from "../open.ts";
 

@@ -1,7 +1,7 @@
 /** `pannier plan`: what a sync would do. */
-import { type PlannedChange, plan } from "@pannier/core";
-import { oneLine, ReportedError, toFailure } from "../exit-code.ts";
+import { describeFailure, oneLine, type PlannedChange, plan } from "@pannier/core";
 import type { Invocation } from "../invocation.ts";
+import { ReportedError } from "../reported-error.ts";
 import { toJson } from "../log.ts";
 import { mountFromArguments } from "../mount.ts";
 import { count, formatBytes } from "../format.ts";
@@ -54,7 +54,7 @@ async function planAsJson(invocation: Invocation): Promise<number> {
     return 0;
   } catch (error) {
     if (comma === "") throw error;
-    end({ error: toFailure(error) });
+    end({ error: describeFailure(error, "variables") });
     throw new ReportedError(error);
   }
 }

@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { type MountEvent, runDaemon } from "@pannier/daemon";
 import { resolveSources } from "../choose-adapter.ts";
 import { configFile, folderOf, guessConfig, readConfig } from "../configuration.ts";
-import { toFailure } from "../exit-code.ts";
 import { formatDuration } from "../format.ts";
 import type { Invocation } from "../invocation.ts";
 import { type Log, logEvent } from "../log.ts";
@@ -32,7 +31,6 @@ export async function run(invocation: Invocation): Promise<number> {
     env: world.env,
     log,
     onEvent: (mount, event) => logMountEvent(log, mount, event),
-    explain: (error) => toFailure(error),
     redact,
     learn: redact.learn,
     signal,

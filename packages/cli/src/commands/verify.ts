@@ -1,8 +1,15 @@
 /** `pannier verify`: what is published against what was recorded, and repairing it. */
 import { resolve } from "node:path";
-import { type Fault, RefusedError, repair, status, type SyncResult, verify } from "@pannier/core";
+import {
+  type Fault,
+  oneLine,
+  RefusedError,
+  repair,
+  status,
+  type SyncResult,
+  verify,
+} from "@pannier/core";
 import { oneTarget } from "../environment.ts";
-import { oneLine } from "../exit-code.ts";
 import type { Invocation } from "../invocation.ts";
 import { mountOptions, recordedSources } from "../mount.ts";
 import { count } from "../format.ts";

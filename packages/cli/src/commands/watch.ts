@@ -1,7 +1,6 @@
 /** `pannier watch`: a sync, and another whenever the source changed, until a signal. */
 import { on } from "node:events";
-import { follow, type SyncEvent } from "@pannier/core";
-import { toFailure } from "../exit-code.ts";
+import { describeFailure, follow, type SyncEvent } from "@pannier/core";
 import type { Invocation } from "../invocation.ts";
 import { mountFromArguments } from "../mount.ts";
 import { run as runPlan } from "./plan.ts";
@@ -43,5 +42,7 @@ export async function run(invocation: Invocation): Promise<number> {
 /** Errors have no JSON of their own. */
 function toRecord(event: SyncEvent): object {
   const time = new Date().toISOString();
-  return "error" in event ? { time, ...event, error: toFailure(event.error) } : { time, ...event };
+  return "error" in event
+    ? { time, ...event, error: describeFailure(event.error, "variables") }
+    : { time, ...event };
 }

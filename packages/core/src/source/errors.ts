@@ -1,3 +1,5 @@
+import { type ErrorInit, PannierError } from "../errors.ts";
+
 /** Why a source failed, in words that every adapter translates its SDK's errors into. */
 export type SourceErrorCode =
   /** Signing in failed, or what was signed in with may not do this. */
@@ -15,7 +17,18 @@ export type SourceErrorCode =
   /** It cannot do what is asked of it, and never will. */
   | "unsupported";
 
-export interface SourceErrorInit {
+/** A source that is gone ends the program as one that cannot be reached does not: scripts tell them apart. */
+const EXIT_CODES: Readonly<Record<SourceErrorCode, number>> = {
+  auth: 3,
+  "not-found": 4,
+  unavailable: 5,
+  throttled: 5,
+  changed: 5,
+  invalid: 6,
+  unsupported: 2,
+};
+
+export interface SourceErrorInit extends ErrorInit {
   /** Overrides whether trying again can help. Default: true for `unavailable` and `throttled`. `changed` is handled by listing again, not by reading again. */
   readonly transient?: boolean | undefined;
   /** Milliseconds to wait before the next try, where the server said so. */
@@ -25,40 +38,36 @@ export interface SourceErrorInit {
    * to what was asked. Left out where that is not known, or where no server was asked.
    */
   readonly reached?: Reached | undefined;
-  /** What the user can do about it: one sentence. It names settings as the library has them, such as `credentials.passwordFile`. */
-  readonly hint?: string | undefined;
-  readonly cause?: unknown;
 }
 
 export type Reached = "answered" | "signed-in";
 
 /** What a {@link Source} throws. The message says what failed, without secrets, and does not repeat the source's URL: the engine adds it. */
-export class SourceError extends Error {
+export class SourceError extends PannierError {
   override readonly name = "SourceError";
   readonly code: SourceErrorCode;
+  readonly exitCode: number;
   readonly transient: boolean;
   readonly retryAfter: number | undefined;
   readonly reached: Reached | undefined;
-  readonly hint: string | undefined;
 
   constructor(code: SourceErrorCode, message: string, init: SourceErrorInit = {}) {
-    super(message, init.cause === undefined ? undefined : { cause: init.cause });
+    super(message, init);
     this.code = code;
+    this.exitCode = EXIT_CODES[code];
     this.transient = init.transient ?? (code === "unavailable" || code === "throttled");
     this.retryAfter = init.retryAfter;
     this.reached = init.reached;
-    this.hint = init.hint;
   }
 }
 
-/** A mistake in how Pannier was called: a URL, an option, a setting, a target. Exit code 2. */
-export class UsageError extends Error {
+/** A mistake in how Pannier was called: a URL, an option, a setting, a target. */
+export class UsageError extends PannierError {
   override readonly name = "UsageError";
-  /** What the user can do about it: one sentence. */
-  readonly hint: string | undefined;
+  readonly code = "usage";
+  readonly exitCode = 2;
 
   constructor(message: string, hint?: string, options?: ErrorOptions) {
-    super(message, options);
-    this.hint = hint;
+    super(message, { ...options, hint });
   }
 }

@@ -1,9 +1,10 @@
 /** A state that is damaged, and how that is told from a fault of the program's own. */
 import { DatabaseSync } from "node:sqlite";
+import { InternalError } from "../errors.ts";
 import { SCHEMA } from "./schema.ts";
 
 /** What is in the state cannot be. */
-export class DamagedState extends Error {
+export class DamagedState extends InternalError {
   override readonly name = "DamagedState";
 }
 

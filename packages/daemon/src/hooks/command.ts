@@ -2,11 +2,11 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { startTimer } from "@pannier/core";
+import { HookError, startTimer } from "@pannier/core";
 import { endLeftBehind, MARK } from "./left-behind.ts";
 
 /** A run of a hook that did not do what it was to do. */
-export class HookFailure extends Error {
+export class HookFailure extends HookError {
   override readonly name = "HookFailure";
   readonly timedOut: boolean;
   constructor(message: string, init: ErrorOptions & { readonly timedOut?: boolean } = {}) {

@@ -18,6 +18,7 @@ import {
   changesBetween,
   history,
   inHome,
+  PannierError,
   plainOrQuoted,
   sleep,
   startTimer,
@@ -39,8 +40,10 @@ export interface PostPublish {
 }
 
 /** The content is published, and a hook after it failed for good. */
-export class PostPublishError extends Error {
+export class PostPublishError extends PannierError {
   override readonly name = "PostPublishError";
+  readonly code = "post-publish";
+  readonly exitCode = 9;
 }
 
 type Published = Pick<SyncResult, "revision" | "previousRevision" | "path">;

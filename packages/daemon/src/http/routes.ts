@@ -1,5 +1,6 @@
 /** From a request to its answer. */
 import type { IncomingMessage } from "node:http";
+import { describeFailure } from "@pannier/core";
 import type { HttpConfig } from "../config/config.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Mount, Outcome } from "../mount.ts";
@@ -17,7 +18,6 @@ import { type Forge, isForge, isGenuine, isPing, mountsMeant, proofOf } from "./
 export interface RoutesInit {
   readonly version: string;
   readonly log: DaemonInit["log"];
-  readonly explain: DaemonInit["explain"];
   readonly metrics: Metrics;
   readonly mounts: () => readonly Mount[];
   readonly lingering: () => readonly Mount[];
@@ -164,7 +164,7 @@ async function rollback(
     init.log("info", "a caller went back", { mount: name, revision, added, changed, deleted });
     return json(200, { name, revision, added, changed, deleted });
   } catch (error) {
-    return json(409, { name, error: describeError(mount, error, init.explain) });
+    return json(409, { name, error: describeError(mount, error) });
   }
 }
 
@@ -186,14 +186,14 @@ async function sync(
   if (outcomes.length === 0)
     return json(202, { triggered: mounts.map(({ config }) => config.name) });
   const ended = (await Promise.all(outcomes)).map((outcome, index) =>
-    describeOutcome(mounts[index] as Mount, outcome, init.explain),
+    describeOutcome(mounts[index] as Mount, outcome),
   );
   const worst = Math.max(...ended.map(({ status }) => status));
   return json(worst, { mounts: ended.map(({ told }) => told) });
 }
 
-function describeError({ config }: Mount, error: unknown, explain: DaemonInit["explain"]): unknown {
-  const { code, message, hint, source } = explain(error);
+function describeError({ config }: Mount, error: unknown): unknown {
+  const { code, message, hint, source } = describeFailure(error, "variables");
   const hide = (text: string | undefined) => text?.replaceAll(config.options.target, "TARGET");
   return { code, message: hide(message), hint: hide(hint), source };
 }
@@ -201,7 +201,6 @@ function describeError({ config }: Mount, error: unknown, explain: DaemonInit["e
 function describeOutcome(
   mount: Mount,
   outcome: Outcome,
-  explain: DaemonInit["explain"],
 ): { readonly status: number; readonly told: unknown } {
   const { name } = mount.config;
   if ("result" in outcome) {
@@ -222,7 +221,7 @@ function describeOutcome(
     };
   }
   if ("stopped" in outcome) return { status: 503, told: { name, result: "stopped" } };
-  const error = describeError(mount, outcome.error, explain);
+  const error = describeError(mount, outcome.error);
   return { status: 502, told: { name, result: "failed", error } };
 }
 

@@ -1,9 +1,8 @@
 /** The HTTP port: limits, headers, and nothing told that is none of the caller's business. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { UsageError } from "@pannier/core";
+import { describeFailure, UsageError } from "@pannier/core";
 import type { HttpConfig } from "../config/config.ts";
-import type { DaemonInit } from "../world.ts";
 import { boundConnections, type Connections } from "./connections.ts";
 import type { Live } from "./live.ts";
 import { plain, type Reply } from "./reply.ts";
@@ -32,11 +31,7 @@ const CONNECTIONS = 128;
 /** Connections that the kernel holds until we take them: where many come at once, one that is turned away comes again only after a second. */
 const BACKLOG = 4096;
 
-export function createHttpPort(
-  init: RoutesInit,
-  live: Live,
-  explain: DaemonInit["explain"],
-): HttpPort {
+export function createHttpPort(init: RoutesInit, live: Live): HttpPort {
   const routes = createRoutes(init);
   let current:
     | { readonly server: Server; readonly connections: Connections; config: HttpConfig }
@@ -91,7 +86,7 @@ export function createHttpPort(
     } catch (error) {
       // A caller that went away in the middle is no news.
       if (request.destroyed && !request.complete) return;
-      init.log("error", `a request failed: ${explain(error).message}`);
+      init.log("error", `a request failed: ${describeFailure(error, "variables").message}`);
       send(request, response, plain(500, "internal error"));
     }
   }

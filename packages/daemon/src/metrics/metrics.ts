@@ -1,8 +1,9 @@
 /** What is counted and measured, from the same events that everything else lives on. */
 import { statfs } from "node:fs/promises";
+import { describeFailure } from "@pannier/core";
 import type { Mount } from "../mount.ts";
 import { endsWithin } from "../within.ts";
-import type { DaemonInit, MountEvent } from "../world.ts";
+import type { MountEvent } from "../world.ts";
 import { counter, type Family, gauge, histogram, type Labels, render } from "./text.ts";
 
 export interface Metrics {
@@ -21,7 +22,7 @@ const DURATIONS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
 /** Milliseconds between two looks at the volumes. */
 const LOOK = 1000;
 
-export function createMetrics(version: string, explain: DaemonInit["explain"]): Metrics {
+export function createMetrics(version: string): Metrics {
   let mounts: readonly Mount[] = [];
   let free = new Map<string, number>();
   let looked = Number.NEGATIVE_INFINITY;
@@ -135,7 +136,7 @@ export function createMetrics(version: string, explain: DaemonInit["explain"]): 
         case "request":
           return requests.add({ mount, operation: event.operation });
         case "retry":
-          return errors.add({ mount, code: explain(event.error).code });
+          return errors.add({ mount, code: describeFailure(event.error).code });
         case "started":
           underway.set(mount, performance.now());
           return;
@@ -153,7 +154,7 @@ export function createMetrics(version: string, explain: DaemonInit["explain"]): 
             { mount },
             (performance.now() - (underway.get(mount) ?? performance.now())) / 1000,
           );
-          return errors.add({ mount, code: explain(event.error).code });
+          return errors.add({ mount, code: describeFailure(event.error).code });
         }
         case "hook":
           return hooks.add({ mount, hook: event.hook, result: event.result });
