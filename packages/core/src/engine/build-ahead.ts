@@ -10,7 +10,7 @@ import {
 import { clearPlan } from "../state/entries.ts";
 import { openPublishedTree } from "../volume/publish.ts";
 import { stage } from "../volume/stage.ts";
-import { latestGeneration } from "../state/state.ts";
+import { latestGeneration } from "../state/generations.ts";
 
 const refuse = () => Promise.reject(new Error("the published tree lacks a file"));
 

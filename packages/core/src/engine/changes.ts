@@ -1,10 +1,11 @@
 /** What the revisions of a target changed, read from its state. */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { hasTables, openForReading } from "./history.ts";
+import { openForReading } from "./history.ts";
 import { entryAt } from "../state/entries.ts";
 import { layoutOf } from "../volume/layout.ts";
-import { generations, type State } from "../state/state.ts";
+import { changedPaths, firstDelta, generations, newestIds } from "../state/generations.ts";
+import { hasTables, type State } from "../state/state.ts";
 
 /** A path that two revisions show differently. */
 export interface ChangedPath {
@@ -60,10 +61,7 @@ export async function recentChanges(
   const state = openForReading(layout);
   try {
     if (!hasTables(state)) return found;
-    const ids = state
-      .sql("SELECT id FROM generations ORDER BY id DESC LIMIT ?")
-      .all(limits.entries + 1)
-      .map((row) => row["id"] as number);
+    const ids = newestIds(state, limits.entries + 1);
     let since = performance.now();
     for (const [index, id] of ids.slice(0, limits.entries).entries()) {
       if (id <= limits.after) break;
@@ -102,8 +100,8 @@ function isToldFromNothing(state: State, to: number, ids: readonly number[]): bo
 }
 
 function isSince(state: State, id: number): boolean {
-  const first = state.sql("SELECT MIN(generation) AS first FROM deltas").get()?.["first"];
-  return typeof first === "number" && id >= first - 1;
+  const first = firstDelta(state);
+  return first !== undefined && id >= first - 1;
 }
 
 function* differences(
@@ -120,14 +118,7 @@ function* differences(
             "SELECT DISTINCT path FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY path",
           )
           .iterate(to, to)
-      : to === from + 1
-        ? // In the table's own order: nothing is sorted, however much one generation changed.
-          state.prepare("SELECT path FROM deltas WHERE generation = ? ORDER BY path").iterate(to)
-        : state
-            .prepare(
-              "SELECT DISTINCT path FROM deltas WHERE generation > ? AND generation <= ? ORDER BY path",
-            )
-            .iterate(from, to);
+      : changedPaths(state, from, to);
   for (const row of paths) {
     const path = row["path"] as string;
     const [then, now] = [before(path), after(path)];

@@ -5,7 +5,8 @@ import type { Pause } from "../timing/slices.ts";
 import { futureEntry, plannedEntry } from "../state/entries.ts";
 import type { Run } from "./run.ts";
 import { foldsNames } from "../volume/folding.ts";
-import type { Generation, State } from "../state/state.ts";
+import type { Generation } from "../state/generations.ts";
+import type { State } from "../state/state.ts";
 import { foldPath, parentOf, quotePath } from "../snapshot/path.ts";
 import { type PublishedRow, SKIPPED, SYMLINK } from "../state/row.ts";
 

@@ -5,7 +5,9 @@ import { TargetError } from "../errors.ts";
 import { UsageError } from "../source/errors.ts";
 import { isBroken, isOfDamage } from "../state/damaged.ts";
 import { HOME, type Layout, layoutOf } from "../volume/layout.ts";
-import { type Generation, generations, getMeta, openState, type State } from "../state/state.ts";
+import { type Generation, generations } from "../state/generations.ts";
+import { getMeta } from "../state/meta.ts";
+import { hasTables, openState, type State } from "../state/state.ts";
 
 /** One generation of a target's history. */
 export interface HistoryEntry {
@@ -96,11 +98,6 @@ export function unreadable({ state }: Layout, cause: unknown): TargetError {
     cause,
     hint: "sync again, which builds it anew",
   });
-}
-
-/** False where a process was killed before it had made them. */
-export function hasTables(state: State): boolean {
-  return state.sql("SELECT 1 FROM sqlite_schema WHERE name = 'generations'").get() !== undefined;
 }
 
 export function publishMode(state: State): "swap" | "mirror" {

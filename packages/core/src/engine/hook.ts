@@ -6,7 +6,7 @@ import type { Run } from "./run.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { plainOrQuoted } from "../snapshot/path.ts";
 import { plannedChanges } from "../snapshot/plan.ts";
-import type { Generation } from "../state/state.ts";
+import type { Generation } from "../state/generations.ts";
 import { HOME, randomName } from "../volume/layout.ts";
 
 /** @throws HookError when the hook throws */

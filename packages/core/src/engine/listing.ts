@@ -8,7 +8,7 @@ import { boundedEntries } from "../snapshot/bounded.ts";
 import { diffChanges, diffListing, type LayerDiff } from "../snapshot/diff.ts";
 import { orderedEntries } from "../snapshot/ordered.ts";
 import { type IgnoreFile, makeScope, type SourceScope, wantedEntries } from "../snapshot/scope.ts";
-import type { Generation, LayerRecord } from "../state/state.ts";
+import type { Generation, LayerRecord } from "../state/generations.ts";
 
 /** What the probes of a mount's sources found, by position. */
 export interface Probes {

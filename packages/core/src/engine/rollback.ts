@@ -21,7 +21,8 @@ import { asNoRoom } from "../volume/room.ts";
 import { isOfDamage } from "../state/damaged.ts";
 import { inWords, openVolume } from "../volume/open.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "../volume/publish.ts";
-import { type Generation, generations, transaction } from "../state/state.ts";
+import { forgetTree, type Generation, generations } from "../state/generations.ts";
+import { transaction } from "../state/state.ts";
 import { READING } from "../volume/tree.ts";
 import { type TreeReport, verifyTree } from "../volume/verify.ts";
 import type { Volume } from "../volume/volume.ts";
@@ -207,7 +208,7 @@ function goBack(
         }
       }
     }
-    state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(wanted.id);
+    forgetTree(state, wanted.id);
     const { revision, files, bytes, digest, layers } = wanted;
     recordGeneration(
       state,

@@ -9,7 +9,7 @@ import type { PlanTotals } from "../snapshot/guard.ts";
 import { SourceError } from "../source/errors.ts";
 import { retry } from "../transfer/retry.ts";
 import { untilAborted } from "../timing/until-aborted.ts";
-import type { Generation } from "../state/state.ts";
+import type { Generation } from "../state/generations.ts";
 
 export interface Run {
   readonly mount: Mount;

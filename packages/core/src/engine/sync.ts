@@ -60,12 +60,11 @@ import { asNoRoom, checkRoom, checkStateRoom } from "../volume/room.ts";
 import { stage } from "../volume/stage.ts";
 import {
   countTrees,
-  empty,
   type Generation,
   type LayerRecord,
   latestGeneration,
-  rollBack,
-} from "../state/state.ts";
+} from "../state/generations.ts";
+import { empty, rollBack } from "../state/state.ts";
 import { openTree } from "../volume/tree.ts";
 import { untilAborted } from "../timing/until-aborted.ts";
 

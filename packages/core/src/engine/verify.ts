@@ -3,14 +3,15 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { RefusedError } from "../errors.ts";
 import type { SyncResult } from "../events.ts";
-import { hasTables, nothingPublished, openForReading, publishMode, unreadable } from "./history.ts";
+import { nothingPublished, openForReading, publishMode, unreadable } from "./history.ts";
 import { openMount } from "../mount/mount.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
 import { layoutOf } from "../volume/layout.ts";
 import { isDirectory } from "../volume/remove.ts";
 import { isOfDamage } from "../state/damaged.ts";
-import { generations } from "../state/state.ts";
+import { generations } from "../state/generations.ts";
+import { hasTables } from "../state/state.ts";
 import { openTree, READING } from "../volume/tree.ts";
 import { type Fault, type TreeReport, verifyTree } from "../volume/verify.ts";
 

@@ -2,6 +2,7 @@
 import { makePause, type Pause, sortInSlices } from "../timing/slices.ts";
 import type { Entry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
+import { deleteSpooled, spoolEntry, takeSpooled } from "../state/spool.ts";
 import type { State } from "../state/state.ts";
 import { comparePaths, quotePath } from "./path.ts";
 
@@ -33,7 +34,7 @@ export async function* orderedEntries(
     if (held.size > IN_MEMORY) {
       spooling = true;
       // Of a listing that was begun before, in the same transaction.
-      await clear(state, pause);
+      while (deleteSpooled(state, BATCH)) await pause();
       await spool([...held.values()], state, pause);
       held.clear();
     }
@@ -52,32 +53,20 @@ async function* sorted(entries: readonly Entry[], pause: Pause): AsyncGenerator<
 }
 
 async function spool(entries: readonly Entry[], state: State, pause: Pause): Promise<void> {
-  const insert = state.sql("INSERT OR REPLACE INTO spool (path, entry) VALUES (?, ?)");
   for (const [index, entry] of entries.entries()) {
-    insert.run(entry.path, JSON.stringify(entry));
+    spoolEntry(state, entry);
     if (index % BATCH === 0) await pause();
   }
 }
 
 /** What was spooled, in order. It is taken away as it passes: to delete all of it at the end would take seconds in one go. */
 async function* drain(state: State, pause: Pause): AsyncGenerator<readonly Entry[]> {
-  const select = state.sql(`SELECT entry FROM spool ORDER BY path LIMIT ${BATCH}`);
-  const remove = state.sql("DELETE FROM spool WHERE path <= ?");
   for (;;) {
-    const entries = select.all().map((row) => JSON.parse(row["entry"] as string) as Entry);
-    const last = entries.at(-1);
-    if (last === undefined) return;
-    remove.run(last.path);
+    const entries = takeSpooled(state, BATCH);
+    if (entries.length === 0) return;
     yield entries;
     await pause();
   }
-}
-
-async function clear(state: State, pause: Pause): Promise<void> {
-  const remove = state.sql(
-    `DELETE FROM spool WHERE path IN (SELECT path FROM spool LIMIT ${BATCH})`,
-  );
-  while (remove.run().changes > 0) await pause();
 }
 
 /** A merge with what is published reads wrongly if the promised order does not hold: better an error than a deletion. */

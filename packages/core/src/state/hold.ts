@@ -1,5 +1,6 @@
 /** After a rollback: the state of the sources that is held back, which must not come back by itself. */
-import { getMeta, setMeta, type State } from "./state.ts";
+import { getMeta, setMeta } from "./meta.ts";
+import type { State } from "./state.ts";
 
 /** A state of the sources. */
 export interface SourcesState {
@@ -15,12 +16,11 @@ export type Held = SourcesState | "next";
 
 /** @param held `undefined`: nothing is held back any more */
 export function hold(state: State, held: Held | undefined): void {
-  setMeta(state, "held", held === undefined ? undefined : JSON.stringify(held));
+  setMeta(state, "held", held);
 }
 
 export function heldBack(state: State): Held | undefined {
-  const text = getMeta(state, "held");
-  return text === undefined ? undefined : (JSON.parse(text) as Held);
+  return getMeta(state, "held");
 }
 
 /** Whether the sources are still as they were when somebody rolled back. */

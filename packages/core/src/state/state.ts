@@ -1,49 +1,12 @@
-/** The state of a mount: one SQLite file below the target. Opening, meta values and generations; queries on entries live where they are used. */
+/** The state of a mount: one SQLite file below the target. What is asked of its tables is in the modules beside this one. */
 import { rmSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { isPlainName } from "../snapshot/path.ts";
 import { UsageError } from "../source/errors.ts";
 import { DamagedState } from "./damaged.ts";
 import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
 /** Of the files that SQLite keeps beside a database (https://www.sqlite.org/tempfiles.html). */
 export const STATE_SUFFIXES = ["", "-wal", "-shm", "-journal"];
-
-/** What is kept of each layer with the generation it went into. Holds no secrets. */
-export interface LayerRecord {
-  /** Digest of what makes fingerprints of two listings comparable: the adapter, and the redacted URL and options unless fingerprints are content digests. */
-  readonly identity: string;
-  /** Digest of all else that decides what a listing yields: the whole query, options, filters, `into`. */
-  readonly view: string;
-  /** The source, redacted. */
-  readonly url: string;
-  readonly adapter: string;
-  readonly into: string;
-  readonly revision: string;
-  /** The probe's token, or null where the source has none. */
-  readonly token: string | null;
-  /** Content of the source's `.pannierignore`, and the fingerprint it was read at. */
-  readonly ignore: { readonly fingerprint: string; readonly text: string } | null;
-}
-
-export interface Generation {
-  readonly id: number;
-  readonly revision: string;
-  /** Name below `.pannier/generations`; null once the tree is gone, or with `mirror`. */
-  readonly tree: string | null;
-  /** What names its tree in the table of directories. */
-  readonly slot: number | null;
-  /** When it was published, in milliseconds since the epoch. */
-  readonly created: number;
-  readonly files: number;
-  readonly bytes: number;
-  readonly added: number;
-  readonly changed: number;
-  readonly deleted: number;
-  /** Digest of the tree's entries. */
-  readonly digest: string;
-  readonly layers: readonly LayerRecord[];
-}
 
 export interface State {
   readonly db: DatabaseSync;
@@ -166,43 +129,7 @@ export function rollBack(state: State): void {
   }
 }
 
-export function getMeta(state: State, key: string): string | undefined {
-  return state.sql("SELECT value FROM meta WHERE key = ?").get(key)?.["value"] as
-    | string
-    | undefined;
-}
-
-/** Sets a value, or removes it when `undefined`. Writes nothing when it is already so. */
-export function setMeta(state: State, key: string, value: string | undefined): void {
-  if (getMeta(state, key) === value) return;
-  if (value === undefined) state.sql("DELETE FROM meta WHERE key = ?").run(key);
-  else state.sql("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)").run(key, value);
-}
-
-/** Generations, the newest first. */
-export function generations(state: State): Generation[] {
-  return state.sql("SELECT * FROM generations ORDER BY id DESC").all().map(toGeneration);
-}
-
-/** The newest generation: the published one, since an unfinished one is undone when the volume is opened. */
-export function latestGeneration(state: State): Generation | undefined {
-  const row = state.sql("SELECT * FROM generations ORDER BY id DESC LIMIT 1").get();
-  return row === undefined ? undefined : toGeneration(row);
-}
-
-/** Generations whose trees are on the volume. */
-export function countTrees(state: State): number {
-  const row = state.sql("SELECT count(*) AS trees FROM generations WHERE tree IS NOT NULL").get();
-  return row?.["trees"] as number;
-}
-
-function toGeneration(row: Record<string, unknown>): Generation {
-  const generation = row as unknown as Generation;
-  const { tree } = generation;
-  return {
-    ...generation,
-    // A name that would lead elsewhere is that of no tree.
-    tree: tree !== null && isPlainName(tree) ? tree : null,
-    layers: JSON.parse(row["layers"] as string) as LayerRecord[],
-  };
+/** False where a process was killed before it had made them. */
+export function hasTables(state: State): boolean {
+  return state.sql("SELECT 1 FROM sqlite_schema WHERE name = 'generations'").get() !== undefined;
 }

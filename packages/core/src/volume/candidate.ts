@@ -11,32 +11,12 @@ import { isRandomName, randomName } from "./layout.ts";
 import { hasModes, inheriting, trySetMode } from "./modes.ts";
 import { entryAt, type EntryView } from "../state/entries.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
-import {
-  empty,
-  getMeta,
-  latestGeneration,
-  type State,
-  setMeta,
-  transaction,
-} from "../state/state.ts";
+import { deleteDirectories, directoriesOf, noteDirectory } from "../state/directories.ts";
+import { isHistoryKnown, latestGeneration } from "../state/generations.ts";
+import { type CandidateRecord, getMeta, newSlot, setMeta } from "../state/meta.ts";
+import { empty, type State, transaction } from "../state/state.ts";
 import { DamagedState } from "../state/damaged.ts";
 import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
-
-/** What the state remembers of the candidate. */
-export interface CandidateRecord {
-  /** Name below `.pannier`. */
-  readonly name: string;
-  /** What names it in the table of directories. */
-  readonly slot: number;
-  /** The generation whose tree it was; null: it was empty. */
-  readonly base: number | null;
-  /** False while it is being worked on, and after that was cut short: what is in it must then be looked at. */
-  readonly clean: boolean;
-  /** While a tree is being retired: its name below `.pannier/generations`. */
-  readonly from?: string | undefined;
-  /** While it is being published: the mode that its root is to have once it is in place. */
-  readonly rootMode?: number | undefined;
-}
 
 export interface Candidate extends CandidateRecord {
   readonly path: string;
@@ -44,16 +24,15 @@ export interface Candidate extends CandidateRecord {
 }
 
 export function readCandidate(state: State): CandidateRecord | undefined {
-  const text = getMeta(state, "candidate");
-  if (text === undefined) return undefined;
-  const record = JSON.parse(text) as CandidateRecord;
+  const record = getMeta(state, "candidate");
+  if (record === undefined) return undefined;
   // One that we did not name is none of ours, whoever wrote that down.
   const isOurs = isRandomName("candidate", record.name) && isPlainName(record.from ?? "tree");
   return isOurs ? record : undefined;
 }
 
 export function writeCandidate(state: State, record: CandidateRecord | undefined): void {
-  setMeta(state, "candidate", record === undefined ? undefined : JSON.stringify(record));
+  setMeta(state, "candidate", record);
 }
 
 /** How many files of a recycled tree are looked at in each sync; the next sync goes on where this one ended, so smaller trees are checked whole each time. */
@@ -97,18 +76,7 @@ export function prepareCandidate(volume: Volume, settings: TreeSettings): Candid
  * @throws DamagedState
  */
 function checkHistory(state: State, base: number): void {
-  const known = state.sql("SELECT 1 FROM generations WHERE id = ?").get(base);
-  const lost = state
-    .sql(
-      "SELECT 1 FROM generations WHERE id > ? AND added + changed + deleted <> (SELECT count(*) FROM deltas WHERE generation = id) LIMIT 1",
-    )
-    .get(base);
-  const strange = state
-    .sql(
-      `SELECT 1 FROM deltas WHERE generation > ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE path = deltas.path AND (since > ?1 OR until > ?1)) LIMIT 1`,
-    )
-    .get(base);
-  if (known === undefined || lost !== undefined || strange !== undefined)
+  if (!isHistoryKnown(state, base))
     throw new DamagedState(`what changed since generation ${base} is not known`);
 }
 
@@ -150,7 +118,7 @@ export function discardCandidate(volume: Volume): void {
   removeTree(join(volume.layout.home, record.name));
   transaction(volume.state, () => {
     volume.state.db.exec("DELETE FROM overlay");
-    volume.state.sql("DELETE FROM directories WHERE slot = ?").run(record.slot);
+    deleteDirectories(volume.state, record.slot);
     writeCandidate(volume.state, undefined);
   });
 }
@@ -180,22 +148,14 @@ export function settleCandidate(volume: Volume, candidate: Candidate, generation
 
 /** Notes how the candidate's directories were left. Within a transaction. */
 export function recordDirectories(state: State, { tree, slot }: Candidate): void {
-  const put = state.sql(
-    "INSERT OR REPLACE INTO directories (slot, path, ino, ctime) VALUES (?, ?, ?, ?)",
-  );
-  const gone = state.sql("DELETE FROM directories WHERE slot = ? AND path = ?");
   tree.seal();
-  for (const path of tree.touched) {
-    const facts = directoryFacts(tree, path);
-    if (facts === undefined) gone.run(slot, path);
-    else put.run(slot, path, facts.ino, facts.ctime);
-  }
+  for (const path of tree.touched) noteDirectory(state, slot, path, directoryFacts(tree, path));
   empty(state, "overlay");
 }
 
 /** What a plan that was not published had already fetched stays usable: it is taken over before the plan is made anew. */
 export function keepFetched(state: State): void {
-  const origins = JSON.parse(getMeta(state, "origins") ?? "[]") as string[];
+  const origins = getMeta(state, "origins") ?? [];
   const insert =
     state.sql(`INSERT OR REPLACE INTO overlay (path, present, origin, kind, size, mode, fingerprint, sha256, ino, disk_mtime)
     SELECT path, 1, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan WHERE layer = ? AND wins = 1 AND put = 1 AND ino IS NOT NULL`);
@@ -204,17 +164,14 @@ export function keepFetched(state: State): void {
 
 /** Notes which sources a plan is about, so that what it fetches can be taken over by a later one. */
 export function noteOrigins(state: State, origins: readonly string[]): void {
-  setMeta(state, "origins", JSON.stringify(origins));
+  setMeta(state, "origins", origins);
 }
 
 /** True where directories are not as they were left, or a file or symlink among the next {@link SAMPLE} is not as it was written. */
 function wasMeddledWith(state: State, tree: Tree, slot: number, base: number): boolean {
-  for (const row of state
-    .prepare("SELECT path, ino, ctime FROM directories WHERE slot = ?")
-    .iterate(slot)) {
-    const facts = safely(() => directoryFacts(tree, row["path"] as string));
-    if (facts === undefined || facts.ino !== row["ino"] || facts.ctime !== row["ctime"])
-      return true;
+  for (const { path, ino, ctime } of directoriesOf(state, slot)) {
+    const facts = safely(() => directoryFacts(tree, path));
+    if (facts === undefined || facts.ino !== ino || facts.ctime !== ctime) return true;
   }
   const modes = hasModes(state);
   const cursor = getMeta(state, "sample") ?? "";
@@ -328,15 +285,9 @@ function reconcile(state: State, tree: Tree, slot: number, base: number | null):
           WHERE since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL AND path NOT IN (SELECT path FROM seen)`)
         .run(base, base);
     }
-    state.sql("DELETE FROM directories WHERE slot = ?").run(slot);
+    deleteDirectories(state, slot);
     state.db.exec("DELETE FROM seen");
   });
-}
-
-function newSlot(state: State): number {
-  const slot = Number(getMeta(state, "slots") ?? 0) + 1;
-  setMeta(state, "slots", String(slot));
-  return slot;
 }
 
 function safely<Result>(work: () => Result): Result | undefined {

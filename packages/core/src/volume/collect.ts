@@ -5,7 +5,9 @@ import { readCandidate, writeCandidate } from "./candidate.ts";
 import { randomName } from "./layout.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import type { Volume } from "./volume.ts";
-import { generations, transaction } from "../state/state.ts";
+import { deleteDirectories } from "../state/directories.ts";
+import { deleteDeltas, deleteGenerations, forgetTree, generations } from "../state/generations.ts";
+import { transaction } from "../state/state.ts";
 
 /** Generations whose numbers stay in the history after their trees are gone. */
 const HISTORY = 200;
@@ -24,10 +26,10 @@ export function collect(volume: Volume, keep: number): void {
       isDirectory(join(layout.generations, from));
     const name = randomName(recyclable ? "candidate" : "trash");
     transaction(state, () => {
-      state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(old.id);
+      forgetTree(state, old.id);
       if (recyclable)
         writeCandidate(state, { name, slot: old.slot as number, base: old.id, clean: true, from });
-      else if (old.slot !== null) state.sql("DELETE FROM directories WHERE slot = ?").run(old.slot);
+      else if (old.slot !== null) deleteDirectories(state, old.slot);
     });
     // A rename first: a reader in the old tree finds it gone, never half gone.
     const retired = join(layout.generations, from);
@@ -47,8 +49,7 @@ export function collect(volume: Volume, keep: number): void {
 export function sweepTrees({ state, layout, link }: Volume): void {
   const [, ...older] = generations(state).filter(({ tree }) => tree !== null);
   for (const { id, tree } of older)
-    if (!isDirectory(join(layout.generations, tree as string)))
-      state.sql("UPDATE generations SET tree = NULL, slot = NULL WHERE id = ?").run(id);
+    if (!isDirectory(join(layout.generations, tree as string))) forgetTree(state, id);
   const known = new Set(generations(state).flatMap(({ tree }) => tree ?? []));
   const visible = join(layout.root, link);
   if (lstatSync(visible, { throwIfNoEntry: false })?.isSymbolicLink() === true)
@@ -77,9 +78,7 @@ function forget(volume: Volume): void {
   );
   transaction(state, () => {
     state.sql("DELETE FROM entries WHERE until IS NOT NULL AND until <= ?").run(oldest);
-    state.sql("DELETE FROM deltas WHERE generation <= ?").run(oldest);
-    state
-      .sql("DELETE FROM generations WHERE tree IS NULL AND id <= ? AND id < ?")
-      .run(newest - HISTORY, oldest);
+    deleteDeltas(state, oldest);
+    deleteGenerations(state, newest - HISTORY, oldest);
   });
 }

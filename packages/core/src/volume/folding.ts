@@ -3,7 +3,7 @@ import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { randomName } from "./layout.ts";
 import type { Volume } from "./volume.ts";
-import { getMeta, setMeta } from "../state/state.ts";
+import { getMeta, setMeta } from "../state/meta.ts";
 
 /** Found out once, with a file. */
 export function foldsNames({ state, layout }: Volume): boolean {

@@ -1,9 +1,9 @@
 /** One process at a time on a target. */
 import { rmSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
 import { TargetError } from "../errors.ts";
 import { asNoRoom } from "./room.ts";
 import { isBroken } from "../state/damaged.ts";
+import { lockFile } from "../state/lock-file.ts";
 
 /**
  * Takes the target's lock: an exclusive lock that SQLite holds on a file of its own, which the kernel frees when the
@@ -14,12 +14,12 @@ import { isBroken } from "../state/damaged.ts";
  */
 export function takeLock(file: string, target: string): () => void {
   try {
-    return lock(file);
+    return lockFile(file);
   } catch (error) {
     if (isBroken(error)) {
       // Nobody holds what is not a database.
       rmSync(file);
-      return lock(file);
+      return lockFile(file);
     }
     if (/locked|busy/i.test((error as Error).message)) {
       throw new TargetError(`another Pannier is at work on ${target}`, {
@@ -29,16 +29,5 @@ export function takeLock(file: string, target: string): () => void {
       });
     }
     throw asNoRoom(error) ?? error;
-  }
-}
-
-function lock(file: string): () => void {
-  const db = new DatabaseSync(file, { timeout: 0 });
-  try {
-    db.exec("PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE");
-    return () => db.close();
-  } catch (error) {
-    db.close();
-    throw error;
   }
 }

@@ -24,24 +24,12 @@ import { type Fetcher, openJournal } from "./journal.ts";
 import { HOME, isRandomName, type Layout, randomName } from "./layout.ts";
 import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
-import { type NewGeneration, recordGeneration } from "./publish.ts";
+import { recordGeneration } from "./publish.ts";
 import { isDirectory, removeTree } from "./remove.ts";
-import {
-  type Generation,
-  getMeta,
-  latestGeneration,
-  setMeta,
-  type State,
-  transaction,
-} from "../state/state.ts";
+import { type Generation, latestGeneration, type NewGeneration } from "../state/generations.ts";
+import { getMeta, type MirrorRecord, setMeta } from "../state/meta.ts";
+import { type State, transaction } from "../state/state.ts";
 import { openTree, READING, type Tree, type TreeSettings } from "./tree.ts";
-
-/** What was decided and may be half done. */
-interface MirrorRecord {
-  readonly staging: string;
-  readonly generation: NewGeneration;
-  readonly settings: TreeSettings;
-}
 
 /** Fetches what the plan needs to a staging directory, whose name is returned. Nothing in the target changes. */
 export async function stageMirror(
@@ -119,12 +107,7 @@ export async function stageMirror(
 
 /** The staging directory of a mirrored plan that is not wholly carried out yet. */
 export function mirrorStaging(state: State): string | undefined {
-  return readRecord(state)?.staging;
-}
-
-function readRecord(state: State): MirrorRecord | undefined {
-  const text = getMeta(state, "mirroring");
-  return text === undefined ? undefined : (JSON.parse(text) as MirrorRecord);
+  return getMeta(state, "mirroring")?.staging;
 }
 
 /** Carries out the staged plan and records it. What cannot be finished now is finished by {@link finishMirror} later. */
@@ -136,7 +119,7 @@ export function publishMirror(
 ): { readonly generation: Generation; readonly foreign: string[] } {
   const record: MirrorRecord = { staging, generation, settings };
   try {
-    setMeta(volume.state, "mirroring", JSON.stringify(record));
+    setMeta(volume.state, "mirroring", record);
   } catch (error) {
     removeTree(join(volume.layout.home, staging));
     throw error;
@@ -152,7 +135,7 @@ export function publishMirror(
 
 /** Carries out what was decided, from wherever it was left. Does nothing when nothing was. */
 export function finishMirror(volume: Volume): void {
-  const record = readRecord(volume.state);
+  const record = getMeta(volume.state, "mirroring");
   if (record !== undefined) carryOutRecord(volume, record);
 }
 

@@ -3,7 +3,8 @@ import { closeSync, fchmodSync, fstatSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isWithoutModes } from "../transfer/output.ts";
 import { randomName } from "./layout.ts";
-import { getMeta, setMeta, type State } from "../state/state.ts";
+import { getMeta, setMeta } from "../state/meta.ts";
+import type { State } from "../state/state.ts";
 import type { Volume } from "./volume.ts";
 
 /** Set on a directory, it gives what is made in it the directory's group, and directories this bit too. */

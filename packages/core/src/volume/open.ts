@@ -27,14 +27,9 @@ import { DIRECTORY, PROC } from "./remove.ts";
 import { asNoRoom } from "./room.ts";
 import type { Volume } from "./volume.ts";
 import { DamagedState, isBroken, isOfDamage } from "../state/damaged.ts";
-import {
-  getMeta,
-  latestGeneration,
-  openState,
-  setMeta,
-  type State,
-  STATE_SUFFIXES,
-} from "../state/state.ts";
+import { latestGeneration } from "../state/generations.ts";
+import { getMeta, setMeta } from "../state/meta.ts";
+import { openState, type State, STATE_SUFFIXES } from "../state/state.ts";
 
 export interface VolumeSettings {
   readonly target: string;

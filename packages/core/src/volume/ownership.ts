@@ -1,6 +1,7 @@
 /** `--owner` and `--dir-mode`: a change of them concerns every file and directory, so all are made anew. */
 import { MADE_ANEW } from "../state/entries.ts";
-import { getMeta, setMeta, type State } from "../state/state.ts";
+import { getMeta, setMeta } from "../state/meta.ts";
+import type { State } from "../state/state.ts";
 import type { TreeSettings } from "./tree.ts";
 
 export function noteOwnership(state: State, settings: TreeSettings): void {

@@ -20,15 +20,13 @@ import type { Volume } from "./volume.ts";
 import {
   type Generation,
   generations,
+  insertGeneration,
   latestGeneration,
-  setMeta,
-  type State,
-  transaction,
-} from "../state/state.ts";
+  type NewGeneration,
+} from "../state/generations.ts";
+import { getMeta, setMeta } from "../state/meta.ts";
+import { type State, transaction } from "../state/state.ts";
 import { openTree, type Tree, type TreeSettings } from "./tree.ts";
-
-/** A generation about to be recorded. */
-export type NewGeneration = Omit<Generation, "id" | "tree" | "slot" | "created">;
 
 /**
  * Records a candidate as the newest generation and makes it visible. The commit of the state decides; from then on a
@@ -71,24 +69,7 @@ export function recordGeneration(
 ): number {
   const before = latestGeneration(state);
   const id = (before?.id ?? 0) + 1;
-  state
-    .sql(
-      "INSERT INTO generations (id, revision, tree, slot, created, files, bytes, added, changed, deleted, digest, layers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .run(
-      id,
-      generation.revision,
-      tree.tree,
-      tree.slot,
-      Date.now(),
-      generation.files,
-      generation.bytes,
-      generation.added,
-      generation.changed,
-      generation.deleted,
-      generation.digest,
-      JSON.stringify(generation.layers),
-    );
+  insertGeneration(state, { ...generation, ...tree, id });
   if (before !== undefined) {
     state
       .sql(
@@ -204,9 +185,7 @@ function pointLink(volume: Volume, tree: string, prepared: string | undefined): 
 
 /** After `--link` was changed, the old name must not go on showing an old tree. */
 function dropOldLink(volume: Volume): void {
-  const before = volume.state.sql("SELECT value FROM meta WHERE key = 'link'").get()?.["value"] as
-    | string
-    | undefined;
+  const before = getMeta(volume.state, "link");
   if (before === volume.link) return;
   if (before !== undefined && isPlainName(before)) {
     const old = join(volume.layout.root, before);
