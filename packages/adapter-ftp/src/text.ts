@@ -1,9 +1,10 @@
 /** The lines of a listing while they come: of bounded length, and never all of them at once. */
-import { makePause, SourceError } from "@pannier/core";
-import { makeFloor } from "@pannier/walk";
+import { createPace, makePause, SourceError } from "@pannier/core";
 
 /** Bytes. A name has 255, the target of a symlink 4,095, and what is around them a few hundred. */
 const LONGEST_LINE = 16_384;
+/** Bytes a second: some servers look a while for what they tell of each name. */
+const LEAST = 16;
 const [CR, LF] = [13, 10];
 
 /**
@@ -16,10 +17,11 @@ export async function eachLine(
   onLine: (line: string) => void,
 ): Promise<void> {
   const pause = makePause();
-  const floor = makeFloor();
+  const pace = createPace("the server's listing", { least: LEAST });
   let rest = "";
+  let asked = performance.now();
   for await (const chunk of chunks) {
-    floor(chunk.length);
+    pace.came(performance.now() - asked, chunk.length);
     let from = 0;
     for (let lines = 1; ; lines++) {
       const end = chunk.indexOf(LF, from);
@@ -35,6 +37,7 @@ export async function eachLine(
     }
     rest += chunk.toString("latin1", from, Math.min(chunk.length, from + LONGEST_LINE + 1));
     checkLength(rest);
+    asked = performance.now();
   }
   if (rest !== "") onLine(rest.replace(/\r$/, ""));
 }

@@ -61,7 +61,9 @@ async function readDirectory(
 }
 
 function toDirectoryItem(item: Item, prefix: string, now: number): DirectoryItem {
-  const { name, kind, size, target } = item;
+  const { name } = item;
+  if (item.kind === "gone") return { name, kind: item.kind };
+  const { kind, size, target } = item;
   const relative = prefix + name;
   const failure = unicodeProblem(name, relative);
   const mtime = timeOf(item);

@@ -41,11 +41,14 @@ export interface Facts {
   readonly nanoseconds: number;
 }
 
-export interface Item extends Facts {
+export interface Found extends Facts {
   readonly name: string;
   /** Of a symlink. */
   readonly target?: string | undefined;
 }
+
+/** `gone`: its name was listed, and what it stands for does not exist. */
+export type Item = Found | { readonly name: string; readonly kind: "gone" };
 
 /** Why something failed, as libnfs has it. */
 export interface Problem {

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { constants, readFileSync } from "node:fs";
 import { constants as osConstants } from "node:os";
 import type { Libnfs, NativeFunction, Pointer, Stat } from "./libnfs.ts";
-import type { Facts, Item, Kind, Problem, Start } from "./protocol.ts";
+import type { Facts, Found, Item, Kind, Problem, Start } from "./protocol.ts";
 
 /** A failure with the words for the other process. */
 export class NfsProblem extends Error {
@@ -48,10 +48,16 @@ const ORDINARY = new Set([ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, ELOOP, EINVAL,
 /** Milliseconds that a call may go on after its connection was ended, before the process is given up. */
 const STUCK = 1000;
 
+/** Bytes a second of one call, at least, once it took so many times the idle timeout. */
+const LEAST = 64;
+const SLOW = 2;
+
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
 /** Of `tcpi_bytes_received` in `struct tcp_info`. */
 const BYTES_RECEIVED = 128;
+/** What a byte counts in one number with the connection's descriptor. */
+const UNIT = 4096;
 
 export interface SessionInit extends Start {
   /** Whether the exports below the one that is mounted are crossed. libnfs asks version 3 for their list then. */
@@ -81,13 +87,17 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
   let usable = true;
   let calling = false;
   let silent = false;
+  /** Of the call that is under way. */
+  let began = 0;
+  let first = -1;
   let received = -1;
   let lastSign = 0;
 
   async function call(step: Problem["step"], native: NativeFunction, ...args: unknown[]) {
     if (!usable) throw failed("connection", 0);
     calling = true;
-    lastSign = performance.now();
+    began = lastSign = performance.now();
+    first = bytesReceived();
     received = -1;
     const result = await new Promise<number>((resolve, reject) => {
       native.async(nfs, ...args, (error: Error | null, value: number) => {
@@ -113,7 +123,15 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
     const info = new Uint8Array(BYTES_RECEIVED + 8);
     const size = [info.length];
     if (libnfs.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, size) !== 0) return -1;
-    return fd + Number(new DataView(info.buffer).getBigUint64(BYTES_RECEIVED, true)) * 4096;
+    return fd + Number(new DataView(info.buffer).getBigUint64(BYTES_RECEIVED, true)) * UNIT;
+  }
+
+  /** A byte now and then is a sign of life, but leads nowhere. */
+  function tooSlow(waited: number): boolean {
+    // On another connection it begins anew.
+    if (first === -1 || received < first) first = received;
+    const bytes = (received - first) / UNIT;
+    return waited > SLOW * start.idleTimeout && bytes < (LEAST * waited) / 1000;
   }
 
   /** @param size as it was told before */
@@ -152,7 +170,7 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
       const opened: Pointer[] = [null];
       await call("call", libnfs.opendir, path || "/", opened);
       const [directory] = opened;
-      const links: Item[] = [];
+      const links: Found[] = [];
       /** Those that the server told no more of than their names. */
       const unknown: string[] = [];
       let count = 0;
@@ -170,7 +188,7 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
               unknown.push(name);
               continue;
             }
-            const item: Item = {
+            const item: Found = {
               name,
               kind,
               mode: mode & 0o7777,
@@ -191,12 +209,12 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
       for (const name of unknown) {
         const facts = await session.lstat(`${path}/${name}`).catch(whereGone);
         if (facts?.kind === "symlink") links.push({ name, ...facts });
-        else if (facts !== undefined) onItems([{ name, ...facts }]);
+        else onItems([facts === undefined ? { name, kind: "gone" } : { name, ...facts }]);
       }
       for (const link of links) {
         const at = `${path}/${link.name}`;
         const target = await readTarget(at, link.size).catch(whereGone);
-        if (target !== undefined) onItems([{ ...link, target }]);
+        onItems([target === undefined ? { name: link.name, kind: "gone" } : { ...link, target }]);
       }
     },
 
@@ -226,7 +244,7 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
       const before = received;
       received = bytesReceived();
       if (received !== before) lastSign = now;
-      if (now - lastSign < start.idleTimeout) return;
+      if (now - lastSign < start.idleTimeout && !tooSlow(now - began)) return;
       silent = true;
       session.cut();
     },

@@ -17,7 +17,10 @@ interface Answers {
 const nothing = () => {};
 
 /** A connection of version 4 to a library that answers at once. */
-function sessionOf({ entries = [], stat, readlink = () => "" }: Answers): Session {
+function sessionOf(
+  { entries = [], stat, readlink = () => "" }: Answers,
+  others: Record<string, unknown> = {},
+): Session {
   const ENOENT = 2;
   const left = [...entries];
   const call = (answer: (...args: never[]) => void) => ({
@@ -51,6 +54,8 @@ function sessionOf({ entries = [], stat, readlink = () => "" }: Answers): Sessio
       Object.assign(found, { mtime: 0, mtime_nsec: 0, ...stat(path) }),
     ),
     readlink: call((path: string, buffer: Buffer) => void buffer.write(readlink(path))),
+    getFd: () => -1,
+    ...others,
   };
   return createSession(
     libnfs as unknown as Libnfs,
@@ -77,12 +82,64 @@ test("entries of which a directory tells no more than the name are looked at", a
   });
   const found: Item[] = [];
   await session.list("", 1000, (items) => found.push(...items));
-  expect(found.map(({ name, kind, target }) => [name, kind, target])).toEqual([
-    ["file", "file", undefined],
-    ["sub", "directory", undefined],
-    ["fifo", "special", undefined],
+  expect(found.map((item) => [item.name, item.kind, "target" in item && item.target])).toEqual([
+    ["file", "file", false],
+    ["sub", "directory", false],
+    ["gone", "gone", false],
+    ["fifo", "special", false],
     ["link", "symlink", "target"],
   ]);
+});
+
+test("a symlink that is gone when its target is read is told as gone", async () => {
+  const session = sessionOf({
+    entries: [{ name: "link", mode: S_IFLNK }],
+    stat: () => ({ mode: S_IFLNK, size: 6 }),
+    readlink: () => {
+      throw new Error("gone");
+    },
+  });
+  const found: Item[] = [];
+  await session.list("", 1000, (items) => found.push(...items));
+  expect(found).toEqual([{ name: "link", kind: "gone" }]);
+});
+
+test.each([
+  ["a byte now and then", 1, true],
+  ["a slow link", 70, false],
+])("a call that gets %s", async (_, perSecond, ends) => {
+  let received = 0;
+  let end: (() => void) | undefined;
+  const session = sessionOf(
+    { stat: () => ({ mode: S_IFREG, size: 0 }) },
+    {
+      lstat: {
+        async(...args: unknown[]) {
+          const done = args.pop() as (error: null, value: number) => void;
+          end = () => done(null, -5);
+        },
+      },
+      getFd: () => 3,
+      getsockopt(_fd: number, _level: number, _name: number, info: Uint8Array) {
+        new DataView(info.buffer).setBigUint64(128, BigInt(received), true);
+        return 0;
+      },
+      shutdown: () => end?.(),
+    },
+  );
+  const asked = session.lstat("/a");
+  const failed = asked.then(
+    () => false,
+    (error: { problem?: { step: string } }) => error.problem?.step,
+  );
+  const now = performance.now();
+  for (let second = 1; second <= 20; second++) {
+    received += perSecond;
+    session.watch(now + second * 900);
+  }
+  expect(session.usable).toBe(!ends);
+  if (!ends) end?.();
+  expect(await failed).toBe(ends ? "silent" : "connection");
 });
 
 test.each(["longer than before", "short"])(

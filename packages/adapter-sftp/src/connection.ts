@@ -1,6 +1,7 @@
 /** One ssh connection with one SFTP session on it, made when it is needed and made again when it broke. */
 import { connect, type Socket } from "node:net";
 import {
+  createPace,
   type Credentials,
   largeReads,
   type Location,
@@ -9,7 +10,6 @@ import {
   UsageError,
 } from "@pannier/core";
 import { authMethods, readHostKeys, type Trust, usernameOf } from "@pannier/ssh-client";
-import { makeFloor } from "@pannier/walk";
 import type { Client, SFTPWrapper } from "ssh2";
 import { connectionError } from "./errors.ts";
 
@@ -55,8 +55,8 @@ const OPENSSH_READ_SIZE = 255 * 1024;
 /** Milliseconds without any byte after which one who leaves takes the connection for dead: most answers come sooner. */
 const SUSPICIOUS = 100;
 
-/** Bytes a minute that come at least where no answer gets complete: each packet of ssh has some 40 of its own. */
-const LEAST = 8192;
+/** Bytes a second that come at least where no answer gets complete: each packet of ssh has some 40 of its own. */
+const LEAST = 136;
 
 export function createConnection(init: ConnectionInit): Connection {
   let current: { readonly ready: Promise<Session>; readonly link: Link } | undefined;
@@ -132,7 +132,8 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
   let methods: readonly string[] = [];
   let received = 0;
   /** Of what comes between two answers. */
-  let floor = makeFloor(LEAST);
+  let pace = createPace("the server's answer", { least: LEAST });
+  let lastCame = performance.now();
   let answered = false;
   let broken: Error | undefined;
   let client: Client | undefined;
@@ -174,9 +175,14 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
       created.on("data", (chunk: Buffer) => {
         received += chunk.length;
         try {
-          if (answered || waiting.size === 0) floor = makeFloor(LEAST);
+          const now = performance.now();
+          if (answered || waiting.size === 0) {
+            pace = createPace("the server's answer", { least: LEAST });
+            lastCame = now;
+          }
           answered = false;
-          floor(chunk.length);
+          pace.came(now - lastCame, chunk.length);
+          lastCame = now;
         } catch (error) {
           fail(error);
         }

@@ -183,7 +183,7 @@ async function toItem(
       return { kind: "unknown", name, failure: finalOr(error) };
     }
   }
-  if (found === undefined) return undefined;
+  if (found === undefined) return { kind: "gone", name };
   const { kind } = found;
   const mtime = found.mtime === undefined ? undefined : found.mtime * 1000;
   if (kind === "directory") return { kind, name, failure };
@@ -193,7 +193,7 @@ async function toItem(
   if (scope?.wants(relative) === false) return undefined;
   try {
     const target = await readTarget(session, path, relative, signal);
-    if (target === undefined) return undefined;
+    if (target === undefined) return { kind: "gone", name };
     return { kind: "entry", name, entry: (at) => ({ kind, path: at, target, mtime }) };
   } catch (error) {
     return failedItem(name, finalOr(error));

@@ -53,6 +53,12 @@ interface Waiting {
 /** Milliseconds for a process to start in, on a machine that is busy, on top of the silence that a server is allowed. */
 const STARTING = 10_000;
 
+/**
+ * Milliseconds that one answer may take, however often the process stirs: a byte now and then stirs it as well. It is for a megabyte of
+ * a file, or a directory's names.
+ */
+const LONGEST = 10 * 60_000;
+
 /** What Kerberos needs to find tickets and its settings, and the dynamic linker the library. Nothing else is passed on. */
 const VARIABLES = ["KRB5CCNAME", "KRB5_CONFIG", "KRB5_CLIENT_KTNAME", "LD_LIBRARY_PATH"];
 
@@ -98,8 +104,12 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
   function checkSilence(): void {
     if (waiting.length === 0 || life.stirred()) heard = performance.now();
     const allowed = started ? idleTimeout : idleTimeout + STARTING;
-    if (performance.now() - heard <= allowed) return;
-    end(new SourceError("unavailable", "the server did not answer in time"));
+    const now = performance.now();
+    if (waiting.length > 0 && now - began > LONGEST) {
+      end(tooSlow());
+    } else if (now - heard > allowed) {
+      end(new SourceError("unavailable", "the server did not answer in time"));
+    }
   }
 
   function send(request: Request, one: Waiting): void {
@@ -142,6 +152,13 @@ export function startHelper({ script, idleTimeout, env, onEnd }: HelperInit): He
     silence: () => (waiting.length === 0 ? undefined : performance.now() - heard),
     end,
   };
+}
+
+function tooSlow(): SourceError {
+  return new SourceError("unavailable", "the server took ten minutes for one answer", {
+    transient: false,
+    hint: "what is that slow does not end",
+  });
 }
 
 /**

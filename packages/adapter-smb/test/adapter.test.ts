@@ -117,6 +117,25 @@ describe("a helper process", () => {
     expect(await pidOf(pool)).not.toBe(before);
   });
 
+  test("that something comes to without an end is ended after ten minutes", async () => {
+    const pool = poolOf({ idleTimeout: 700 });
+    const before = await pidOf(pool);
+    const asked = stat(pool, "/dribble");
+    asked.catch(() => {});
+    // It has been sent by then.
+    await setTimeout(0);
+    const began = performance.now();
+    const clock = vi.spyOn(performance, "now");
+    onTestFinished(() => clock.mockRestore());
+    clock.mockImplementation(() => began + 10 * 60_000 + 1000);
+    await expect(asked).rejects.toMatchObject({
+      code: "unavailable",
+      transient: false,
+      message: "the server took ten minutes for one answer",
+    });
+    expect(await pidOf(pool)).not.toBe(before);
+  });
+
   test("is asked again after a server's no, and not after what leaves the connection in doubt", async () => {
     const pool = poolOf();
     const before = await pidOf(pool);

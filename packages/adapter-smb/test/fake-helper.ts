@@ -25,6 +25,9 @@ function answer(request: Request): object {
   if (path === "/slow") {
     for (let i = 0; i < 10; i++) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
   }
+  if (path === "/dribble") {
+    for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
   if (path === "/near") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
   if (/^\/E[A-Z]+$/.test(path)) return { failed: path.slice(1) };
   if (path === "/pid") return { facts: { ...FACTS, size: process.pid } };

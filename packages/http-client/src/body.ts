@@ -26,7 +26,7 @@ export function checkedBody(
   return {
     [Symbol.asyncIterator]() {
       const iterator = stream[Symbol.asyncIterator]();
-      const pace = paced ? createPace(`${what}the answer`, idleTimeout) : undefined;
+      const pace = paced ? createPace(`${what}the answer`, { idleTimeout }) : undefined;
       let received = 0;
       return {
         async next() {

@@ -1,5 +1,4 @@
 export * from "./fingerprint.ts";
-export { makeFloor } from "./floor.ts";
 export { type LeftOut, leftOutWarning } from "./left-out.ts";
 export { unicodeProblem } from "./names.ts";
 export {

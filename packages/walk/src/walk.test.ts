@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { comparePaths, type Entry } from "@pannier/core";
+import { comparePaths, type Entry, type Scope } from "@pannier/core";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type DirectoryItem, walk } from "./walk.ts";
@@ -235,6 +235,46 @@ describe("a directory that is gone", () => {
       prefix !== "" ? undefined : looks++ === 0 ? [directory("a"), file("f")] : later();
     const listing = paths(walk({ read, concurrency: 1, signal }));
     await expect(listing).rejects.toMatchObject({ name: "SourceError", code: "changed", message });
+  });
+});
+
+const GONE: DirectoryItem = { name: "g", kind: "gone" };
+/** @param looks what each look at the root finds */
+function listLooks(looks: readonly (readonly DirectoryItem[])[], scope?: Scope) {
+  let look = 0;
+  const read = async () => looks[look++];
+  return paths(walk({ read, concurrency: 1, signal, scope }));
+}
+
+describe("what is gone though it was just listed", () => {
+  test("is left out where another look no longer lists it", async () => {
+    expect(await listLooks([[file("a"), GONE], [file("a")]])).toEqual(["a"]);
+    expect(await listLooks([[GONE], []])).toEqual([]);
+  });
+
+  test.each([[GONE], [file("g")], [directory("g")]])(
+    "fails where it is still listed",
+    async (later) => {
+      await expect(
+        listLooks([
+          [file("a"), GONE],
+          [file("a"), later],
+        ]),
+      ).rejects.toMatchObject({
+        code: "changed",
+        message: 'the server lists "g", and says that it does not exist',
+      });
+    },
+  );
+
+  test("is not looked for where nobody wants it", async () => {
+    const scope: Scope = {
+      filters: true,
+      wants: (path) => path === "a",
+      enters: () => false,
+      ignoreFile: async () => {},
+    };
+    expect(await listLooks([[file("a"), GONE]], scope)).toEqual(["a"]);
   });
 });
 

@@ -29,7 +29,9 @@ export type DirectoryItem =
   /** What the server calls a FIFO, a socket or a device, and nothing else: it is left out. */
   | { readonly name: string; readonly kind: "special" }
   /** What it is could not be told, which fails the listing where it may be wanted. */
-  | { readonly name: string; readonly kind: "unknown"; readonly failure: unknown };
+  | { readonly name: string; readonly kind: "unknown"; readonly failure: unknown }
+  /** The server listed it, and then said that it does not exist. It is left out once another look no longer lists it. */
+  | { readonly name: string; readonly kind: "gone" };
 
 export interface Walk {
   /**
@@ -162,7 +164,10 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
       if (items === undefined) await checkGone(directory);
       const inOrder = await sorted(items ?? [], directory.prefix);
       if (directory === root) await scope?.ignoreFile(ignoreFileOf(inOrder));
-      directory.items = await withoutUnwanted(inOrder, directory.prefix, scope);
+      directory.items = await withoutGone(
+        directory,
+        await withoutUnwanted(inOrder, directory.prefix, scope),
+      );
       await insertChildren(directory);
       directory.state = "read";
       waiting += directory.items.length;
@@ -184,24 +189,45 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
   async function checkGone({ parent, name, prefix }: Directory): Promise<void> {
     if (parent === undefined) throw new SourceError("not-found", "the root does not exist");
     if (parent.laterNames === undefined || parent.laterNames.has(name)) {
-      let seen = 0;
-      const items = await options.read(parent.prefix, inner, (names, characters) => {
-        seen += weightOf(names, characters);
-        if (seen > MOST_NAMES) throw tooManyNames(parent.prefix);
-      });
-      if (items === undefined) return checkGone(parent);
-      parent.laterNames = new Set(items.map((item) => item.name));
+      const laterNames = await namesNow(parent);
+      if (laterNames === undefined) return checkGone(parent);
+      parent.laterNames = laterNames;
     }
     const { laterNames } = parent;
-    if (laterNames.has(name)) {
-      const why = `the server lists ${quotePath(prefix)}, and says that it does not exist`;
-      throw new SourceError("changed", why);
-    }
+    if (laterNames.has(name)) throw listedAndGone(prefix);
     if (parent.items.some((item) => laterNames.has(item.name))) return;
     throw new SourceError(
       "changed",
       `${quotePath(prefix)} disappeared with all that was beside it`,
     );
+  }
+
+  /** @returns `undefined` where the directory does not exist any more */
+  async function namesNow({ prefix }: Directory): Promise<ReadonlySet<string> | undefined> {
+    let seen = 0;
+    const items = await options.read(prefix, inner, (names, characters) => {
+      seen += weightOf(names, characters);
+      if (seen > MOST_NAMES) throw tooManyNames(prefix);
+    });
+    return items && new Set(items.map((item) => item.name));
+  }
+
+  /** What is missing from a listing is deleted: only what the directory itself no longer has is left out. */
+  async function withoutGone(
+    directory: Directory,
+    items: readonly Item[],
+  ): Promise<readonly Item[]> {
+    const gone = items.find(({ kind }) => kind === "gone");
+    if (gone === undefined) return items;
+    const laterNames = await namesNow(directory);
+    if (laterNames === undefined) {
+      await checkGone(directory);
+      return [];
+    }
+    directory.laterNames = laterNames;
+    const listed = items.find(({ kind, name }) => kind === "gone" && laterNames.has(name));
+    if (listed !== undefined) throw listedAndGone(directory.prefix + listed.name);
+    return items.filter(({ kind }) => kind !== "gone");
   }
 
   function checkHeld({ prefix }: Directory, names: number): void {
@@ -270,7 +296,7 @@ export async function* walk(options: Walk): AsyncGenerator<readonly Entry[]> {
         if (scope?.wants(path) !== false) {
           if (item.kind === "entry") batch.push(item.entry(path));
           else if (item.kind === "special") options.onSpecial?.(path);
-          else throw item.failure;
+          else if (item.kind === "unknown") throw item.failure;
         } else if (++unwanted % 1000 === 0) {
           await pause();
           signal.throwIfAborted();
@@ -346,6 +372,7 @@ async function withoutUnwanted(
     const path = prefix + name;
     // Should it be a directory, then what may be wanted is below.
     if (kind === "unknown" && scope.enters(path)) throw item.failure;
+    if (kind === "gone" && !scope.wants(path) && !scope.enters(path)) continue;
     const passed = kind === "directory" && !scope.enters(path);
     wanted.push(passed ? { name, kind: "passed" } : item);
     if (wanted.length % 1000 === 0) await pause();
@@ -387,6 +414,14 @@ export function tooManyNames(prefix: string): SourceError {
     "invalid",
     `${quotePath(prefix || "/")}, with the directories above it, holds more than ${most} names`,
     { hint: "spread them over more directories, or take a directory below it as the source" },
+  );
+}
+
+function listedAndGone(path: string): SourceError {
+  return new SourceError(
+    "changed",
+    `the server lists ${quotePath(path)}, and says that it does not exist`,
+    { hint: "exclude it if that stays so" },
   );
 }
 

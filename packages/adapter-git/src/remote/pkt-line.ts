@@ -1,6 +1,5 @@
 /** Git's framing of its protocols: https://git-scm.com/docs/protocol-common#_pkt_line_format */
-import { SourceError } from "@pannier/core";
-import { makeFloor } from "@pannier/walk";
+import { createPace, type Pace, SourceError } from "@pannier/core";
 
 /** A packet's payload, or one of the three packets without a payload. */
 export type Packet = Buffer | "flush" | "delimiter" | "end";
@@ -16,11 +15,18 @@ export function packet(text: string): string {
 /** Milliseconds that a server may prepare a pack, as long as it gives signs of life: for large repositories it takes minutes. */
 const PREPARING = 10 * 60_000;
 
+/** Bytes a second that a server sends at least, on the average of a minute. */
+const LEAST = 16;
+
+export function createServerPace(what: string): Pace {
+  return createPace(what, { least: LEAST });
+}
+
 /** Takes packets off a byte stream that gets on. */
 export class PacketReader {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #rest: Buffer = Buffer.alloc(0);
-  #floor = makeFloor();
+  #pace = createServerPace("the server's answer");
   /** Until when whole packets will do, however few and small. */
   #patientUntil: number | undefined;
 
@@ -45,7 +51,7 @@ export class PacketReader {
     const next = await this.#next();
     if (this.#patientUntil !== undefined && next !== undefined) {
       if (performance.now() > this.#patientUntil) throw tooSlow();
-      this.#floor = makeFloor();
+      this.#pace = createServerPace("the server's answer");
     }
     return next;
   }
@@ -82,12 +88,13 @@ export class PacketReader {
       const parts = [this.#rest];
       let have = this.#rest.length;
       while (have < size) {
+        const asked = performance.now();
         const { value, done } = await this.#chunks.next();
         if (done === true) {
           if (mayEnd && have === 0) return undefined;
           throw cutShort();
         }
-        this.#floor(value.byteLength);
+        this.#pace.came(performance.now() - asked, value.byteLength);
         parts.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
         have += value.byteLength;
       }

@@ -5,9 +5,9 @@
  * Spoken here instead of by `git fetch`, because an idle poll then costs one request and no process, a changed one a single
  * round trip, and the git program never gets to see a URL or a credential.
  */
-import { SourceError } from "@pannier/core";
-import { makeFloor } from "@pannier/walk";
+import { type Pace, SourceError } from "@pannier/core";
 import {
+  createServerPace,
   cutShort,
   DELIMITER,
   FLUSH,
@@ -256,19 +256,20 @@ function endlessProgress(): SourceError {
  */
 async function* sideBand(reader: PacketReader): AsyncGenerator<Uint8Array> {
   let told = 0;
-  let floor: ReturnType<typeof makeFloor> | undefined;
+  let pace: Pace | undefined;
   for (;;) {
+    const asked = performance.now();
     const next = await reader.next();
     if (next === undefined) throw cutShort();
     if (next === "flush") break;
     const band = Buffer.isBuffer(next) ? next[0] : undefined;
     const isPack = Buffer.isBuffer(next) && band === 1 && next.length > 1;
-    if (isPack && floor === undefined) {
+    if (isPack && pace === undefined) {
       reader.packBegins();
       // What is told beside the pack is not the pack.
-      floor = makeFloor();
+      pace = createServerPace("the pack");
     }
-    floor?.(isPack ? next.length - 1 : 0);
+    pace?.came(performance.now() - asked, isPack ? next.length - 1 : 0);
     if (!Buffer.isBuffer(next)) continue;
     if (band === 1) yield next.subarray(1);
     else if (band === 2) {

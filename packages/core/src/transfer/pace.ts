@@ -1,13 +1,17 @@
 /** A floor under what comes: a byte now and then is a sign of life, but leads nowhere. */
 import { SourceError } from "../source/errors.ts";
 
-/**
- * Bytes a second that a stream brings at least, while it is waited for. Far below any link that is of use: sixteen reads share
- * one of 1 KB/s.
- */
+/** Bytes a second. Far below any link that is of use: sixteen reads share one of 1 KB/s. */
 const LEAST = 64;
+/** Milliseconds. */
+const IDLE_TIMEOUT = 30_000;
 /** In windows of so many times the idle timeout: a minute by default. */
 const WINDOWS = 2;
+
+export interface PaceOptions {
+  readonly idleTimeout?: number;
+  readonly least?: number;
+}
 
 /** Of one stream. */
 export interface Pace {
@@ -20,10 +24,14 @@ export interface Pace {
  * nothing.
  *
  * @param what the message begins with: `reading "a"`
+ * @param idleTimeout milliseconds; what comes is judged each time that twice as many were waited. Default 30,000.
+ * @param least bytes a second. Default 64.
  */
-export function createPace(what: string, idleTimeout: number): Pace {
+export function createPace(
+  what: string,
+  { idleTimeout = IDLE_TIMEOUT, least = LEAST }: PaceOptions = {},
+): Pace {
   const window = WINDOWS * idleTimeout;
-  const least = (LEAST * window) / 1000;
   let waited = 0;
   let received = 0;
   return {
@@ -31,11 +39,11 @@ export function createPace(what: string, idleTimeout: number): Pace {
       waited += milliseconds;
       received += bytes;
       if (waited < window) return;
-      if (received < least) {
+      if (received * 1000 < least * waited) {
         throw new SourceError(
           "unavailable",
           `${what} is too slow: ${received} bytes came in ${Math.round(waited / 1000)} s`,
-          { transient: false, hint: `less than ${LEAST} bytes a second is taken for a fault` },
+          { transient: false, hint: `less than ${least} bytes a second is taken for a fault` },
         );
       }
       waited = 0;

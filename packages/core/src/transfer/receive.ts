@@ -42,7 +42,7 @@ export async function receive(
       return;
     }
     stream = body[Symbol.asyncIterator]();
-    const pace = createPace(`reading ${quotePath(options.entry.path)}`, options.idleTimeout);
+    const pace = createPace(`reading ${quotePath(options.entry.path)}`, options);
     for (;;) {
       watch.signal.throwIfAborted();
       const asked = performance.now();
