@@ -6,6 +6,7 @@ import {
   type Digest,
   type Entry,
   type FileEntry,
+  type Scope,
   type Source,
   SourceError,
   type SourceSpec,
@@ -36,7 +37,9 @@ export interface MemorySource extends SourceSpec {
   reads: string[];
   /** Called before each read; what it throws is what the read throws. */
   beforeRead: (entry: FileEntry) => void | Promise<void>;
-  beforeList: () => void | Promise<void>;
+  beforeList: (scope: Scope | undefined) => void | Promise<void>;
+  /** Called when the first two entries have been listed. */
+  midway: (scope: Scope | undefined) => void | Promise<void>;
   /** Called when the source is told that what it listed is published. */
   onPublished: () => void | Promise<void>;
 }
@@ -65,6 +68,7 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     reads: [],
     beforeRead() {},
     beforeList() {},
+    midway() {},
     onPublished() {},
   };
   let countRequest: ((operation: string) => void) | undefined;
@@ -73,16 +77,21 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
       Promise.resolve(
         spec.token === undefined ? undefined : { token: spec.token, revision: spec.revision },
       ),
-    async list() {
+    async list(_, scope) {
       spec.lists++;
       countRequest?.("list");
-      await spec.beforeList();
+      await spec.beforeList(scope);
       const entries = Object.entries(spec.content).map(([path, value]) =>
         toEntry(path, value, spec.sizes),
       );
       if (spec.ordered) entries.sort((a, b) => comparePaths(a.path, b.path));
+      async function* inBatches() {
+        yield entries.slice(0, 2);
+        await spec.midway(scope);
+        yield entries.slice(2);
+      }
       return {
-        entries: [entries.slice(0, 2), entries.slice(2)],
+        entries: inBatches(),
         ordered: spec.ordered,
         revision: spec.revision,
       };
@@ -128,7 +137,7 @@ function textOf(value: Content[string]): string {
   return typeof value === "string" ? value : "text" in value ? value.text : "";
 }
 
-function toEntry(path: string, value: Content[string], sizes = true): Entry {
+export function toEntry(path: string, value: Content[string], sizes = true): Entry {
   if (typeof value === "object" && "link" in value)
     return { kind: "symlink", path, target: value.link };
   const text = textOf(value);

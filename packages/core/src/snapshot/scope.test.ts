@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Entry } from "../source/contract.ts";
+import type { Entry, Scope } from "../source/contract.ts";
 import { makeFilter } from "./filter.ts";
 import { makeScope } from "./scope.ts";
 
@@ -37,7 +37,6 @@ test("reads an ignore file only if it is another than assumed", async () => {
   await scope.ignoreFile(ignoreFile("old"));
   expect([reads, scope.filters, scope.wants("a")]).toEqual([0, true, false]);
   const first = makeScope("", undefined, null, read);
-  expect([first.filters, first.wants("1")]).toEqual([false, true]);
   await first.ignoreFile(ignoreFile("new"));
   expect([reads, first.filters, first.wants("1")]).toEqual([1, true, false]);
   expect([scope.outdated, first.outdated]).toEqual([undefined, undefined]);
@@ -49,5 +48,20 @@ test.each([ignoreFile("new"), undefined])(
     const scope = makeScope("", undefined, { fingerprint: "old", text: "a" }, async () => "");
     await expect(scope.ignoreFile(entry)).rejects.toMatchObject({ code: "changed" });
     expect(scope.outdated).toEqual({ entry });
+  },
+);
+
+test.each([
+  ["filters", (scope: Scope) => scope.filters],
+  ["wants", (scope: Scope) => scope.wants("a")],
+  ["enters", (scope: Scope) => scope.enters("a")],
+])(
+  "a listing that was told what is wanted before its ignore file was known fails: %s",
+  async (_, ask) => {
+    const scope = makeScope("", undefined, null, async () => "a");
+    ask(scope);
+    await scope.ignoreFile(undefined);
+    await expect(scope.ignoreFile(ignoreFile("new"))).rejects.toMatchObject({ code: "changed" });
+    expect(scope.outdated).toEqual({ entry: ignoreFile("new") });
   },
 );

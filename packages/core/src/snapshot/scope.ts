@@ -33,6 +33,8 @@ export function makeScope(
   let ignore: IgnoreFile | null;
   let ignored: Filter | undefined;
   let outdated: SourceScope["outdated"];
+  /** Whether an answer was given: what came of it would differ under another `.pannierignore`. */
+  let asked = false;
 
   function goBy(file: IgnoreFile | null): void {
     ignore = file;
@@ -48,14 +50,17 @@ export function makeScope(
       return outdated;
     },
     get filters() {
+      asked = true;
       return filter !== undefined || ignored !== undefined;
     },
     wants(path) {
+      asked = true;
       if (filter === undefined && ignored === undefined) return true;
       if (path === IGNORE_FILE || escapes(path)) return true;
       return ignored?.wants(path) !== false && filter?.wants(prefix + path) !== false;
     },
     enters(directory) {
+      asked = true;
       if (filter === undefined && ignored === undefined) return true;
       if (escapes(directory)) return true;
       return ignored?.enters(directory) !== false && filter?.enters(prefix + directory) !== false;
@@ -63,7 +68,7 @@ export function makeScope(
     async ignoreFile(entry: Entry | undefined) {
       const file = entry?.kind === "file" ? entry : undefined;
       if (file?.fingerprint === ignore?.fingerprint) return;
-      if (ignore !== null) {
+      if (ignore !== null || asked) {
         outdated = { entry: file };
         throw new SourceError("changed", "its .pannierignore changed");
       }

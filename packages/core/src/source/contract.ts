@@ -129,7 +129,7 @@ export interface Scope {
   /**
    * To be called by a source that reads directory by directory, as soon as it has read the root and before it judges or enters
    * anything there: with the entry of the file {@link IGNORE_FILE}, or `undefined` where the root has none. Other answers count from then on.
-   * May read the file.
+   * May read the file. Throws `changed` where answers were given already that this file might change: the engine lists again.
    */
   ignoreFile(entry: Entry | undefined): Promise<void>;
 }
