@@ -132,7 +132,7 @@ function undecided(
   const get = async (signal: AbortSignal) => (decided ??= await decide(signal));
   return {
     probe,
-    list: async (signal) => (await get(signal)).list(signal),
+    list: async (signal, scope) => (await get(signal)).list(signal, scope),
     read: async (entry, range, signal) => (await get(signal)).read(entry, range, signal),
     localPath: (entry) => decided?.localPath?.(entry),
     get ranges() {

@@ -8,6 +8,7 @@ import type {
   Entry,
   FileEntry,
   Listing,
+  Scope,
   Source,
   SourceContext,
   SourceSpec,
@@ -85,12 +86,13 @@ export interface Listed {
   file(path: string): FileEntry;
 }
 
-/** Lists a source to the end. */
+/** Lists a source to the end. @param scope what of it is wanted; by default everything */
 export async function listAll(
   source: Source,
   signal: AbortSignal = new AbortController().signal,
+  scope?: Scope,
 ): Promise<Listed> {
-  const listing = await source.list(signal);
+  const listing = await source.list(signal, scope);
   const entries = new Map<string, Entry>();
   const paths: string[] = [];
   for await (const batch of listing.entries) {

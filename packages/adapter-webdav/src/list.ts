@@ -13,6 +13,7 @@ import {
   namesOf,
   serverTime,
   statusError,
+  UnreadableName,
 } from "@pannier/http-client";
 import { type DirectoryItem, failedItem, walk } from "@pannier/walk";
 import { parseMultistatus, type Resource } from "./multistatus.ts";
@@ -60,10 +61,10 @@ export async function* listDeep(
   for await (const resources of resourcesOf(response)) {
     const entries: Entry[] = [];
     for (const resource of resources) {
-      const path = pathBelow(resource.href, listing.own);
+      const { path, unreadable } = locate(resource.href, listing.own);
       if (path === "") continue;
       deeper ||= path.includes("/");
-      const error = problemOf(resource, path);
+      const error = unreadable ?? problemOf(resource, path);
       if (error !== undefined) {
         problems.push({ path, kind: likelyKind(resource), error });
         // Those of which the ignore file may yet say that they are not wanted.
@@ -127,7 +128,7 @@ async function readCollection(
   const now = serverTime(response);
   for await (const resources of resourcesOf(response)) {
     for (const resource of resources) {
-      const name = pathBelow(resource.href, here);
+      const { path: name, unreadable } = locate(resource.href, here);
       if (name === "") {
         sawItself = true;
         if (!isCollection(resource))
@@ -135,13 +136,13 @@ async function readCollection(
         continue;
       }
       count(1, name.length);
-      if (names.has(name)) {
+      if (unreadable === undefined && names.has(name)) {
         throw new SourceError("invalid", `the server lists ${quotePath(prefix + name)} twice`, {
           hint: FAULT,
         });
       }
       names.add(name);
-      const failure = problemOf(resource, prefix + name);
+      const failure = unreadable ?? problemOf(resource, prefix + name);
       if (failure !== undefined) {
         const kind = likelyKind(resource);
         items.push(kind === "entry" ? failedItem(name, failure) : { kind, name, failure });
@@ -231,6 +232,19 @@ export function pathBelow(href: string, own: readonly string[]): string {
   const names = namesBelow(pathOf(href), own);
   if (names === undefined) throw misplaced(href, own);
   return names.join("/");
+}
+
+/** The same, and what is wrong with it where it can be read in part only: it may not be wanted. */
+function locate(
+  href: string,
+  own: readonly string[],
+): { readonly path: string; readonly unreadable?: UnreadableName } {
+  try {
+    return { path: pathBelow(href, own) };
+  } catch (error) {
+    if (!(error instanceof UnreadableName)) throw error;
+    return { path: error.names.join("/"), unreadable: error };
+  }
 }
 
 /** The names in a href. @throws SourceError `invalid` where one of them is not a name */

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { filterScope, makeFilter } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { webdav } from "../src/index.ts";
 
@@ -302,4 +303,27 @@ test("collections within collections without end are given up", async () => {
       );
   });
   await expect(listAll(source)).rejects.toMatchObject({ code: "invalid" });
+});
+
+test.each([
+  ["all at once", ["infinity"]],
+  ["collection by collection", []],
+])("a name that is not UTF-8 fails a listing %s, unless it is left out", async (_, deep) => {
+  const { source } = await open((request, answer) => {
+    const { depth = "" } = request.headers;
+    if (depth === "infinity" && !deep.includes(depth)) answer.writeHead(403).end();
+    else if (depth === "0") send(answer, resource("/Share/Docs/", COLLECTION));
+    else
+      send(
+        answer,
+        resource("/Share/Docs/", COLLECTION),
+        file("/Share/Docs/caf%e9"),
+        file("/Share/Docs/caf%e8"),
+        file("/Share/Docs/a"),
+      );
+  });
+  const listed = (pattern: string) =>
+    listAll(source, new AbortController().signal, filterScope(makeFilter([], [pattern])));
+  await expect(listed("b")).rejects.toMatchObject({ code: "invalid" });
+  expect((await listed("caf*")).paths).toEqual(["a"]);
 });

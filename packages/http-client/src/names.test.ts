@@ -29,6 +29,14 @@ describe("the names in a path", () => {
     expect(() => namesBelow("/R&D/%ff", ["R&D"])).toThrow("not UTF-8");
   });
 
+  test("that cannot be read are told as far as they can", () => {
+    expect(() => namesBelow("/R&D/caf%e9/%c3%bc€%ff", ["R&D"])).toThrow(
+      expect.objectContaining({ names: ["caf\ufffd", "ü€\ufffd"] }),
+    );
+    // What leads out does so however it is written.
+    expect(() => namesBelow("/R&D/caf%e9/%2e%2e", ["R&D"])).toThrow("not a file name");
+  });
+
   test("above another path", () => {
     expect(isAbove("/", ["a", "b"])).toBe(true);
     expect(isAbove("/a/", ["a", "b"])).toBe(true);

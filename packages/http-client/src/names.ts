@@ -5,10 +5,10 @@ import { quotePath, SourceError } from "@pannier/core";
  * The names that a URL's path is made of, decoded. Empty ones do not count. A `%` that begins no escape is taken as it is: there
  * are servers that write names as they are.
  *
- * @throws SourceError `invalid` where a name is not UTF-8, holds a slash, or is `.` or `..`
+ * @throws UnreadableName where a name is not UTF-8, SourceError `invalid` where one holds a slash, or is `.` or `..`
  */
 export function namesOf(path: string): string[] {
-  return segmentsOf(path).map(decoded);
+  return allDecoded(segmentsOf(path));
 }
 
 /**
@@ -24,7 +24,7 @@ export function namesBelow(
 ): string[] | undefined {
   const segments = segmentsOf(path);
   const isBelow = base.every((name, index) => isName(segments[index], name, fold));
-  return isBelow ? segments.slice(base.length).map(decoded) : undefined;
+  return isBelow ? allDecoded(segments.slice(base.length)) : undefined;
 }
 
 /** Whether a path leads to a place above, or is it. */
@@ -51,15 +51,38 @@ function decode(segment: string): string | undefined {
   }
 }
 
-function decoded(segment: string): string {
-  const name = decode(segment);
-  if (name === undefined) {
-    throw new SourceError(
-      "invalid",
-      `the server lists a name that is not UTF-8: ${quotePath(segment)}`,
-      { hint: "rename it" },
-    );
+/** A name that is not UTF-8. Where what it stands for is not wanted, that does not matter. */
+export class UnreadableName extends SourceError {
+  /** The names as far as they can be read, with U+FFFD for what cannot. */
+  readonly names: readonly string[];
+
+  /** @param shown as the server writes it */
+  constructor(shown: string, names: readonly string[]) {
+    super("invalid", `the server lists a name that is not UTF-8: ${quotePath(shown)}`, {
+      hint: "rename it, or leave it out by --exclude",
+    });
+    this.names = names;
   }
+}
+
+function allDecoded(segments: readonly string[]): string[] {
+  const names = segments.map((segment) => checked(decode(segment) ?? lossy(segment)));
+  const unreadable = segments.find((segment) => decode(segment) === undefined);
+  if (unreadable !== undefined) throw new UnreadableName(unreadable, names);
+  return names;
+}
+
+/** What of it is UTF-8. */
+function lossy(segment: string): string {
+  const bytes = segment.replaceAll(/%([0-9a-f]{2})|[^]/giu, (found, hex?: string) =>
+    hex === undefined
+      ? Buffer.from(found).toString("latin1")
+      : String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return Buffer.from(bytes, "latin1").toString("utf8");
+}
+
+function checked(name: string): string {
   if (name !== "." && name !== ".." && !name.includes("/")) return name;
   throw new SourceError(
     "invalid",

@@ -1,5 +1,5 @@
 /** What an index lists and the server does not have: symlinks that lead nowhere, FIFOs, sockets. It is left out, and told. */
-import { quotePath, SourceError } from "@pannier/core";
+import { comparePaths, quotePath, SourceError } from "@pannier/core";
 
 /** Paths that are remembered from one listing to the next; where there are more, everything is asked about. */
 const MOST = 10_000;
@@ -46,7 +46,8 @@ export function createAbsences(warn: (message: string) => void): Absences {
       return {
         isDoubtful: (path) => everywhere || known.has(path) || folders.has(folderOf(path)),
         leaveOut(path, why) {
-          first ??= path;
+          // Answers come in any order; what is told is the same each time.
+          if (first === undefined || comparePaths(path, first) < 0) first = path;
           count++;
           if (why !== "absent") return;
           absents++;

@@ -102,7 +102,7 @@ export function directorySource(init: DirectorySourceInit): Source {
       return now === undefined ? undefined : { token: `${name} ${now}` };
     },
 
-    async list(signal) {
+    async list(signal, scope) {
       signal.throwIfAborted();
       for (const name of names) {
         const response = await client.request(urlOf(name), {
@@ -120,7 +120,7 @@ export function directorySource(init: DirectorySourceInit): Source {
         throw new SourceError("unsupported", "there is no manifest that could have a checksum");
       }
       listed = { manifest: undefined, ranges: false };
-      const walk = { client, root: url, start: prefix, urlOf, context, absences, signal };
+      const walk = { client, root: url, start: prefix, urlOf, context, absences, scope, signal };
       return { entries: below(prefix, walkIndex(walk)), ordered: false };
     },
 

@@ -70,17 +70,23 @@ export async function* htmlItems(
       return;
     }
     const [name = "", ...deeper] = target.names;
+    const { doubtful, failure } = target;
     const kind = directory || target.directory ? "directory" : "file";
     if (kind === "directory" && deeper.length === 0 && directories.has(name)) return;
     children++;
     if (deeper.length > 0) {
       if (deep.size === MOST_DEEP)
         throw new SourceError("invalid", "the index is not of one directory");
-      deep.set(target.names.join("/"), { name: target.names.join("/"), kind, doubtful: true });
+      deep.set(target.names.join("/"), {
+        name: target.names.join("/"),
+        kind,
+        doubtful: true,
+        failure,
+      });
     } else if (kind === "directory") {
       directories.add(name);
-      items.push({ name, kind, doubtful: target.doubtful });
-    } else items.push({ name, kind, doubtful: target.doubtful, ...told });
+      items.push({ name, kind, doubtful, failure });
+    } else items.push({ name, kind, doubtful, failure, ...told });
   };
   const parser = new Parser({
     onopentag(name, { href, class: classes }) {

@@ -19,7 +19,8 @@ export const INDEX_TYPES = "text/html, application/xhtml+xml, application/json;q
 export async function* readIndex(response: HttpResponse, asked: URL): AsyncGenerator<IndexItem[]> {
   const type = response.headers["content-type"] ?? "";
   if (/^application\/json\b/i.test(type)) {
-    yield* jsonItems(textOf(await plainBody(response)));
+    // A name that is not UTF-8 may be one that is not wanted.
+    yield* jsonItems(textOf(await plainBody(response), { lossy: true }));
   } else if (/^(text\/html|application\/xhtml\+xml)\b/i.test(type)) {
     // What is shown may be cut within a character (nginx): names come from the links.
     const text = textOf(await plainBody(response), { lossy: true });

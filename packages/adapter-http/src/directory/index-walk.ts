@@ -1,5 +1,11 @@
 /** A tree as its index pages show it, from the top downwards. */
-import { type FileEntry, type SourceContext, SourceError } from "@pannier/core";
+import {
+  type FileEntry,
+  IGNORE_FILE,
+  type Scope,
+  type SourceContext,
+  SourceError,
+} from "@pannier/core";
 import {
   type HttpClient,
   type HttpResponse,
@@ -30,6 +36,8 @@ export interface IndexWalk {
   readonly urlOf: (path: string) => URL;
   readonly context: SourceContext;
   readonly absences: Absences;
+  /** What it leaves out is neither entered nor asked about. Its paths begin at `start`. */
+  readonly scope: Scope | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -95,12 +103,26 @@ function createWaiting(): Waiting {
  * nor many of them are in memory.
  */
 export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
-  const { client, root, urlOf, context, absences } = init;
+  const { client, root, start, urlOf, context, absences, scope } = init;
   const giveUp = new AbortController();
   const signal = AbortSignal.any([init.signal, giveUp.signal]);
   const waiting = createWaiting();
   const asked: { directory: Directory; url: URL; response: Promise<HttpResponse> }[] = [];
   const listing = absences.begin();
+
+  const ignoreFile = start + IGNORE_FILE;
+  /** Whether the ignore file has been seen. */
+  let ignoreFileTold = false;
+  /** What is wrong at the top, where an ignore file that comes later may yet leave it out. */
+  let early: { readonly error: unknown } | undefined;
+
+  const wants = (path: string) => scope?.wants(path.slice(start.length)) !== false;
+  const enters = (path: string) => scope?.enters(path.slice(start.length)) !== false;
+
+  const fail = (directory: string, error: unknown) => {
+    if (scope === undefined || ignoreFileTold || directory !== start) throw error;
+    early ??= { error };
+  };
 
   const request = (directory: Directory) => {
     const url = directory.path === "" ? root : urlOf(directory.path);
@@ -112,7 +134,7 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
 
   let empty = 0;
   try {
-    request({ path: init.start, doubtful: false });
+    request({ path: start, doubtful: false });
     while (waiting.size > 0 || asked.length > 0) {
       while (asked.length < REQUESTS_AT_ONCE) {
         const next = waiting.take();
@@ -131,14 +153,14 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
         throw new SourceError("invalid", what);
       }
       for await (const items of readIndex(page, url)) {
-        for (const { name, kind, doubtful = false } of items) {
-          if (kind === "directory") waiting.add(path, name, doubtful);
-        }
         const entries = await entriesOf(items, path, page);
         listing.found(entries.length);
         if (entries.length > 0) empty = 0;
         yield entries;
       }
+      if (path !== start) continue;
+      if (!ignoreFileTold) await scope?.ignoreFile(undefined);
+      if (early !== undefined) throw early.error;
     }
     listing.end();
   } finally {
@@ -163,22 +185,47 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
     const entries: FileEntry[] = [];
     let asking: Promise<FileEntry | undefined>[] = [];
     const settle = async () => {
-      for (const entry of await Promise.all(asking)) if (entry !== undefined) entries.push(entry);
+      for (const answer of await Promise.allSettled(asking)) {
+        if (answer.status === "rejected") fail(directory, answer.reason);
+        else if (answer.value !== undefined) entries.push(answer.value);
+      }
       asking = [];
     };
     for (const item of items) {
-      const path = directory + item.name;
-      if (item.kind === "directory") continue;
-      if (item.kind === "other") {
-        listing.leaveOut(path);
+      const { name, kind, failure, doubtful } = item;
+      const path = directory + name;
+      if (path === ignoreFile && kind === "file") {
+        const entry = entryOf(item, path, page) ?? (await ask(directory, name, undefined));
+        await scope?.ignoreFile(entry === undefined ? undefined : { ...entry, path: IGNORE_FILE });
+        ignoreFileTold = true;
+        if (entry !== undefined) entries.push(entry);
         continue;
       }
-      const told = entryOf(item, path, page);
-      if (told !== undefined && item.doubtful !== true && !listing.isDoubtful(path)) {
+      if (early !== undefined) continue;
+      if (kind === "directory") {
+        if (!enters(path)) continue;
+        if (failure !== undefined) fail(directory, failure);
+        else waiting.add(directory, name, doubtful === true);
+        continue;
+      }
+      const told = kind === "file" && failure === undefined ? entryOf(item, path, page) : undefined;
+      if (told !== undefined && doubtful !== true && !listing.isDoubtful(path)) {
         entries.push(told);
         continue;
       }
-      asking.push(ask(directory, item.name, told));
+      // What is listed as a file may be a directory, and what is wanted be in it.
+      if (!wants(path) && (kind === "other" || !enters(path))) {
+        empty = 0;
+        continue;
+      }
+      if (failure !== undefined) fail(directory, failure);
+      else if (kind === "other") listing.leaveOut(path);
+      else {
+        const answer = ask(directory, name, told);
+        // Looked at below; a failure before that must not count as unhandled.
+        answer.catch(() => {});
+        asking.push(answer);
+      }
       if (asking.length === REQUESTS_AT_ONCE) await settle();
     }
     await settle();
@@ -200,7 +247,7 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
       );
       if (isDirectoryOf(resource.url, url)) {
         // Not every server writes directories with a slash.
-        waiting.add(directory, name, false);
+        if (enters(path)) waiting.add(directory, name, false);
         return undefined;
       }
       if (told !== undefined) return told;

@@ -1,4 +1,5 @@
 /** What a directory index tells of one child. */
+import type { SourceError } from "@pannier/core";
 
 export interface IndexItem {
   /** Decoded, without a slash. */
@@ -12,6 +13,8 @@ export interface IndexItem {
   /** Date and size as they stand there: changes when the file does. `undefined`: the index tells neither. */
   readonly stamp?: string | undefined;
   readonly modified?: IndexTime | undefined;
+  /** Why it cannot be listed: thrown where it may be wanted. */
+  readonly failure?: SourceError | undefined;
 }
 
 interface IndexTime {

@@ -1,5 +1,6 @@
 /** Directory indexes in JSON. */
 import { SourceError } from "@pannier/core";
+import { UnreadableName } from "@pannier/http-client";
 import type { IndexItem } from "./item.ts";
 import { jsonObjects } from "./json-objects.ts";
 
@@ -53,7 +54,9 @@ function item(
       `the JSON index has ${JSON.stringify(name)}, which is not a file name`,
     );
   }
-  if (kind !== "file" || Number.isNaN(time) || !Number.isSafeInteger(size)) return { name, kind };
+  const failure = name.includes("\uFFFD") ? new UnreadableName(name, [name]) : undefined;
+  if (kind !== "file" || Number.isNaN(time) || !Number.isSafeInteger(size))
+    return { name, kind, failure };
   const modified = { time, unit: "second", utc: true } as const;
-  return { name, kind, size: size as number, stamp, modified };
+  return { name, kind, size: size as number, stamp, modified, failure };
 }

@@ -1,6 +1,6 @@
 /** What a link of a directory index leads to. A link that is overlooked is a file that is deleted: what is not surely no child is one, or an error. */
 import { quotePath, SourceError } from "@pannier/core";
-import { isAbove, namesBelow, namesOf } from "@pannier/http-client";
+import { isAbove, namesBelow, namesOf, UnreadableName } from "@pannier/http-client";
 
 /** Where an index page is. */
 export interface Place {
@@ -17,6 +17,8 @@ interface Below {
   readonly directory: boolean;
   /** True where the directory is written in another case, or is a root, below which everything is, and on another host. */
   readonly doubtful: boolean;
+  /** Why it is not known what exactly it leads to. */
+  readonly failure?: SourceError | undefined;
 }
 
 /**
@@ -38,7 +40,7 @@ const SAME_CONTENT =
 /**
  * Tells the links of one page apart.
  *
- * @throws SourceError `invalid` on a link of which it is not known whether it leads to a child
+ * @throws SourceError `invalid` on a link of which it is not known whether it leads to a child, and if so, to which
  */
 export function linkReader({ asked, answered }: Place): {
   /** Takes over the page's own `<base href>`. */
@@ -52,8 +54,13 @@ export function linkReader({ asked, answered }: Place): {
 
   const findBelow = (path: string, fold: boolean) => {
     for (const folder of folders) {
-      const names = namesBelow(path, folder, fold);
-      if (names !== undefined) return { folder, names };
+      try {
+        const names = namesBelow(path, folder, fold);
+        if (names !== undefined) return { folder, names };
+      } catch (error) {
+        if (!(error instanceof UnreadableName)) throw error;
+        return { folder, names: error.names, failure: error };
+      }
     }
     return undefined;
   };
@@ -86,17 +93,22 @@ export function linkReader({ asked, answered }: Place): {
       const found = exact ?? (isAboveOf(pathname) ? undefined : findBelow(pathname, true));
       if (found === undefined) return isAboveOf(pathname) ? "none" : "elsewhere";
       const { folder, names } = found;
+      let failure: SourceError | undefined = found.failure;
       // What was not UTF-8 on the page.
-      if (href.includes("\uFFFD")) throw notUtf8(href);
+      if (href.includes("\uFFFD")) failure ??= new UnreadableName(href, names);
       if (![asked.search, answered.search].includes(url.search) && !isHarmless(url)) {
-        throw unknownLink(href);
+        failure ??= unknownLink(href, names.length > 0);
       }
-      if (names.length === 0) return "none";
+      if (names.length === 0) {
+        if (failure !== undefined) throw failure;
+        return "none";
+      }
       const foreign = ![asked, answered].some((own) => own.hostname === hostname);
       return {
         names,
         directory: pathname.endsWith("/"),
         doubtful: exact === undefined || (foreign && folder.length === 0),
+        failure,
       };
     },
   };
@@ -107,16 +119,10 @@ function isHarmless({ search }: URL): boolean {
   return parts.every((part) => part === "" || SAME_CONTENT.test(part));
 }
 
-function unknownLink(href: string): SourceError {
+function unknownLink(href: string, named = false): SourceError {
   return new SourceError(
     "invalid",
     `the index has a link of which it is not known whether it is a file: ${quotePath(href)}`,
-    { hint: "put a SHA256SUMS file there" },
+    { hint: `put a SHA256SUMS file there${named ? ", or leave it out by --exclude" : ""}` },
   );
-}
-
-function notUtf8(href: string): SourceError {
-  return new SourceError("invalid", `the index has a link that is not UTF-8: ${quotePath(href)}`, {
-    hint: "rename the file",
-  });
 }

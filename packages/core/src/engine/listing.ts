@@ -4,7 +4,7 @@ import type { Mount } from "../mount/mount.ts";
 import type { Run } from "./run.ts";
 import type { FileEntry, Listing, ProbeResult } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
-import { boundedEntries } from "../snapshot/bounded.ts";
+import { boundedEntries, boundedScope } from "../snapshot/bounded.ts";
 import { diffChanges, diffListing, type LayerDiff } from "../snapshot/diff.ts";
 import { orderedEntries } from "../snapshot/ordered.ts";
 import { type IgnoreFile, makeScope, type SourceScope, wantedEntries } from "../snapshot/scope.ts";
@@ -193,8 +193,8 @@ async function listWithin(
   readonly found: { readonly entry: FileEntry | undefined } | undefined;
 }> {
   try {
-    const listing = await layer.source.list(run.signal, scope);
     const diff = makeDiff(run, layer, comparable, scope);
+    const listing = await layer.source.list(run.signal, boundedScope(scope, diff.maxFiles));
     return { scope, listing, found: await diffUnlessIgnoreFileDiffers(diff, listing) };
   } catch (error) {
     if (scope.outdated === undefined) throw error;
