@@ -1,3 +1,4 @@
+export { isExposed, parseEndpoint } from "./endpoint.ts";
 export {
   listObjects,
   type ListObjectsPage,
@@ -8,3 +9,5 @@ export {
   type StoredObject,
 } from "./objects.ts";
 export { type KeyRange, type Page } from "./ordered-pages.ts";
+export { readObject } from "./read.ts";
+export { type Renewed, renewed } from "./renewed.ts";
