@@ -73,6 +73,23 @@ describeWith("gcs", "Google Cloud Storage from fake-gcs-server", (gcs) => {
     await Promise.all(Array.from({ length: 8 }, worker));
   }
 
+  test("a poll with a marker is one question of the SDK's", async () => {
+    const { signal } = new AbortController();
+    await fill("marked", ["site/a", "site/the marker, ü%2F#"]);
+    const marked = gcsSource("gs://marked/site/", {
+      endpoint: gcs.endpoint,
+      anonymous: true,
+      marker: "the marker, ü%2F#",
+    });
+    const { source: opened, requests, close } = await openSource(marked);
+    onTestFinished(() => close());
+    const first = await opened.probe(signal);
+    expect(await opened.probe(signal)).toEqual(first);
+    await client.put("marked", "site/the marker, ü%2F#", "2");
+    expect((await opened.probe(signal))?.token).not.toBe(first?.token);
+    expect(requests).toEqual(["probe", "probe", "probe"]);
+  });
+
   test("5,000 objects come in several pages, in order, each once", async () => {
     const keys = Array.from({ length: 5000 }, (_, i) => `dir-${i % 7}/${i}`);
     await fill("pages", keys, many);

@@ -152,6 +152,39 @@ test("with a marker a poll is one question about one object", async () => {
   expect(requests).toEqual(Array.from({ length: 4 }, () => "probe"));
 });
 
+test("the SDK asks about a marker of any name, at the endpoint that was given, whatever the variable says", async () => {
+  vi.stubEnv("STORAGE_EMULATOR_HOST", "127.0.0.1:9");
+  onTestFinished(() => void vi.stubEnv("STORAGE_EMULATOR_HOST", undefined));
+  const { signal } = new AbortController();
+  for (const key of ["/first", "a b+ü%2F#?&=", ":list", "{{projectId}}", "../x", "a//b/"]) {
+    server.put("bucket", `site/${key}`, "1");
+    const { source } = await open("gs://bucket/site/", { marker: key });
+    expect(await source.probe(signal)).toMatchObject({
+      token: expect.stringMatching(/^marker \d/),
+    });
+  }
+});
+
+test("the SDK tries nothing again, nor does it outlive an abort", async () => {
+  const { source, requests } = await open("gs://bucket/?marker=file");
+  server.intercept = (_, response) => {
+    fail(response, 503, "backendError", "secret words");
+    return true;
+  };
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({
+    code: "throttled",
+    message: expect.not.stringContaining("secret words"),
+  });
+  expect(requests).toEqual(["probe"]);
+  const stop = new AbortController();
+  server.intercept = () => {
+    stop.abort(new Error("enough"));
+    return true;
+  };
+  await expect(source.probe(stop.signal)).rejects.toThrow("enough");
+  expect(requests).toEqual(["probe", "probe"]);
+});
+
 test.each([
   [401, "authError", "", "auth", /401/],
   [403, "forbidden", "secret words", "auth", /403 Forbidden \(forbidden\)$/],

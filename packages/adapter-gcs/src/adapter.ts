@@ -3,7 +3,7 @@ import { type Adapter, type Source, SourceError } from "@pannier/core";
 import { createHttpClient } from "@pannier/http-client";
 import { listObjects, type ListObjectsPage, locate, rootOf } from "@pannier/object-store";
 import { makeApi } from "./api.ts";
-import { makeSignIn } from "./credentials.ts";
+import { connect } from "./connection.ts";
 import { LISTED_AT_ONCE, listPageBy } from "./listing.ts";
 import { checkSettings, gcsOptions } from "./options.ts";
 
@@ -29,13 +29,12 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
       idleTimeout,
       onRequest: (operation) => context.request(operation),
     });
-    const { anonymous, project, marker } = settings;
-    const signIn = makeSignIn({ anonymous, project, credentials, env, http });
-    const api = makeApi({ http, signIn, settings });
+    const { marker } = settings;
+    const connection = connect({ settings, credentials, env, http });
+    const api = makeApi({ http, connection, settings });
     const page = listPageBy(api);
     const listPage: ListObjectsPage = (prefix, range, token, own) =>
       context.retry(() => page(prefix, range, token, own), own);
-    const endpoint = async () => settings.endpoint.host;
     const source: Source = {
       async probe(signal) {
         signal.throwIfAborted();
@@ -45,6 +44,7 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
       },
       async list(signal) {
         signal.throwIfAborted();
+        const endpoint = () => connection.host(signal);
         const init = { root, listPage, atOnce: LISTED_AT_ONCE, endpoint, warn };
         const entries = listObjects(init, signal);
         return { ordered: true, entries };
@@ -56,7 +56,7 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
         }
         throw new SourceError("changed", `${key}: it is not known which generation was listed`);
       },
-      identity: (signal) => signIn.identity(signal),
+      identity: (signal) => connection.identity(signal),
       version: (entry) => locate(root, entry).ref,
       ranges: true,
       concurrency: READ_AT_ONCE,

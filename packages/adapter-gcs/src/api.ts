@@ -1,18 +1,12 @@
 /**
- * The three questions of the JSON API that are asked: a page of a listing, one object's metadata, its content.
+ * The three questions of the JSON API that are asked: a page of a listing, one object's metadata (by the SDK), its content.
  *
  * @see https://cloud.google.com/storage/docs/json_api/v1
  */
 import { type Body, type ByteRange, SourceError } from "@pannier/core";
-import {
-  contentOf,
-  type HttpClient,
-  type HttpResponse,
-  rangeHeader,
-  readBytes,
-  whyOtherPart,
-} from "@pannier/http-client";
-import type { SignIn } from "./credentials.ts";
+import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
+import { readObject } from "@pannier/object-store";
+import { type Connection, metadataOf, type Opened } from "./connection.ts";
 import { answerError, type Asked } from "./errors.ts";
 import type { GcsSettings } from "./options.ts";
 
@@ -69,18 +63,29 @@ export interface Api {
 
 interface ApiInit {
   readonly http: HttpClient;
-  readonly signIn: SignIn;
+  readonly connection: Connection;
   readonly settings: GcsSettings;
 }
 
-export function makeApi({ http, signIn, settings }: ApiInit): Api {
-  const { bucket, endpoint, userProject } = settings;
-  const payer = userProject === undefined ? "" : `&userProject=${encodeURIComponent(userProject)}`;
-  const objects = `${endpoint.href.replace(/\/$/, "")}/storage/v1/b/${bucket}/o`;
+type Query = Readonly<Record<string, string | undefined>>;
+
+interface GetRequest {
+  readonly url: string;
+  readonly query: Query;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly operation: string;
+  readonly asked: Asked;
+  readonly signal: AbortSignal;
+}
+
+export function makeApi({ http, connection, settings }: ApiInit): Api {
+  const { bucket, userProject } = settings;
 
   return {
     async page({ prefix, startOffset, endOffset, pageToken }, signal) {
-      const response = await get("", {
+      const opened = await connection.current(signal);
+      const response = await get(opened, {
+        url: opened.objects,
         query: {
           prefix: prefix || undefined,
           startOffset: startOffset || undefined,
@@ -88,6 +93,7 @@ export function makeApi({ http, signIn, settings }: ApiInit): Api {
           pageToken,
           maxResults: String(PAGE),
           fields: `nextPageToken,items(${FIELDS})`,
+          userProject,
         },
         operation: "list",
         asked: { kind: "bucket", bucket },
@@ -100,49 +106,46 @@ export function makeApi({ http, signIn, settings }: ApiInit): Api {
     },
 
     async object(key, signal) {
-      const response = await get(key, {
-        query: { fields: FIELDS },
-        operation: "probe",
-        asked: { kind: "object", key },
-        signal,
+      const opened = await connection.current(signal);
+      const found = await metadataOf(opened.bucket, key, FIELDS, async (url, query) => {
+        const asked = { kind: "object", key } as const;
+        const response = await get(opened, { url, query, operation: "probe", asked, signal });
+        return readJson(response, MAX_METADATA);
       });
-      const found = await readJson(response, MAX_METADATA);
       if (!isObject(found)) throw notGcs();
       return found;
     },
 
     async content(key, { generation, size }, range, signal) {
-      const nothing =
-        range !== undefined && (range.length === 0 || range.offset >= (size ?? Infinity));
-      if (nothing) return new Uint8Array(0);
-      const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
-      const response = await get(key, {
-        query: { alt: "media", generation },
-        headers: {
-          // Without it, what is stored as gzip comes unpacked: of another size and digest, and never in parts.
-          // https://cloud.google.com/storage/docs/transcoding
-          "accept-encoding": "gzip",
-          ...(partial ? { range: rangeHeader(range) } : {}),
+      return readObject({
+        subject: key,
+        size,
+        range,
+        async ask(headers) {
+          const opened = await connection.current(signal);
+          return get(opened, {
+            url: `${opened.objects}/${encodeURIComponent(key)}`,
+            query: { alt: "media", generation, userProject },
+            // Without it, what is stored as gzip comes unpacked: of another size and digest, and never in parts.
+            // https://cloud.google.com/storage/docs/transcoding
+            headers: { "accept-encoding": "gzip", ...headers },
+            operation: "read",
+            asked: { kind: "object", key, generation },
+            signal,
+          });
         },
-        operation: "read",
-        asked: { kind: "object", key, generation },
-        signal,
+        whyOther({ headers }) {
+          const served = headers["x-goog-generation"] ?? generation;
+          return served === generation ? undefined : "the server sent another generation";
+        },
       });
-      const reason = whyNot(response, generation, size, partial ? range : undefined);
-      if (reason !== undefined) {
-        await response.discard();
-        throw new SourceError("changed", `${key}: ${reason}`);
-      }
-      return contentOf(response);
     },
   };
 
-  async function get(key: string, request: GetRequest): Promise<HttpResponse> {
-    const { query, operation, asked, signal } = request;
-    const path = key === "" ? "" : `/${encodeURIComponent(key)}`;
-    const signed = await signIn.headers(signal);
-    const response = await http.request(`${objects}${path}?${queryOf(query)}${payer}`, {
-      headers: { ...request.headers, ...signed },
+  async function get(opened: Opened, request: GetRequest): Promise<HttpResponse> {
+    const { url, query, headers, operation, asked, signal } = request;
+    const response = await http.request(`${url}?${queryOf(query)}`, {
+      headers: { ...headers, ...opened.headers },
       expect: "any",
       redirect: "manual",
       subject: asked.kind === "object" ? asked.key : undefined,
@@ -151,43 +154,23 @@ export function makeApi({ http, signIn, settings }: ApiInit): Api {
     });
     const { status } = response;
     if (status === 401) {
-      const again = signIn.refused(signed);
+      const again = connection.refused(opened);
       const error = await answerError(response, asked);
       // The next try signs in anew.
       throw again ? new SourceError("auth", error.message, { ...error, transient: true }) : error;
     }
     if (status !== 200 && status !== 206) throw await answerError(response, asked);
-    signIn.accepted(signed);
+    connection.accepted(opened);
     return response;
   }
 }
 
-interface GetRequest {
-  readonly query: Readonly<Record<string, string | undefined>>;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly operation: string;
-  readonly asked: Asked;
-  readonly signal: AbortSignal;
-}
-
-function queryOf(query: Readonly<Record<string, string | undefined>>): string {
+function queryOf(query: Query): string {
   let text = "";
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined) text += `${text && "&"}${name}=${encodeURIComponent(value)}`;
   }
   return text;
-}
-
-/** Why an answer is not what was asked for; `undefined` if it is. Servers and proxies ignore what they do not know. */
-function whyNot(
-  response: HttpResponse,
-  generation: string,
-  size: number | undefined,
-  range: ByteRange | undefined,
-): string | undefined {
-  const served = response.headers["x-goog-generation"];
-  if (served !== undefined && served !== generation) return "the server sent another generation";
-  return whyOtherPart(response, size, range);
 }
 
 async function readJson(response: HttpResponse, limit: number): Promise<unknown> {

@@ -1,4 +1,7 @@
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -79,6 +82,23 @@ test("signs in with a service account's key, once for many requests", async () =
   expect(await identityOf(opened)).toBe(
     "a service account's key, from GOOGLE_APPLICATION_CREDENTIALS",
   );
+});
+
+test("credentials of another universe are for the store of that universe", async () => {
+  const asked: string[] = [];
+  const proxy = createServer().on("connect", ({ url = "" }, socket) => {
+    asked.push(url);
+    socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  onTestFinished(() => void proxy.close());
+  vi.stubEnv("HTTPS_PROXY", `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`);
+  await useFile({ ...google.makeKey(), universe_domain: "cloud.test" });
+  const { source } = await open({}, { endpoint: undefined });
+  await failureOf(listAll(source));
+  // Such a key signs by itself: nobody is asked for a token.
+  expect(asked).toEqual(["storage.cloud.test:443"]);
 });
 
 test("many requests at once wait for one token", async () => {

@@ -1,5 +1,6 @@
 /** Options in the URL's query, and what is made of them and of the URL. */
 import { type Location, type OptionSpecs, type OptionValues, UsageError } from "@pannier/core";
+import { isExposed, parseEndpoint } from "@pannier/object-store";
 
 export const gcsOptions = {
   project: {
@@ -33,15 +34,13 @@ export const gcsOptions = {
 /** The options and the URL, checked and taken apart. */
 export interface GcsSettings {
   readonly bucket: string;
-  /** Ends without a slash. */
-  readonly endpoint: URL;
+  /** `undefined`: that of the credentials' universe. */
+  readonly endpoint: URL | undefined;
   readonly anonymous: boolean;
   readonly project: string | undefined;
   readonly userProject: string | undefined;
   readonly marker: string | undefined;
 }
-
-const GOOGLE = "https://storage.googleapis.com";
 
 /**
  * @param emulator `STORAGE_EMULATOR_HOST`, as Google's own libraries understand it: `host:port` or a URL, without signing in
@@ -74,9 +73,16 @@ export function checkSettings(
   }
   const { project, userProject, marker } = options;
   const emulated = options.endpoint === undefined && Boolean(emulator);
-  const endpoint = parseEndpoint(options.endpoint ?? (emulator || GOOGLE), emulated);
+  const endpoint = emulated
+    ? parseEndpoint(
+        emulator?.includes("://") === true ? emulator : `http://${emulator}`,
+        "the variable STORAGE_EMULATOR_HOST",
+      )
+    : options.endpoint === undefined
+      ? undefined
+      : parseEndpoint(options.endpoint, 'option "endpoint"');
   const anonymous = options.anonymous || emulated;
-  if (endpoint.protocol === "http:" && !anonymous && !isLoopback(endpoint.hostname)) {
+  if (endpoint !== undefined && !anonymous && isExposed(endpoint)) {
     throw new UsageError(
       "a token would be sent over plain http to the endpoint",
       "use https, or set anonymous=true for an emulator",
@@ -91,25 +97,4 @@ export function checkSettings(
     userProject,
     marker,
   };
-}
-
-function parseEndpoint(text: string, schemeMayMiss: boolean): URL {
-  const whole = schemeMayMiss && !text.includes("://") ? `http://${text}` : text;
-  const url = URL.parse(whole);
-  const usable =
-    url !== null &&
-    (url.protocol === "http:" || url.protocol === "https:") &&
-    url.username + url.password + url.search + url.hash === "";
-  if (!usable) {
-    throw new UsageError(
-      `${schemeMayMiss ? "the variable STORAGE_EMULATOR_HOST" : 'option "endpoint"'} must be a URL such as https://host`,
-      "it has neither a user nor a query",
-    );
-  }
-  url.pathname = url.pathname.replace(/\/+$/, "");
-  return url;
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
