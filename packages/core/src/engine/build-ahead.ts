@@ -7,7 +7,7 @@ import {
   readCandidate,
   settleCandidate,
 } from "../volume/candidate.ts";
-import { clearPlan } from "../state/entries.ts";
+import { clearPlan } from "../state/plan.ts";
 import { openPublishedTree } from "../volume/publish.ts";
 import { stage } from "../volume/stage.ts";
 import { latestGeneration } from "../state/generations.ts";

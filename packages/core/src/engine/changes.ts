@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { openForReading } from "./history.ts";
-import { entryAt } from "../state/entries.ts";
+import { entryAt, pathsAt } from "../state/entries.ts";
 import { layoutOf } from "../volume/layout.ts";
 import { changedPaths, firstDelta, generations, newestIds } from "../state/generations.ts";
 import { hasTables, type State } from "../state/state.ts";
@@ -111,16 +111,8 @@ function* differences(
 ): Generator<ChangedPath, void> {
   const before = from === undefined ? () => undefined : entryAt(state, from);
   const after = entryAt(state, to);
-  const paths =
-    from === undefined
-      ? state
-          .prepare(
-            "SELECT DISTINCT path FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY path",
-          )
-          .iterate(to, to)
-      : changedPaths(state, from, to);
-  for (const row of paths) {
-    const path = row["path"] as string;
+  const paths = from === undefined ? pathsAt(state, to) : changedPaths(state, from, to);
+  for (const { path } of paths) {
     const [then, now] = [before(path), after(path)];
     if (then?.layer === now?.layer && then?.since === now?.since) continue;
     const change = then === undefined ? "added" : now === undefined ? "deleted" : "changed";

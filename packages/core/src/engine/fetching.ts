@@ -2,7 +2,7 @@
 import type { Run } from "./run.ts";
 import { nameSource } from "./run.ts";
 import { PROGRESS_INTERVAL } from "./listing.ts";
-import type { PlanTotals } from "../snapshot/guard.ts";
+import type { PlanTotals } from "../state/plan-totals.ts";
 import { toEntry } from "../state/row.ts";
 import { fetchFile } from "../transfer/fetch-file.ts";
 import { forEachConcurrent } from "../transfer/limiter.ts";

@@ -78,7 +78,7 @@ function readTarget<Result>(
   try {
     return hasTables(state) ? read(state, layout.target) : undefined;
   } catch (error) {
-    throw isOfDamage(error, state.db) ? unreadable(layout, error) : error;
+    throw isOfDamage(error, state) ? unreadable(layout, error) : error;
   } finally {
     state.close();
   }

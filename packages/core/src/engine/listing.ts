@@ -9,6 +9,7 @@ import { diffChanges, diffListing, type LayerDiff } from "../snapshot/diff.ts";
 import { orderedEntries } from "../snapshot/ordered.ts";
 import { type IgnoreFile, makeScope, type SourceScope, wantedEntries } from "../snapshot/scope.ts";
 import type { Generation, LayerRecord } from "../state/generations.ts";
+import { clearLayer, planAwayLayers } from "../state/plan.ts";
 
 /** What the probes of a mount's sources found, by position. */
 export interface Probes {
@@ -90,18 +91,9 @@ export async function listLayers(
           (await listWhole(run, layer, record, probe)),
       );
   }
-  if ((published?.layers.length ?? 0) > mount.layers.length) planOldLayers(mount);
+  if ((published?.layers.length ?? 0) > mount.layers.length)
+    planAwayLayers(mount.volume.state, mount.layers.length);
   return records;
-}
-
-/** Plans away what came from layers that the mount has no more. */
-function planOldLayers({ layers, volume }: Mount): void {
-  volume.state
-    .sql(
-      `INSERT INTO plan (path, layer, put, change, kind, size, mode, mtime, fingerprint, ref, sha256)
-       SELECT path, layer, 0, 'D', kind, size, mode, mtime, fingerprint, ref, sha256 FROM entries WHERE layer >= ? AND until IS NULL`,
-    )
-    .run(layers.length);
 }
 
 /** The source's own delta, where it has one from the published revision to this one. */
@@ -123,7 +115,7 @@ async function listChanges(
     return undefined;
   const { state } = run.mount.volume;
   const complete = await run.ask(layer, "compare", async () => {
-    state.sql("DELETE FROM plan WHERE layer = ?").run(layer.position);
+    clearLayer(state, layer.position);
     const delta = await layer.source.changes?.(record.revision, to, run.signal);
     return (
       delta !== undefined &&
@@ -134,7 +126,7 @@ async function listChanges(
     );
   });
   if (complete) return { ...record, revision: to, token: probe.token };
-  state.sql("DELETE FROM plan WHERE layer = ?").run(layer.position);
+  clearLayer(state, layer.position);
   return undefined;
 }
 
@@ -152,7 +144,7 @@ async function listWhole(
   let assumed = comparable && !readsAgain(layer) ? (published?.ignore ?? null) : null;
   for (let tries = 0; tries <= IGNORE_FILE_TRIES; tries++) {
     const { scope, listing, found } = await run.ask(layer, "list", async () => {
-      state.sql("DELETE FROM plan WHERE layer = ?").run(layer.position);
+      clearLayer(state, layer.position);
       return listWithin(run, layer, comparable, layerScope(run, layer, assumed));
     });
     if (listing !== undefined && found === undefined) {

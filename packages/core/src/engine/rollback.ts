@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
 import { type HistoryEntry, nothingPublished, status, toHistory, unreadable } from "./history.ts";
-import { ALL_COLUMNS, type PublishedRow } from "../state/row.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { UsageError } from "../source/errors.ts";
 import { withTimeout } from "../timing/deadline.ts";
 import { lookAtSources } from "./sync.ts";
-import { shown } from "../state/entries.ts";
+import { pathsChangedSince, publishedRows, rowsAt, shown } from "../state/entries.ts";
+import { clearPlan, planRow } from "../state/plan.ts";
 import {
   type Held,
   heldBack,
@@ -94,7 +94,7 @@ export async function rollback(
     });
     return toHistory(generations(state)[0] as Generation, true, volume.layout.target, "swap");
   } catch (error) {
-    if (isOfDamage(error, volume.state.db)) throw unreadable(volume.layout, error);
+    if (isOfDamage(error, volume.state)) throw unreadable(volume.layout, error);
     throw asNoRoom(error) ?? inWords(error, volume.layout.target);
   } finally {
     volume.close();
@@ -159,24 +159,13 @@ function goBack(
 ): void {
   const { state } = volume;
   transaction(state, () => {
-    state.db.exec("DELETE FROM plan");
-    const rowsAt = state.sql(
-      `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND since <= ? AND (until IS NULL OR until > ?) ORDER BY layer DESC`,
-    );
-    const rowsNow = state.sql(
-      `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND until IS NULL ORDER BY layer DESC`,
-    );
-    const insert = state.sql(
-      `INSERT INTO plan (path, layer, put, wins, change, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    );
+    clearPlan(state);
+    const rowsThen = rowsAt(state, wanted.id);
+    const rowsNow = publishedRows(state);
     const numbers = { A: 0, M: 0, D: 0 };
-    const changed = state.prepare(
-      "SELECT path FROM entries WHERE since > ? UNION SELECT path FROM entries WHERE until > ?",
-    );
-    for (const { path: at } of changed.iterate(wanted.id, wanted.id)) {
-      const path = at as string;
-      const then = rowsAt.all(path, wanted.id, wanted.id) as unknown as PublishedRow[];
-      const now = rowsNow.all(path) as unknown as PublishedRow[];
+    for (const { path } of pathsChangedSince(state, wanted.id)) {
+      const then = rowsThen(path);
+      const now = rowsNow(path);
       const [shownThen, shownNow] = [shown(then[0]), shown(now[0])];
       const isSame = shownThen?.layer === shownNow?.layer && shownThen?.since === shownNow?.since;
       const change = isSame ? null : shownThen ? (shownNow ? "M" : "A") : "D";
@@ -189,22 +178,7 @@ function goBack(
       ] as const) {
         for (const row of rows) {
           const wins = row.layer === winner ? 1 : 0;
-          insert.run(
-            path,
-            row.layer,
-            put,
-            wins,
-            wins === 1 ? change : null,
-            row.kind,
-            row.size,
-            row.mode,
-            row.mtime,
-            row.fingerprint,
-            row.ref,
-            row.sha256,
-            row.ino,
-            row.disk_mtime,
-          );
+          planRow(state, row, { put, wins, change: wins === 1 ? change : null, same: 0 });
         }
       }
     }

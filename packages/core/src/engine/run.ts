@@ -5,7 +5,7 @@ import { MountSourceError } from "../errors.ts";
 import type { Step, SyncResult } from "../events.ts";
 import type { Layer } from "../mount/layer.ts";
 import type { Mount } from "../mount/mount.ts";
-import type { PlanTotals } from "../snapshot/guard.ts";
+import type { PlanTotals } from "../state/plan-totals.ts";
 import { SourceError } from "../source/errors.ts";
 import { retry } from "../transfer/retry.ts";
 import { untilAborted } from "../timing/until-aborted.ts";

@@ -13,16 +13,7 @@ import type { SyncOptions } from "../mount/sync-options.ts";
 import { UsageError } from "../source/errors.ts";
 import type { Change } from "../snapshot/change.ts";
 import { checkTree } from "./checks.ts";
-import {
-  type EmptiedLayer,
-  emptiedLayer,
-  guardDeletes,
-  guardEmptied,
-  guardSize,
-  isQuiet,
-  type PlanTotals,
-  planTotals,
-} from "../snapshot/guard.ts";
+import { guardDeletes, guardEmptied, guardSize, isQuiet } from "../snapshot/guard.ts";
 import { layOver } from "../snapshot/layers.ts";
 import { plannedChanges } from "../snapshot/plan.ts";
 import { makePause } from "../timing/slices.ts";
@@ -31,7 +22,6 @@ import { type EntryRow, toEntry } from "../state/row.ts";
 import {
   discardCandidate,
   giveBackRoom,
-  keepFetched,
   noteOrigins,
   prepareCandidate,
   readCandidate,
@@ -46,7 +36,15 @@ import {
   trustPublished,
 } from "../volume/damage.ts";
 import { heldBack, hold, isHeldBack, type SourcesState, tellAll, urlsOf } from "../state/hold.ts";
-import { clearPlan } from "../state/entries.ts";
+import { clearPlan } from "../state/plan.ts";
+import {
+  type EmptiedLayer,
+  emptiedLayer,
+  type PlanTotals,
+  planTotals,
+} from "../state/plan-totals.ts";
+import { keepFetched } from "../state/overlay.ts";
+import { clearSeen } from "../state/seen.ts";
 import { HOME, layoutOf } from "../volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "../volume/mirror.ts";
 import { noteModes } from "../volume/modes.ts";
@@ -64,7 +62,7 @@ import {
   type LayerRecord,
   latestGeneration,
 } from "../state/generations.ts";
-import { empty, rollBack } from "../state/state.ts";
+import { longTransaction } from "../state/state.ts";
 import { openTree } from "../volume/tree.ts";
 import { untilAborted } from "../timing/until-aborted.ts";
 
@@ -291,8 +289,7 @@ async function makePlan(
     if (settings.publish === "swap") keepFetched(state);
     if (ownershipChanged(state, settings.tree)) discardCandidate(volume);
   }
-  state.db.exec("BEGIN IMMEDIATE");
-  try {
+  const work = async (): Promise<Next> => {
     clearPlan(state);
     noteOrigins(
       state,
@@ -313,7 +310,7 @@ async function makePlan(
       ({ layers } = published);
       digest = await completePlan(run, published, damage);
     }
-    empty(state, "seen");
+    clearSeen(state);
     if (extras.onChange !== undefined) {
       const versionOf = (row: EntryRow) => {
         const { source, into } = mount.layers[row.layer] as Layer;
@@ -333,12 +330,9 @@ async function makePlan(
       emptied: emptiedLayer(state, mount.layers.length),
     };
     if (!settings.dryRun) checkStateRoom(state, volume.layout.root);
-    state.db.exec(settings.dryRun ? "ROLLBACK" : "COMMIT");
     return next;
-  } catch (error) {
-    rollBack(state);
-    throw error;
-  }
+  };
+  return longTransaction(state, work, !settings.dryRun);
 }
 
 /** What is to be done beside what the sources changed; then the checks. Returns the digest of the tree to come. */

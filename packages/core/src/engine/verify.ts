@@ -46,7 +46,7 @@ export async function verify(
       tree.close();
     }
   } catch (error) {
-    throw isOfDamage(error, state.db) ? unreadable(layout, error) : error;
+    throw isOfDamage(error, state) ? unreadable(layout, error) : error;
   } finally {
     state.close();
   }

@@ -1,20 +1,13 @@
 /** What a layer's listing changes against what is published, written to the state's plan. Memory does not follow the number of entries. */
 import { type Change as SourceChange, type Entry, IGNORE_FILE } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
-import { READ_AGAIN } from "../state/entries.ts";
+import { type KnownRow, knownRow, knownRows, noteRef, publishedDigest } from "../state/entries.ts";
+import { planDeletion, planRow, READ_AGAIN } from "../state/plan.ts";
 import type { State } from "../state/state.ts";
 import { DamagedState } from "../state/damaged.ts";
 import { comparePaths, quotePath, unsafePath } from "./path.ts";
 import type { SourceScope } from "./scope.ts";
-import {
-  type EntryRow,
-  FILE,
-  type Placement,
-  type PublishedRow,
-  SKIPPED,
-  SYMLINK,
-  toRow,
-} from "../state/row.ts";
+import { type EntryRow, FILE, type Placement, SKIPPED, SYMLINK, toRow } from "../state/row.ts";
 
 export interface LayerDiff {
   readonly state: State;
@@ -31,18 +24,6 @@ export interface LayerDiff {
   readonly onEntries: (count: number) => void;
 }
 
-/** What telling a change takes of a published row; a listing is joined with every one of them, so it is little. */
-type KnownRow = Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint" | "ref">;
-
-const INSERT_PUT = `INSERT OR REPLACE INTO plan (path, layer, put, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
-  VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-
-const insertDeleteOr = (
-  conflict: "IGNORE" | "REPLACE",
-) => `INSERT OR ${conflict} INTO plan (path, layer, put, change, kind, size, mode, mtime, fingerprint, ref, sha256)
-  SELECT path, layer, 0, CASE kind WHEN ${SKIPPED} THEN NULL ELSE 'D' END, kind, size, mode, mtime, fingerprint, ref, sha256
-  FROM entries WHERE path = ? AND layer = ? AND until IS NULL`;
-
 /**
  * Joins a complete listing of what is wanted, in path order, with the layer's published rows.
  *
@@ -53,11 +34,7 @@ export async function diffListing(
   batches: AsyncIterable<readonly Entry[]>,
   onIgnoreFile: (entry: Entry) => void,
 ): Promise<void> {
-  const published = diff.state
-    .prepare(
-      "SELECT path, kind, mode, fingerprint, ref FROM entries WHERE layer = ? AND until IS NULL ORDER BY path",
-    )
-    .iterate(diff.place.layer) as unknown as Iterator<KnownRow>;
+  const published = knownRows(diff.state, diff.place.layer);
   try {
     await mergeListing(diff, batches, published, onIgnoreFile);
   } finally {
@@ -125,16 +102,14 @@ export async function diffChanges(
   diff: LayerDiff,
   batches: AsyncIterable<readonly SourceChange[]> | Iterable<readonly SourceChange[]>,
 ): Promise<boolean> {
-  const select = diff.state.sql(
-    "SELECT path, kind, mode, fingerprint, ref FROM entries WHERE path = ? AND layer = ? AND until IS NULL",
-  );
+  const known = knownRow(diff.state, diff.place.layer);
   for await (const batch of batches) {
     diff.signal.throwIfAborted();
     for (const change of batch) {
       const sourcePath = change.kind === "put" ? change.entry.path : change.path;
       if (sourcePath === IGNORE_FILE) return false;
       const path = diff.place.into === "" ? sourcePath : `${diff.place.into}/${sourcePath}`;
-      const before = select.get(path, diff.place.layer) as unknown as KnownRow | undefined;
+      const before = known(path);
       if (change.kind === "put" && diff.scope.wants(sourcePath))
         insertPut(diff, before, toWanted(diff, change.entry));
       else if (before !== undefined) insertDelete(diff, path, "REPLACE");
@@ -168,42 +143,23 @@ function insertPut(diff: LayerDiff, before: KnownRow | undefined, wanted: EntryR
   const readAgain = sameContent && diff.readAgain && before.kind === FILE;
   const sameMode = before?.mode === wanted.mode;
   if (sameContent && sameMode && !readAgain) {
-    if (before.ref !== wanted.ref) rename(diff, wanted);
+    if (before.ref !== wanted.ref) noteRef(diff.state, wanted);
     return;
   }
   // A path that is published already was judged when it came.
   if (before === undefined) refuseUnsafe(wanted.path);
   const same = sameContent && before.kind === FILE && !readAgain;
   const unchanged = readAgain && sameMode;
-  diff.state
-    .sql(INSERT_PUT)
-    .run(
-      wanted.path,
-      wanted.layer,
-      before === undefined || before.kind === SKIPPED ? "A" : unchanged ? "T" : "M",
-      same ? 1 : unchanged ? READ_AGAIN : 0,
-      wanted.kind,
-      wanted.size,
-      wanted.mode,
-      wanted.mtime,
-      wanted.fingerprint,
-      wanted.ref,
-      same ? publishedDigest(diff, wanted) : wanted.sha256,
-    );
-}
-
-/** The same content as another version of the source: should it have to be read again, this is the one that is there. */
-function rename({ state }: LayerDiff, { ref, path, layer }: EntryRow): void {
-  state
-    .sql("UPDATE entries SET ref = ? WHERE path = ? AND layer = ? AND until IS NULL")
-    .run(ref, path, layer);
-}
-
-function publishedDigest({ state }: LayerDiff, { path, layer }: EntryRow): string | null {
-  const row = state
-    .sql("SELECT sha256 FROM entries WHERE path = ? AND layer = ? AND until IS NULL")
-    .get(path, layer);
-  return row?.["sha256"] as string | null;
+  planRow(
+    diff.state,
+    { ...wanted, sha256: same ? publishedDigest(diff.state, wanted) : wanted.sha256 },
+    {
+      put: 1,
+      wins: 1,
+      change: before === undefined || before.kind === SKIPPED ? "A" : unchanged ? "T" : "M",
+      same: same ? 1 : unchanged ? READ_AGAIN : 0,
+    },
+  );
 }
 
 function sameVersion(before: KnownRow, wanted: EntryRow): boolean {
@@ -213,17 +169,15 @@ function sameVersion(before: KnownRow, wanted: EntryRow): boolean {
   );
 }
 
-const INSERT_DELETE = { IGNORE: insertDeleteOr("IGNORE"), REPLACE: insertDeleteOr("REPLACE") };
-
 /** @param conflict what to do where the path has a plan already: a listing that has the path is right, and the row is out of order */
 function insertDelete(
   { state, place }: LayerDiff,
   path: string,
-  conflict: keyof typeof INSERT_DELETE,
+  conflict: "IGNORE" | "REPLACE",
 ): void {
-  const { changes } = state.sql(INSERT_DELETE[conflict]).run(path, place.layer);
   // Read a moment ago, and not found, or planned already: its bytes are no text, or rows are out of order.
-  if (changes === 0) throw new DamagedState(`there is no ${quotePath(path)}`);
+  if (!planDeletion(state, { path, layer: place.layer }, conflict))
+    throw new DamagedState(`there is no ${quotePath(path)}`);
 }
 
 function refuseUnsafe(path: string): void {

@@ -1,6 +1,7 @@
 /** Layering: which of a path's rows decides what the tree shows, once several sources have a say. */
-import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "../state/row.ts";
-import { plannedPaths, READ_AGAIN } from "../state/entries.ts";
+import { publishedRows } from "../state/entries.ts";
+import { decide, plannedPaths, plannedRows, planRow, READ_AGAIN, undecide } from "../state/plan.ts";
+import { SKIPPED } from "../state/row.ts";
 import type { State } from "../state/state.ts";
 
 /**
@@ -9,25 +10,12 @@ import type { State } from "../state/state.ts";
  */
 export function layOver(state: State, layers: number): void {
   if (layers <= 1) return;
-  const published = state.sql(
-    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND until IS NULL ORDER BY layer DESC`,
-  );
-  const planned = state.sql(
-    "SELECT layer, put, kind, same FROM plan WHERE path = ? ORDER BY layer DESC",
-  );
-  const decide = state.sql(
-    "UPDATE plan SET wins = 1, change = ?, same = ? WHERE path = ? AND layer = ?",
-  );
-  const uncover = state.sql(
-    `INSERT INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256) VALUES (?, ?, 1, 1, ?, 0, ?, ?, ?, ?, ?, ?, ?)`,
-  );
-  state.db.exec("UPDATE plan SET wins = 0");
-  for (const path of plannedPaths(state, "TRUE")) {
-    const rows = planned.all(path) as unknown as (Pick<EntryRow, "layer" | "kind"> & {
-      put: number;
-      same: number;
-    })[];
-    const old = published.all(path) as unknown as PublishedRow[];
+  const published = publishedRows(state);
+  const planned = plannedRows(state);
+  undecide(state);
+  for (const path of plannedPaths(state, "all")) {
+    const rows = planned(path);
+    const old = published(path);
     const before = old[0];
     const kept = old.find((row) => !rows.some((plannedRow) => plannedRow.layer === row.layer));
     const put = rows.find((row) => row.put === 1);
@@ -35,22 +23,17 @@ export function layOver(state: State, layers: number): void {
     if (put !== undefined && (kept === undefined || put.layer > kept.layer)) {
       const same = before?.layer === put.layer ? put.same : 0;
       const change = same === READ_AGAIN ? "T" : wasShown ? "M" : "A";
-      decide.run(change, same, path, put.layer);
+      decide(state, { path, layer: put.layer }, change, same);
     } else if (kept === undefined) {
-      decide.run(wasShown ? "D" : null, 0, path, (rows[0] as { layer: number }).layer);
+      const { layer } = rows[0] as { layer: number };
+      decide(state, { path, layer }, wasShown ? "D" : null, 0);
     } else if (kept !== before) {
       const willShow = kept.kind !== SKIPPED;
-      uncover.run(
-        path,
-        kept.layer,
-        willShow ? (wasShown ? "M" : "A") : wasShown ? "D" : null,
-        kept.kind,
-        kept.size,
-        kept.mode,
-        kept.mtime,
-        kept.fingerprint,
-        kept.ref,
-        kept.sha256,
+      const change = willShow ? (wasShown ? "M" : "A") : wasShown ? "D" : null;
+      planRow(
+        state,
+        { ...kept, ino: null, disk_mtime: null },
+        { put: 1, wins: 1, change, same: 0 },
       );
     }
   }

@@ -1,4 +1,5 @@
 /** The plan as its readers see it. */
+import { changedRows } from "../state/plan.ts";
 import type { State } from "../state/state.ts";
 import type { Change } from "./change.ts";
 import { type EntryRow, FILE } from "../state/row.ts";
@@ -14,21 +15,15 @@ export function* plannedChanges(
   state: State,
   versionOf: (row: EntryRow) => string | undefined = () => undefined,
 ): Generator<Change> {
-  for (const row of state
-    .prepare(
-      "SELECT change, path, layer, kind, size, mode, mtime, fingerprint, ref, sha256 FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D') ORDER BY path",
-    )
-    .iterate()) {
+  for (const row of changedRows(state)) {
+    const { change, path, layer, kind, size } = row;
     yield {
-      change: WORDS[row["change"] as keyof typeof WORDS],
-      path: row["path"] as string,
-      kind: row["kind"] === FILE ? "file" : "symlink",
-      size: (row["size"] as number | null) ?? undefined,
-      source: row["layer"] as number,
-      version:
-        row["kind"] === FILE && row["change"] !== "D"
-          ? versionOf(row as unknown as EntryRow)
-          : undefined,
+      change: WORDS[change],
+      path,
+      kind: kind === FILE ? "file" : "symlink",
+      size: size ?? undefined,
+      source: layer,
+      version: kind === FILE && change !== "D" ? versionOf(row) : undefined,
     };
   }
 }

@@ -2,7 +2,8 @@
 import { createHash, hash } from "node:crypto";
 import type { Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
-import { publishedEntry, READ_AGAIN } from "../state/entries.ts";
+import { publishedEntry } from "../state/entries.ts";
+import { changedUnseen, namedChanges } from "../state/plan.ts";
 import type { EntryRow } from "../state/row.ts";
 
 const MODULUS = 1n << 256n;
@@ -19,14 +20,10 @@ export async function digestAfterPlan(
 ): Promise<string> {
   let sum = before === undefined ? 0n : BigInt(`0x${before.digest}`);
   const published = publishedEntry(state);
-  for (const row of state
-    .prepare(
-      "SELECT path, kind, mode, fingerprint, change FROM plan WHERE wins = 1 AND change IS NOT NULL",
-    )
-    .iterate()) {
-    const old = row["change"] === "A" ? undefined : published(row["path"] as string);
+  for (const row of namedChanges(state)) {
+    const old = row.change === "A" ? undefined : published(row.path);
     if (old !== undefined) sum -= entryDigest(old);
-    if (row["change"] !== "D") sum += entryDigest(row as unknown as NamedRow);
+    if (row.change !== "D") sum += entryDigest(row);
     await pause();
   }
   sum = ((sum % MODULUS) + MODULUS) % MODULUS;
@@ -58,12 +55,7 @@ export function nameRevision(
 export function revisionFound(state: State, revision: string): string {
   const name = createHash("sha256").update(revision);
   let found = false;
-  for (const { path, sha256 } of state
-    .prepare(
-      `SELECT path, sha256 FROM plan WHERE wins = 1 AND change = 'M' AND same = ${READ_AGAIN}
-       AND sha256 IS NOT (SELECT sha256 FROM entries WHERE path = plan.path AND layer = plan.layer AND until IS NULL) ORDER BY path`,
-    )
-    .iterate() as Iterable<{ path: string; sha256: string }>) {
+  for (const { path, sha256 } of changedUnseen(state)) {
     name.update(`\0${path}\0${sha256}`);
     found = true;
   }

@@ -1,9 +1,12 @@
-/** Looking up what the tree shows, or showed, at a path. */
-import { ALL_COLUMNS, type PublishedRow, SKIPPED } from "./row.ts";
-import { empty, type State } from "./state.ts";
+/** Rows of `entries`: what the published tree shows at a path, what an older one showed, and what a layer has there. */
+import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
+import type { State } from "./state.ts";
 
 /** What a tree has at a path: the row of the highest layer; nothing where that is a link left out. */
 export type EntryView = (path: string) => PublishedRow | undefined;
+
+/** Rows that are valid in a generation. */
+const AT = "since <= ? AND (until IS NULL OR until > ?)";
 
 /** The published tree. */
 export function publishedEntry(state: State): EntryView {
@@ -16,65 +19,126 @@ export function publishedEntry(state: State): EntryView {
 /** The tree of a generation whose rows are kept. */
 export function entryAt(state: State, generation: number): EntryView {
   const select = state.sql(
-    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND since <= ? AND (until IS NULL OR until > ?) ORDER BY layer DESC LIMIT 1`,
+    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND ${AT} ORDER BY layer DESC LIMIT 1`,
   );
   return (path) =>
     shown(select.get(path, generation, generation) as unknown as PublishedRow | undefined);
-}
-
-/** How a planned row (its `same`) says that its content must come from the source, whatever the published tree seems to have. */
-export const FETCH_ANEW = 2;
-
-/** How one with the change `T` says that its content is believed to be what is published, and read to be sure. */
-export const READ_AGAIN = 3;
-
-/** Assignments by which planned rows are made anew from the source, whatever was believed of their content. */
-export const MADE_ANEW = `same = ${FETCH_ANEW}, change = CASE change WHEN 'T' THEN 'M' ELSE change END`;
-
-/** A row of the plan that decides what the tree will show at its path. */
-export type PlannedRow = PublishedRow & {
-  readonly put: number;
-  readonly change: "A" | "M" | "D" | "T" | null;
-  readonly same: number;
-  readonly staged: string | null;
-};
-
-/** The row of the plan that decides about a path, if the plan has one. */
-export function plannedEntry(state: State): (path: string) => PlannedRow | undefined {
-  const select = state.sql(
-    `SELECT 0 AS since, ${ALL_COLUMNS}, put, change, same, staged FROM plan WHERE path = ? AND wins = 1`,
-  );
-  return (path) => select.get(path) as unknown as PlannedRow | undefined;
-}
-
-/** What the tree will show once the plan is carried out. */
-export function futureEntry(state: State): EntryView {
-  const planned = plannedEntry(state);
-  const published = publishedEntry(state);
-  return (path) => {
-    const row = planned(path);
-    if (row === undefined) return published(path);
-    return row.put === 1 ? shown(row) : undefined;
-  };
 }
 
 export function shown<Row extends PublishedRow>(row: Row | undefined): Row | undefined {
   return row === undefined || row.kind === SKIPPED ? undefined : row;
 }
 
-/** Paths of the plan, in order, a page at a time: the plan may be changed meanwhile, and may be long. */
-export function* plannedPaths(state: State, condition: string): Generator<string> {
+/** The published rows of all layers at a path, the highest first. */
+export function publishedRows(state: State): (path: string) => PublishedRow[] {
   const select = state.sql(
-    `SELECT DISTINCT path FROM plan WHERE path > ? AND ${condition} ORDER BY path LIMIT 1000`,
+    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND until IS NULL ORDER BY layer DESC`,
   );
-  let last = "";
-  for (let more = true; more;) {
-    const page = select.all(last);
-    for (const row of page) yield (last = row["path"] as string);
-    more = page.length === 1000;
-  }
+  return (path) => select.all(path) as unknown as PublishedRow[];
 }
 
-export function clearPlan(state: State): void {
-  empty(state, "plan");
+/** The same for a generation whose rows are kept. */
+export function rowsAt(state: State, generation: number): (path: string) => PublishedRow[] {
+  const select = state.sql(
+    `SELECT since, ${ALL_COLUMNS} FROM entries WHERE path = ? AND ${AT} ORDER BY layer DESC`,
+  );
+  return (path) => select.all(path, generation, generation) as unknown as PublishedRow[];
+}
+
+/** What telling a change takes of a published row; a listing is joined with every one of them, so it is little. */
+export type KnownRow = Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint" | "ref">;
+
+/** The published rows of a layer, in order. */
+export function knownRows(state: State, layer: number): IterableIterator<KnownRow> {
+  return state
+    .prepare(
+      "SELECT path, kind, mode, fingerprint, ref FROM entries WHERE layer = ? AND until IS NULL ORDER BY path",
+    )
+    .iterate(layer) as unknown as IterableIterator<KnownRow>;
+}
+
+/** One of them. */
+export function knownRow(state: State, layer: number): (path: string) => KnownRow | undefined {
+  const select = state.sql(
+    "SELECT path, kind, mode, fingerprint, ref FROM entries WHERE path = ? AND layer = ? AND until IS NULL",
+  );
+  return (path) => select.get(path, layer) as unknown as KnownRow | undefined;
+}
+
+export function publishedDigest(
+  state: State,
+  { path, layer }: Pick<EntryRow, "path" | "layer">,
+): string | null {
+  const row = state
+    .sql("SELECT sha256 FROM entries WHERE path = ? AND layer = ? AND until IS NULL")
+    .get(path, layer);
+  return row?.["sha256"] as string | null;
+}
+
+/** The same content as another version of the source: should it have to be read again, this is the one that is there. */
+export function noteRef(state: State, { ref, path, layer }: EntryRow): void {
+  state
+    .sql("UPDATE entries SET ref = ? WHERE path = ? AND layer = ? AND until IS NULL")
+    .run(ref, path, layer);
+}
+
+export function hasEntries(state: State): boolean {
+  return state.sql("SELECT 1 FROM entries LIMIT 1").get() !== undefined;
+}
+
+/** Published files and symlinks below a path. */
+export function publishedBelow(state: State): (path: string) => Iterable<{ path: string }> {
+  const select = state.sql(
+    `SELECT path FROM entries WHERE path > ? AND path < ? AND until IS NULL AND kind < ${SKIPPED} ORDER BY path`,
+  );
+  // '0' is the character behind '/': the range holds just what lies below the path.
+  return (path) => select.iterate(`${path}/`, `${path}0`) as unknown as Iterable<{ path: string }>;
+}
+
+/** What the tree of a generation shows, in order. */
+export function* shownRows(
+  state: State,
+  generation: number,
+): Generator<PublishedRow, void, undefined> {
+  yield* state
+    .prepare(
+      `SELECT since, ${ALL_COLUMNS}, max(layer) FROM entries WHERE ${AT} GROUP BY path HAVING kind <> ${SKIPPED} ORDER BY path`,
+    )
+    .iterate(generation, generation) as unknown as Iterable<PublishedRow>;
+}
+
+/** The next files and symlinks that were written to the tree of a generation, after a path. */
+export function writtenRows(
+  state: State,
+  generation: number,
+  after: string,
+  count: number,
+): PublishedRow[] {
+  return state
+    .sql(
+      `SELECT since, path, max(layer) AS layer, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM entries
+       WHERE path > ? AND ${AT} GROUP BY path HAVING ino IS NOT NULL ORDER BY path LIMIT ?`,
+    )
+    .all(after, generation, generation, count) as unknown as PublishedRow[];
+}
+
+/** All paths of a generation, in order. */
+export function pathsAt(state: State, generation: number): Iterable<{ path: string }> {
+  return state
+    .prepare(`SELECT DISTINCT path FROM entries WHERE ${AT} ORDER BY path`)
+    .iterate(generation, generation) as unknown as Iterable<{ path: string }>;
+}
+
+/** Paths whose rows are others than they were in a generation. */
+export function pathsChangedSince(state: State, generation: number): Iterable<{ path: string }> {
+  return state
+    .prepare(
+      "SELECT path FROM entries WHERE since > ? UNION SELECT path FROM entries WHERE until > ?",
+    )
+    .iterate(generation, generation) as unknown as Iterable<{ path: string }>;
+}
+
+/** Deletes rows that no generation after this one has. */
+export function deleteEnded(state: State, generation: number): void {
+  state.sql("DELETE FROM entries WHERE until IS NOT NULL AND until <= ?").run(generation);
 }

@@ -114,6 +114,28 @@ export function transaction<Result>(state: State, work: () => Result): Result {
   }
 }
 
+/**
+ * Runs work that gives others their turn in one transaction. Nobody else may use the state until it has ended: what they write would be
+ * a part of it.
+ *
+ * @param keep false: all is undone at the end, whatever comes of it
+ */
+export async function longTransaction<Result>(
+  state: State,
+  work: () => Promise<Result>,
+  keep = true,
+): Promise<Result> {
+  state.db.exec("BEGIN IMMEDIATE");
+  try {
+    const result = await work();
+    state.db.exec(keep ? "COMMIT" : "ROLLBACK");
+    return result;
+  } catch (error) {
+    rollBack(state);
+    throw error;
+  }
+}
+
 /** Empties one of the tables that hold work under way. Unlike a plain DELETE, which is quick for many rows, it writes nothing where there are none. */
 export function empty(state: State, table: "plan" | "overlay" | "seen"): void {
   if (state.sql(`SELECT 1 FROM ${table} LIMIT 1`).get() !== undefined)
@@ -121,7 +143,7 @@ export function empty(state: State, table: "plan" | "overlay" | "seen"): void {
 }
 
 /** Ends a transaction that failed. A full disk may have ended it already; what failed first is what counts. */
-export function rollBack(state: State): void {
+function rollBack(state: State): void {
   try {
     state.db.exec("ROLLBACK");
   } catch {
@@ -132,4 +154,9 @@ export function rollBack(state: State): void {
 /** False where a process was killed before it had made them. */
 export function hasTables(state: State): boolean {
   return state.sql("SELECT 1 FROM sqlite_schema WHERE name = 'generations'").get() !== undefined;
+}
+
+/** Moves what was committed into the database, and gives back the room of the log. */
+export function shrinkLog(state: State): void {
+  state.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
 }

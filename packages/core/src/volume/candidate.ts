@@ -9,12 +9,20 @@ import { FILE, type PublishedRow, SYMLINK } from "../state/row.ts";
 import type { Volume } from "./volume.ts";
 import { isRandomName, randomName } from "./layout.ts";
 import { hasModes, inheriting, trySetMode } from "./modes.ts";
-import { entryAt, type EntryView } from "../state/entries.ts";
+import { entryAt, type EntryView, writtenRows } from "../state/entries.ts";
+import {
+  beginReconciling,
+  clearOverlay,
+  endReconciling,
+  notedEntry,
+  noteFound,
+} from "../state/overlay.ts";
+import { noteSeen } from "../state/seen.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import { deleteDirectories, directoriesOf, noteDirectory } from "../state/directories.ts";
 import { isHistoryKnown, latestGeneration } from "../state/generations.ts";
 import { type CandidateRecord, getMeta, newSlot, setMeta } from "../state/meta.ts";
-import { empty, type State, transaction } from "../state/state.ts";
+import { shrinkLog, type State, transaction } from "../state/state.ts";
 import { DamagedState } from "../state/damaged.ts";
 import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
 
@@ -49,7 +57,7 @@ export function prepareCandidate(volume: Volume, settings: TreeSettings): Candid
   const tree = openTree(path, settings);
   try {
     // What a plan noted of another candidate, which is gone, says nothing about this one.
-    if (record.clean) empty(state, "overlay");
+    if (record.clean) clearOverlay(state);
     // A tree with nothing in it is to be known as such.
     if (record.base === null) tree.touch("");
     else checkHistory(state, record.base);
@@ -117,7 +125,7 @@ export function discardCandidate(volume: Volume): void {
   // The files first: on a full volume that is what makes the state writable again.
   removeTree(join(volume.layout.home, record.name));
   transaction(volume.state, () => {
-    volume.state.db.exec("DELETE FROM overlay");
+    clearOverlay(volume.state);
     deleteDirectories(volume.state, record.slot);
     writeCandidate(volume.state, undefined);
   });
@@ -127,7 +135,7 @@ export function discardCandidate(volume: Volume): void {
 export function giveBackRoom(volume: Volume): void {
   try {
     discardCandidate(volume);
-    volume.state.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    shrinkLog(volume.state);
   } catch {
     // Then it is done when the target is opened next; what failed first is what counts.
   }
@@ -150,16 +158,7 @@ export function settleCandidate(volume: Volume, candidate: Candidate, generation
 export function recordDirectories(state: State, { tree, slot }: Candidate): void {
   tree.seal();
   for (const path of tree.touched) noteDirectory(state, slot, path, directoryFacts(tree, path));
-  empty(state, "overlay");
-}
-
-/** What a plan that was not published had already fetched stays usable: it is taken over before the plan is made anew. */
-export function keepFetched(state: State): void {
-  const origins = getMeta(state, "origins") ?? [];
-  const insert =
-    state.sql(`INSERT OR REPLACE INTO overlay (path, present, origin, kind, size, mode, fingerprint, sha256, ino, disk_mtime)
-    SELECT path, 1, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan WHERE layer = ? AND wins = 1 AND put = 1 AND ino IS NOT NULL`);
-  origins.forEach((origin, layer) => insert.run(origin, layer));
+  clearOverlay(state);
 }
 
 /** Notes which sources a plan is about, so that what it fetches can be taken over by a later one. */
@@ -177,27 +176,13 @@ function wasMeddledWith(state: State, tree: Tree, slot: number, base: number): b
   const cursor = getMeta(state, "sample") ?? "";
   let last = "";
   let looked = 0;
-  for (const row of entryRange(state, base, cursor, SAMPLE)) {
+  for (const row of writtenRows(state, base, cursor, SAMPLE)) {
     looked++;
     last = row.path;
     if (!isAsRecorded(tree, row, modes)) return true;
   }
   setMeta(state, "sample", looked < SAMPLE ? undefined : last);
   return false;
-}
-
-function entryRange(
-  state: State,
-  generation: number,
-  after: string,
-  count: number,
-): PublishedRow[] {
-  return state
-    .sql(
-      `SELECT since, path, max(layer) AS layer, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM entries
-       WHERE path > ? AND since <= ? AND (until IS NULL OR until > ?) GROUP BY path HAVING ino IS NOT NULL ORDER BY path LIMIT ?`,
-    )
-    .all(after, generation, generation, count) as unknown as PublishedRow[];
 }
 
 type RecordedFile = Pick<PublishedRow, "size" | "ino" | "disk_mtime">;
@@ -248,15 +233,8 @@ function reconcile(state: State, tree: Tree, slot: number, base: number | null):
   const atBase: EntryView = base === null ? () => undefined : entryAt(state, base);
   const modes = hasModes(state);
   transaction(state, () => {
-    // 2: not yet found. What is not found was never written, or is lost.
-    state.db.exec(
-      "UPDATE overlay SET present = 2 WHERE present = 1; DELETE FROM overlay WHERE present = 0; DELETE FROM seen",
-    );
-    const noted = state.sql(
-      "SELECT path, kind, size, mode, fingerprint, ino, disk_mtime FROM overlay WHERE path = ? AND present = 2",
-    );
-    const found = state.sql("UPDATE overlay SET present = 1 WHERE path = ?");
-    const seen = state.sql("INSERT INTO seen (path) VALUES (?)");
+    beginReconciling(state);
+    const noted = notedEntry(state);
     for (const { path, stats, stranger } of tree.walk()) {
       if (stranger !== undefined) {
         stranger.remove();
@@ -270,23 +248,16 @@ function reconcile(state: State, tree: Tree, slot: number, base: number | null):
       }
       const isRow = (row: RecordedRow | undefined) =>
         row !== undefined && isEntryRecorded(tree, stats, row, modes);
-      if (isRow(noted.get(path) as unknown as RecordedRow | undefined)) found.run(path);
+      if (isRow(noted(path))) noteFound(state, path);
       else if (!isRow(atBase(path))) {
         tree.remove(path);
         continue;
       }
-      seen.run(path);
+      noteSeen(state, path);
     }
     tree.touch("");
-    state.db.exec("DELETE FROM overlay WHERE present = 2");
-    if (base !== null) {
-      state
-        .sql(`INSERT OR IGNORE INTO overlay (path, present) SELECT DISTINCT path, 0 FROM entries
-          WHERE since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL AND path NOT IN (SELECT path FROM seen)`)
-        .run(base, base);
-    }
+    endReconciling(state, base);
     deleteDirectories(state, slot);
-    state.db.exec("DELETE FROM seen");
   });
 }
 

@@ -5,6 +5,7 @@ import { readCandidate, writeCandidate } from "./candidate.ts";
 import { randomName } from "./layout.ts";
 import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import type { Volume } from "./volume.ts";
+import { deleteEnded } from "../state/entries.ts";
 import { deleteDirectories } from "../state/directories.ts";
 import { deleteDeltas, deleteGenerations, forgetTree, generations } from "../state/generations.ts";
 import { transaction } from "../state/state.ts";
@@ -77,7 +78,7 @@ function forget(volume: Volume): void {
     newest,
   );
   transaction(state, () => {
-    state.sql("DELETE FROM entries WHERE until IS NOT NULL AND until <= ?").run(oldest);
+    deleteEnded(state, oldest);
     deleteDeltas(state, oldest);
     deleteGenerations(state, newest - HISTORY, oldest);
   });

@@ -1,11 +1,12 @@
 /** What is wrong with the published tree, and planning to put it right. */
 import { join } from "node:path";
-import { FETCH_ANEW, MADE_ANEW } from "../state/entries.ts";
 import { finishPublish, openPublishedTree } from "./publish.ts";
 import { isDirectory } from "./remove.ts";
 import type { Generation } from "../state/generations.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
-import { empty, type State } from "../state/state.ts";
+import { distrustSeen, planSeen } from "../state/plan.ts";
+import { clearSeen, noteSeen } from "../state/seen.ts";
+import type { State } from "../state/state.ts";
 import type { TreeSettings } from "./tree.ts";
 import { verifyTree } from "./verify.ts";
 import type { Volume } from "./volume.ts";
@@ -30,7 +31,7 @@ export async function findDamage(
 ): Promise<Damage | undefined> {
   const { state, layout } = volume;
   if (published === undefined) return undefined;
-  empty(state, "seen");
+  clearSeen(state);
   if (volume.publish === "swap") {
     if (published.tree === null || !isDirectory(join(layout.generations, published.tree)))
       return healed(volume, "the published tree was gone");
@@ -42,7 +43,6 @@ export async function findDamage(
   const tree = openPublishedTree(volume, published, init.tree);
   if (tree === undefined) return healed(volume, "the published tree cannot be opened");
   try {
-    const insert = state.sql("INSERT OR IGNORE INTO seen (path) VALUES (?)");
     const alone = volume.publish === "swap";
     const report = await verifyTree(
       state,
@@ -51,7 +51,7 @@ export async function findDamage(
       alone,
       init.signal,
       (fault, path) => {
-        if (fault !== "extra") insert.run(path);
+        if (fault !== "extra") noteSeen(state, path);
       },
     );
     const { changed, missing, extra } = report;
@@ -80,16 +80,10 @@ export function trustPublished(state: State): void {
 
 /** Plans to fetch the damaged files again, at the version that was published. Without its digest: it may be that which is damaged. */
 export function planDamage(state: State, damage: Damage | undefined): void {
-  if (damage === undefined) return;
-  state.db.exec(
-    `INSERT OR IGNORE INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256)
-     SELECT path, layer, 1, 1, 'M', ${FETCH_ANEW}, kind, size, mode, mtime, fingerprint, ref, NULL FROM entries
-     WHERE until IS NULL AND kind < 2 AND path IN (SELECT path FROM seen)`,
-  );
+  if (damage !== undefined) planSeen(state);
 }
 
 /** After layering: whatever is planned at a damaged path, the published file is not to be used for it. */
 export function distrustDamaged(state: State, damage: Damage | undefined): void {
-  if (damage === undefined) return;
-  state.db.exec(`UPDATE plan SET ${MADE_ANEW} WHERE path IN (SELECT path FROM seen)`);
+  if (damage !== undefined) distrustSeen(state);
 }

@@ -1,5 +1,5 @@
 /** Fetching planned files to a place on the volume, many at once, and noting in the plan what was written. */
-import type { PlannedRow } from "../state/entries.ts";
+import { noteWritten, type WrittenFacts } from "../state/plan.ts";
 import type { PublishedRow } from "../state/row.ts";
 import { type State, transaction } from "../state/state.ts";
 
@@ -28,17 +28,6 @@ export interface Fetcher {
   ): Promise<void>;
 }
 
-/** What the plan learns of a file once it is on the volume. */
-interface WrittenFacts {
-  readonly size: number | null;
-  readonly sha256: string | null;
-  readonly ino: number | null;
-  readonly disk_mtime: number | null;
-  readonly change: PlannedRow["change"];
-  /** `mirror`: the file's name in the staging directory. */
-  readonly staged?: string | undefined;
-}
-
 /** Notes of what was written, committed in batches: a killed process loses the last moment's work, not the rest. */
 export interface Journal {
   note(row: Pick<PublishedRow, "path" | "layer">, facts: WrittenFacts): void;
@@ -50,10 +39,7 @@ const BATCH = 500;
 const BATCH_BYTES = 16 * 2 ** 20;
 
 export function openJournal(state: State): Journal {
-  const update = state.sql(
-    "UPDATE plan SET size = ?, sha256 = ?, ino = ?, disk_mtime = ?, change = ?, staged = ? WHERE path = ? AND layer = ?",
-  );
-  let pending: (string | number | null)[][] = [];
+  let pending: Parameters<Journal["note"]>[] = [];
   let bytes = 0;
   function flush(): void {
     if (pending.length === 0) return;
@@ -61,21 +47,12 @@ export function openJournal(state: State): Journal {
     pending = [];
     bytes = 0;
     transaction(state, () => {
-      for (const values of batch) update.run(...values);
+      for (const [row, facts] of batch) noteWritten(state, row, facts);
     });
   }
   return {
     note(row, facts) {
-      pending.push([
-        facts.size,
-        facts.sha256,
-        facts.ino,
-        facts.disk_mtime,
-        facts.change,
-        facts.staged ?? null,
-        row.path,
-        row.layer,
-      ]);
+      pending.push([row, facts]);
       bytes += facts.size ?? 0;
       if (pending.length >= BATCH || bytes >= BATCH_BYTES) flush();
     },

@@ -19,7 +19,15 @@ import { parentOf, quotePath } from "../snapshot/path.ts";
 import { FILE, SKIPPED, SYMLINK } from "../state/row.ts";
 import { isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
-import { FETCH_ANEW, plannedEntry, plannedPaths, publishedEntry } from "../state/entries.ts";
+import { publishedEntry } from "../state/entries.ts";
+import {
+  FETCH_ANEW,
+  hasPlannedBelow,
+  plannedEntry,
+  plannedPaths,
+  plannedPuts,
+  stagedRows,
+} from "../state/plan.ts";
 import { type Fetcher, openJournal } from "./journal.ts";
 import { HOME, isRandomName, type Layout, randomName } from "./layout.ts";
 import { hasModes } from "./modes.ts";
@@ -48,7 +56,7 @@ export async function stageMirror(
   const modes = hasModes(state);
   let number = 0;
   try {
-    const paths = plannedPaths(state, "wins = 1 AND put = 1 AND change IN ('A', 'M', 'T')");
+    const paths = plannedPaths(state, "put");
     const planned = plannedEntry(state);
     await fetcher.each(paths, async (path, signal) => {
       const row = planned(path);
@@ -177,17 +185,12 @@ function openStaging(layout: Layout, staging: string): Tree | undefined {
  */
 function carryOut(state: State, tree: Tree, staging: Tree | undefined): boolean {
   let isWhole = true;
-  const gone = "wins = 1 AND change = 'D'";
-  for (const path of plannedPaths(state, gone)) if (makesWay(state, path)) tree.remove(path);
+  for (const path of plannedPaths(state, "gone")) if (makesWay(state, path)) tree.remove(path);
   tree.prune();
-  for (const row of state
-    .prepare("SELECT path, staged, ino FROM plan WHERE staged IS NOT NULL ORDER BY path")
-    .iterate()) {
-    const path = row["path"] as string;
-    const staged = row["staged"] as string;
-    if (staging === undefined || staging.stat(staged)?.ino !== row["ino"]) {
+  for (const { path, staged, ino } of stagedRows(state)) {
+    if (staging === undefined || staging.stat(staged)?.ino !== ino) {
       // Moved before the process was killed, or lost.
-      if (tree.stat(path)?.ino !== row["ino"]) isWhole = false;
+      if (tree.stat(path)?.ino !== ino) isWhole = false;
       continue;
     }
     const from = staging.at(staged, false);
@@ -202,7 +205,7 @@ function carryOut(state: State, tree: Tree, staging: Tree | undefined): boolean 
       from.release();
     }
   }
-  for (const path of plannedPaths(state, gone)) tree.remove(path);
+  for (const path of plannedPaths(state, "gone")) tree.remove(path);
   tree.prune();
   staging?.close();
   return isWhole;
@@ -210,12 +213,7 @@ function carryOut(state: State, tree: Tree, staging: Tree | undefined): boolean 
 
 /** Whether a deleted path is where an added path needs a directory, or the other way round. */
 function makesWay(state: State, path: string): boolean {
-  const below = state
-    .sql(
-      "SELECT 1 FROM plan WHERE path > ? AND path < ? AND put = 1 AND change IN ('A', 'M') LIMIT 1",
-    )
-    .get(`${path}/`, `${path}0`);
-  if (below !== undefined) return true;
+  if (hasPlannedBelow(state, path, "put")) return true;
   const planned = plannedEntry(state);
   for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory))
     if (planned(directory)?.put === 1) return true;
@@ -226,17 +224,13 @@ function makesWay(state: State, path: string): boolean {
 function refuseObstacles(state: State, tree: Tree): void {
   const planned = plannedEntry(state);
   const device = statSync(tree.root).dev;
-  for (const row of state
-    .prepare(
-      "SELECT path FROM plan WHERE wins = 1 AND put = 1 AND change IN ('A', 'M') ORDER BY path",
-    )
-    .iterate()) {
-    const path = row["path"] as string;
+  for (const { path, change } of plannedPuts(state)) {
+    if (change !== "A" && change !== "M") continue;
     if (path === HOME || path.startsWith(`${HOME}/`))
       throw new RefusedError(`${quotePath(path)} would lie in Pannier's own directory`, {
         hint: "exclude it, or use --publish swap",
       });
-    if (tree.stat(path)?.isDirectory() === true && !hasPlannedDeletes(state, path))
+    if (tree.stat(path)?.isDirectory() === true && !hasPlannedBelow(state, path, "gone"))
       throw blocked(path, "a directory");
     for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory)) {
       const stats = tree.stat(directory);
@@ -249,14 +243,6 @@ function refuseObstacles(state: State, tree: Tree): void {
         throw blocked(directory, stats.isSymbolicLink() ? "a symlink" : "a file");
     }
   }
-}
-
-function hasPlannedDeletes(state: State, path: string): boolean {
-  return (
-    state
-      .sql("SELECT 1 FROM plan WHERE path > ? AND path < ? AND change = 'D' LIMIT 1")
-      .get(`${path}/`, `${path}0`) !== undefined
-  );
 }
 
 function blocked(path: string, what: string): RefusedError {

@@ -92,7 +92,7 @@ function bringInLine(volume: Volume, dryRun: boolean): void {
   try {
     work();
   } catch (error) {
-    if (!isOfDamage(error, volume.state.db)) throw error;
+    if (!isOfDamage(error, volume.state)) throw error;
     renew(volume);
     work();
   }
@@ -107,7 +107,7 @@ function renew(volume: Volume): void {
 
 /** After a failure: makes the state anew if that is what it comes of. @returns whether it was */
 export function renewIfDamaged(volume: Volume, error: unknown, dryRun: boolean): boolean {
-  if (!isOfDamage(error, volume.state.db)) return false;
+  if (!isOfDamage(error, volume.state)) return false;
   renew(volume);
   bringInLine(volume, dryRun);
   return true;

@@ -25,6 +25,7 @@ import {
   type NewGeneration,
 } from "../state/generations.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
+import { noteDeltas, promotePlan } from "../state/plan.ts";
 import { type State, transaction } from "../state/state.ts";
 import { openTree, type Tree, type TreeSettings } from "./tree.ts";
 
@@ -70,33 +71,9 @@ export function recordGeneration(
   const before = latestGeneration(state);
   const id = (before?.id ?? 0) + 1;
   insertGeneration(state, { ...generation, ...tree, id });
-  if (before !== undefined) {
-    state
-      .sql(
-        "INSERT INTO deltas (generation, path) SELECT ?, path FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D')",
-      )
-      .run(id);
-  }
-  takeOver(state, id);
+  if (before !== undefined) noteDeltas(state, id);
+  promotePlan(state, id);
   return id;
-}
-
-/** Moves the plan's rows into the entries, valid from a generation on. Rows of earlier generations stay, for going back to. */
-export function takeOver(state: State, generation: number): void {
-  // IN, where a join would go through all entries.
-  state
-    .sql(
-      "UPDATE entries SET until = ? WHERE until IS NULL AND (path, layer) IN (SELECT path, layer FROM plan)",
-    )
-    .run(generation);
-  state.sql("DELETE FROM entries WHERE until = ? AND since = ?").run(generation, generation);
-  state
-    .sql(
-      `INSERT INTO entries (path, layer, since, until, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
-       SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE put = 1`,
-    )
-    .run(generation);
-  state.db.exec("DELETE FROM plan");
 }
 
 /** The published tree, for reading; `undefined` when there is none. */

@@ -1,6 +1,7 @@
 /** Room on the volume: looked at before it is needed, and given back when it runs out all the same. */
 import { statfsSync } from "node:fs";
 import { NoRoomError, saysFull } from "../errors.ts";
+import { planSize } from "../state/plan.ts";
 import type { State } from "../state/state.ts";
 
 /** Left alone on every volume: what the state and directories need beside the content. */
@@ -34,9 +35,7 @@ const ROW = 600;
 
 /** @throws NoRoomError before a plan is kept whose state the volume cannot hold: once there, it could not be removed from a full volume */
 export function checkStateRoom(state: State, directory: string): void {
-  const { rows, bytes } = state
-    .sql("SELECT count(*) AS rows, coalesce(sum(length(path)), 0) * 4 AS bytes FROM plan")
-    .get() as { rows: number; bytes: number };
+  const { rows, bytes } = planSize(state);
   const needed = rows * ROW + bytes;
   const { bavail, bsize } = statfsSync(directory);
   if (needed < RESERVE || needed < bavail * bsize) return;

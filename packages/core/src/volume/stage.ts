@@ -3,17 +3,12 @@ import { setImmediate } from "node:timers/promises";
 import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../state/row.ts";
 import { type Candidate, isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
-import {
-  FETCH_ANEW,
-  entryAt,
-  type PlannedRow,
-  plannedEntry,
-  publishedEntry,
-} from "../state/entries.ts";
+import { entryAt, hasEntries, publishedEntry } from "../state/entries.ts";
+import { hasOverlay, overlayEntry, type OverlayRow, pathsToStage } from "../state/overlay.ts";
+import { FETCH_ANEW, type PlannedRow, plannedEntry, planRefetched } from "../state/plan.ts";
 import { type Fetcher, openJournal } from "./journal.ts";
 import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
-import type { State } from "../state/state.ts";
 import type { Tree, TreeSettings } from "./tree.ts";
 
 export interface StageJob {
@@ -31,19 +26,13 @@ export interface StageJob {
 /** Synchronous file work done before other work gets its turn, in milliseconds. */
 const SLICE = 10;
 
-/** What an interrupted attempt left at a path of the candidate. */
-type OverlayRow = Pick<
-  PublishedRow,
-  "path" | "kind" | "size" | "mode" | "fingerprint" | "sha256" | "ino" | "disk_mtime"
-> & { readonly present: number; readonly origin: string | null };
-
 export async function stage(job: StageJob): Promise<void> {
   const { state } = job.volume;
   const views = openViews(job);
   const journal = openJournal(state);
   try {
     if (!views.fresh) {
-      await inSlices(worklist(state, views), job.signal, (path) => {
+      await inSlices(pathsToStage(state, views.base), job.signal, ({ path }) => {
         if (views.wanted(path) === undefined) job.candidate.tree.remove(path);
       });
       job.candidate.tree.prune();
@@ -54,7 +43,7 @@ export async function stage(job: StageJob): Promise<void> {
         const written = await job.fetcher.fetch(row, place.path, signal);
         const change = views.change(row);
         const before = views.published(row.path);
-        if (change === undefined) noteRefetched(state, row, written);
+        if (change === undefined) planRefetched(state, row, written);
         // Fetched, and found to be what was published all along: it keeps its inode and time.
         else if (
           before !== undefined &&
@@ -102,50 +91,26 @@ interface Views {
 
 function openViews(job: StageJob): Views {
   const { state } = job.volume;
-  const exists = (table: string) => state.sql(`SELECT 1 FROM ${table} LIMIT 1`).get() !== undefined;
-  const hasEntries = exists("entries");
-  const hasOverlay = exists("overlay");
+  const known = hasEntries(state);
+  const wasCut = hasOverlay(state);
   const planned = plannedEntry(state);
   const published = publishedEntry(state);
-  const overlay = state.sql("SELECT * FROM overlay WHERE path = ?");
+  const overlay = overlayEntry(state);
   const base = job.candidate.base;
   return {
-    fresh: base === null && !hasOverlay,
+    fresh: base === null && !wasCut,
     base,
     modes: hasModes(state),
     wanted(path) {
       const row = planned(path);
-      if (row === undefined) return hasEntries ? published(path) : undefined;
+      if (row === undefined) return known ? published(path) : undefined;
       return row.put === 1 && row.kind <= SYMLINK ? row : undefined;
     },
-    published: hasEntries ? published : () => undefined,
+    published: known ? published : () => undefined,
     change: (row) => ("change" in row ? (row as PlannedRow).change : undefined),
-    overlay: (path) =>
-      hasOverlay ? (overlay.get(path) as unknown as OverlayRow | undefined) : undefined,
+    overlay: (path) => (wasCut ? overlay(path) : undefined),
     atBase: base === null ? () => undefined : entryAt(state, base),
   };
-}
-
-/**
- * The paths at which the candidate may differ from the wanted tree, in order. For a recycled tree: what changed since its
- * generation, and what an interrupted attempt did; for a new one: everything.
- */
-function* worklist(state: State, views: Views): Generator<string> {
-  const rows =
-    views.base === null
-      ? state
-          .prepare(
-            `SELECT path FROM entries WHERE until IS NULL UNION SELECT path FROM plan WHERE wins = 1 AND change IS NOT NULL
-             UNION SELECT path FROM overlay ORDER BY path`,
-          )
-          .iterate()
-      : state
-          .prepare(
-            `SELECT path FROM deltas WHERE generation > ? UNION SELECT path FROM plan WHERE wins = 1 AND change IS NOT NULL
-             UNION SELECT path FROM overlay ORDER BY path`,
-          )
-          .iterate(views.base);
-  for (const row of rows) yield row["path"] as string;
 }
 
 /** Does what needs no source, and hands on the rows that do. */
@@ -156,7 +121,7 @@ async function* toFetch(
 ): AsyncGenerator<PublishedRow> {
   const { tree } = job.candidate;
   let started = performance.now();
-  for (const path of worklist(job.volume.state, views)) {
+  for (const { path } of pathsToStage(job.volume.state, views.base)) {
     const row = views.wanted(path);
     if (row !== undefined && !isThere(job, views, journal, row)) {
       if (!views.fresh) tree.remove(path);
@@ -283,33 +248,14 @@ function isSameContent(before: PublishedRow, row: PlannedRow, sha256: string): b
   );
 }
 
-/** A published file that had to be fetched again has a new inode from now on. */
-function noteRefetched(
-  state: State,
-  row: PublishedRow,
-  written: {
-    readonly size: number;
-    readonly sha256: string;
-    readonly ino: number;
-    readonly mtime: number;
-  },
-): void {
-  state
-    .sql(
-      `INSERT OR REPLACE INTO plan (path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
-       SELECT path, layer, 1, 1, 'M', 0, kind, ?, mode, mtime, fingerprint, ref, ?, ?, ? FROM entries WHERE path = ? AND layer = ? AND until IS NULL`,
-    )
-    .run(written.size, written.sha256, written.ino, written.mtime, row.path, row.layer);
-}
-
-async function inSlices(
-  paths: Iterable<string>,
+async function inSlices<Item>(
+  items: Iterable<Item>,
   signal: AbortSignal,
-  work: (path: string) => void,
+  work: (item: Item) => void,
 ): Promise<void> {
   let started = performance.now();
-  for (const path of paths) {
-    work(path);
+  for (const item of items) {
+    work(item);
     if (performance.now() - started > SLICE) {
       signal.throwIfAborted();
       await setImmediate();

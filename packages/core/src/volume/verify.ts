@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { closeSync, constants, openSync, readlinkSync, readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { comparePaths } from "../snapshot/path.ts";
-import { ALL_COLUMNS, FILE, type PublishedRow, SKIPPED } from "../state/row.ts";
+import { shownRows } from "../state/entries.ts";
+import { FILE, type PublishedRow } from "../state/row.ts";
 import { hasModes } from "./modes.ts";
 import type { State } from "../state/state.ts";
 import type { Tree } from "./tree.ts";
@@ -40,14 +41,6 @@ export async function verifyTree(
   } finally {
     rows.return();
   }
-}
-
-function* shownRows(state: State, generation: number): Generator<PublishedRow, void, undefined> {
-  yield* state
-    .prepare(
-      `SELECT since, ${ALL_COLUMNS}, max(layer) FROM entries WHERE since <= ? AND (until IS NULL OR until > ?) GROUP BY path HAVING kind <> ${SKIPPED} ORDER BY path`,
-    )
-    .iterate(generation, generation) as unknown as Iterable<PublishedRow>;
 }
 
 function* filesIn(tree: Tree): ReturnType<Tree["walk"]> {

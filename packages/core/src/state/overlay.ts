@@ -1,0 +1,77 @@
+/** How a candidate that was left behind half done differs from the generation it was recycled from, and what is left to do in it. */
+import { getMeta } from "./meta.ts";
+import type { PublishedRow } from "./row.ts";
+import { empty, type State } from "./state.ts";
+
+/** What an interrupted attempt left at a path of the candidate. */
+export type OverlayRow = Pick<
+  PublishedRow,
+  "path" | "kind" | "size" | "mode" | "fingerprint" | "sha256" | "ino" | "disk_mtime"
+> & { readonly present: number; readonly origin: string | null };
+
+export function hasOverlay(state: State): boolean {
+  return state.sql("SELECT 1 FROM overlay LIMIT 1").get() !== undefined;
+}
+
+export function overlayEntry(state: State): (path: string) => OverlayRow | undefined {
+  const select = state.sql("SELECT * FROM overlay WHERE path = ?");
+  return (path) => select.get(path) as unknown as OverlayRow | undefined;
+}
+
+export function clearOverlay(state: State): void {
+  empty(state, "overlay");
+}
+
+/** What a plan that was not published had already fetched stays usable: it is taken over before the plan is made anew. */
+export function keepFetched(state: State): void {
+  const insert =
+    state.sql(`INSERT OR REPLACE INTO overlay (path, present, origin, kind, size, mode, fingerprint, sha256, ino, disk_mtime)
+    SELECT path, 1, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan WHERE layer = ? AND wins = 1 AND put = 1 AND ino IS NOT NULL`);
+  (getMeta(state, "origins") ?? []).forEach((origin, layer) => insert.run(origin, layer));
+}
+
+/** Before a candidate is looked through: nothing of what was noted is known to be there. Within a transaction. */
+export function beginReconciling(state: State): void {
+  // 2: not yet found. What is not found was never written, or is lost.
+  state.db.exec(
+    "UPDATE overlay SET present = 2 WHERE present = 1; DELETE FROM overlay WHERE present = 0; DELETE FROM seen",
+  );
+}
+
+/** What was noted at a path and was not found yet. */
+export function notedEntry(state: State): (path: string) => OverlayRow | undefined {
+  const select = state.sql("SELECT * FROM overlay WHERE path = ? AND present = 2");
+  return (path) => select.get(path) as unknown as OverlayRow | undefined;
+}
+
+export function noteFound(state: State, path: string): void {
+  state.sql("UPDATE overlay SET present = 1 WHERE path = ?").run(path);
+}
+
+/** After it: what was not found is forgotten, and what the base generation had and is not in `seen` is noted as gone. */
+export function endReconciling(state: State, base: number | null): void {
+  state.sql("DELETE FROM overlay WHERE present = 2").run();
+  if (base !== null) {
+    state
+      .sql(
+        `INSERT OR IGNORE INTO overlay (path, present) SELECT DISTINCT path, 0 FROM entries
+         WHERE since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL AND path NOT IN (SELECT path FROM seen)`,
+      )
+      .run(base, base);
+  }
+  empty(state, "seen");
+}
+
+/**
+ * The paths at which the candidate may differ from the wanted tree, in order. For a recycled tree: what changed since its
+ * generation, and what an interrupted attempt did; for a new one: everything.
+ */
+export function pathsToStage(state: State, base: number | null): Iterable<{ path: string }> {
+  const also =
+    "UNION SELECT path FROM plan WHERE wins = 1 AND change IS NOT NULL UNION SELECT path FROM overlay ORDER BY path";
+  return (base === null
+    ? state.prepare(`SELECT path FROM entries WHERE until IS NULL ${also}`).iterate()
+    : state
+        .prepare(`SELECT path FROM deltas WHERE generation > ? ${also}`)
+        .iterate(base)) as unknown as Iterable<{ path: string }>;
+}

@@ -1,0 +1,395 @@
+/** The plan of the sync under way: rows of layers that are to begin and to end, and what that changes in the tree. */
+import { publishedEntry, shown, type EntryView } from "./entries.ts";
+import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
+import { empty, type State } from "./state.ts";
+
+/** How a planned row (its `same`) says that its content must come from the source, whatever the published tree seems to have. */
+export const FETCH_ANEW = 2;
+
+/** How one with the change `T` says that its content is believed to be what is published, and read to be sure. */
+export const READ_AGAIN = 3;
+
+/** Assignments by which planned rows are made anew from the source, whatever was believed of their content. */
+const MADE_ANEW = `same = ${FETCH_ANEW}, change = CASE change WHEN 'T' THEN 'M' ELSE change END`;
+
+/** A row of the plan that decides what the tree will show at its path. */
+export type PlannedRow = PublishedRow & {
+  readonly put: number;
+  readonly change: "A" | "M" | "D" | "T" | null;
+  readonly same: number;
+  readonly staged: string | null;
+};
+
+const COLUMNS =
+  "path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime";
+
+/** All rows of the plan come this way. */
+function insert(conflict: "ABORT" | "IGNORE" | "REPLACE", rows: string): string {
+  return `INSERT OR ${conflict} INTO plan (${COLUMNS}) ${rows}`;
+}
+
+/** Rows for {@link insert} that are made of published ones. */
+function fromPublished(values: Readonly<Record<string, string | number>>, where: string): string {
+  const all = { wins: 1, same: 0, ino: "NULL", disk_mtime: "NULL", ...values };
+  const columns = COLUMNS.split(", ").map((name) => all[name as keyof typeof all] ?? name);
+  return `SELECT ${columns.join(", ")} FROM entries WHERE until IS NULL AND ${where}`;
+}
+
+const INSERT_ROW = insert("REPLACE", "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+
+/** Plans that a row of a layer begins, or ends (`put` 0). */
+export function planRow(
+  state: State,
+  row: EntryRow & Partial<Pick<PublishedRow, "ino" | "disk_mtime">>,
+  how: {
+    readonly put: 0 | 1;
+    readonly wins: 0 | 1;
+    readonly change: PlannedRow["change"];
+    readonly same: number;
+  },
+): void {
+  state
+    .sql(INSERT_ROW)
+    .run(
+      row.path,
+      row.layer,
+      how.put,
+      how.wins,
+      how.change,
+      how.same,
+      row.kind,
+      row.size,
+      row.mode,
+      row.mtime,
+      row.fingerprint,
+      row.ref,
+      row.sha256,
+      row.ino ?? null,
+      row.disk_mtime ?? null,
+    );
+}
+
+const DELETION = { put: 0, change: `CASE kind WHEN ${SKIPPED} THEN NULL ELSE 'D' END` };
+const insertDeletion = (conflict: "IGNORE" | "REPLACE") =>
+  insert(conflict, fromPublished(DELETION, "path = ? AND layer = ?"));
+const INSERT_DELETION = { IGNORE: insertDeletion("IGNORE"), REPLACE: insertDeletion("REPLACE") };
+
+/**
+ * Plans that a published row of a layer ends.
+ *
+ * @param conflict what to do where the path has a plan already
+ * @returns false when there is no such row, or where a plan was left as it was
+ */
+export function planDeletion(
+  state: State,
+  { path, layer }: Pick<EntryRow, "path" | "layer">,
+  conflict: keyof typeof INSERT_DELETION,
+): boolean {
+  return state.sql(INSERT_DELETION[conflict]).run(path, layer).changes > 0;
+}
+
+const INSERT_OLD_LAYERS = insert("ABORT", fromPublished({ put: 0, change: "'D'" }, "layer >= ?"));
+
+/** Plans away what came from layers that a mount has no more. */
+export function planAwayLayers(state: State, first: number): void {
+  state.sql(INSERT_OLD_LAYERS).run(first);
+}
+
+const INSERT_SEEN = insert(
+  "IGNORE",
+  fromPublished(
+    { put: 1, change: "'M'", same: FETCH_ANEW, sha256: "NULL" },
+    `kind < ${SKIPPED} AND path IN (SELECT path FROM seen)`,
+  ),
+);
+
+/** Plans to fetch the paths in `seen` again, at the version that was published. Without its digest: it may be that which is damaged. */
+export function planSeen(state: State): void {
+  state.sql(INSERT_SEEN).run();
+}
+
+/** Whatever is planned at a path in `seen`, the published file is not to be used for it. */
+export function distrustSeen(state: State): void {
+  state.sql(`UPDATE plan SET ${MADE_ANEW} WHERE path IN (SELECT path FROM seen)`).run();
+}
+
+const INSERT_COPIES = insert(
+  "IGNORE",
+  fromPublished({ put: 1, change: "'M'", same: 1 }, `kind < ${SKIPPED}`),
+);
+
+/** Plans every published file anew, as a copy; what is fetched is not to be found the same, and linked. */
+export function planCopies(state: State): void {
+  state.sql(`UPDATE plan SET ${MADE_ANEW} WHERE put = 1 AND same <> 1`).run();
+  state.sql(INSERT_COPIES).run();
+}
+
+const INSERT_REFETCHED = insert(
+  "REPLACE",
+  fromPublished(
+    { put: 1, change: "'M'", size: "?", sha256: "?", ino: "?", disk_mtime: "?" },
+    "path = ? AND layer = ?",
+  ),
+);
+
+/** A published file that had to be fetched again has a new inode from now on. */
+export function planRefetched(
+  state: State,
+  { path, layer }: Pick<EntryRow, "path" | "layer">,
+  written: {
+    readonly size: number;
+    readonly sha256: string;
+    readonly ino: number;
+    readonly mtime: number;
+  },
+): void {
+  state
+    .sql(INSERT_REFETCHED)
+    .run(written.size, written.sha256, written.ino, written.mtime, path, layer);
+}
+
+/** Plans what becomes of a published symlink of which the plan says nothing. */
+export function planPublishedLink(
+  state: State,
+  path: string,
+  kind: number,
+  change: "A" | "D",
+): void {
+  const rows = fromPublished(
+    { put: 1, change: `'${change}'`, kind },
+    "path = ? AND kind > 0 ORDER BY layer DESC LIMIT 1",
+  );
+  state.sql(insert("IGNORE", rows)).run(path);
+}
+
+export function clearPlan(state: State): void {
+  empty(state, "plan");
+}
+
+/** Forgets what is planned for a layer. */
+export function clearLayer(state: State, layer: number): void {
+  state.sql("DELETE FROM plan WHERE layer = ?").run(layer);
+}
+
+export function hasPlan(state: State): boolean {
+  return state.sql("SELECT 1 FROM plan LIMIT 1").get() !== undefined;
+}
+
+/** Whether any row is one that the tree did not show before. */
+export function hasAdditions(state: State): boolean {
+  return state.sql("SELECT 1 FROM plan WHERE change = 'A' LIMIT 1").get() !== undefined;
+}
+
+/** The row of the plan that decides about a path, if the plan has one. */
+export function plannedEntry(state: State): (path: string) => PlannedRow | undefined {
+  const select = state.sql(
+    `SELECT 0 AS since, ${ALL_COLUMNS}, put, change, same, staged FROM plan WHERE path = ? AND wins = 1`,
+  );
+  return (path) => select.get(path) as unknown as PlannedRow | undefined;
+}
+
+/** What the tree will show once the plan is carried out. */
+export function futureEntry(state: State): EntryView {
+  const planned = plannedEntry(state);
+  const published = publishedEntry(state);
+  return (path) => {
+    const row = planned(path);
+    if (row === undefined) return published(path);
+    return row.put === 1 ? shown(row) : undefined;
+  };
+}
+
+/** All paths of the tree to come, in order. */
+export function futurePaths(state: State): Iterable<{ path: string }> {
+  return state
+    .prepare(
+      `SELECT path FROM plan WHERE put = 1 AND wins = 1 UNION SELECT path FROM entries WHERE until IS NULL AND path NOT IN (SELECT path FROM plan WHERE wins = 1) ORDER BY path`,
+    )
+    .iterate() as unknown as Iterable<{ path: string }>;
+}
+
+const PATHS = {
+  all: "TRUE",
+  put: "wins = 1 AND put = 1 AND change IN ('A', 'M', 'T')",
+  gone: "wins = 1 AND change = 'D'",
+};
+
+/** Paths of the plan, in order, a page at a time: the plan may be changed meanwhile, and may be long. */
+export function* plannedPaths(state: State, which: keyof typeof PATHS): Generator<string> {
+  const select = state.sql(
+    `SELECT DISTINCT path FROM plan WHERE path > ? AND ${PATHS[which]} ORDER BY path LIMIT 1000`,
+  );
+  let last = "";
+  for (let more = true; more;) {
+    const page = select.all(last);
+    for (const row of page) yield (last = row["path"] as string);
+    more = page.length === 1000;
+  }
+}
+
+/** Paths that will show a new or another file or symlink, in order. */
+export function plannedPuts(state: State): Iterable<Pick<PlannedRow, "path" | "change">> {
+  return state
+    .prepare(
+      `SELECT path, change FROM plan WHERE put = 1 AND wins = 1 AND kind < ${SKIPPED} AND change IS NOT NULL ORDER BY path`,
+    )
+    .iterate() as unknown as Iterable<Pick<PlannedRow, "path" | "change">>;
+}
+
+const BELOW = "SELECT 1 FROM plan WHERE path > ? AND path < ?";
+const HAS_BELOW = {
+  put: `${BELOW} AND put = 1 AND change IN ('A', 'M') LIMIT 1`,
+  gone: `${BELOW} AND change = 'D' LIMIT 1`,
+};
+
+/** Whether something below a path is planned to be put there, or to be deleted. */
+export function hasPlannedBelow(
+  state: State,
+  path: string,
+  which: keyof typeof HAS_BELOW,
+): boolean {
+  return state.sql(HAS_BELOW[which]).get(`${path}/`, `${path}0`) !== undefined;
+}
+
+/** What the tree will show otherwise, in order. */
+export function changedRows(
+  state: State,
+): Iterable<EntryRow & { readonly change: "A" | "M" | "D" }> {
+  return state
+    .prepare(
+      "SELECT change, path, layer, kind, size, mode, mtime, fingerprint, ref, sha256 FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D') ORDER BY path",
+    )
+    .iterate() as unknown as Iterable<EntryRow & { readonly change: "A" | "M" | "D" }>;
+}
+
+/** What of each changed path its revision depends on, in no order. */
+export function namedChanges(
+  state: State,
+): Iterable<Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">> {
+  return state
+    .prepare(
+      "SELECT path, kind, mode, fingerprint, change FROM plan WHERE wins = 1 AND change IS NOT NULL",
+    )
+    .iterate() as unknown as Iterable<
+    Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">
+  >;
+}
+
+/** Files that were read again, and are not what was published under the same fingerprint; in order. */
+export function changedUnseen(
+  state: State,
+): Iterable<{ readonly path: string; readonly sha256: string }> {
+  return state
+    .prepare(
+      `SELECT path, sha256 FROM plan WHERE wins = 1 AND change = 'M' AND same = ${READ_AGAIN}
+       AND sha256 IS NOT (SELECT sha256 FROM entries WHERE path = plan.path AND layer = plan.layer AND until IS NULL) ORDER BY path`,
+    )
+    .iterate() as unknown as Iterable<{ readonly path: string; readonly sha256: string }>;
+}
+
+/** What is planned at a path, the highest layer first. */
+export function plannedRows(
+  state: State,
+): (path: string) => Pick<PlannedRow, "layer" | "put" | "kind" | "same">[] {
+  const select = state.sql(
+    "SELECT layer, put, kind, same FROM plan WHERE path = ? ORDER BY layer DESC",
+  );
+  return (path) =>
+    select.all(path) as unknown as Pick<PlannedRow, "layer" | "put" | "kind" | "same">[];
+}
+
+/** Until it is decided anew, no row decides what the tree shows. */
+export function undecide(state: State): void {
+  state.sql("UPDATE plan SET wins = 0").run();
+}
+
+/** A planned row decides what the tree shows. */
+export function decide(
+  state: State,
+  { path, layer }: Pick<EntryRow, "path" | "layer">,
+  change: PlannedRow["change"],
+  same: number,
+): void {
+  state
+    .sql("UPDATE plan SET wins = 1, change = ?, same = ? WHERE path = ? AND layer = ?")
+    .run(change, same, path, layer);
+}
+
+/** What the plan learns of a file once it is on the volume. */
+export interface WrittenFacts {
+  readonly size: number | null;
+  readonly sha256: string | null;
+  readonly ino: number | null;
+  readonly disk_mtime: number | null;
+  readonly change: PlannedRow["change"];
+  /** `mirror`: the file's name in the staging directory. */
+  readonly staged?: string | undefined;
+}
+
+export function noteWritten(
+  state: State,
+  { path, layer }: Pick<EntryRow, "path" | "layer">,
+  facts: WrittenFacts,
+): void {
+  state
+    .sql(
+      "UPDATE plan SET size = ?, sha256 = ?, ino = ?, disk_mtime = ?, change = ?, staged = ? WHERE path = ? AND layer = ?",
+    )
+    .run(
+      facts.size,
+      facts.sha256,
+      facts.ino,
+      facts.disk_mtime,
+      facts.change,
+      facts.staged ?? null,
+      path,
+      layer,
+    );
+}
+
+/** `mirror`: what waits to be moved into place, in order. */
+export function stagedRows(
+  state: State,
+): Iterable<{ readonly path: string; readonly staged: string; readonly ino: number }> {
+  return state
+    .prepare("SELECT path, staged, ino FROM plan WHERE staged IS NOT NULL ORDER BY path")
+    .iterate() as unknown as Iterable<{
+    readonly path: string;
+    readonly staged: string;
+    readonly ino: number;
+  }>;
+}
+
+/** Rows of the plan, and the bytes of their paths at most. */
+export function planSize(state: State): { readonly rows: number; readonly bytes: number } {
+  return state
+    .sql("SELECT count(*) AS rows, coalesce(sum(length(path)), 0) * 4 AS bytes FROM plan")
+    .get() as { rows: number; bytes: number };
+}
+
+/** Notes which paths a generation changes, so that differences cost what changed. */
+export function noteDeltas(state: State, generation: number): void {
+  state
+    .sql(
+      "INSERT INTO deltas (generation, path) SELECT ?, path FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D')",
+    )
+    .run(generation);
+}
+
+/** Moves the plan's rows into the entries, valid from a generation on. Rows of earlier generations stay, for going back to. */
+export function promotePlan(state: State, generation: number): void {
+  // IN, where a join would go through all entries.
+  state
+    .sql(
+      "UPDATE entries SET until = ? WHERE until IS NULL AND (path, layer) IN (SELECT path, layer FROM plan)",
+    )
+    .run(generation);
+  state.sql("DELETE FROM entries WHERE until = ? AND since = ?").run(generation, generation);
+  state
+    .sql(
+      `INSERT INTO entries (path, layer, since, until, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
+       SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE put = 1`,
+    )
+    .run(generation);
+  clearPlan(state);
+}
