@@ -35,13 +35,13 @@ export function configFile({ settings, world }: Invocation): string | undefined 
 }
 
 function overridesOf({ settings, world }: Invocation): Overrides {
-  const { adapter, period, http, maxActive, maxFailures, shutdownGrace } = settings;
+  const { adapter, http, maxActive, maxFailures, shutdownGrace } = settings;
   return {
     maxActive,
     maxFailures,
     shutdownGrace,
     http: { ...http, ...callerSecrets(world.env, world.cwd) },
-    mount: { ...mountSettings(settings), adapter, period },
+    mount: { ...mountSettings(settings), adapter },
   };
 }
 

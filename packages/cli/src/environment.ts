@@ -1,15 +1,7 @@
 /** All that is read from environment variables. */
 import { resolve } from "node:path";
-import { type Credentials, nearest, UsageError } from "@pannier/core";
-import {
-  type Flag,
-  FLAGS,
-  type FlagName,
-  parseFlag,
-  type Settings,
-  settingName,
-  variableName,
-} from "./flags.ts";
+import { type Credentials, nearest, UsageError, variableName } from "@pannier/core";
+import { type Flag, FLAGS, type FlagName, parseFlag, type Settings } from "./flags.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -33,23 +25,16 @@ export function settingsFromEnvironment(
 ): Settings {
   const settings: Record<string, unknown> = {};
   for (const name of flags) {
-    const key = settingName(name);
     const variable = variableName(name);
     const text = read(env, variable);
-    if (given[key] !== undefined || text === undefined) continue;
+    if (given[name] !== undefined || text === undefined) continue;
     const flag: Flag = FLAGS[name];
-    if (flag.value === undefined) settings[key] = parseSwitch(variable, text);
-    else if (flag.repeatable === true)
-      settings[key] = lines(text).map((line) => parseFlag(variable, flag, line));
-    else settings[key] = parseFlag(variable, flag, text);
+    settings[name] =
+      flag.repeatable === true
+        ? lines(text).map((line) => parseFlag(variable, flag, line))
+        : parseFlag(variable, flag, text);
   }
   return settings;
-}
-
-function parseSwitch(variable: string, text: string): boolean {
-  if (["1", "true", "yes", "on"].includes(text.toLowerCase())) return true;
-  if (["0", "false", "no", "off"].includes(text.toLowerCase())) return false;
-  throw new UsageError(`${variable}: "${text}" is neither true nor false`);
 }
 
 /** What `SOURCE... TARGET` means, with `PANNIER_SOURCE` (one a line) and `PANNIER_TARGET` standing for what is absent. @throws UsageError */
@@ -148,7 +133,7 @@ const OWN_CREDENTIALS: readonly string[] = [
 const PREFIX = "PANNIER_";
 /** Every variable with a meaning, those included that only the sidecar reads and that Pannier itself sets for hooks. */
 const KNOWN: ReadonlySet<string> = new Set([
-  ...(Object.keys(FLAGS) as FlagName[]).map(variableName),
+  ...Object.keys(FLAGS).map(variableName),
   ...OWN_CREDENTIALS,
   GITHUB_API,
   ...["SOURCE", "TARGET", "TRIGGER_TOKEN_FILE", "WEBHOOK_SECRET_FILE"].map((name) => PREFIX + name),

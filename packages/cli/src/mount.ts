@@ -1,7 +1,10 @@
 /** From the arguments and flags of a command to what the engine takes. */
 import { resolve } from "node:path";
 import {
+  type FollowOptions,
   type LayerSpec,
+  listMountOptions,
+  type MountOptionValues,
   type SourceSpec,
   status,
   type SyncOptions,
@@ -13,7 +16,9 @@ import type { Settings } from "./flags.ts";
 import type { Invocation } from "./invocation.ts";
 
 /** For a command of the form `SOURCE... TARGET`. */
-export async function mountFromArguments(invocation: Invocation): Promise<SyncOptions> {
+export async function mountFromArguments(
+  invocation: Invocation,
+): Promise<SyncOptions & FollowOptions> {
   const { args, settings, world } = invocation;
   const { sources, target } = sourcesAndTarget(world.env, args);
   const specs = await resolveSources(sources, { adapter: settings.adapter, cwd: world.cwd });
@@ -24,7 +29,7 @@ export function mountOptions(
   { settings, credentials, world, signal, onEvent }: Invocation,
   sources: readonly (SourceSpec | LayerSpec)[],
   target: string,
-): SyncOptions {
+): SyncOptions & FollowOptions {
   return {
     ...mountSettings(settings),
     sources,
@@ -36,30 +41,9 @@ export function mountOptions(
 }
 
 /** The flags that go to the engine as they are. */
-export function mountSettings(settings: Settings) {
-  const { include, exclude, publish, link, keep, timeout, maxBytes, maxFiles, maxFileBytes } =
-    settings;
-  const { maxDelete, symlinks, mode, dirMode, owner, concurrency, bandwidth, verifyContent } =
-    settings;
-  return {
-    include,
-    exclude,
-    publish,
-    link,
-    keep,
-    timeout,
-    maxBytes,
-    maxFiles,
-    maxFileBytes,
-    maxDelete,
-    symlinks,
-    mode,
-    dirMode,
-    owner,
-    concurrency,
-    bandwidth,
-    verifyContent,
-  };
+export function mountSettings(settings: Settings): MountOptionValues {
+  const given: MountOptionValues = settings;
+  return Object.fromEntries(listMountOptions().map(([name]) => [name, given[name]]));
 }
 
 /** The sources of a target that was synced before: those of the environment, or else the recorded ones, which are without user and password. @throws UsageError */

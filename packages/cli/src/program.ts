@@ -3,7 +3,16 @@ import { nearest, UsageError } from "@pannier/core";
 import { Command, CommanderError, Option } from "commander";
 import type { Environment } from "./environment.ts";
 import { settingsFromEnvironment } from "./environment.ts";
-import { type Flag, FLAGS, type FlagName, parseFlag, type Settings } from "./flags.ts";
+import {
+  describeFlag,
+  type Flag,
+  FLAGS,
+  flagName,
+  type FlagName,
+  mountFlags,
+  parseFlag,
+  type Settings,
+} from "./flags.ts";
 import type { Invocation } from "./invocation.ts";
 import type { Output } from "./world.ts";
 
@@ -25,41 +34,22 @@ interface CommandSpec {
   readonly load: () => Promise<{ readonly run: (invocation: Invocation) => Promise<number> }>;
 }
 
-const OUTPUT: readonly FlagName[] = ["json", "log-format", "log-level"];
-const SOURCE: readonly FlagName[] = [
-  "adapter",
-  "include",
-  "exclude",
-  "concurrency",
-  "bandwidth",
-  "timeout",
-];
-const MOUNT: readonly FlagName[] = [
-  ...SOURCE,
-  "publish",
-  "link",
-  "keep",
-  "max-bytes",
-  "max-files",
-  "max-file-bytes",
-  "max-delete",
-  "symlinks",
-  "mode",
-  "dir-mode",
-  "owner",
-];
+const OUTPUT: readonly FlagName[] = ["json", "logFormat", "logLevel"];
+const PLAN: readonly FlagName[] = ["adapter", ...mountFlags("plan")];
+const SYNC: readonly FlagName[] = ["adapter", ...mountFlags("plan", "sync")];
+const FOLLOW: readonly FlagName[] = ["adapter", ...mountFlags("plan", "sync", "follow")];
 
 const PLACES =
   "SOURCE is a URL or a path; several are layered, the later over the earlier. PANNIER_SOURCE (one a line) and PANNIER_TARGET stand for arguments that are not given.";
 
-const COMMANDS: readonly CommandSpec[] = [
+export const COMMANDS: readonly CommandSpec[] = [
   {
     name: "sync",
     arguments: "SOURCE... TARGET",
     most: Infinity,
     summary: "make TARGET equal to the sources, once",
     details: `${PLACES}\nThe content is at TARGET/current: a link that is replaced at once when a new revision is complete.`,
-    flags: [...MOUNT, "verify-content", "dry-run", "once", ...OUTPUT],
+    flags: [...SYNC, "dryRun", "once", ...OUTPUT],
     examples: [
       "pannier sync 'git+https://git.example.com/web/site.git?ref=main&path=public' ./site",
       "pannier sync https://example.com/site.tar.gz ./site --max-bytes 200Mi",
@@ -74,7 +64,7 @@ const COMMANDS: readonly CommandSpec[] = [
     most: Infinity,
     summary: "sync, then follow the sources until a signal",
     details: `${PLACES}\nSIGINT and SIGTERM end it with exit code 0; SIGUSR1 asks for a sync now.`,
-    flags: [...MOUNT, "verify-content", "period", "dry-run", "once", ...OUTPUT],
+    flags: [...FOLLOW, "dryRun", "once", ...OUTPUT],
     examples: [
       "pannier watch git+ssh://git@git.example.com/web/site.git /srv/site --period 30s",
       "pannier watch https://example.com/app.json ./config --json",
@@ -92,15 +82,13 @@ const COMMANDS: readonly CommandSpec[] = [
     flags: [
       "config",
       "http",
-      ...MOUNT,
-      "verify-content",
-      "period",
+      ...FOLLOW,
       "once",
-      "max-active",
-      "max-failures",
-      "shutdown-grace",
-      "log-format",
-      "log-level",
+      "maxActive",
+      "maxFailures",
+      "shutdownGrace",
+      "logFormat",
+      "logLevel",
     ],
     publishes: true,
     examples: [
@@ -126,7 +114,7 @@ const COMMANDS: readonly CommandSpec[] = [
     most: Infinity,
     summary: "show what a sync would add, change and delete",
     details: PLACES,
-    flags: [...MOUNT, ...OUTPUT],
+    flags: [...PLAN, ...OUTPUT],
     examples: ["pannier plan https://example.com/site.tar.gz ./site"],
     verb: "plan",
     load: () => import("./commands/plan.ts"),
@@ -153,7 +141,7 @@ const COMMANDS: readonly CommandSpec[] = [
     summary: "compare what is published with what was recorded",
     details:
       "Reads every file. Exit code 6 when something is wrong and was not repaired.\n--repair takes the flags of the sync, and its sources: those in PANNIER_SOURCE, or else the recorded ones, which are without user and password.",
-    flags: ["repair", ...MOUNT, ...OUTPUT],
+    flags: ["repair", ...PLAN, ...OUTPUT],
     examples: ["pannier verify ./site", "pannier verify ./site --repair"],
     verb: "repair from",
     load: () => import("./commands/verify.ts"),
@@ -295,7 +283,7 @@ export function parseCommandLine(
 
 /** Of a flag the command line says that it is not known here; of a variable nobody would. */
 function refuseDryRun(env: Environment, { name }: CommandSpec): void {
-  if (settingsFromEnvironment(env, ["dry-run"], {}).dryRun === true)
+  if (settingsFromEnvironment(env, ["dryRun"], {}).dryRun === true)
     throw new UsageError(
       `PANNIER_DRY_RUN is set, and "${name}" has no dry run`,
       "unset it, or see what would be done with plan",
@@ -322,9 +310,11 @@ function addCommand(
 
 function makeOption(name: FlagName): Option {
   const flag: Flag = FLAGS[name];
-  if (flag.value === undefined) return new Option(`--${name}`, flag.description);
-  return new Option(`--${name} <${flag.value}>`, flag.description).argParser((text, before) => {
-    const value = parseFlag(`--${name}`, flag, text);
+  const form = `--${flagName(name)}`;
+  const description = describeFlag(flag);
+  if (flag.placeholder === undefined) return new Option(form, description);
+  return new Option(`${form} <${flag.placeholder}>`, description).argParser((text, before) => {
+    const value = parseFlag(form, flag, text);
     return flag.repeatable === true ? [...((before as unknown[] | undefined) ?? []), value] : value;
   });
 }
@@ -332,7 +322,7 @@ function makeOption(name: FlagName): Option {
 /** Commander compares the whole of `--flag=value`; only the name can be a slip. */
 function nearestFlag(message: string): string | undefined {
   const name = /unknown option '--([^=']+)='?/.exec(message)?.[1];
-  const flag = name === undefined ? undefined : nearest(name, Object.keys(FLAGS));
+  const flag = name === undefined ? undefined : nearest(name, Object.keys(FLAGS).map(flagName));
   return flag === undefined ? undefined : `--${flag}`;
 }
 

@@ -65,6 +65,6 @@ export function inVariables(text: string): string {
 }
 
 /** The program's variable for a setting: `passwordFile` is `PANNIER_PASSWORD_FILE`. */
-function variableName(setting: string): string {
+export function variableName(setting: string): string {
   return `PANNIER_${setting.replace(/[A-Z]/g, "_$&").toUpperCase()}`;
 }

@@ -12,10 +12,26 @@ export {
   saysFull,
   TargetError,
 } from "./errors.ts";
-export { describeFailure, type Failure, failureLine, inVariables, oneLine } from "./failure.ts";
+export {
+  describeFailure,
+  type Failure,
+  failureLine,
+  inVariables,
+  oneLine,
+  variableName,
+} from "./failure.ts";
 export type * from "./events.ts";
 export * from "./engine/follow.ts";
 export { history, type HistoryEntry, status, type TargetStatus } from "./engine/history.ts";
+export {
+  MOUNT_OPTIONS,
+  type MountOption,
+  type MountOptionName,
+  type MountOptionValues,
+  listMountOptions,
+  readOption,
+  standardOf,
+} from "./mount/options.ts";
 export type * from "./mount/sync-options.ts";
 export { makeFilter } from "./snapshot/filter.ts";
 export { filterScope } from "./snapshot/scope.ts";

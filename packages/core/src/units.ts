@@ -87,3 +87,17 @@ export function parseOwner(text: string): { readonly uid: number; readonly gid: 
   const uid = Number(parts[1]);
   return { uid, gid: parts[2] === undefined ? uid : Number(parts[2]) };
 }
+
+/** One of some words. @throws UsageError */
+export function parseChoice<Value extends string>(text: string, values: readonly Value[]): Value {
+  const value = values.find((one) => one === text);
+  if (value !== undefined) return value;
+  throw new UsageError(`"${text}" is not one of ${values.join(", ")}`);
+}
+
+/** `true` or `false`, in one of the usual words. @throws UsageError */
+export function parseSwitch(text: string): boolean {
+  if (["1", "true", "yes", "on"].includes(text.toLowerCase())) return true;
+  if (["0", "false", "no", "off"].includes(text.toLowerCase())) return false;
+  throw new UsageError(`"${text}" is neither true nor false`);
+}

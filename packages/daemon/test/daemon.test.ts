@@ -402,7 +402,7 @@ it("allows a sync and a hook longer than a timer can be", async () => {
 it("does not begin with a timeout or a period of nothing", async () => {
   for (const options of [{ timeout: 0 }, { period: 0 }]) {
     const mount = mountConfig("site", join(scratch(), "t"), { options });
-    await expect(startDaemon(daemonConfig([mount])).exit).rejects.toThrow("longer than nothing");
+    await expect(startDaemon(daemonConfig([mount])).exit).rejects.toThrow("must be greater than 0");
   }
 });
 

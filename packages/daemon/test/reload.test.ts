@@ -87,12 +87,12 @@ it.each([
   [
     "a period of nothing",
     `mounts:\n${mount("site").replace("1h", "0")}${HTTP}`,
-    /period: it must be longer/,
+    /period: it must be greater than 0/,
   ],
   [
     "a timeout of nothing",
     `mounts:\n${mount("site", ", timeout: 0s")}${HTTP}`,
-    /timeout: it must be longer/,
+    /timeout: it must be greater than 0/,
   ],
   [
     "what an adapter refuses",

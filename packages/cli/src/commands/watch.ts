@@ -16,10 +16,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const options = await mountFromArguments(invocation);
   const triggers = on(world.signals, "SIGUSR1");
   try {
-    for await (const event of follow(
-      { ...options, period: settings.period },
-      { signal, triggers },
-    )) {
+    for await (const event of follow(options, { signal, triggers })) {
       onEvent(event);
       if (settings.json === true) {
         if (!NOISE.has(event.type)) await printJson(toRecord(event));

@@ -5,7 +5,7 @@ import { HookError, TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
 import { checkMount, type Mount, openMount } from "../mount/mount.ts";
 import type { Layer } from "../mount/layer.ts";
-import { longerThanNothing } from "../mount/settings.ts";
+import { standardOf } from "../mount/options.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
 import { sleep } from "../timing/sleep.ts";
@@ -47,7 +47,7 @@ export async function* follow(
   const onAbort = () => stop.abort(control.signal?.reason);
   control.signal?.addEventListener("abort", onAbort, { once: true });
   if (control.signal?.aborted === true) onAbort();
-  const running = loop(options, times, control, events.push, stop.signal).then(
+  const running = loop({ ...options, ...times }, times, control, events.push, stop.signal).then(
     () => events.end(),
     (error: unknown) => events.end(stop.signal.aborted ? undefined : error),
   );
@@ -66,8 +66,7 @@ export async function* follow(
  * @throws UsageError, TargetError
  */
 export function checkOptions(options: FollowOptions): void {
-  checkMount(options);
-  checkTimes(options);
+  checkMount({ ...options, ...checkTimes(options) });
 }
 
 interface Times {
@@ -77,8 +76,8 @@ interface Times {
 
 function checkTimes({ period, scrub }: FollowOptions): Times {
   return {
-    period: longerThanNothing("period", parseDuration(period ?? 60_000)),
-    scrub: parseDuration(scrub ?? 24 * 3_600_000),
+    period: parseDuration(period ?? standardOf("period")),
+    scrub: parseDuration(scrub ?? standardOf("scrub")),
   };
 }
 

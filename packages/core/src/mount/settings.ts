@@ -1,12 +1,9 @@
 /** What a mount is asked to be, checked and complete. */
 import { resolve } from "node:path";
 import { UsageError } from "../source/errors.ts";
+import { checkMountOptions, standardOf } from "./options.ts";
 import type { SyncOptions } from "./sync-options.ts";
-import { MAX_FILES } from "../snapshot/bounded.ts";
-import { parseMaxDelete } from "../snapshot/guard.ts";
-import { unsafePath } from "../snapshot/path.ts";
 import type { Limits } from "../source/contract.ts";
-import { HOME } from "../volume/layout.ts";
 import type { TreeSettings } from "../volume/tree.ts";
 
 /** {@link SyncOptions} with defaults filled in. */
@@ -42,36 +39,11 @@ export const ATTEMPTS = 5;
 export const CONCURRENCY = 16;
 
 /** @throws UsageError */
-export function longerThanNothing(name: string, milliseconds: number): number {
-  if (!(milliseconds > 0)) throw new UsageError(`the ${name} must be longer than nothing`);
-  return milliseconds;
-}
-
-/** @throws UsageError when a setting is below what makes sense */
-function count(name: string, value: number | undefined, standard: number, least = 1): number {
-  if (value !== undefined && !(value >= least))
-    throw new UsageError(`${name} must be at least ${least}, not ${value}`);
-  return value ?? standard;
-}
-
-/** @throws UsageError */
 export function checkSettings(options: SyncOptions): MountSettings {
   if (options.sources.length === 0) throw new UsageError("no source is given");
   if (options.target === "") throw new UsageError("no target is given");
-  const link = options.link ?? "current";
-  if (unsafePath(link) !== undefined || link.includes("/") || link === HOME)
-    throw new UsageError(
-      `the link name ${JSON.stringify(link)} cannot be used`,
-      "choose a plain file name",
-    );
-  parseMaxDelete(options.maxDelete);
-  const dirMode = options.dirMode ?? 0o755;
-  if ((dirMode & 0o500) !== 0o500)
-    throw new UsageError(
-      `the directory mode 0${dirMode.toString(8)} keeps Pannier itself out`,
-      "let the owner read and enter directories, as 0555 and 0755 do",
-    );
-  const publish = options.publish ?? "swap";
+  checkMountOptions(options);
+  const publish = options.publish ?? standardOf("publish");
   if (publish === "mirror" && options.prePublish !== undefined) {
     throw new UsageError(
       "a pre-publish hook needs a complete candidate tree, which mirror does not make",
@@ -81,33 +53,36 @@ export function checkSettings(options: SyncOptions): MountSettings {
   return {
     target: resolve(options.target),
     publish,
-    link,
-    keep: count("keep", options.keep, 2),
+    link: options.link ?? standardOf("link"),
+    keep: options.keep ?? standardOf("keep"),
     maxDelete: options.maxDelete,
     limits: {
-      maxFiles: count("max-files", options.maxFiles, MAX_FILES),
-      maxBytes: count("max-bytes", options.maxBytes, Number.POSITIVE_INFINITY),
-      maxFileBytes: count("max-file-bytes", options.maxFileBytes, Number.POSITIVE_INFINITY),
+      maxFiles: options.maxFiles ?? standardOf("maxFiles"),
+      maxBytes: options.maxBytes ?? UNLIMITED.maxBytes,
+      maxFileBytes: options.maxFileBytes ?? UNLIMITED.maxFileBytes,
       maxExpansion: UNLIMITED.maxExpansion,
     },
-    symlinks: options.symlinks ?? "inside",
+    symlinks: options.symlinks ?? standardOf("symlinks"),
     mode: options.mode,
     tree: {
-      dirMode,
+      dirMode: options.dirMode ?? standardOf("dirMode"),
       owner: options.owner,
       obstacles: publish === "mirror" ? "refuse" : "replace",
     },
-    concurrency:
-      options.concurrency === undefined
-        ? undefined
-        : count("concurrency", options.concurrency, CONCURRENCY),
+    concurrency: options.concurrency,
     bandwidth: options.bandwidth,
-    timeout:
-      options.timeout === undefined ? undefined : longerThanNothing("timeout", options.timeout),
-    idleTimeout: count("idle-timeout", options.idleTimeout, IDLE_TIMEOUT),
+    timeout: options.timeout,
+    idleTimeout: count("idleTimeout", options.idleTimeout, IDLE_TIMEOUT),
     attempts: count("attempts", options.attempts, ATTEMPTS),
     verifyContent: options.verifyContent ?? false,
     dryRun: options.dryRun ?? false,
     prePublish: options.prePublish,
   };
+}
+
+/** @throws UsageError for less than one */
+function count(name: string, value: number | undefined, standard: number): number {
+  if (value !== undefined && !(value >= 1))
+    throw new UsageError(`${name} must be at least 1, not ${value}`);
+  return value ?? standard;
 }

@@ -1,6 +1,6 @@
 /** A configuration ready for use: checked, its defaults filled in, its paths absolute. */
 import { basename } from "node:path";
-import type { Credentials, FollowOptions } from "@pannier/core";
+import { type Credentials, type FollowOptions, standardOf } from "@pannier/core";
 
 /** One mount. */
 export interface MountConfig {
@@ -91,7 +91,7 @@ export interface DaemonConfig {
 }
 
 export const DEFAULTS = {
-  period: 60_000,
+  period: standardOf("period"),
   timeout: 3_600_000,
   maxActive: 4,
   shutdownGrace: 10_000,

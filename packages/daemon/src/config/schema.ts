@@ -1,13 +1,13 @@
 /** The form of the configuration file, from which also its JSON Schema is made. */
 import { constants } from "node:os";
 import {
+  listMountOptions,
+  type MountOption,
+  type MountOptionName,
+  type MountOptionValues,
   parseCount,
   parseDuration,
-  parseMaxDelete,
-  parseDirectoryMode,
-  parseMode,
-  parseOwner,
-  parseSize,
+  readOption,
   UsageError,
 } from "@pannier/core";
 import * as z from "zod/mini";
@@ -36,13 +36,11 @@ const duration = (description: string) => read((given) => parseDuration(given), 
 const span = (description: string) =>
   read((given) => {
     const milliseconds = parseDuration(given);
-    if (milliseconds === 0) throw new UsageError("it must be longer than nothing");
+    if (milliseconds === 0) throw new UsageError("it must be greater than 0");
     return milliseconds;
   }, description);
-const size = (description: string) => read((given) => parseSize(given), description);
 const count = (description: string, least = 1) =>
   read((given) => parseCount(given, least), description);
-const mode = (description: string) => read(parseMode, description);
 
 const text = (description: string) => z.string().check(z.minLength(1), z.describe(description));
 const path = (description: string) => text(`${description} Relative to the file's directory.`);
@@ -143,6 +141,26 @@ const postPublish = z.union([
   }),
 ]);
 
+type OptionSchemas = {
+  readonly [Name in MountOptionName]: z.ZodMiniOptional<
+    z.ZodMiniType<NonNullable<MountOptionValues[Name]>>
+  >;
+};
+
+/** The keys of the options that the engine knows. */
+const mountOptions = Object.fromEntries(
+  listMountOptions().map(([name, option]) => [name, z.optional(schemaOf(option))]),
+) as unknown as OptionSchemas;
+
+function schemaOf(option: MountOption) {
+  const { description, default: standard, otherwise, placeholder, repeatable, values } = option;
+  const sentence = `${description.charAt(0).toUpperCase()}${description.slice(1)}. Default: ${standard ?? otherwise}.`;
+  if (placeholder === undefined) return flag(sentence);
+  if (repeatable === true) return z.array(z.string()).check(z.describe(sentence));
+  if (values !== undefined) return z.enum(values).check(z.describe(sentence));
+  return read((given) => readOption(option, given), sentence);
+}
+
 const mount = z.strictObject({
   name: z.optional(
     z
@@ -168,38 +186,7 @@ const mount = z.strictObject({
     text("Adapter for its sources of the adapter's schemes; for all of them where it fits none."),
   ),
   credentials: z.optional(credentials),
-  period: z.optional(span("Time from one look at the sources to the next. Default 60s.")),
-  timeout: z.optional(span("Time allowed for one sync. Default 1h.")),
-  scrub: z.optional(
-    duration("Time between two comparisons of every published byte. Default 24h; 0: never."),
-  ),
-  publish: z.optional(z.enum(["swap", "mirror"]).check(z.describe("Default swap."))),
-  link: z.optional(text("Name of the link in the target. Default `current`.")),
-  keep: z.optional(count("Complete trees kept. Default 2.")),
-  include: z.optional(z.array(z.string()).check(z.describe("Only these paths."))),
-  exclude: z.optional(z.array(z.string()).check(z.describe("None of these paths."))),
-  maxBytes: z.optional(size("Refuse a tree larger than this.")),
-  maxFiles: z.optional(count("Refuse a tree of more files than this; 2,000,000 unless given.")),
-  maxFileBytes: z.optional(size("Refuse a file larger than this.")),
-  maxDelete: z.optional(
-    read(
-      (value) => parseMaxDelete(value) && value,
-      "Refuse to delete more than this: a number, or a percentage. Default: everything, or over half of 20 or more files.",
-    ),
-  ),
-  symlinks: z.optional(
-    z.enum(["inside", "skip", "reject", "all"]).check(z.describe("Default inside.")),
-  ),
-  mode: z.optional(mode("Mode of every file, in octal. Default: the source's.")),
-  dirMode: z.optional(read(parseDirectoryMode, "Mode of every directory, in octal. Default 755.")),
-  owner: z.optional(read(parseOwner, "UID or UID:GID of everything written.")),
-  concurrency: z.optional(count("Reads at once. Default 16.")),
-  bandwidth: z.optional(size("Bytes a second at most.")),
-  verifyContent: z.optional(
-    flag(
-      "Read every file at each sync, also where size and time say that it did not change. Default false.",
-    ),
-  ),
+  ...mountOptions,
   hooks: z.optional(
     z.strictObject({
       prePublish: z.optional(prePublish),
