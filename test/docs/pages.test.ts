@@ -163,9 +163,20 @@ test("every message that is explained is one that can be met", () => {
     .map((path) => readFileSync(join(ROOT, "packages", path), "utf8"))
     .join("\n");
   const explained = [
-    ...["file", "http", "git", "sftp", "s3", "gcs", "azure", "ftp", "nfs", "webdav", "smb"].map(
-      (name) => section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting"),
-    ),
+    ...[
+      "file",
+      "http",
+      "git",
+      "sftp",
+      "s3",
+      "gcs",
+      "azure",
+      "ftp",
+      "nfs",
+      "webdav",
+      "smb",
+      "oci",
+    ].map((name) => section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting")),
     section(OPERATIONS, "## When something is wrong"),
   ].flatMap((text) => Array.from(text.matchAll(/^\| (`.*?) \| /gm), ([, cell = ""]) => cell));
   const messages = explained.flatMap((cell) =>

@@ -26,7 +26,7 @@ test.each([["--version"], ["adapters"], ["sync", "source", "target"]])(
   },
 );
 
-test.each(["ftp", "nfs", "sftp", "smb", "webdav"])(
+test.each(["ftp", "nfs", "oci", "sftp", "smb", "webdav"])(
   "nothing heavy is loaded by making a source of %s",
   async (name) => {
     const { log, env } = await recordLoaded(await workDirectory());

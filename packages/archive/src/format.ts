@@ -37,6 +37,22 @@ export function isProgram(head: Uint8Array): boolean {
   return /^(?:#!|MZ|\x7fELF)/.test(Buffer.from(head.subarray(0, 4)).toString("latin1"));
 }
 
+/** The first {@link MAGIC_LENGTH} bytes, and all bytes. */
+export async function peek(body: AsyncIterable<Uint8Array>) {
+  const iterator = body[Symbol.asyncIterator]();
+  let head = Buffer.alloc(0);
+  while (head.byteLength < MAGIC_LENGTH) {
+    const { done, value } = await iterator.next();
+    if (done === true) break;
+    head = Buffer.concat([head, value]);
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    yield head;
+    yield* { [Symbol.asyncIterator]: () => iterator };
+  }
+  return { head, bytes: all() };
+}
+
 /** Decompresses; the result is a tar archive if the input was one of its compressed forms. */
 export async function decompress(
   format: Exclude<Format, "zip">,

@@ -22,7 +22,9 @@ export type Member =
       readonly target: string;
     })
   | (Named & { readonly kind: "symlink"; readonly target: string })
-  | (Named & { readonly kind: "directory" });
+  | (Named & { readonly kind: "directory" })
+  /** A device or a FIFO: nothing that can be published. */
+  | (Named & { readonly kind: "special"; readonly what: string });
 
 /**
  * The segments of a member's name, without `.` and empty ones.

@@ -36,12 +36,17 @@ interface Facts {
 /** An archive being unpacked. */
 export interface Scratch {
   /** Writes a file; resolves perhaps before it is on the disk. An error then comes from a later call. */
-  put(path: string, size: number, content: AsyncIterable<Uint8Array>, facts: Facts): Promise<void>;
+  put(
+    path: string,
+    size: number,
+    content: AsyncIterable<Uint8Array>,
+    facts: Facts,
+  ): Promise<Content>;
   symlink(path: string, target: string, facts: Facts): Promise<void>;
   /** The size of a file that was put, if there is one. */
   sizeOf(path: string): number | undefined;
   /** Makes a file a copy of another that {@link sizeOf} found. */
-  copy(from: string, to: string, facts: Facts): Promise<void>;
+  copy(from: string, to: string, facts: Facts): Promise<Content>;
   /** Waits until everything is written. */
   finish(): Promise<Unpacked>;
   /** Frees what is open, but for what {@link finish} gave. Never throws. */
@@ -140,8 +145,9 @@ export async function createScratch(folder: string): Promise<Scratch> {
       await clear(path);
       const place = placeOf(folder, path);
       if (size > SMALL) {
-        add(path, await writeStream(place, content), facts, null);
-        return;
+        const written = await writeStream(place, content);
+        add(path, written, facts, null);
+        return written;
       }
       const chunks: Uint8Array[] = [];
       for await (const chunk of content) chunks.push(chunk);
@@ -149,7 +155,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
       const written = { size: whole.byteLength, sha256: hash("sha256", whole) };
       if (whole.byteLength <= TINY) {
         add(path, written, facts, await putTiny(whole));
-        return;
+        return written;
       }
       while (writes.size >= WRITES_AT_ONCE) await Promise.race(writes.values());
       throwFailure();
@@ -160,6 +166,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
         .finally(() => writes.delete(place));
       writes.set(place, write);
       add(path, written, facts, null);
+      return written;
     },
     async symlink(path, target, { mtime }) {
       await clear(path);
@@ -179,6 +186,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
         }
       }
       add(to, { size, sha256 }, facts, start);
+      return { size, sha256 };
     },
     async finish() {
       await flush();

@@ -5,7 +5,7 @@
  * (tar-stream, tar) read on behind the end marker, and take an archive without one for whole.
  */
 import { SourceError } from "@pannier/core";
-import { type Member, refuseKind } from "./member.ts";
+import type { Member } from "./member.ts";
 import { createBlockReader, type BlockReader } from "./tar-blocks.ts";
 import {
   damaged,
@@ -175,13 +175,13 @@ function memberOf(
     case "2":
       return { kind: "symlink", name, mtime, target: linkname };
     case "3":
-      throw refuseKind(name, "character device");
+      return { kind: "special", name, mtime, what: "character device" };
     case "4":
-      throw refuseKind(name, "block device");
+      return { kind: "special", name, mtime, what: "block device" };
     case "5":
       return { kind: "directory", name, mtime };
     case "6":
-      throw refuseKind(name, "FIFO");
+      return { kind: "special", name, mtime, what: "FIFO" };
     case "M":
       throw unsupported(name, "the rest of a file whose beginning is in another volume");
     default:

@@ -1,7 +1,7 @@
 /** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
 import { type Limits, NoRoomError, SourceError } from "@pannier/core";
 import { limitError } from "./errors.ts";
-import { type Member, safeSegments } from "./member.ts";
+import { type Member, refuseKind, safeSegments } from "./member.ts";
 import { createScratch, type Unpacked } from "./scratch.ts";
 
 export interface UnpackInit {
@@ -29,6 +29,7 @@ export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): 
   try {
     for await (const member of members) {
       meter.count();
+      if (member.kind === "special") throw refuseKind(member.name, member.what);
       const segments = safeSegments(member.name);
       const path = relocate(segments, init);
       // An empty directory is there, too.
@@ -77,8 +78,8 @@ function missingTarget(target: string): SourceError {
   );
 }
 
-/** Keeps the limits of the tree. */
-function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
+/** Keeps the limits of the tree while it is unpacked. */
+export function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
   let members = 0;
   let bytes = 0;
   return {

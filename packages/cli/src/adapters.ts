@@ -57,6 +57,12 @@ export const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-nfs")).nfsAdapter),
   },
   {
+    name: "oci",
+    package: "@pannier/adapter-oci",
+    schemes: ["oci", "oci+http", "oci+file"],
+    load: async () => asAdapter((await import("@pannier/adapter-oci")).ociAdapter),
+  },
+  {
     name: "s3",
     package: "@pannier/adapter-s3",
     schemes: ["s3"],

@@ -8,8 +8,8 @@ import {
   formatOf,
   guarded,
   isProgram,
-  MAGIC_LENGTH,
   type Member,
+  peek,
   type Place,
   readPlace,
   readTar,
@@ -197,20 +197,4 @@ async function* grown(members: AsyncIterable<Member>, grew: (bytes: number) => v
     if (member.kind === "file") grew(member.size);
     yield member;
   }
-}
-
-/** The first bytes, and all bytes. */
-async function peek(body: AsyncIterable<Uint8Array>) {
-  const iterator = body[Symbol.asyncIterator]();
-  let head = Buffer.alloc(0);
-  while (head.byteLength < MAGIC_LENGTH) {
-    const { done, value } = await iterator.next();
-    if (done === true) break;
-    head = Buffer.concat([head, value]);
-  }
-  async function* all(): AsyncGenerator<Uint8Array> {
-    yield head;
-    yield* { [Symbol.asyncIterator]: () => iterator };
-  }
-  return { head, bytes: all() };
 }

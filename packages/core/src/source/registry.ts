@@ -25,6 +25,9 @@ const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
   ftp: "@pannier/adapter-ftp",
   ftps: "@pannier/adapter-ftp",
   sftp: "@pannier/adapter-sftp",
+  oci: "@pannier/adapter-oci",
+  "oci+http": "@pannier/adapter-oci",
+  "oci+file": "@pannier/adapter-oci",
 };
 
 /** What {@link resolveSource} may be told beside the URL. */

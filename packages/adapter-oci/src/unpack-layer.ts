@@ -1,0 +1,196 @@
+/** Takes a layer whole: its content goes to scratch files, what it holds to the table. */
+import {
+  type createMeter,
+  createExpansionGuard,
+  decompress,
+  formatOf,
+  guarded,
+  peek,
+  readTar,
+  safeSegments,
+  type Scratch,
+} from "@pannier/archive";
+import { type Limits, SourceError } from "@pannier/core";
+import { type ImageStore, readToc, type TocPlace, tocPlace } from "@pannier/oci";
+import type { Layer } from "./image.ts";
+import {
+  fileRow,
+  linkRow,
+  markRow,
+  missingTarget,
+  placeOf,
+  refuseSpecial,
+  rowsOfToc,
+} from "./rows.ts";
+import type { Row } from "./table.ts";
+
+export interface UnpackInit {
+  readonly store: ImageStore;
+  readonly layer: Layer;
+  readonly root: string;
+  readonly limits: Limits;
+  /** Counts what is unpacked over all layers. */
+  readonly meter: ReturnType<typeof createMeter>;
+  readonly scratch: Scratch;
+  /** What names in the scratch begin with: many layers lie in one. */
+  readonly prefix: string;
+  readonly operation: string;
+  readonly signal: AbortSignal;
+}
+
+/** Entries of an archive at most that are held to be compared with a table of contents: more than one can have. */
+const MAX_COMPARED = 100_000;
+
+/**
+ * Unpacks a layer. Where it has a table of contents, that is what counts, and has to tell what is there.
+ *
+ * @param add takes the rows, in any order
+ */
+export async function unpackLayer(init: UnpackInit, add: (row: Row) => void): Promise<void> {
+  const { store, layer, limits, operation, signal } = init;
+  const place = tocPlace(layer.blob);
+  const toc = makeCapture(place);
+  const blob = await store.blob(layer.blob, undefined, operation, signal);
+  const guard = createExpansionGuard("a layer", limits.maxExpansion);
+  const whole = tracked(toc.pass(guard.archived(blob)));
+  try {
+    const { head, bytes } = await peek(whole.bytes);
+    const format = formatOf(head);
+    if (format === undefined || format === "zip") {
+      throw new SourceError("invalid", "a layer is not the tar archive that its type says");
+    }
+    const tar = guard.unpacked(await decompress(format, bytes));
+    if (place === undefined) {
+      await readMembers(init, guarded(tar, signal), guard.grew, add);
+      await whole.end();
+      return;
+    }
+    const found = new Map<string, Row>();
+    await readMembers(init, guarded(tar, signal), guard.grew, (row) => {
+      if (found.size > MAX_COMPARED) throw lies("there is far more in it");
+      found.set(
+        row.kind === "whiteout" || row.kind === "opaque" ? `${row.kind}\0${row.path}` : row.path,
+        row,
+      );
+    });
+    await whole.end();
+    const rows = rowsOfToc(await readToc(toc.bytes(), place), init.root, layer.whiteouts);
+    compare(rows, found);
+    for (const row of rows.values()) add(row);
+  } finally {
+    await whole.close();
+  }
+}
+
+async function readMembers(
+  { layer, root, meter, scratch, prefix }: UnpackInit,
+  tar: AsyncIterable<Uint8Array>,
+  grew: (bytes: number) => void,
+  add: (row: Row) => void,
+): Promise<void> {
+  for await (const member of readTar(tar)) {
+    meter.count();
+    const place = placeOf(member.name, root, layer.whiteouts);
+    const target = member.kind === "hardlink" ? safeSegments(member.target).join("/") : "";
+    if (place.kind === "none" || (place.kind === "member" && place.path === "")) continue;
+    const { path } = place;
+    if (place.kind !== "member") {
+      add(markRow(place.kind, path));
+      continue;
+    }
+    const { mtime } = member;
+    switch (member.kind) {
+      case "file": {
+        const { size, mode } = member;
+        meter.measure(size, member.name);
+        const facts = { mode, mtime };
+        const written = await scratch.put(prefix + path, size, member.content, facts);
+        add(fileRow(path, { ...written, ...facts }));
+        break;
+      }
+      case "hardlink": {
+        const size = scratch.sizeOf(prefix + target);
+        if (size === undefined) throw missingTarget(member.target);
+        meter.measure(size, member.name);
+        grew(size);
+        const facts = { mode: member.mode, mtime };
+        const written = await scratch.copy(prefix + target, prefix + path, facts);
+        add(fileRow(path, { ...written, ...facts }));
+        break;
+      }
+      case "symlink":
+        add(linkRow(path, member.target, mtime));
+        break;
+      case "directory":
+        add(markRow("dir", path));
+        break;
+      case "special":
+        refuseSpecial(member.name, path, root, member.what);
+    }
+  }
+}
+
+/** What a table says and what is there: a reader of files and a reader of layers must find the same. */
+function compare(told: ReadonlyMap<string, Row>, found: ReadonlyMap<string, Row>): void {
+  for (const [key, row] of told) {
+    const other = found.get(key);
+    const same =
+      other !== undefined &&
+      row.kind === other.kind &&
+      row.size === other.size &&
+      row.sha256 === other.sha256 &&
+      row.target === other.target &&
+      row.mode === other.mode;
+    if (!same) throw lies(`it tells of ${JSON.stringify(row.path)} what is not so`);
+  }
+  for (const [key, row] of found) {
+    if (!told.has(key)) throw lies(`it does not tell of ${JSON.stringify(row.path)}`);
+  }
+}
+
+function lies(why: string): SourceError {
+  return new SourceError("invalid", `the table of contents of a layer cannot be trusted: ${why}`, {
+    hint: "nothing of it is used",
+  });
+}
+
+/** Keeps the bytes of the table of contents while they pass. */
+function makeCapture(place: TocPlace | undefined) {
+  const parts: Uint8Array[] = [];
+  return {
+    async *pass(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+      let at = 0;
+      for await (const chunk of bytes) {
+        if (place !== undefined) {
+          const from = Math.max(0, place.offset - at);
+          const part = chunk.subarray(from, Math.max(from, place.offset + place.length - at));
+          if (part.byteLength > 0) parts.push(Buffer.from(part));
+          at += chunk.byteLength;
+        }
+        yield chunk;
+      }
+    },
+    bytes: () => Buffer.concat(parts),
+  };
+}
+
+/** A decompressor may stop before the end; only there the blob's digest is looked at. */
+function tracked(bytes: AsyncIterable<Uint8Array>) {
+  const iterator = bytes[Symbol.asyncIterator]();
+  const next = () => iterator.next();
+  return {
+    /** Leaves the bytes open for `end` when its reader stops. */
+    bytes: {
+      [Symbol.asyncIterator]: () => ({
+        next,
+        return: async () => ({ done: true, value: undefined }) as const,
+      }),
+    } as AsyncIterable<Uint8Array>,
+    async end() {
+      while ((await next()).done !== true);
+    },
+    async close() {
+      await iterator.return?.(undefined);
+    },
+  };
+}

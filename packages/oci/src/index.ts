@@ -1,0 +1,16 @@
+export {
+  type Chunk,
+  MAX_TOC,
+  needZstd,
+  readToc,
+  TOC_CHECKSUM,
+  TOC_KIND,
+  TOC_POSITION,
+  type TocEntry,
+  type TocPlace,
+  tocPlace,
+} from "./chunked.ts";
+export { type Descriptor, type Manifest, MEDIA, parseManifest, type Platform } from "./manifest.ts";
+export { openStore } from "./open-store.ts";
+export { DIGEST, type Reference, referenceOf } from "./reference.ts";
+export { type BlobRange, digestOf, type ImageStore } from "./store.ts";

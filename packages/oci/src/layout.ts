@@ -1,0 +1,188 @@
+/** An image layout on this machine (the image specification): `index.json` names manifests, `blobs/sha256` holds everything. */
+import { randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { SourceError, UsageError } from "@pannier/core";
+import { type Descriptor, MAX_MANIFEST, MEDIA, parseManifest } from "./manifest.ts";
+import { DIGEST, type Reference } from "./reference.ts";
+import { checkedBlob, digestOf, type ImageStore, takeManifest } from "./store.ts";
+
+const REF_NAME = "org.opencontainers.image.ref.name";
+const PIECE = 256 * 1024;
+
+export interface LayoutInit {
+  readonly reference: Reference;
+  readonly onRequest?: ((operation: string) => void) | undefined;
+}
+
+/** Opens a layout; it is looked at only when something is asked of it. */
+export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
+  const directory = reference.repository;
+  const indexFile = join(directory, "index.json");
+  const blobFile = (digest: string) => join(directory, "blobs", digest.replace(":", "/"));
+
+  async function readIndex(signal: AbortSignal): Promise<readonly Descriptor[]> {
+    signal.throwIfAborted();
+    const bytes = await readSmall(indexFile).catch((error: unknown) => {
+      throw readError(error, "index.json", "this is no image layout, or not yet");
+    });
+    const index = parseManifest(bytes);
+    if (index.kind === "index") return index.manifests;
+    throw new SourceError("invalid", "index.json is not an index");
+  }
+
+  async function resolve(tag: string, signal: AbortSignal): Promise<string> {
+    onRequest?.("probe");
+    const manifests = await readIndex(signal);
+    const named = manifests.filter(({ annotations }) => {
+      const name = annotations[REF_NAME];
+      return name === tag || name?.endsWith(`:${tag}`) === true;
+    });
+    const found = named.length > 0 ? named : reference.tagged ? [] : manifests;
+    const [only] = found;
+    if (only !== undefined && new Set(found.map(({ digest }) => digest)).size === 1) {
+      return only.digest;
+    }
+    throw new SourceError(
+      "not-found",
+      `the image layout has ${only === undefined ? "no" : "more than one"} image ${tag}`,
+      { hint: "write its tag behind the directory: oci+file:///dir:tag" },
+    );
+  }
+
+  return {
+    resolve,
+    async manifest(name, operation, signal) {
+      const digest = DIGEST.test(name) ? name : await resolve(name, signal);
+      onRequest?.(operation);
+      signal.throwIfAborted();
+      const bytes = await readSmall(blobFile(digest)).catch((error: unknown) => {
+        throw readError(error, `the manifest ${digest}`, "it is not in the image layout");
+      });
+      return takeManifest(once(bytes), digest);
+    },
+    async blob(blob, range, operation, signal) {
+      onRequest?.(operation);
+      signal.throwIfAborted();
+      const path = blobFile(blob.digest);
+      const { offset = 0, length = blob.size } = range ?? {};
+      if (range?.length === 0) return once(Buffer.alloc(0));
+      const info = await stat(path).catch((error: unknown) => {
+        throw readError(error, `the blob ${blob.digest}`, "it is not in the image layout");
+      });
+      if (!info.isFile()) throw new SourceError("invalid", `the blob ${blob.digest} is no file`);
+      const bytes = piecesOf(path, offset, length, signal);
+      return range === undefined ? checkedBlob(bytes, blob) : bytes;
+    },
+    async tags(signal) {
+      onRequest?.("probe");
+      return (await readIndex(signal)).flatMap(({ annotations }) => {
+        const name = annotations[REF_NAME];
+        return name === undefined ? [] : [name.slice(name.lastIndexOf(":") + 1)];
+      });
+    },
+    async has(digest) {
+      return stat(blobFile(digest)).then(
+        (info) => info.isFile(),
+        () => false,
+      );
+    },
+    async putBlob(blob, content, signal) {
+      await replace(blobFile(blob.digest), checkedBlob(content(), blob), signal);
+    },
+    async putManifest(tag, { bytes, mediaType }, signal) {
+      const digest = digestOf(bytes);
+      await replace(blobFile(digest), once(bytes), signal);
+      const before = await readIndex(signal).catch((error: unknown) => {
+        if (error instanceof SourceError && error.code === "not-found") return [];
+        throw error;
+      });
+      const manifests = [
+        ...before.filter(({ annotations }) => annotations[REF_NAME] !== tag),
+        { mediaType, digest, size: bytes.byteLength, annotations: { [REF_NAME]: tag } },
+      ];
+      const index = { schemaVersion: 2, mediaType: MEDIA.index, manifests };
+      await writeFile(join(directory, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+      await replace(indexFile, once(Buffer.from(JSON.stringify(index))), signal);
+    },
+    identity: async () => "nothing: it is on this machine",
+    close: async () => {},
+  };
+}
+
+async function readSmall(path: string): Promise<Buffer> {
+  const info = await stat(path);
+  if (!info.isFile()) throw new SourceError("invalid", `${path} is no file`);
+  if (info.size > MAX_MANIFEST) {
+    throw new SourceError("invalid", `${path} has more than ${MAX_MANIFEST} bytes`);
+  }
+  return readFile(path);
+}
+
+function readError(error: unknown, what: string, missing: string): SourceError {
+  if (error instanceof SourceError) return error;
+  const { code = "unknown" } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT" || code === "ENOTDIR") {
+    return new SourceError("not-found", `${what}: ${missing}`, {
+      hint: "check the directory in the URL",
+    });
+  }
+  return new SourceError("unavailable", `${what} cannot be read (${code})`, {
+    transient: false,
+    hint: "check its mode",
+  });
+}
+
+/** Opens the file for each piece: a body that nobody reads to its end holds nothing. */
+async function* piecesOf(
+  path: string,
+  offset: number,
+  length: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  for (let at = offset; at < offset + length; at += PIECE) {
+    signal.throwIfAborted();
+    const end = Math.min(at + PIECE, offset + length) - 1;
+    let came = 0;
+    for await (const chunk of createReadStream(path, { start: at, end, highWaterMark: PIECE })) {
+      came += (chunk as Buffer).byteLength;
+      yield chunk as Buffer;
+    }
+    if (came !== end - at + 1) throw new SourceError("invalid", "a blob is shorter than it should");
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** A reader sees the old file or the new one, also after a power cut. */
+async function replace(
+  path: string,
+  content: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const temporary = `${path}.${randomUUID()}`;
+  try {
+    await mkdir(join(path, ".."), { recursive: true });
+    const file = await open(temporary, "wx");
+    try {
+      for await (const chunk of content) {
+        signal.throwIfAborted();
+        await file.appendFile(chunk);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {});
+    const { code } = error as NodeJS.ErrnoException;
+    if (typeof code !== "string" || error instanceof SourceError) throw error;
+    throw new UsageError(`the image layout cannot be written (${code})`, "check the directory", {
+      cause: error,
+    });
+  }
+}
