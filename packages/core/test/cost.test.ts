@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { sync } from "../src/index.ts";
+import { type Entry, sync } from "../src/index.ts";
 import { type MemorySource, memorySource } from "./memory-source.ts";
 
 let target: string;
@@ -46,7 +46,8 @@ function withChanges(source: MemorySource, changed: () => string): MemorySource 
         ...opened,
         async changes() {
           const listing = await opened.list(new AbortController().signal);
-          const entries = [...(listing.entries as Iterable<never[]>)].flat() as { path: string }[];
+          const entries: Entry[] = [];
+          for await (const batch of listing.entries) entries.push(...batch);
           const entry = entries.find(({ path }) => path === changed()) as never;
           return { changes: [[{ kind: "put" as const, entry }]] };
         },
