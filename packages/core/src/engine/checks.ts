@@ -53,7 +53,7 @@ async function checkPathConflicts(state: State, pause: Pause): Promise<void> {
     }
     checkedParent = parent;
     await pause();
-    if (first || change !== "A") continue;
+    if (first || change !== "added") continue;
     for (const other of below(path))
       if (future(other.path) !== undefined) throw conflict(path, other.path, 0);
   }

@@ -162,23 +162,28 @@ function goBack(
     clearPlan(state);
     const rowsThen = rowsAt(state, wanted.id);
     const rowsNow = publishedRows(state);
-    const numbers = { A: 0, M: 0, D: 0 };
+    const totals = { added: 0, changed: 0, deleted: 0 };
     for (const { path } of pathsChangedSince(state, wanted.id)) {
       const then = rowsThen(path);
       const now = rowsNow(path);
       const [shownThen, shownNow] = [shown(then[0]), shown(now[0])];
       const isSame = shownThen?.layer === shownNow?.layer && shownThen?.since === shownNow?.since;
-      const change = isSame ? null : shownThen ? (shownNow ? "M" : "A") : "D";
-      if (change !== null) numbers[change]++;
+      const change = isSame ? null : shownThen ? (shownNow ? "changed" : "added") : "deleted";
+      if (change !== null) totals[change]++;
       const gone = now.filter((row) => !then.some(({ layer }) => layer === row.layer));
       const winner = (then[0] ?? gone[0])?.layer;
-      for (const [put, rows] of [
-        [1, then],
-        [0, gone],
+      for (const [action, rows] of [
+        ["put", then],
+        ["remove", gone],
       ] as const) {
         for (const row of rows) {
-          const wins = row.layer === winner ? 1 : 0;
-          planRow(state, row, { put, wins, change: wins === 1 ? change : null, same: 0 });
+          const effective = row.layer === winner;
+          planRow(state, row, {
+            action,
+            effective,
+            change: effective ? change : null,
+            content: "fetch",
+          });
         }
       }
     }
@@ -192,9 +197,7 @@ function goBack(
         bytes,
         digest,
         layers,
-        added: numbers.A,
-        changed: numbers.M,
-        deleted: numbers.D,
+        ...totals,
       },
       { tree: wanted.tree, slot: wanted.slot },
     );

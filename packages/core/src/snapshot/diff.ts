@@ -2,7 +2,7 @@
 import { type Change as SourceChange, type Entry, IGNORE_FILE } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { type KnownRow, knownRow, knownRows, noteRef, publishedDigest } from "../state/entries.ts";
-import { planDeletion, planRow, READ_AGAIN } from "../state/plan.ts";
+import { planDeletion, planRow } from "../state/plan.ts";
 import type { State } from "../state/state.ts";
 import { DamagedState } from "../state/damaged.ts";
 import { comparePaths, quotePath, unsafePath } from "./path.ts";
@@ -154,10 +154,15 @@ function insertPut(diff: LayerDiff, before: KnownRow | undefined, wanted: EntryR
     diff.state,
     { ...wanted, sha256: same ? publishedDigest(diff.state, wanted) : wanted.sha256 },
     {
-      put: 1,
-      wins: 1,
-      change: before === undefined || before.kind === SKIPPED ? "A" : unchanged ? "T" : "M",
-      same: same ? 1 : unchanged ? READ_AGAIN : 0,
+      action: "put",
+      effective: true,
+      change:
+        before === undefined || before.kind === SKIPPED
+          ? "added"
+          : unchanged
+            ? "touched"
+            : "changed",
+      content: same ? "samePublished" : unchanged ? "reread" : "fetch",
     },
   );
 }

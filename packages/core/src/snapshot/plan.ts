@@ -4,8 +4,6 @@ import type { State } from "../state/state.ts";
 import type { Change } from "./change.ts";
 import { type EntryRow, FILE } from "../state/row.ts";
 
-const WORDS = { A: "added", M: "changed", D: "deleted" } as const;
-
 /**
  * The paths that the plan changes in the tree, in order.
  *
@@ -18,12 +16,12 @@ export function* plannedChanges(
   for (const row of changedRows(state)) {
     const { change, path, layer, kind, size } = row;
     yield {
-      change: WORDS[change],
+      change,
       path,
       kind: kind === FILE ? "file" : "symlink",
       size: size ?? undefined,
       source: layer,
-      version: kind === FILE && change !== "D" ? versionOf(row) : undefined,
+      version: kind === FILE && change !== "deleted" ? versionOf(row) : undefined,
     };
   }
 }

@@ -15,7 +15,7 @@ beforeAll(() => {
   state = openState(join(directory, "state.db"));
   state.db.exec(
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROWS})
-     INSERT INTO plan (path, layer, put, wins, change, kind, fingerprint) SELECT 'dir/' || i, 0, 1, 1, 'A', 0, '1' FROM n`,
+     INSERT INTO plan (path, layer, action, change, kind, fingerprint) SELECT 'dir/' || i, 0, 'put', 'added', 0, '1' FROM n`,
   );
 });
 afterAll(() => {

@@ -21,9 +21,9 @@ export async function digestAfterPlan(
   let sum = before === undefined ? 0n : BigInt(`0x${before.digest}`);
   const published = publishedEntry(state);
   for (const row of namedChanges(state)) {
-    const old = row.change === "A" ? undefined : published(row.path);
+    const old = row.change === "added" ? undefined : published(row.path);
     if (old !== undefined) sum -= entryDigest(old);
-    if (row.change !== "D") sum += entryDigest(row);
+    if (row.change !== "deleted") sum += entryDigest(row);
     await pause();
   }
   sum = ((sum % MODULUS) + MODULUS) % MODULUS;

@@ -39,7 +39,7 @@ function isSound(db: DatabaseSync): boolean {
     fresh.exec(SCHEMA);
     const schema = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
     const wanted = fresh.prepare(schema).all();
-    if (JSON.stringify(db.prepare(schema).all()) !== JSON.stringify(wanted)) return false;
+    if (withoutComments(db.prepare(schema).all()) !== withoutComments(wanted)) return false;
     if (db.prepare("PRAGMA integrity_check(1)").get()?.["integrity_check"] !== "ok") return false;
     for (const { name } of wanted.filter(({ type }) => type === "table")) {
       const columns = fresh.prepare(`PRAGMA table_info(${name as string})`).all();
@@ -55,6 +55,11 @@ function isSound(db: DatabaseSync): boolean {
   } finally {
     fresh.close();
   }
+}
+
+/** Those of the version that made a table stay in it. */
+function withoutComments(schema: readonly unknown[]): string {
+  return JSON.stringify(schema).replaceAll(/ *--.*?\\n/g, "\\n");
 }
 
 function typesOf(column: Record<string, unknown>): string {

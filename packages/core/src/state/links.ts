@@ -1,6 +1,6 @@
 /** Symlinks of the tree to come, which the policy on symlinks may leave out. */
 import { plannedEntry, planPublishedLink } from "./plan.ts";
-import { type PublishedRow, SKIPPED, SYMLINK } from "./row.ts";
+import { FILE, type PublishedRow, SKIPPED, SYMLINK } from "./row.ts";
 import type { State } from "./state.ts";
 
 type Link = Pick<PublishedRow, "kind" | "fingerprint">;
@@ -8,10 +8,10 @@ type Link = Pick<PublishedRow, "kind" | "fingerprint">;
 /** Whether the plan puts, replaces or deletes a symlink. */
 export function hasPlannedLinks(state: State): boolean {
   return (
-    state.sql("SELECT path FROM plan WHERE kind > 0 LIMIT 1").get() !== undefined ||
+    state.sql(`SELECT path FROM plan WHERE kind > ${FILE} LIMIT 1`).get() !== undefined ||
     state
       .sql(
-        "SELECT 1 FROM plan JOIN entries USING (path, layer) WHERE entries.kind > 0 AND until IS NULL LIMIT 1",
+        `SELECT 1 FROM plan JOIN entries USING (path, layer) WHERE entries.kind > ${FILE} AND until IS NULL LIMIT 1`,
       )
       .get() !== undefined
   );
@@ -21,8 +21,8 @@ export function hasPlannedLinks(state: State): boolean {
 export function linkPaths(state: State): string[] {
   const rows = state
     .sql(
-      `SELECT path FROM plan WHERE wins = 1 AND put = 1 AND kind > 0
-       UNION SELECT path FROM entries WHERE kind > 0 AND until IS NULL ORDER BY path`,
+      `SELECT path FROM plan WHERE effective = 1 AND action = 'put' AND kind > ${FILE}
+       UNION SELECT path FROM entries WHERE kind > ${FILE} AND until IS NULL ORDER BY path`,
     )
     .all();
   return rows.map((row) => row["path"] as string);
@@ -39,7 +39,7 @@ export function futureLink(state: State): (path: string) => Link | undefined {
     const row =
       inPlan === undefined
         ? (published.get(path) as unknown as Link | undefined)
-        : inPlan.put === 1
+        : inPlan.action === "put"
           ? inPlan
           : undefined;
     return row !== undefined && row.kind >= SYMLINK ? row : undefined;
@@ -50,18 +50,18 @@ export function futureLink(state: State): (path: string) => Link | undefined {
 export function leaveOutLink(state: State, path: string): void {
   const { changes } = state
     .sql(
-      `UPDATE plan SET kind = ${SKIPPED}, change = CASE change WHEN 'M' THEN 'D' WHEN 'A' THEN NULL ELSE change END WHERE path = ? AND wins = 1`,
+      `UPDATE plan SET kind = ${SKIPPED}, change = CASE change WHEN 'changed' THEN 'deleted' WHEN 'added' THEN NULL ELSE change END WHERE path = ? AND effective = 1`,
     )
     .run(path);
-  if (changes === 0) planPublishedLink(state, path, SKIPPED, "D");
+  if (changes === 0) planPublishedLink(state, path, SKIPPED, "deleted");
 }
 
 /** Plans that a symlink that was left out is in the tree. */
 export function bringBackLink(state: State, path: string): void {
   const { changes } = state
     .sql(
-      `UPDATE plan SET kind = ${SYMLINK}, change = CASE change WHEN 'D' THEN 'M' ELSE 'A' END WHERE path = ? AND wins = 1`,
+      `UPDATE plan SET kind = ${SYMLINK}, change = CASE change WHEN 'deleted' THEN 'changed' ELSE 'added' END WHERE path = ? AND effective = 1`,
     )
     .run(path);
-  if (changes === 0) planPublishedLink(state, path, SYMLINK, "A");
+  if (changes === 0) planPublishedLink(state, path, SYMLINK, "added");
 }

@@ -3,6 +3,11 @@ import { getMeta } from "./meta.ts";
 import type { PublishedRow } from "./row.ts";
 import { empty, type State } from "./state.ts";
 
+/** Of a path in the overlay: whether the candidate has it. What is expected was noted, and is looked for. */
+const ABSENT = 0;
+export const PRESENT = 1;
+const EXPECTED = 2;
+
 /** What an interrupted attempt left at a path of the candidate. */
 export type OverlayRow = Pick<
   PublishedRow,
@@ -26,35 +31,34 @@ export function clearOverlay(state: State): void {
 export function keepFetched(state: State): void {
   const insert =
     state.sql(`INSERT OR REPLACE INTO overlay (path, present, origin, kind, size, mode, fingerprint, sha256, ino, disk_mtime)
-    SELECT path, 1, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan WHERE layer = ? AND wins = 1 AND put = 1 AND ino IS NOT NULL`);
+    SELECT path, ${PRESENT}, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan WHERE layer = ? AND effective = 1 AND action = 'put' AND ino IS NOT NULL`);
   (getMeta(state, "origins") ?? []).forEach((origin, layer) => insert.run(origin, layer));
 }
 
 /** Before a candidate is looked through: nothing of what was noted is known to be there. Within a transaction. */
 export function beginReconciling(state: State): void {
-  // 2: not yet found. What is not found was never written, or is lost.
   state.db.exec(
-    "UPDATE overlay SET present = 2 WHERE present = 1; DELETE FROM overlay WHERE present = 0; DELETE FROM seen",
+    `UPDATE overlay SET present = ${EXPECTED} WHERE present = ${PRESENT}; DELETE FROM overlay WHERE present = ${ABSENT}; DELETE FROM seen`,
   );
 }
 
 /** What was noted at a path and was not found yet. */
 export function notedEntry(state: State): (path: string) => OverlayRow | undefined {
-  const select = state.sql("SELECT * FROM overlay WHERE path = ? AND present = 2");
+  const select = state.sql(`SELECT * FROM overlay WHERE path = ? AND present = ${EXPECTED}`);
   return (path) => select.get(path) as unknown as OverlayRow | undefined;
 }
 
 export function noteFound(state: State, path: string): void {
-  state.sql("UPDATE overlay SET present = 1 WHERE path = ?").run(path);
+  state.sql(`UPDATE overlay SET present = ${PRESENT} WHERE path = ?`).run(path);
 }
 
-/** After it: what was not found is forgotten, and what the base generation had and is not in `seen` is noted as gone. */
+/** After it: what was not found was never written, or is lost, and is forgotten; what the base generation had and is not in `seen` is noted as gone. */
 export function endReconciling(state: State, base: number | null): void {
-  state.sql("DELETE FROM overlay WHERE present = 2").run();
+  state.sql(`DELETE FROM overlay WHERE present = ${EXPECTED}`).run();
   if (base !== null) {
     state
       .sql(
-        `INSERT OR IGNORE INTO overlay (path, present) SELECT DISTINCT path, 0 FROM entries
+        `INSERT OR IGNORE INTO overlay (path, present) SELECT DISTINCT path, ${ABSENT} FROM entries
          WHERE since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL AND path NOT IN (SELECT path FROM seen)`,
       )
       .run(base, base);
@@ -68,7 +72,7 @@ export function endReconciling(state: State, base: number | null): void {
  */
 export function pathsToStage(state: State, base: number | null): Iterable<{ path: string }> {
   const also =
-    "UNION SELECT path FROM plan WHERE wins = 1 AND change IS NOT NULL UNION SELECT path FROM overlay ORDER BY path";
+    "UNION SELECT path FROM plan WHERE effective = 1 AND change IS NOT NULL UNION SELECT path FROM overlay ORDER BY path";
   return (base === null
     ? state.prepare(`SELECT path FROM entries WHERE until IS NULL ${also}`).iterate()
     : state

@@ -1,6 +1,5 @@
 /** What a plan does, in numbers. */
-import { READ_AGAIN } from "./plan.ts";
-import { SKIPPED } from "./row.ts";
+import { FILE, SKIPPED } from "./row.ts";
 import type { State } from "./state.ts";
 
 /** What a plan does to the tree. */
@@ -26,13 +25,13 @@ export function planTotals(
   const row = state
     .sql(
       `SELECT
-        count(*) FILTER (WHERE change = 'A') AS added, count(*) FILTER (WHERE change = 'M') AS changed, count(*) FILTER (WHERE change = 'D') AS deleted,
-        coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0), 0) AS put,
-        count(*) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same <> 1) AS fetchFiles,
-        coalesce(sum(size) FILTER (WHERE change IN ('A', 'M') AND kind = 0 AND same <> 1), 0) AS fetchBytes,
-        count(*) FILTER (WHERE change = 'T' AND same = ${READ_AGAIN}) AS rereadFiles,
-        coalesce(sum(size) FILTER (WHERE change = 'T' AND same = ${READ_AGAIN}), 0) AS rereadBytes
-      FROM plan WHERE wins = 1`,
+        count(*) FILTER (WHERE change = 'added') AS added, count(*) FILTER (WHERE change = 'changed') AS changed, count(*) FILTER (WHERE change = 'deleted') AS deleted,
+        coalesce(sum(size) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE}), 0) AS put,
+        count(*) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE} AND content <> 'samePublished') AS fetchFiles,
+        coalesce(sum(size) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE} AND content <> 'samePublished'), 0) AS fetchBytes,
+        count(*) FILTER (WHERE change = 'touched' AND content = 'reread') AS rereadFiles,
+        coalesce(sum(size) FILTER (WHERE change = 'touched' AND content = 'reread'), 0) AS rereadBytes
+      FROM plan WHERE effective = 1`,
     )
     .get() as unknown as {
     added: number;
@@ -46,8 +45,8 @@ export function planTotals(
   };
   const gone = state
     .sql(
-      `SELECT coalesce(sum((SELECT CASE kind WHEN 0 THEN size ELSE 0 END FROM entries WHERE entries.path = plan.path AND until IS NULL ORDER BY entries.layer DESC LIMIT 1)), 0) AS bytes
-      FROM plan WHERE wins = 1 AND change IN ('M', 'D')`,
+      `SELECT coalesce(sum((SELECT CASE kind WHEN ${FILE} THEN size ELSE 0 END FROM entries WHERE entries.path = plan.path AND until IS NULL ORDER BY entries.layer DESC LIMIT 1)), 0) AS bytes
+      FROM plan WHERE effective = 1 AND change IN ('changed', 'deleted')`,
     )
     .get()?.["bytes"] as number;
   return {
@@ -78,7 +77,7 @@ export interface EmptiedLayer {
 export function emptiedLayer(state: State, layers: number): EmptiedLayer | undefined {
   const losing = state
     .sql(
-      `SELECT layer, count(*) AS files FROM plan WHERE kind <> ${SKIPPED} AND layer < ? GROUP BY layer HAVING max(put) = 0 ORDER BY layer`,
+      `SELECT layer, count(*) AS files FROM plan WHERE kind <> ${SKIPPED} AND layer < ? GROUP BY layer HAVING max(action = 'put') = 0 ORDER BY layer`,
     )
     .all(layers) as unknown as EmptiedLayer[];
   return losing.find(({ layer }) => !hasSurvivor(state, layer));

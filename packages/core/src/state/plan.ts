@@ -1,27 +1,36 @@
 /** The plan of the sync under way: rows of layers that are to begin and to end, and what that changes in the tree. */
 import { publishedEntry, shown, type EntryView } from "./entries.ts";
-import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
+import { ALL_COLUMNS, type EntryRow, FILE, type PublishedRow, SKIPPED } from "./row.ts";
 import { empty, type State } from "./state.ts";
 
-/** How a planned row (its `same`) says that its content must come from the source, whatever the published tree seems to have. */
-export const FETCH_ANEW = 2;
+/** What the plan does at a path of the tree. `touched`: a file whose content is what is published, or is believed to be and read to be sure. */
+export type PlannedChange = "added" | "changed" | "deleted" | "touched";
 
-/** How one with the change `T` says that its content is believed to be what is published, and read to be sure. */
-export const READ_AGAIN = 3;
-
-/** Assignments by which planned rows are made anew from the source, whatever was believed of their content. */
-const MADE_ANEW = `same = ${FETCH_ANEW}, change = CASE change WHEN 'T' THEN 'M' ELSE change END`;
+/**
+ * Where the content of a row comes from.
+ *
+ * - `fetch`: from the source; if it turns out to be what is published, that stays in place
+ * - `mustFetch`: from the source, whatever the published tree seems to have
+ * - `samePublished`: it is that of the published row, only the mode differs
+ * - `reread`: it is believed to be what is published, and read from the source to be sure
+ */
+export type ContentFrom = "fetch" | "mustFetch" | "samePublished" | "reread";
 
 /** A row of the plan that decides what the tree will show at its path. */
 export type PlannedRow = PublishedRow & {
-  readonly put: number;
-  readonly change: "A" | "M" | "D" | "T" | null;
-  readonly same: number;
+  /** `remove`: the layer's row ends. */
+  readonly action: "put" | "remove";
+  readonly change: PlannedChange | null;
+  readonly content: ContentFrom;
   readonly staged: string | null;
 };
 
+/** Assignments by which planned rows are fetched, whatever was believed of their content. */
+const MUST_FETCH =
+  "content = 'mustFetch', change = CASE change WHEN 'touched' THEN 'changed' ELSE change END";
+
 const COLUMNS =
-  "path, layer, put, wins, change, same, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime";
+  "path, layer, action, effective, change, content, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime";
 
 /** All rows of the plan come this way. */
 function insert(conflict: "ABORT" | "IGNORE" | "REPLACE", rows: string): string {
@@ -30,22 +39,20 @@ function insert(conflict: "ABORT" | "IGNORE" | "REPLACE", rows: string): string 
 
 /** Rows for {@link insert} that are made of published ones. */
 function fromPublished(values: Readonly<Record<string, string | number>>, where: string): string {
-  const all = { wins: 1, same: 0, ino: "NULL", disk_mtime: "NULL", ...values };
+  const all = { effective: 1, content: "'fetch'", ino: "NULL", disk_mtime: "NULL", ...values };
   const columns = COLUMNS.split(", ").map((name) => all[name as keyof typeof all] ?? name);
   return `SELECT ${columns.join(", ")} FROM entries WHERE until IS NULL AND ${where}`;
 }
 
 const INSERT_ROW = insert("REPLACE", "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 
-/** Plans that a row of a layer begins, or ends (`put` 0). */
+/** Plans that a row of a layer begins, or ends. */
 export function planRow(
   state: State,
   row: EntryRow & Partial<Pick<PublishedRow, "ino" | "disk_mtime">>,
-  how: {
-    readonly put: 0 | 1;
-    readonly wins: 0 | 1;
-    readonly change: PlannedRow["change"];
-    readonly same: number;
+  how: Pick<PlannedRow, "action" | "change" | "content"> & {
+    /** Whether this row decides what the tree shows at its path. */
+    readonly effective: boolean;
   },
 ): void {
   state
@@ -53,10 +60,10 @@ export function planRow(
     .run(
       row.path,
       row.layer,
-      how.put,
-      how.wins,
+      how.action,
+      how.effective ? 1 : 0,
       how.change,
-      how.same,
+      how.content,
       row.kind,
       row.size,
       row.mode,
@@ -69,7 +76,10 @@ export function planRow(
     );
 }
 
-const DELETION = { put: 0, change: `CASE kind WHEN ${SKIPPED} THEN NULL ELSE 'D' END` };
+const DELETION = {
+  action: "'remove'",
+  change: `CASE kind WHEN ${SKIPPED} THEN NULL ELSE 'deleted' END`,
+};
 const insertDeletion = (conflict: "IGNORE" | "REPLACE") =>
   insert(conflict, fromPublished(DELETION, "path = ? AND layer = ?"));
 const INSERT_DELETION = { IGNORE: insertDeletion("IGNORE"), REPLACE: insertDeletion("REPLACE") };
@@ -88,7 +98,10 @@ export function planDeletion(
   return state.sql(INSERT_DELETION[conflict]).run(path, layer).changes > 0;
 }
 
-const INSERT_OLD_LAYERS = insert("ABORT", fromPublished({ put: 0, change: "'D'" }, "layer >= ?"));
+const INSERT_OLD_LAYERS = insert(
+  "ABORT",
+  fromPublished({ action: "'remove'", change: "'deleted'" }, "layer >= ?"),
+);
 
 /** Plans away what came from layers that a mount has no more. */
 export function planAwayLayers(state: State, first: number): void {
@@ -98,7 +111,7 @@ export function planAwayLayers(state: State, first: number): void {
 const INSERT_SEEN = insert(
   "IGNORE",
   fromPublished(
-    { put: 1, change: "'M'", same: FETCH_ANEW, sha256: "NULL" },
+    { action: "'put'", change: "'changed'", content: "'mustFetch'", sha256: "NULL" },
     `kind < ${SKIPPED} AND path IN (SELECT path FROM seen)`,
   ),
 );
@@ -110,24 +123,29 @@ export function planSeen(state: State): void {
 
 /** Whatever is planned at a path in `seen`, the published file is not to be used for it. */
 export function distrustSeen(state: State): void {
-  state.sql(`UPDATE plan SET ${MADE_ANEW} WHERE path IN (SELECT path FROM seen)`).run();
+  state.sql(`UPDATE plan SET ${MUST_FETCH} WHERE path IN (SELECT path FROM seen)`).run();
 }
 
 const INSERT_COPIES = insert(
   "IGNORE",
-  fromPublished({ put: 1, change: "'M'", same: 1 }, `kind < ${SKIPPED}`),
+  fromPublished(
+    { action: "'put'", change: "'changed'", content: "'samePublished'" },
+    `kind < ${SKIPPED}`,
+  ),
 );
 
 /** Plans every published file anew, as a copy; what is fetched is not to be found the same, and linked. */
 export function planCopies(state: State): void {
-  state.sql(`UPDATE plan SET ${MADE_ANEW} WHERE put = 1 AND same <> 1`).run();
+  state
+    .sql(`UPDATE plan SET ${MUST_FETCH} WHERE action = 'put' AND content <> 'samePublished'`)
+    .run();
   state.sql(INSERT_COPIES).run();
 }
 
 const INSERT_REFETCHED = insert(
   "REPLACE",
   fromPublished(
-    { put: 1, change: "'M'", size: "?", sha256: "?", ino: "?", disk_mtime: "?" },
+    { action: "'put'", change: "'changed'", size: "?", sha256: "?", ino: "?", disk_mtime: "?" },
     "path = ? AND layer = ?",
   ),
 );
@@ -153,11 +171,11 @@ export function planPublishedLink(
   state: State,
   path: string,
   kind: number,
-  change: "A" | "D",
+  change: "added" | "deleted",
 ): void {
   const rows = fromPublished(
-    { put: 1, change: `'${change}'`, kind },
-    "path = ? AND kind > 0 ORDER BY layer DESC LIMIT 1",
+    { action: "'put'", change: `'${change}'`, kind },
+    `path = ? AND kind > ${FILE} ORDER BY layer DESC LIMIT 1`,
   );
   state.sql(insert("IGNORE", rows)).run(path);
 }
@@ -177,13 +195,13 @@ export function hasPlan(state: State): boolean {
 
 /** Whether any row is one that the tree did not show before. */
 export function hasAdditions(state: State): boolean {
-  return state.sql("SELECT 1 FROM plan WHERE change = 'A' LIMIT 1").get() !== undefined;
+  return state.sql("SELECT 1 FROM plan WHERE change = 'added' LIMIT 1").get() !== undefined;
 }
 
 /** The row of the plan that decides about a path, if the plan has one. */
 export function plannedEntry(state: State): (path: string) => PlannedRow | undefined {
   const select = state.sql(
-    `SELECT 0 AS since, ${ALL_COLUMNS}, put, change, same, staged FROM plan WHERE path = ? AND wins = 1`,
+    `SELECT 0 AS since, ${ALL_COLUMNS}, action, change, content, staged FROM plan WHERE path = ? AND effective = 1`,
   );
   return (path) => select.get(path) as unknown as PlannedRow | undefined;
 }
@@ -195,7 +213,7 @@ export function futureEntry(state: State): EntryView {
   return (path) => {
     const row = planned(path);
     if (row === undefined) return published(path);
-    return row.put === 1 ? shown(row) : undefined;
+    return row.action === "put" ? shown(row) : undefined;
   };
 }
 
@@ -203,15 +221,15 @@ export function futureEntry(state: State): EntryView {
 export function futurePaths(state: State): Iterable<{ path: string }> {
   return state
     .prepare(
-      `SELECT path FROM plan WHERE put = 1 AND wins = 1 UNION SELECT path FROM entries WHERE until IS NULL AND path NOT IN (SELECT path FROM plan WHERE wins = 1) ORDER BY path`,
+      `SELECT path FROM plan WHERE action = 'put' AND effective = 1 UNION SELECT path FROM entries WHERE until IS NULL AND path NOT IN (SELECT path FROM plan WHERE effective = 1) ORDER BY path`,
     )
     .iterate() as unknown as Iterable<{ path: string }>;
 }
 
 const PATHS = {
   all: "TRUE",
-  put: "wins = 1 AND put = 1 AND change IN ('A', 'M', 'T')",
-  gone: "wins = 1 AND change = 'D'",
+  put: "effective = 1 AND action = 'put' AND change IN ('added', 'changed', 'touched')",
+  gone: "effective = 1 AND change = 'deleted'",
 };
 
 /** Paths of the plan, in order, a page at a time: the plan may be changed meanwhile, and may be long. */
@@ -231,15 +249,15 @@ export function* plannedPaths(state: State, which: keyof typeof PATHS): Generato
 export function plannedPuts(state: State): Iterable<Pick<PlannedRow, "path" | "change">> {
   return state
     .prepare(
-      `SELECT path, change FROM plan WHERE put = 1 AND wins = 1 AND kind < ${SKIPPED} AND change IS NOT NULL ORDER BY path`,
+      `SELECT path, change FROM plan WHERE action = 'put' AND effective = 1 AND kind < ${SKIPPED} AND change IS NOT NULL ORDER BY path`,
     )
     .iterate() as unknown as Iterable<Pick<PlannedRow, "path" | "change">>;
 }
 
 const BELOW = "SELECT 1 FROM plan WHERE path > ? AND path < ?";
 const HAS_BELOW = {
-  put: `${BELOW} AND put = 1 AND change IN ('A', 'M') LIMIT 1`,
-  gone: `${BELOW} AND change = 'D' LIMIT 1`,
+  put: `${BELOW} AND action = 'put' AND change IN ('added', 'changed') LIMIT 1`,
+  gone: `${BELOW} AND change = 'deleted' LIMIT 1`,
 };
 
 /** Whether something below a path is planned to be put there, or to be deleted. */
@@ -254,12 +272,14 @@ export function hasPlannedBelow(
 /** What the tree will show otherwise, in order. */
 export function changedRows(
   state: State,
-): Iterable<EntryRow & { readonly change: "A" | "M" | "D" }> {
+): Iterable<EntryRow & { readonly change: Exclude<PlannedChange, "touched"> }> {
   return state
     .prepare(
-      "SELECT change, path, layer, kind, size, mode, mtime, fingerprint, ref, sha256 FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D') ORDER BY path",
+      "SELECT change, path, layer, kind, size, mode, mtime, fingerprint, ref, sha256 FROM plan WHERE effective = 1 AND change IN ('added', 'changed', 'deleted') ORDER BY path",
     )
-    .iterate() as unknown as Iterable<EntryRow & { readonly change: "A" | "M" | "D" }>;
+    .iterate() as unknown as Iterable<
+    EntryRow & { readonly change: Exclude<PlannedChange, "touched"> }
+  >;
 }
 
 /** What of each changed path its revision depends on, in no order. */
@@ -268,7 +288,7 @@ export function namedChanges(
 ): Iterable<Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">> {
   return state
     .prepare(
-      "SELECT path, kind, mode, fingerprint, change FROM plan WHERE wins = 1 AND change IS NOT NULL",
+      "SELECT path, kind, mode, fingerprint, change FROM plan WHERE effective = 1 AND change IS NOT NULL",
     )
     .iterate() as unknown as Iterable<
     Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">
@@ -281,7 +301,7 @@ export function changedUnseen(
 ): Iterable<{ readonly path: string; readonly sha256: string }> {
   return state
     .prepare(
-      `SELECT path, sha256 FROM plan WHERE wins = 1 AND change = 'M' AND same = ${READ_AGAIN}
+      `SELECT path, sha256 FROM plan WHERE effective = 1 AND change = 'changed' AND content = 'reread'
        AND sha256 IS NOT (SELECT sha256 FROM entries WHERE path = plan.path AND layer = plan.layer AND until IS NULL) ORDER BY path`,
     )
     .iterate() as unknown as Iterable<{ readonly path: string; readonly sha256: string }>;
@@ -290,17 +310,17 @@ export function changedUnseen(
 /** What is planned at a path, the highest layer first. */
 export function plannedRows(
   state: State,
-): (path: string) => Pick<PlannedRow, "layer" | "put" | "kind" | "same">[] {
+): (path: string) => Pick<PlannedRow, "layer" | "action" | "kind" | "content">[] {
   const select = state.sql(
-    "SELECT layer, put, kind, same FROM plan WHERE path = ? ORDER BY layer DESC",
+    "SELECT layer, action, kind, content FROM plan WHERE path = ? ORDER BY layer DESC",
   );
   return (path) =>
-    select.all(path) as unknown as Pick<PlannedRow, "layer" | "put" | "kind" | "same">[];
+    select.all(path) as unknown as Pick<PlannedRow, "layer" | "action" | "kind" | "content">[];
 }
 
 /** Until it is decided anew, no row decides what the tree shows. */
 export function undecide(state: State): void {
-  state.sql("UPDATE plan SET wins = 0").run();
+  state.sql("UPDATE plan SET effective = 0").run();
 }
 
 /** A planned row decides what the tree shows. */
@@ -308,11 +328,11 @@ export function decide(
   state: State,
   { path, layer }: Pick<EntryRow, "path" | "layer">,
   change: PlannedRow["change"],
-  same: number,
+  content: ContentFrom,
 ): void {
   state
-    .sql("UPDATE plan SET wins = 1, change = ?, same = ? WHERE path = ? AND layer = ?")
-    .run(change, same, path, layer);
+    .sql("UPDATE plan SET effective = 1, change = ?, content = ? WHERE path = ? AND layer = ?")
+    .run(change, content, path, layer);
 }
 
 /** What the plan learns of a file once it is on the volume. */
@@ -371,7 +391,7 @@ export function planSize(state: State): { readonly rows: number; readonly bytes:
 export function noteDeltas(state: State, generation: number): void {
   state
     .sql(
-      "INSERT INTO deltas (generation, path) SELECT ?, path FROM plan WHERE wins = 1 AND change IN ('A', 'M', 'D')",
+      "INSERT INTO deltas (generation, path) SELECT ?, path FROM plan WHERE effective = 1 AND change IN ('added', 'changed', 'deleted')",
     )
     .run(generation);
 }
@@ -388,7 +408,7 @@ export function promotePlan(state: State, generation: number): void {
   state
     .sql(
       `INSERT INTO entries (path, layer, since, until, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
-       SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE put = 1`,
+       SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE action = 'put'`,
     )
     .run(generation);
   clearPlan(state);

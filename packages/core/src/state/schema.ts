@@ -6,8 +6,8 @@
  * A path may have a row in several layers; the one of the highest layer is what the tree shows.
  */
 
-/** Raised when a table changes. A state written by a later version is refused, one by an earlier version is built anew. */
-export const SCHEMA_VERSION = 1;
+/** Raised when a table changes. A state written by a later version is refused, one by an earlier version is brought up to date. */
+export const SCHEMA_VERSION = 2;
 
 /** Columns that describe an entry as its source told it; the same in every table that holds entries. */
 const SOURCE_COLUMNS = `
@@ -23,6 +23,19 @@ const SOURCE_COLUMNS = `
 const DISK_COLUMNS = `
   ino REAL,                    -- REAL: an inode number beyond 2^53 must not make a row unreadable
   disk_mtime REAL`;
+
+const PLAN = `CREATE TABLE plan (
+  path TEXT NOT NULL,
+  layer INTEGER NOT NULL,
+  action TEXT NOT NULL,        -- put, or remove: the layer's row ends
+  effective INTEGER NOT NULL DEFAULT 1, -- 1: this row decides what the tree shows at the path
+  change TEXT,                 -- of an effective row: added, changed, deleted or touched, see plan.ts
+  content TEXT NOT NULL DEFAULT 'fetch', -- fetch, mustFetch, samePublished or reread, see plan.ts
+  ${SOURCE_COLUMNS},
+  ${DISK_COLUMNS},
+  staged TEXT,                 -- mirror: name of the fetched file, waiting to be moved into place
+  PRIMARY KEY (path, layer)
+) WITHOUT ROWID;`;
 
 export const SCHEMA = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -57,21 +70,8 @@ CREATE INDEX entries_ended ON entries (until) WHERE until IS NOT NULL;
 -- The paths whose visible content a generation changed, so that a difference costs what changed.
 CREATE TABLE deltas (generation INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY (generation, path)) WITHOUT ROWID;
 
--- The plan of the sync under way (or of the last one that failed). put 0: the layer's row ends.
--- wins 1: this row decides what the tree shows at the path. change, where wins: A, M, D, or T for a file whose
--- content turned out to be what is published, or is believed to be and read to be sure.
-CREATE TABLE plan (
-  path TEXT NOT NULL,
-  layer INTEGER NOT NULL,
-  put INTEGER NOT NULL,
-  wins INTEGER NOT NULL DEFAULT 1,
-  change TEXT,
-  same INTEGER NOT NULL DEFAULT 0, -- 1: the content is that of the published row, only its mode differs
-  ${SOURCE_COLUMNS},
-  ${DISK_COLUMNS},
-  staged TEXT,                 -- mirror: name of the fetched file, waiting to be moved into place
-  PRIMARY KEY (path, layer)
-) WITHOUT ROWID;
+-- The plan of the sync under way, or of the last one that failed.
+${PLAN}
 
 -- How a candidate tree that was left behind half done differs from the generation it was recycled from. present 0: the path is not there.
 CREATE TABLE overlay (
@@ -100,4 +100,17 @@ CREATE TABLE seen (path TEXT PRIMARY KEY) WITHOUT ROWID;
 
 -- Listings too long to be sorted in memory pass through here.
 CREATE TABLE spool (path TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
+`;
+
+/** Brings a state of version 1 up to date: it had letters and numbers in its plan. */
+export const FROM_VERSION_1 = `
+ALTER TABLE plan RENAME TO plan_1;
+${PLAN}
+INSERT INTO plan
+  SELECT path, layer, CASE put WHEN 1 THEN 'put' ELSE 'remove' END, wins,
+    CASE change WHEN 'A' THEN 'added' WHEN 'M' THEN 'changed' WHEN 'D' THEN 'deleted' WHEN 'T' THEN 'touched' END,
+    CASE same WHEN 1 THEN 'samePublished' WHEN 2 THEN 'mustFetch' WHEN 3 THEN 'reread' ELSE 'fetch' END,
+    kind, size, mode, mtime, fingerprint, sha256, ref, ino, disk_mtime, staged
+  FROM plan_1;
+DROP TABLE plan_1;
 `;

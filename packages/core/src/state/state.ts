@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { UsageError } from "../source/errors.ts";
 import { DamagedState } from "./damaged.ts";
-import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import { FROM_VERSION_1, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
 /** Of the files that SQLite keeps beside a database (https://www.sqlite.org/tempfiles.html). */
 export const STATE_SUFFIXES = ["", "-wal", "-shm", "-journal"];
@@ -94,6 +94,7 @@ function openDatabase(file: string, readOnly: boolean): DatabaseSync {
           throw new DamagedState("it has tables and no version");
         db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
       }
+      if (version === 1) bringUpToDate(db);
     }
     return db;
   } catch (error) {
@@ -101,6 +102,17 @@ function openDatabase(file: string, readOnly: boolean): DatabaseSync {
     throw error;
   }
 }
+
+function bringUpToDate(db: DatabaseSync): void {
+  try {
+    db.exec(`BEGIN; ${FROM_VERSION_1} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
+  } catch (error) {
+    // SQLITE_ERROR: it has not the tables of that version.
+    if ((error as { errcode?: number }).errcode !== 1) throw error;
+    throw new DamagedState("its tables are not those of its version", { cause: error });
+  }
+}
+
 /** Runs synchronous work in one transaction. */
 export function transaction<Result>(state: State, work: () => Result): Result {
   state.db.exec("BEGIN IMMEDIATE");

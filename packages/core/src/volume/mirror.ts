@@ -21,7 +21,6 @@ import { isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
 import { publishedEntry } from "../state/entries.ts";
 import {
-  FETCH_ANEW,
   hasPlannedBelow,
   plannedEntry,
   plannedPaths,
@@ -65,7 +64,7 @@ export async function stageMirror(
       const { path: place } = stage.at(staged, false);
       const before = published(path);
       const copied =
-        row.kind === FILE && row.same === 1 && before !== undefined
+        row.kind === FILE && row.content === "samePublished" && before !== undefined
           ? copyPublished(tree, before, place, row.mode, owner)
           : undefined;
       if (row.kind === SYMLINK) {
@@ -84,21 +83,21 @@ export async function stageMirror(
       } else {
         const written = await fetcher.fetch(row, place, signal);
         const touched =
-          row.same !== FETCH_ANEW &&
+          row.content !== "mustFetch" &&
           before?.kind === FILE &&
           before.sha256 === written.sha256 &&
           before.mode === row.mode &&
           isAsRecorded(tree, before, modes);
         if (touched) {
           rmSync(place);
-          journal.note(row, { ...before, change: "T" });
+          journal.note(row, { ...before, change: "touched" });
         } else
           journal.note(row, {
             size: written.size,
             sha256: written.sha256,
             ino: written.ino,
             disk_mtime: written.mtime,
-            change: row.change === "T" ? "M" : row.change,
+            change: row.change === "touched" ? "changed" : row.change,
             staged,
           });
       }
@@ -216,7 +215,7 @@ function makesWay(state: State, path: string): boolean {
   if (hasPlannedBelow(state, path, "put")) return true;
   const planned = plannedEntry(state);
   for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory))
-    if (planned(directory)?.put === 1) return true;
+    if (planned(directory)?.action === "put") return true;
   return false;
 }
 
@@ -225,7 +224,7 @@ function refuseObstacles(state: State, tree: Tree): void {
   const planned = plannedEntry(state);
   const device = statSync(tree.root).dev;
   for (const { path, change } of plannedPuts(state)) {
-    if (change !== "A" && change !== "M") continue;
+    if (change !== "added" && change !== "changed") continue;
     if (path === HOME || path.startsWith(`${HOME}/`))
       throw new RefusedError(`${quotePath(path)} would lie in Pannier's own directory`, {
         hint: "exclude it, or use --publish swap",
@@ -239,7 +238,7 @@ function refuseObstacles(state: State, tree: Tree): void {
         if (stats.dev !== device) throw otherDevice(directory);
         break;
       }
-      if (stats !== undefined && planned(directory)?.change !== "D")
+      if (stats !== undefined && planned(directory)?.change !== "deleted")
         throw blocked(directory, stats.isSymbolicLink() ? "a symlink" : "a file");
     }
   }

@@ -4,8 +4,14 @@ import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../state/row.ts";
 import { type Candidate, isAsRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
 import { entryAt, hasEntries, publishedEntry } from "../state/entries.ts";
-import { hasOverlay, overlayEntry, type OverlayRow, pathsToStage } from "../state/overlay.ts";
-import { FETCH_ANEW, type PlannedRow, plannedEntry, planRefetched } from "../state/plan.ts";
+import {
+  hasOverlay,
+  overlayEntry,
+  type OverlayRow,
+  pathsToStage,
+  PRESENT,
+} from "../state/overlay.ts";
+import { type PlannedRow, plannedEntry, planRefetched } from "../state/plan.ts";
 import { type Fetcher, openJournal } from "./journal.ts";
 import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
@@ -50,14 +56,14 @@ export async function stage(job: StageJob): Promise<void> {
           isSameContent(before, row as PlannedRow, written.sha256) &&
           linkPublished(job, views, before, true)
         )
-          journal.note(row, { ...before, change: "T" });
+          journal.note(row, { ...before, change: "touched" });
         else
           journal.note(row, {
             size: written.size,
             sha256: written.sha256,
             ino: written.ino,
             disk_mtime: written.mtime,
-            change: change === "T" ? "M" : change,
+            change: change === "touched" ? "changed" : change,
           });
       } finally {
         place.release();
@@ -104,7 +110,7 @@ function openViews(job: StageJob): Views {
     wanted(path) {
       const row = planned(path);
       if (row === undefined) return known ? published(path) : undefined;
-      return row.put === 1 && row.kind <= SYMLINK ? row : undefined;
+      return row.action === "put" && row.kind <= SYMLINK ? row : undefined;
     },
     published: known ? published : () => undefined,
     change: (row) => ("change" in row ? (row as PlannedRow).change : undefined),
@@ -163,9 +169,9 @@ function isThere(
   const change = views.change(row);
   const left = views.overlay(row.path);
   if (left !== undefined) {
-    if (left.present !== 1) return false;
+    if (left.present !== PRESENT) return false;
     // Only what was found to be what is published is known to be read.
-    if (change === "T" && left.ino !== views.published(row.path)?.ino) return false;
+    if (change === "touched" && left.ino !== views.published(row.path)?.ino) return false;
     const same =
       left.origin === job.origins[row.layer] &&
       left.kind === row.kind &&
@@ -227,7 +233,8 @@ function copySame(
   row: PlannedRow,
 ): boolean {
   const before = views.published(row.path);
-  if (row.same !== 1 || before === undefined || job.published === undefined) return false;
+  if (row.content !== "samePublished" || before === undefined || job.published === undefined)
+    return false;
   const to = job.candidate.tree.at(row.path, true);
   try {
     const copied = copyPublished(job.published, before, to.path, row.mode, job.owner);
@@ -241,7 +248,7 @@ function copySame(
 
 function isSameContent(before: PublishedRow, row: PlannedRow, sha256: string): boolean {
   return (
-    row.same !== FETCH_ANEW &&
+    row.content !== "mustFetch" &&
     before.kind === FILE &&
     before.sha256 === sha256 &&
     before.mode === row.mode
