@@ -7,6 +7,7 @@ const config: KnipConfig = {
       entry: [
         "test/program/attacker.ts",
         "test/program/before-target.ts",
+        "test/program/bundle/shelf-adapter.js",
         "test/program/endless.ts",
         "test/real/audit-page.js",
         "test/real/servers/relay.ts",
@@ -43,8 +44,6 @@ const config: KnipConfig = {
       // A process is started by its URL, another by tests.
       entry: ["src/smb-helper.ts", "test/fake-helper.ts"],
     },
-    // An adapter that tests name by its path.
-    "packages/bundle": { entry: ["test/shelf-adapter.js"] },
     // What browsers load.
     "packages/daemon": { entry: ["assets/*.js"], ignoreBinaries: ["mkfifo"] },
     // What the launcher starts from dist, and what a test loads by its path.

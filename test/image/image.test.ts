@@ -123,7 +123,7 @@ for (const [choice, adapters, suite = "bookworm"] of CHOICES) {
 describeImage("the image of a package of somebody else's", (images) => {
   test("has its adapter", async () => {
     const directory = await makeDirectory();
-    const shelf = new URL("../../packages/bundle/test/shelf-adapter.js", import.meta.url);
+    const shelf = new URL("../program/bundle/shelf-adapter.js", import.meta.url);
     await copyFile(shelf, join(directory, "adapter.js"));
     const name = "pannier-adapter-shelf";
     const manifest = { name, version: "1.2.0", type: "module", exports: "./adapter.js" };

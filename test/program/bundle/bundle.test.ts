@@ -9,10 +9,10 @@ import { createInterface } from "node:readline";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { UsageError } from "@pannier/core";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
-import { startSftpServer } from "../../adapter-sftp/test/server.ts";
-import { BUILT_IN } from "../../cli/src/adapters.ts";
-import { bundle as makeBundle } from "../src/index.ts";
+import { FROM_SOURCES } from "../../support/from-sources.ts";
+import { startSftpServer } from "../../../packages/adapter-sftp/test/server.ts";
+import { BUILT_IN } from "../../../packages/cli/src/adapters.ts";
+import { bundle as makeBundle } from "../../../packages/bundle/src/index.ts";
 import {
   bundleOf,
   CHECKOUT,

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, onTestFinished } from "vitest";
-import { COMPILE_CACHE, FROM_SOURCES } from "../../../test/support/from-sources.ts";
+import { COMPILE_CACHE, FROM_SOURCES } from "../../support/from-sources.ts";
 
 export const CHECKOUT = fileURLToPath(new URL("../../..", import.meta.url));
 
