@@ -6,7 +6,6 @@ import { inspect } from "node:util";
 import { listAll, readAll } from "@pannier/adapter-kit";
 import { type Credentials, sync, type SyncOptions } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
-import { run } from "../../cli/test/run.ts";
 import { ACCOUNT, makeBlob } from "../test/blob-server.ts";
 import { type Container, contents, openContainer } from "../test/open.ts";
 import { azure } from "./index.ts";
@@ -35,16 +34,6 @@ test("tells doctor where its credentials come from, and people which version the
   const { source } = await container.open();
   expect(await source.identity?.(signal)).toBe("credentials.password (the account's key)");
   expect(source.version?.((await listAll(source)).file("a"))).toBe("0x1");
-});
-
-test("ls and plan show ETags", async () => {
-  const container = await openContainer({ a: makeBlob("1", { etag: "0x1" }) });
-  container.accepted.anonymous = true;
-  const url = `az://${ACCOUNT}/box/?anonymous=true&endpoint=${container.endpoint}`;
-  const listed = await run(["ls", url, "--json"]);
-  expect(JSON.parse(listed.stdout)).toMatchObject({ path: "a", version: "0x1" });
-  const planned = await run(["plan", url, join(await folder(), "new")]);
-  expect(planned.stdout).toContain("a  (version 0x1)\n");
 });
 
 test("an idle poll with a marker is one HEAD", async () => {

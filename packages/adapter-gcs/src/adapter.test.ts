@@ -6,7 +6,6 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { sync, UsageError } from "@pannier/core";
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import { run } from "../../cli/test/run.ts";
 import { serveProxy } from "../../http-client/test/servers.ts";
 import { crc32c } from "../test/crc32c.ts";
 import { fail, type GcsServer, startGcsServer } from "../test/gcs-server.ts";
@@ -96,19 +95,6 @@ test("a small object is one request, pinned to its generation", async () => {
   const { url } = server.log[1] ?? {};
   expect(url?.pathname).toBe("/storage/v1/b/bucket/o/dir%2Ffile");
   expect(url?.searchParams.get("generation")).toBe(entry.ref);
-});
-
-test("ls and plan show generations", async () => {
-  server.put("bucket", "file", "content");
-  const { source } = await open();
-  const version = (await listAll(source)).file("file").ref;
-  const url = `gs://bucket/?anonymous=true&endpoint=${server.endpoint}`;
-  const listed = await run(["ls", url, "--json"]);
-  expect(JSON.parse(listed.stdout)).toMatchObject({ path: "file", version });
-  const planned = await run(["plan", url, join(await target(), "new"), "--json"]);
-  expect(JSON.parse(planned.stdout)).toMatchObject({ changes: [{ path: "file", version }] });
-  const text = await run(["plan", url, join(await target(), "new")]);
-  expect(text.stdout).toContain(`file  (version ${version})\n`);
 });
 
 test("what is stored as gzip comes as it is stored", async () => {

@@ -11,7 +11,6 @@ import {
   UsageError,
 } from "@pannier/core";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
-import { run } from "../../cli/test/run.ts";
 import { createHttpClient } from "@pannier/http-client";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type S3Server, startS3Server } from "../test/s3-server.ts";
@@ -495,17 +494,6 @@ test("an archived object that cannot be read is named with others that are archi
   // What is left out is in nobody's way.
   await sync({ sources: [s3("s3://bucket/")], target, exclude: ["cold/[0-9]"] });
   expect(await readdir(join(target, "current/cold"))).toEqual(["warm"]);
-});
-
-test("ls and plan show versions where they are listed", async () => {
-  server.put("bucket", "a", Buffer.from("A"));
-  const target = join(folder, "never");
-  const versioned = "s3://bucket/?versions=true";
-  const listed = await run(["ls", versioned, "--json"]);
-  expect(JSON.parse(listed.stdout)).toMatchObject({ path: "a", version: "v1" });
-  const planned = await run(["plan", versioned, target]);
-  expect(planned.stdout).toContain("a  (version v1)\n");
-  expect((await run(["plan", "s3://bucket/", target])).stdout).toContain("a\n");
 });
 
 describe("an answer that is none", () => {
