@@ -35,6 +35,7 @@ export default defineConfig({
             "examples/*/src/**/*.test.ts",
             "test/support/**/*.test.ts",
             "test/docs/**/*.test.ts",
+            "test/workspace/**/*.test.ts",
           ],
         },
       },

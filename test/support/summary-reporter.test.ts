@@ -1,9 +1,20 @@
 import { expect, test } from "vitest";
-import { describeFailure, summaryLine } from "./summary-reporter.ts";
+import { addUp, report, summaryLine } from "./counts.ts";
+import { describeFailure } from "./summary-reporter.ts";
 
 test("the summary names skipped tests only when there are some", () => {
   expect(summaryLine({ passed: 3, failed: 1, skipped: 0 })).toBe("3 passed, 1 failed");
   expect(summaryLine({ passed: 3, failed: 0, skipped: 2 })).toBe("3 passed, 0 failed, 2 skipped");
+});
+
+test("several runs end with one report, whose last line is the sum", () => {
+  const whole = addUp([
+    { passed: 3, failed: 0, skipped: 1, skips: ["  a > b: no server"], failures: [] },
+    { passed: 2, failed: 1, skipped: 0, skips: [], failures: ["  c > d\n    not so"] },
+  ]);
+  expect(report(whole)).toBe(
+    "Skipped:\n  a > b: no server\n\nFailed:\n  c > d\n    not so\n\n5 passed, 1 failed, 1 skipped\n",
+  );
 });
 
 test("a failure is told by where, what and why, without colours, and shortly", () => {

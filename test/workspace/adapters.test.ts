@@ -1,9 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { BUILT_IN } from "./adapters.ts";
+import { BUILT_IN } from "../../packages/cli/src/adapters.ts";
 
-const PACKAGES = join(import.meta.dirname, "../..");
+const PACKAGES = join(import.meta.dirname, "../../packages");
 
 test("every adapter of ours is built in, and says about itself what the list says", async () => {
   const folders = (await readdir(PACKAGES)).filter(

@@ -19,7 +19,7 @@ beforeAll(() => {
 });
 
 async function commandLine(argv: readonly string[], env: Record<string, string> = {}) {
-  const { parseCommandLine } = await import("../src/program.ts");
+  const { parseCommandLine } = await import("../../packages/cli/src/program.ts");
   let said = "";
   const output = Object.assign(new EventEmitter(), {
     write: (text: string) => Boolean((said += text)),
@@ -46,7 +46,7 @@ test("a variable", async () => {
 });
 
 test("what the engine is given", async () => {
-  const { mountSettings } = await import("../src/mount.ts");
+  const { mountSettings } = await import("../../packages/cli/src/mount.ts");
   expect(mountSettings({ deepShade: 9 } as never)).toMatchObject({ deepShade: 9 });
 });
 
@@ -71,7 +71,7 @@ test("a check of what a program gives", async () => {
 });
 
 test("a line of both tables of the manual", async () => {
-  const { withTables } = await import("../../../test/docs/option-tables.ts");
+  const { withTables } = await import("../docs/option-tables.ts");
   const empty = (name: string) =>
     withTables(`<!-- table: ${name}, written by npm run docs -->\n<!-- end of table -->`);
   expect(empty("flags")).toContain("| `--deep-shade` | `PERCENT` | how dark it is | `40` |");
