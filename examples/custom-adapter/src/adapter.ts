@@ -4,7 +4,13 @@
  */
 import { existsSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
-import { type Adapter, decodedPath, type FileEntry, SourceError, UsageError } from "@pannier/core";
+import {
+  type Adapter,
+  decodedPath,
+  type FileEntry,
+  SourceError,
+  UsageError,
+} from "@pannier/core/adapter";
 
 const PIECE = 1 << 18;
 

@@ -1,5 +1,5 @@
 /** The adapter: a container, or the blobs below a prefix of one, as a source. */
-import { type Adapter, type Source, SourceError } from "@pannier/core";
+import { type Adapter, type Source, SourceError } from "@pannier/core/adapter";
 import { createHttpClient, versionOf } from "@pannier/http-client";
 import { locate, rootOf } from "@pannier/object-store";
 import { createListing } from "./listing.ts";

@@ -1,5 +1,5 @@
 /** https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string */
-import { UsageError } from "@pannier/core";
+import { UsageError } from "@pannier/core/adapter";
 import { parseEndpoint } from "./options.ts";
 
 export interface ConnectionString {

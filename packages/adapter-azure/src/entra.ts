@@ -6,7 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { HttpClient as IdentityHttp, PipelineRequest } from "@azure/core-rest-pipeline";
 import type { TokenCredential } from "@azure/identity";
-import { SourceError, untilAborted } from "@pannier/core";
+import { SourceError, untilAborted } from "@pannier/core/adapter";
 import { type Environment, type HttpClient, readText, statusError } from "@pannier/http-client";
 import { tokenError } from "./errors.ts";
 import type { Signature, SignIn } from "./sign-in.ts";

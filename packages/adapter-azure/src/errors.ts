@@ -1,5 +1,5 @@
 /** From the service's status and error code to {@link SourceError}: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes */
-import { SourceError, UsageError } from "@pannier/core";
+import { SourceError, UsageError } from "@pannier/core/adapter";
 import { parseRetryAfter, statusError } from "@pannier/http-client";
 
 /** An answer that is none. */

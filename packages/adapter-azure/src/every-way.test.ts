@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { listAll, readAll } from "@pannier/adapter-kit";
-import { type Credentials, sync } from "@pannier/core";
+import { sync } from "@pannier/core";
+import type { Credentials } from "@pannier/core/adapter";
 import { generate } from "selfsigned";
 import {
   afterAll,

@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { azureAdapter } from "./adapter.ts";
 
 export { azureAdapter } from "./adapter.ts";

@@ -1,5 +1,5 @@
 import { listAll } from "@pannier/adapter-kit";
-import { comparePaths } from "@pannier/core";
+import { comparePaths } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { makeBlob } from "../test/blob-server.ts";
 import { contents, openContainer } from "../test/open.ts";

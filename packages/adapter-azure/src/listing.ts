@@ -1,5 +1,5 @@
 /** The blobs that a URL means, listed side by side where the service can begin anywhere. */
-import { type Listing, type SourceContext, SourceError } from "@pannier/core";
+import { type Listing, type SourceContext, SourceError } from "@pannier/core/adapter";
 import {
   listObjects,
   type ListObjectsPage,

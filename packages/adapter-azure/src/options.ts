@@ -1,5 +1,5 @@
 /** The URL and its options, checked and taken apart. */
-import { decodedPath, type Location, type OptionSpecs, UsageError } from "@pannier/core";
+import { decodedPath, type Location, type OptionSpecs, UsageError } from "@pannier/core/adapter";
 
 export const azureOptions = {
   endpoint: {

@@ -1,4 +1,4 @@
-import { comparePaths } from "@pannier/core";
+import { comparePaths } from "@pannier/core/adapter";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { compareUnits, inByteOrder } from "./order.ts";

@@ -5,7 +5,7 @@
  * (https://github.com/blobfile/blobfile/pull/238), and so in Azurite. The two orders differ only where of two names that are
  * the same so far one goes on with a surrogate (an emoji, a rare ideograph), the other with U+E000 to U+FFFF.
  */
-import { comparePaths } from "@pannier/core";
+import { comparePaths } from "@pannier/core/adapter";
 
 /** The service's order. */
 export function compareUnits(a: string, b: string): number {

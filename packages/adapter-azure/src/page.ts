@@ -4,7 +4,7 @@
  * Why not `@azure/storage-blob`: a page of 5,000 blobs costs it 644 ms of CPU time, fast-xml-parser 340 ms, this parser
  * 86 ms (Node 26, 3.5 MB of XML on loopback).
  */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import { tagIn } from "@pannier/http-client";
 import { Parser } from "htmlparser2";
 

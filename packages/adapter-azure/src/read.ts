@@ -1,5 +1,5 @@
 /** Content of exactly the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
+import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
 import {
   contentOf,
   ifMatch,

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Credentials, type Location, parseLocation, UsageError } from "@pannier/core";
+import { type Credentials, type Location, parseLocation, UsageError } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { expect, onTestFinished, test } from "vitest";
 import { chooseSignIn } from "./sign-in.ts";

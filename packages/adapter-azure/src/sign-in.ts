@@ -4,7 +4,7 @@
  * ID that variables name; a key or a SAS given to Pannier; whatever identity DefaultAzureCredential finds by looking
  * around, which takes seconds where there is none.
  */
-import { type Credentials, type Location, readToken, UsageError } from "@pannier/core";
+import { type Credentials, type Location, readToken, UsageError } from "@pannier/core/adapter";
 import type { Environment, HttpClient } from "@pannier/http-client";
 import { accountOf, parseConnectionString } from "./connection-string.ts";
 import { entraSignIn, namedIdentity } from "./entra.ts";

@@ -17,15 +17,15 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { sync } from "@pannier/core";
 import {
   type Entry,
   type FileEntry,
   type Source,
   SourceError,
   type SourceErrorCode,
-  sync,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { file } from "./index.ts";

@@ -11,7 +11,7 @@ import {
   type Source,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { makeCalls } from "./calls.ts";
 import { isMissing } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";

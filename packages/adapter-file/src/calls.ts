@@ -5,7 +5,7 @@
  * a network mount holds up the whole process, for ever if the server is gone. So calls start in the pool, where they have a
  * timeout; after some answers they are made in place; and the first slow one there sends the next ones back to the pool.
  */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 /** Calls through the pool before one is tried in place, and again after a slow one. */
 const WARY = 16;

@@ -1,4 +1,4 @@
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { translate } from "./errors.ts";
 

@@ -1,5 +1,5 @@
 /** Errors of the file system in the words of the contract. */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 
 /** What a network mount or a failing disk says: the file may be there, but cannot be had now. */
 const UNAVAILABLE = new Set([

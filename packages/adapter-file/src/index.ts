@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { fileAdapter } from "./adapter.ts";
 
 export { fileAdapter };

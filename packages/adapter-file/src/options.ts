@@ -1,4 +1,4 @@
-import type { OptionSpecs } from "@pannier/core";
+import type { OptionSpecs } from "@pannier/core/adapter";
 
 export const options = {
   mountpoint: {

@@ -15,7 +15,13 @@ import {
 } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
 import { promisify } from "node:util";
-import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import {
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  quotePath,
+  SourceError,
+} from "@pannier/core/adapter";
 import type { Calls } from "./calls.ts";
 import { translate } from "./errors.ts";
 import { matches } from "./fingerprint.ts";

@@ -2,7 +2,7 @@
 import type { Stats } from "node:fs";
 import { lstat, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import type { Calls } from "./calls.ts";
 import { isMissing, translate } from "./errors.ts";
 

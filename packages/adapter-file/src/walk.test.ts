@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as fc from "fast-check";
-import type { Entry } from "@pannier/core";
+import type { Entry } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { walk } from "./walk.ts";
 

@@ -9,7 +9,7 @@
 import { constants } from "node:fs";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { type Entry, quotePath, SourceError } from "@pannier/core";
+import { type Entry, quotePath, SourceError } from "@pannier/core/adapter";
 import { noAnswer } from "./calls.ts";
 import { translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";

@@ -7,7 +7,7 @@
 import { type FSWatcher, lstatSync, readdirSync, watch } from "node:fs";
 import { basename, dirname } from "node:path";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { errorCode } from "./errors.ts";
 import type { Root } from "./root.ts";
 

@@ -7,7 +7,7 @@ import {
   type Scope,
   type Source,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { leftOutWarning } from "@pannier/walk";
 import { askSize, askTime } from "./ask.ts";
 import type { Connection } from "./connection.ts";

@@ -1,5 +1,5 @@
 /** One connection to an FTP server: made, encrypted, signed in, and set up. It does one thing at a time. */
-import { type Credentials, type Location, SourceError } from "@pannier/core";
+import { type Credentials, type Location, SourceError } from "@pannier/core/adapter";
 import { type Environment, readTlsFiles } from "@pannier/http-client";
 import type { Socket } from "node:net";
 import type { Client, FTPResponse } from "basic-ftp";

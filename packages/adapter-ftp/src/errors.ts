@@ -1,5 +1,5 @@
 /** Replies of FTP servers and failures of connections in the words of the contract. The server's own words are not repeated: they may be anything. */
-import { quotePath, SourceError, UsageError } from "@pannier/core";
+import { quotePath, SourceError, UsageError } from "@pannier/core/adapter";
 import { connectionError } from "@pannier/http-client";
 
 const ENCRYPT = /encrypt|\bTLS\b|\bSSL\b|secure/i;

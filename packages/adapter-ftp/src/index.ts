@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { ftpAdapter } from "./adapter.ts";
 
 export { ftpAdapter } from "./adapter.ts";

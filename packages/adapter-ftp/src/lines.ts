@@ -1,5 +1,5 @@
 /** Lines of listings. A line that cannot be read is an error: left out, it would stand for a deletion. */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import type { FileInfo } from "basic-ftp";
 import { bytesOf, textOf } from "./names.ts";
 

@@ -1,5 +1,11 @@
 /** Directories of an FTP server as entries. */
-import { type Entry, quotePath, type Scope, type SourceContext, SourceError } from "@pannier/core";
+import {
+  type Entry,
+  quotePath,
+  type Scope,
+  type SourceContext,
+  SourceError,
+} from "@pannier/core/adapter";
 import { type DirectoryItem, walk } from "@pannier/walk";
 import { askSize, askTime, isEnterable, isRefused } from "./ask.ts";
 import type { Connection } from "./connection.ts";

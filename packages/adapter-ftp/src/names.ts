@@ -3,7 +3,7 @@
  * name in whatever encoding goes back to the server exactly as it came.
  */
 import { isUtf8 } from "node:buffer";
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 
 /** A name's bytes as text: UTF-8 where they are that, otherwise Latin-1. */
 export function textOf(bytes: string): string {

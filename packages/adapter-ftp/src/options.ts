@@ -1,5 +1,5 @@
 /** Options in the URL's query. */
-import { type Location, type OptionSpecs, UsageError } from "@pannier/core";
+import { type Location, type OptionSpecs, UsageError } from "@pannier/core/adapter";
 
 export const ftpOptions = {
   tls: {

@@ -1,5 +1,5 @@
 /** Connections to one server: as many as are useful, and no more than it takes. */
-import { SourceError, untilAborted } from "@pannier/core";
+import { SourceError, untilAborted } from "@pannier/core/adapter";
 import { connect, type Connection, type ConnectionInit } from "./connection.ts";
 import { isTooMany, translateConnect } from "./errors.ts";
 import { createWays } from "./ways.ts";

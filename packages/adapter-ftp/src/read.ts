@@ -6,7 +6,7 @@ import {
   passing,
   quotePath,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import type { Connection } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { hasTime, matches } from "./fingerprint.ts";

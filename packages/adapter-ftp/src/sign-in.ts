@@ -1,5 +1,5 @@
 /** Who to sign in as. */
-import { type Credentials, type Location, readSecret } from "@pannier/core";
+import { type Credentials, type Location, readSecret } from "@pannier/core/adapter";
 import { type Environment, readNetrc } from "@pannier/http-client";
 
 export interface Login {

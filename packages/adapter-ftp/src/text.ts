@@ -1,5 +1,5 @@
 /** The lines of a listing while they come: of bounded length, and never all of them at once. */
-import { createPace, makePause, SourceError } from "@pannier/core";
+import { createPace, makePause, SourceError } from "@pannier/core/adapter";
 
 /** Bytes. A name has 255, the target of a symlink 4,095, and what is around them a few hundred. */
 const LONGEST_LINE = 16_384;

@@ -1,7 +1,7 @@
 /** Data connections: passive, to the host of the control connection, encrypted as that is. */
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
-import { largeReads, SourceError } from "@pannier/core";
+import { largeReads, SourceError } from "@pannier/core/adapter";
 import { type Connection, inTime } from "./connection.ts";
 import { refusalOf } from "./errors.ts";
 

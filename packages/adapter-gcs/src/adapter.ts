@@ -1,5 +1,5 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
-import { type Adapter, type Source, SourceError } from "@pannier/core";
+import { type Adapter, type Source, SourceError } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { listObjects, type ListObjectsPage, locate, rootOf } from "@pannier/object-store";
 import { makeApi } from "./api.ts";

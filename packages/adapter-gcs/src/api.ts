@@ -3,7 +3,7 @@
  *
  * @see https://cloud.google.com/storage/docs/json_api/v1
  */
-import { type Body, type ByteRange, SourceError } from "@pannier/core";
+import { type Body, type ByteRange, SourceError } from "@pannier/core/adapter";
 import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
 import { readObject } from "@pannier/object-store";
 import { type Connection, metadataOf, type Opened } from "./connection.ts";

@@ -5,7 +5,7 @@
  */
 import { callbackify } from "node:util";
 import type { Bucket } from "@google-cloud/storage";
-import { type Credentials, readToken, SourceError } from "@pannier/core";
+import { type Credentials, readToken, SourceError } from "@pannier/core/adapter";
 import { type Environment, type HttpClient, readBytes } from "@pannier/http-client";
 import { type Renewed, renewed } from "@pannier/object-store";
 import type { AuthClient, GoogleAuth } from "google-auth-library";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
-import type { Credentials } from "@pannier/core";
+import type { Credentials } from "@pannier/core/adapter";
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { type GcsServer, startGcsServer } from "../test/gcs-server.ts";
 import { startTokenServer, type TokenServer } from "../test/token-server.ts";

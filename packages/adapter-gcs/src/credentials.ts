@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readCredentialFile, UsageError } from "@pannier/core";
+import { readCredentialFile, UsageError } from "@pannier/core/adapter";
 import type { Environment } from "@pannier/http-client";
 
 /** Where the chain finds a file: https://cloud.google.com/docs/authentication/application-default-credentials */

@@ -1,5 +1,5 @@
 /** From what Google answers to {@link SourceError}: the one place that decides. Its own words are looked at, never repeated. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { connectionError, type HttpResponse, readBytes, statusError } from "@pannier/http-client";
 
 /** Enough for any error of the API. */

@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { gcsAdapter } from "./adapter.ts";
 
 export { gcsAdapter } from "./adapter.ts";

@@ -1,5 +1,5 @@
 /** Pages of the API as pages of a listing. */
-import type { Digest } from "@pannier/core";
+import type { Digest } from "@pannier/core/adapter";
 import type { ListObjectsPage, StoredObject } from "@pannier/object-store";
 import type { Api, GcsObject } from "./api.ts";
 

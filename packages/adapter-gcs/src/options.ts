@@ -1,5 +1,10 @@
 /** Options in the URL's query, and what is made of them and of the URL. */
-import { type Location, type OptionSpecs, type OptionValues, UsageError } from "@pannier/core";
+import {
+  type Location,
+  type OptionSpecs,
+  type OptionValues,
+  UsageError,
+} from "@pannier/core/adapter";
 import { isExposed, parseEndpoint } from "@pannier/object-store";
 
 export const gcsOptions = {

@@ -8,7 +8,7 @@ import {
   type SourceContext,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { checkGit } from "./engine.ts";
 import { diffPlaces, findDirectory, listPlace, type Place, submodulesDiffer } from "./entries.ts";
 import { parsePointer } from "./lfs.ts";

@@ -1,5 +1,5 @@
 /** Git's configuration files: https://git-scm.com/docs/git-config#_syntax */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 export interface Setting {
   /** In lower case, as keys are. */

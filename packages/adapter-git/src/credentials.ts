@@ -6,7 +6,7 @@ import {
   readSecret,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { type Authorize, type HttpClient, makeAuthorize, readText } from "@pannier/http-client";
 
 export interface GitAuthorize {

@@ -1,5 +1,11 @@
 /** From what trees hold to what a source lists. */
-import { type Change, comparePaths, type Entry, quotePath, SourceError } from "@pannier/core";
+import {
+  type Change,
+  comparePaths,
+  type Entry,
+  quotePath,
+  SourceError,
+} from "@pannier/core/adapter";
 import { parsePointer, POINTER_LIMIT } from "./lfs.ts";
 import { type Module, type Modules, translate } from "./modules.ts";
 import { CacheDamaged, isSubmodule, isSymlink, isTree, type TreeItem } from "./store/store.ts";

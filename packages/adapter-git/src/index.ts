@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { gitAdapter } from "./adapter.ts";
 
 export { gitAdapter } from "./adapter.ts";

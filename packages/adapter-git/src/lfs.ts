@@ -1,5 +1,5 @@
 /** Git LFS: files of which the repository only holds a pointer. https://github.com/git-lfs/git-lfs/tree/main/docs */
-import { passing, SourceError } from "@pannier/core";
+import { passing, SourceError } from "@pannier/core/adapter";
 import { type HttpClient, readText } from "@pannier/http-client";
 
 /** What stands in the repository for a file. */

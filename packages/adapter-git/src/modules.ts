@@ -1,7 +1,7 @@
 /** The repositories of a source: its own, and those of submodules, each opened once. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { type Limits, type Location, type SourceContext, SourceError } from "@pannier/core";
+import { type Limits, type Location, type SourceContext, SourceError } from "@pannier/core/adapter";
 import { type LfsClient, lfsClient } from "./lfs.ts";
 import type { GitOptions } from "./options.ts";
 import { openRemote, type OpenedRemote, openSubmodule, repositoryUrl } from "./remotes.ts";

@@ -1,4 +1,4 @@
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { printable } from "./remote/pkt-line.ts";
 
 /** Names as text. Git knows no encoding; what is not UTF-8 has no path that could be published. */

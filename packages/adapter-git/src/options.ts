@@ -1,4 +1,4 @@
-import { type OptionSpecs, type OptionValues, UsageError } from "@pannier/core";
+import { type OptionSpecs, type OptionValues, UsageError } from "@pannier/core/adapter";
 import { isOid } from "./remote/protocol.ts";
 
 export const gitOptions = {

@@ -1,5 +1,5 @@
 /** From the name that a user writes to the commit that it means at the remote. */
-import { nearest, SourceError } from "@pannier/core";
+import { nearest, SourceError } from "@pannier/core/adapter";
 import { printable } from "./remote/pkt-line.ts";
 import type { Remote } from "./remote/remote.ts";
 

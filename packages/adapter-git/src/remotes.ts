@@ -7,7 +7,7 @@ import {
   type SourceContext,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient } from "@pannier/http-client";
 import { gitAuthorize } from "./credentials.ts";
 import { httpRemote, isRepository } from "./remote/http.ts";

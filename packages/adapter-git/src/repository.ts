@@ -1,6 +1,6 @@
 /** One repository: what is at the other end, and the cache of its objects here. The source has one, and one for each submodule. */
 import { rm } from "node:fs/promises";
-import { NoRoomError, SourceError } from "@pannier/core";
+import { NoRoomError, SourceError } from "@pannier/core/adapter";
 import { formatOf } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
 import {

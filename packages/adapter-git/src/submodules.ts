@@ -1,5 +1,5 @@
 /** What `.gitmodules` says about submodules: where they are, and which are to be left out. Nothing else of it is heeded. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { readConfig } from "./config.ts";
 
 export interface Submodule {

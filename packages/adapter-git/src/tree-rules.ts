@@ -2,7 +2,7 @@
  * Which items of a tree are published as they are. A tree comes from whoever may push, and a server need not check it: git
  * refuses to check such trees out, and so do we, in the same way with both engines.
  */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import { isKnown, isSymlink, type TreeItem } from "./store/store.ts";
 
 /** Characters that HFS+ leaves out of a name when it compares two (git: utf8.c, next_hfs_char). */

@@ -1,6 +1,6 @@
 /** Tree objects: taking them apart, walking them, comparing two. */
 import { createHash } from "node:crypto";
-import { comparePaths, quotePath, SourceError } from "@pannier/core";
+import { comparePaths, quotePath, SourceError } from "@pannier/core/adapter";
 import { CacheDamaged, isKnown, isTree, type ObjectStore, type TreeItem } from "./store/store.ts";
 import { decodeNames } from "./names.ts";
 

@@ -1,4 +1,5 @@
-import { resolveSource, UsageError } from "@pannier/core";
+import { resolveSource } from "@pannier/core";
+import { UsageError } from "@pannier/core/adapter";
 import { openSource } from "@pannier/adapter-kit";
 import { expect, test } from "vitest";
 import { httpAdapter } from "./index.ts";

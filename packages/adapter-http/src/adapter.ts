@@ -1,6 +1,6 @@
 /** The adapter: decides by the URL and its options whether a source is one file, an archive or a directory. */
 import { formatOf, looksLikeArchive, MAGIC_LENGTH } from "@pannier/archive";
-import { type Adapter, type Location, type Source, UsageError } from "@pannier/core";
+import { type Adapter, type Location, type Source, UsageError } from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient, makeAuthorize } from "@pannier/http-client";
 import { archiveSource } from "./archive/archive.ts";
 import { directorySource } from "./directory/directory.ts";

@@ -1,6 +1,6 @@
 /** What a file must hash to: as a value, or in a file beside it as `sha256sum` and its like write them. */
 import { createHash, type Hash } from "node:crypto";
-import { SourceError, UsageError } from "@pannier/core";
+import { SourceError, UsageError } from "@pannier/core/adapter";
 import { type HttpClient, plainBody, readText } from "@pannier/http-client";
 
 const HEX_LENGTH = { sha256: 64, sha512: 128, sha1: 40, md5: 32 } as const;

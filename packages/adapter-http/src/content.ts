@@ -1,6 +1,6 @@
 /** Files that have neither an ETag nor a date: only the content tells two versions apart. */
 import { createHash } from "node:crypto";
-import type { FileEntry } from "@pannier/core";
+import type { FileEntry } from "@pannier/core/adapter";
 import { type HttpClient, storedBody } from "@pannier/http-client";
 
 /** The entry of a file, by a digest of what it holds: the price is a download. */

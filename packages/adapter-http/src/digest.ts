@@ -1,6 +1,6 @@
 /** Reads what is named by nothing but its digest. */
 import { createHash } from "node:crypto";
-import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
+import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
 import { type HttpClient, inspect, isNothing, type Pin, readPinned } from "@pannier/http-client";
 
 /** Parts of files up to this size are cut from the whole. */

@@ -1,6 +1,6 @@
 /** A source of one file. */
 import { createHash } from "node:crypto";
-import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core";
+import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core/adapter";
 import { type HttpClient, inspect, isTimeFingerprint, readPinned } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
 import { entryByContent } from "./content.ts";

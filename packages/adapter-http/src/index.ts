@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { httpAdapter } from "./adapter.ts";
 
 export { httpAdapter } from "./adapter.ts";

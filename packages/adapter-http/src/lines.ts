@@ -1,5 +1,5 @@
 /** Text in pieces. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 const MAX_LINE = 64 * 1024;
 

@@ -1,5 +1,5 @@
 /** Options in the URL's query, and what they are made of. */
-import { type OptionSpecs, UsageError } from "@pannier/core";
+import { type OptionSpecs, UsageError } from "@pannier/core/adapter";
 import { type ChecksumOption, parseChecksum } from "./checksum.ts";
 
 export const httpOptions = {

@@ -1,5 +1,5 @@
 /** What an adapter's author writes so that the suite can run: a store with content that it can change. */
-import type { Adapter, Credentials, SourceErrorCode } from "@pannier/core";
+import type { Adapter, Credentials, SourceErrorCode } from "@pannier/core/adapter";
 
 /** One file or symlink to put into a store. */
 export type StoreFile =

@@ -12,7 +12,7 @@ import type {
   Source,
   SourceContext,
   SourceSpec,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 
 /** A source opened for a test, and what it told its context. */
 export interface OpenedSource {

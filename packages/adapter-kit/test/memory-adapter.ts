@@ -1,5 +1,5 @@
 /** The smallest adapter that is whole: content in the memory of this process, by name: `memory://name/directory`. */
-import { type Adapter, decodedPath, type Entry, SourceError } from "@pannier/core";
+import { type Adapter, decodedPath, type Entry, SourceError } from "@pannier/core/adapter";
 import type { Store, StoreFile, StoreFiles } from "@pannier/adapter-kit";
 
 /** What there is to be read, by name. */

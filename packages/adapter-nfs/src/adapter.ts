@@ -8,7 +8,7 @@ import {
   type Source,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/walk";
 import { CONNECTIONS, createConnection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";

@@ -1,7 +1,7 @@
 /** The helper process as the adapter sees it: started when there is something to ask, replaced when it ended. */
 import { lookup } from "node:dns/promises";
 import { extname } from "node:path";
-import { InternalError, SourceError } from "@pannier/core";
+import { InternalError, SourceError } from "@pannier/core/adapter";
 import { startHelperProcess } from "@pannier/helper-process";
 import { greet, type Greeting } from "./greet.ts";
 import type { Facts, FromHelper, Item, Problem, Question, Start, ToHelper } from "./protocol.ts";

@@ -1,5 +1,5 @@
 /** What libnfs says, in the words of the contract. */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import { tooManyNames } from "@pannier/walk";
 import type { Problem } from "./protocol.ts";
 

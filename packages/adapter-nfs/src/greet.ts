@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 export interface Greeting {
   readonly host: string;

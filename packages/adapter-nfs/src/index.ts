@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { nfsAdapter } from "./adapter.ts";
 
 export { nfsAdapter } from "./adapter.ts";

@@ -1,5 +1,5 @@
 /** Directories of an NFS server as entries. */
-import { type Entry, makePause, type Scope, type SourceContext } from "@pannier/core";
+import { type Entry, makePause, type Scope, type SourceContext } from "@pannier/core/adapter";
 import {
   type DirectoryItem,
   failedItem,

@@ -1,5 +1,5 @@
 /** Options in the URL's query. */
-import type { OptionSpecs } from "@pannier/core";
+import type { OptionSpecs } from "@pannier/core/adapter";
 
 /** Ids are 32 bits; the largest stands for none. */
 const LAST_ID = 2 ** 32 - 2;

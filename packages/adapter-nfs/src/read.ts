@@ -6,7 +6,7 @@ import {
   passing,
   quotePath,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { matches } from "@pannier/walk";
 import { type Connection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";

@@ -1,5 +1,5 @@
 /** The adapter: an image or artifact of a registry, or of an image layout on this machine, as a source. */
-import { type Adapter, UsageError } from "@pannier/core";
+import { type Adapter, UsageError } from "@pannier/core/adapter";
 import { openStore, referenceOf } from "@pannier/oci";
 import { checkOptions, ociOptions } from "./options.ts";
 import { imageSource } from "./source.ts";

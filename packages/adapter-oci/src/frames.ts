@@ -1,6 +1,6 @@
 /** Reads a file out of a layer by its frames, without the rest of the layer. */
 import { decompress } from "@pannier/archive";
-import { type Body, type ByteRange, SourceError } from "@pannier/core";
+import { type Body, type ByteRange, SourceError } from "@pannier/core/adapter";
 import type { BlobRange } from "@pannier/oci";
 import { createHash } from "node:crypto";
 import type { Row } from "./table.ts";

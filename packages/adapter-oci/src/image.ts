@@ -1,5 +1,5 @@
 /** From a manifest to the layers of content that it names. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import {
   type Descriptor,
   type ImageStore,

@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { ociAdapter } from "./adapter.ts";
 
 export { ociAdapter } from "./adapter.ts";

@@ -1,5 +1,5 @@
 /** Options in the URL's query, and what is made of them. */
-import { type OptionSpecs, UsageError } from "@pannier/core";
+import { type OptionSpecs, UsageError } from "@pannier/core/adapter";
 import type { Platform } from "@pannier/oci";
 
 export const ociOptions = {

@@ -1,6 +1,6 @@
 /** From members of a layer, as its archive or its table of contents has them, to rows. */
 import { refuseKind, safeSegments } from "@pannier/archive";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import type { TocEntry } from "@pannier/oci";
 import type { Row } from "./table.ts";
 

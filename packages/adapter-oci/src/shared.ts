@@ -1,5 +1,5 @@
 /** Work that several callers wait for: done once, and given up when nobody waits any more. */
-import { untilAborted } from "@pannier/core";
+import { untilAborted } from "@pannier/core/adapter";
 
 interface Task {
   readonly promise: Promise<unknown>;

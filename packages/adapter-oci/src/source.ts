@@ -2,7 +2,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createMeter, createScratch, type Place, readPlace, type Unpacked } from "@pannier/archive";
-import { type Source, type SourceContext, SourceError } from "@pannier/core";
+import { type Source, type SourceContext, SourceError } from "@pannier/core/adapter";
 import { type ImageStore, readToc, type Reference, tocPlace } from "@pannier/oci";
 import { framedFile, readFrames } from "./frames.ts";
 import { type Layer, readImage } from "./image.ts";

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Change, Entry } from "@pannier/core";
+import type { Change, Entry } from "@pannier/core/adapter";
 import * as fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import type { Layer } from "./image.ts";

@@ -6,7 +6,7 @@
 import { rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import { type Change, type Entry, SourceError } from "@pannier/core";
+import { type Change, type Entry, SourceError } from "@pannier/core/adapter";
 import type { Layer } from "./image.ts";
 
 /** One path of a layer. */

@@ -1,5 +1,5 @@
 /** Choosing a tag by a range of versions. */
-import { SourceError, UsageError } from "@pannier/core";
+import { SourceError, UsageError } from "@pannier/core/adapter";
 
 export type TagChoice = (tags: readonly string[]) => string;
 

@@ -10,7 +10,7 @@ import {
   safeSegments,
   type Scratch,
 } from "@pannier/archive";
-import { type Limits, SourceError } from "@pannier/core";
+import { type Limits, SourceError } from "@pannier/core/adapter";
 import { type ImageStore, readToc, type TocPlace, tocPlace } from "@pannier/oci";
 import type { Layer } from "./image.ts";
 import {

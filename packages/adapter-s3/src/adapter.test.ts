@@ -2,14 +2,14 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sync } from "@pannier/core";
 import {
   type Digest,
   type FileEntry,
   parseLocation,
   type Source,
-  sync,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { createHttpClient } from "@pannier/http-client";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";

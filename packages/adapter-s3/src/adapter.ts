@@ -1,5 +1,5 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
-import type { Adapter, Source } from "@pannier/core";
+import type { Adapter, Source } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { listObjects, locate, type ObjectsInit } from "@pannier/object-store";
 import { makeApi } from "./api.ts";

@@ -5,7 +5,7 @@ import {
   type FileEntry,
   InternalError,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import {
   contentOf,
   type HttpClient,

@@ -1,5 +1,5 @@
 /** Where requests go and how they are signed: what the SDK knows of environments, profiles, roles and endpoints. */
-import { type Credentials, readToken, UsageError } from "@pannier/core";
+import { type Credentials, readToken, UsageError } from "@pannier/core/adapter";
 import { type HttpClient, readBytes } from "@pannier/http-client";
 import { isNothingFound, noCredentials, signInError } from "./errors.ts";
 import { isArn, parseEndpoint, type S3Settings } from "./options.ts";

@@ -1,5 +1,5 @@
 /** What an answer vouches for. */
-import type { Digest, DigestAlgorithm } from "@pannier/core";
+import type { Digest, DigestAlgorithm } from "@pannier/core/adapter";
 import type { HttpResponse } from "@pannier/http-client";
 
 type Headers = HttpResponse["headers"];

@@ -1,5 +1,5 @@
 /** From what the server answers to {@link SourceError}: the one place that decides. Its own words are looked at, never repeated. */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import { type HttpResponse, readBytes, statusError } from "@pannier/http-client";
 
 /** Enough for any error. */

@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { s3Adapter } from "./adapter.ts";
 
 export { s3Adapter } from "./adapter.ts";

@@ -4,7 +4,7 @@
  *
  * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
  */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import { timeFingerprint } from "@pannier/http-client";
 import type { StoredObject } from "@pannier/object-store";
 

@@ -8,7 +8,7 @@ import {
   type Source,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { leftOutWarning } from "@pannier/walk";
 import type { Attributes } from "ssh2";
 import { createConnection, type Session } from "./connection.ts";

@@ -8,7 +8,7 @@ import {
   SourceError,
   untilAborted,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { authMethods, readHostKeys, type Trust, usernameOf } from "@pannier/ssh-client";
 import type { Client, SFTPWrapper } from "ssh2";
 import { connectionError } from "./errors.ts";

@@ -1,5 +1,5 @@
 /** Errors of ssh2 and of SFTP servers in the words of the contract. Causes are left out where they could hold a secret. */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import { type Failure, sshError } from "@pannier/ssh-client";
 
 /** SSH_FX_*: draft-ietf-secsh-filexfer-02, 7. */

@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { sftpAdapter } from "./adapter.ts";
 
 export { sftpAdapter } from "./adapter.ts";

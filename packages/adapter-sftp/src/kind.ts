@@ -1,6 +1,6 @@
 /** What a name stands for: told by the permissions, which version 3 of the protocol leaves to the server to send. */
 import { constants } from "node:fs";
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import type { Attributes, SFTPWrapper } from "ssh2";
 import type { Callback, Session } from "./connection.ts";
 import { isMissing, isRefusal } from "./errors.ts";

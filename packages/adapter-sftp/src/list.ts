@@ -6,7 +6,7 @@ import {
   type Scope,
   type SourceContext,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { type DirectoryItem, failedItem, unicodeProblem, walk } from "@pannier/walk";
 import type { FileEntryWithStats, SFTPWrapper } from "ssh2";
 import { type Connection, misunderstood, type Session } from "./connection.ts";

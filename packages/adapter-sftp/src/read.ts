@@ -6,7 +6,7 @@ import {
   passing,
   quotePath,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import type { Attributes } from "ssh2";
 import type { Callback, Session } from "./connection.ts";
 import { translate } from "./errors.ts";

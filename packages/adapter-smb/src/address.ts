@@ -1,5 +1,5 @@
 /** From the URL of a source to those that libsmbclient is asked for. */
-import { decodedPath, type Location, UsageError } from "@pannier/core";
+import { decodedPath, type Location, UsageError } from "@pannier/core/adapter";
 
 export interface Address {
   readonly host: string;

@@ -1,7 +1,7 @@
 /** Failures of libsmbclient, which are numbers of errno, and of its helper in the words of the contract. */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { InternalError, quotePath, SourceError } from "@pannier/core";
+import { InternalError, quotePath, SourceError } from "@pannier/core/adapter";
 import { tooManyNames } from "@pannier/walk";
 import type { Connection, Failure } from "./protocol.ts";
 

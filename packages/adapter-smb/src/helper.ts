@@ -1,7 +1,7 @@
 /** A helper process, seen from the source: requests are asked of it, and it is ended when it breaks, or falls silent. */
 import { readFileSync } from "node:fs";
 import { extname } from "node:path";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { startHelperProcess } from "@pannier/helper-process";
 import { CallFailure } from "./errors.ts";
 import type { Answers, Failure, Request } from "./protocol.ts";

@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { smbAdapter } from "./adapter.ts";
 
 export { smbAdapter } from "./adapter.ts";

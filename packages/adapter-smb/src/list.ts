@@ -6,7 +6,7 @@ import {
   type Scope,
   type SourceContext,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import {
   type DirectoryItem,
   failedItem,

@@ -1,5 +1,5 @@
 /** Options in the URL's query. */
-import type { OptionSpecs } from "@pannier/core";
+import type { OptionSpecs } from "@pannier/core/adapter";
 
 export const smbOptions = {
   domain: {

@@ -1,5 +1,5 @@
 /** The helper processes of a source: as many as there is work for, and none where there is none for a while. */
-import { SourceError, untilAborted } from "@pannier/core";
+import { SourceError, untilAborted } from "@pannier/core/adapter";
 import { isAnswer, libraryError } from "./errors.ts";
 import { type Helper, startHelper } from "./helper.ts";
 import type { Connection } from "./protocol.ts";

@@ -6,7 +6,7 @@ import {
   passing,
   quotePath,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { matches } from "@pannier/walk";
 import { encodePath } from "./address.ts";
 import { isDirectory, translate } from "./errors.ts";

@@ -6,7 +6,7 @@ import {
   readSecret,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 
 export interface SignIn {
   readonly user: string;

@@ -6,7 +6,7 @@ import {
   type Source,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import {
   createHttpClient,
   type HttpResponse,

@@ -1,4 +1,4 @@
-import { sourceFactory } from "@pannier/core";
+import { sourceFactory } from "@pannier/core/adapter";
 import { webdavAdapter } from "./adapter.ts";
 
 export { webdavAdapter } from "./adapter.ts";

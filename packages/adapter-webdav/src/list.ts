@@ -6,7 +6,7 @@ import {
   type Scope,
   SourceError,
   type SourceContext,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import {
   type HttpResponse,
   namesBelow,

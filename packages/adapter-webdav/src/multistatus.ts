@@ -1,5 +1,5 @@
 /** Answers to PROPFIND (RFC 4918, 14.16), read as they come in. */
-import { passing, SourceError } from "@pannier/core";
+import { passing, SourceError } from "@pannier/core/adapter";
 
 /** What a server says of one of its resources. */
 export interface Resource {

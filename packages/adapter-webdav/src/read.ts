@@ -1,5 +1,11 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core";
+import {
+  type Body,
+  type ByteRange,
+  type FileEntry,
+  quotePath,
+  SourceError,
+} from "@pannier/core/adapter";
 import {
   contentOf,
   type HttpClient,

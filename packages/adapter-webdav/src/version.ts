@@ -1,5 +1,5 @@
 /** What tells two versions of a file apart. */
-import { SourceError, quotePath } from "@pannier/core";
+import { SourceError, quotePath } from "@pannier/core/adapter";
 import { isTimeFingerprint, tagIn, timeFingerprint } from "@pannier/http-client";
 
 export interface Facts {

@@ -1,5 +1,5 @@
 /** From what goes wrong inside an archive or a listing to {@link SourceError}. */
-import { NoRoomError, SourceError } from "@pannier/core";
+import { NoRoomError, SourceError } from "@pannier/core/adapter";
 
 /**
  * Passes on what a reader of an archive gives, and translates how it fails. Errors that are ours already, and the

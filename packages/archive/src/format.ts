@@ -1,7 +1,7 @@
 /** Kinds of archives: by name, by their first bytes, and how to decompress them. */
 import { pipeline, Readable, type Transform } from "node:stream";
 import * as zlib from "node:zlib";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { BLOCK, isHeader, isZero } from "./tar-header.ts";
 
 /** How many bytes {@link formatOf} needs: old tar archives are known by the sum of their first header. */

@@ -1,5 +1,5 @@
 /** What an archive holds, whatever its format. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 interface Named {
   /** As the archive has it. */

@@ -1,7 +1,7 @@
 /** Reads the content of entries that were unpacked. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core";
+import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
 import type { Place } from "./scratch.ts";
 
 const PIECE = 256 * 1024;

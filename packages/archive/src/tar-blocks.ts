@@ -1,5 +1,5 @@
 /** The bytes of a tar archive, taken block by block and content by content from whatever pieces they come in. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { BLOCK } from "./tar-header.ts";
 
 export interface BlockReader {

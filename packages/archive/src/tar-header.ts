@@ -1,5 +1,5 @@
 /** Headers of tar archives: ustar, pax, GNU and v7 (POSIX.1-2017, pax; GNU tar's manual, "Basic Tar Format"). */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 /** Bytes of a header, and what the content of a member is padded to. */
 export const BLOCK = 512;

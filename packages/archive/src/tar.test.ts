@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { pack } from "tar-stream";
 import { expect, test } from "vitest";
 import { readTar } from "./tar.ts";

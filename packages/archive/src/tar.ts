@@ -4,7 +4,7 @@
  * Why not a library: where an archive ends is what tells a whole one from one that was cut, and the libraries looked at
  * (tar-stream, tar) read on behind the end marker, and take an archive without one for whole.
  */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import type { Member } from "./member.ts";
 import { createBlockReader, type BlockReader } from "./tar-blocks.ts";
 import {

@@ -1,5 +1,5 @@
 /** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
-import { type Limits, NoRoomError, SourceError } from "@pannier/core";
+import { type Limits, NoRoomError, SourceError } from "@pannier/core/adapter";
 import { limitError } from "./errors.ts";
 import { type Member, refuseKind, safeSegments } from "./member.ts";
 import { createScratch, type Unpacked } from "./scratch.ts";

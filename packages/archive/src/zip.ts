@@ -4,7 +4,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { buffer as readWholly } from "node:stream/consumers";
 import { crc32 } from "node:zlib";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import type { Entry, ZipFile } from "yauzl";
 import { guarded } from "./errors.ts";
 import { type Member, refuseKind } from "./member.ts";

@@ -1,6 +1,6 @@
 /** An adapter of somebody else, as `--adapter` loads it from a path. Its URLs: `shelf://HOST/`, where HOST says what happens. */
 import { setTimeout } from "node:timers/promises";
-import { type Adapter, type Entry, SourceError } from "@pannier/core";
+import { type Adapter, type Entry, SourceError } from "@pannier/core/adapter";
 
 const CONTENT = new TextEncoder().encode("hello\n");
 const ENTRIES: readonly Entry[] = [

@@ -9,7 +9,6 @@ export {
   NoRoomError,
   PannierError,
   RefusedError,
-  saysFull,
   TargetError,
 } from "./errors.ts";
 export {
@@ -42,17 +41,12 @@ export * from "./source/errors.ts";
 export * from "./source/location.ts";
 export * from "./source/nearest.ts";
 export * from "./source/options.ts";
-export { largeReads } from "./source/large-reads.ts";
-export { passing } from "./source/passing.ts";
 export * from "./source/registry.ts";
 export * from "./source/secrets.ts";
 export { type OpenedSource, openSource } from "./mount/source-context.ts";
 export { rollback } from "./engine/rollback.ts";
 export { plan, sync } from "./engine/sync.ts";
-export { makePause, type Pause, sortInSlices } from "./timing/slices.ts";
-export { createPace, type Pace } from "./transfer/pace.ts";
 export { sleep, startTimer } from "./timing/sleep.ts";
-export { untilAborted } from "./timing/until-aborted.ts";
 export * from "./units.ts";
 export { repair, verify } from "./engine/verify.ts";
 export { inHome } from "./volume/place.ts";

@@ -1,5 +1,5 @@
 /** Bodies that tell the truth: one that was cut short fails, and one that is larger than allowed is not kept. */
-import { createPace, passing, SourceError } from "@pannier/core";
+import { createPace, passing, SourceError } from "@pannier/core/adapter";
 import type { HttpResponse } from "./client.ts";
 import { connectionError } from "./errors.ts";
 

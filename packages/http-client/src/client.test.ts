@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { SourceError, UsageError } from "@pannier/core";
+import { SourceError, UsageError } from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
 import { makeIdentity, serve, serveProxy, serveRaw, serveTls } from "../test/servers.ts";
 import {

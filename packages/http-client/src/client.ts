@@ -3,7 +3,7 @@
  * it follows redirects by rules of its own, and what it throws is a SourceError, a UsageError, or the signal's reason.
  */
 import { Readable } from "node:stream";
-import { type Credentials, SourceError } from "@pannier/core";
+import { type Credentials, SourceError } from "@pannier/core/adapter";
 import { checkedBody } from "./body.ts";
 import type { Authorize } from "./credentials.ts";
 import { createDispatchers } from "./dispatcher.ts";

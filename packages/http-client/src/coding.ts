@@ -1,6 +1,6 @@
 /** Content that a server sends compressed although we ask it not to. */
 import { pipeline, Readable, type Transform } from "node:stream";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import type { HttpResponse } from "./client.ts";
 
 /** Names under which what is stored compressed is meant to be so. */

@@ -1,7 +1,7 @@
 /** What a request signs in with. Every file is read anew each time, so that rotated Secrets are taken over. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Credentials, readCredentialFile, readSecret, readToken } from "@pannier/core";
+import { type Credentials, readCredentialFile, readSecret, readToken } from "@pannier/core/adapter";
 import { cookieHeader } from "./cookies.ts";
 import { findNetrcEntry, type NetrcEntry } from "./netrc.ts";
 import type { Environment } from "./proxy.ts";

@@ -1,7 +1,12 @@
 /** Connections: undici pools, one set per proxy and per version of the certificate files. */
 import { stat } from "node:fs/promises";
 import nodeTls from "node:tls";
-import { type Credentials, largeReads, readCredentialFile, UsageError } from "@pannier/core";
+import {
+  type Credentials,
+  largeReads,
+  readCredentialFile,
+  UsageError,
+} from "@pannier/core/adapter";
 import type { Dispatcher, Pool as PoolType } from "undici";
 import { type Environment, proxyFor } from "./proxy.ts";
 

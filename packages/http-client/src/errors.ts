@@ -1,5 +1,5 @@
 /** From what goes wrong on the wire to {@link SourceError}: the one place that decides. */
-import { InternalError, SourceError } from "@pannier/core";
+import { InternalError, SourceError } from "@pannier/core/adapter";
 
 /** What fails a request that is answered with interim answers only. */
 export class InterimError extends InternalError {}

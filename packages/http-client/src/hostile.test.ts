@@ -1,6 +1,6 @@
 /** Servers that break the protocol, or never come to the point. */
 import type { Socket } from "node:net";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { serveRaw } from "../test/servers.ts";
 import { contentOf, createHttpClient, type HttpClientOptions, readText } from "./index.ts";

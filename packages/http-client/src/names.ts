@@ -1,5 +1,5 @@
 /** Names in the paths of URLs. Servers spell one and the same path in many ways: `/R&D/`, `/R%26D/`, `/R%26d/`. */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 
 /**
  * The names that a URL's path is made of, decoded. Empty ones do not count. A `%` that begins no escape is taken as it is: there

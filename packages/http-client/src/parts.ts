@@ -1,5 +1,5 @@
 /** Parts of files: RFC 9110, section 14. */
-import type { ByteRange } from "@pannier/core";
+import type { ByteRange } from "@pannier/core/adapter";
 import type { HttpResponse } from "./client.ts";
 
 /** The value of `Range`. */

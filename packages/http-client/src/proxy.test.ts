@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { UsageError } from "@pannier/core";
+import { UsageError } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { proxyFor } from "./proxy.ts";
 

@@ -1,6 +1,6 @@
 /** Which proxy a request goes through, by the variables that curl and everything after it read. */
 import { BlockList, isIP } from "node:net";
-import { UsageError } from "@pannier/core";
+import { UsageError } from "@pannier/core/adapter";
 
 /** Environment variables, handed in: this package reads none by itself. */
 export type Environment = Readonly<Record<string, string | undefined>>;

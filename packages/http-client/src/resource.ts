@@ -1,5 +1,5 @@
 /** One URL: asking whether it changed, and reading exactly the version that was listed. */
-import { type Body, type ByteRange, SourceError } from "@pannier/core";
+import { type Body, type ByteRange, SourceError } from "@pannier/core/adapter";
 import { contentOf } from "./body.ts";
 import { isCompressedOnTheWay, plainBody } from "./coding.ts";
 import type { HttpClient, HttpResponse } from "./client.ts";

@@ -1,4 +1,4 @@
-import { UsageError } from "@pannier/core";
+import { UsageError } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { isExposed, parseEndpoint } from "./endpoint.ts";
 

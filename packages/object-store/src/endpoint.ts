@@ -1,5 +1,5 @@
 /** Where a store is, as people and variables write it. */
-import { UsageError } from "@pannier/core";
+import { UsageError } from "@pannier/core/adapter";
 
 /**
  * @param from what it is, for messages: `option "endpoint"`

@@ -1,4 +1,4 @@
-import { type Entry, parseLocation } from "@pannier/core";
+import { type Entry, parseLocation } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { listObjects, type ListObjectsPage, locate, rootOf } from "./objects.ts";
 

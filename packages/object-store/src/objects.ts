@@ -6,7 +6,7 @@ import {
   type Location,
   quotePath,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { type Compare, type KeyRange, orderedPages, type Page } from "./ordered-pages.ts";
 
 /** An object as a page of a listing tells of it: its key, and what else an entry holds. */

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { comparePaths, SourceError } from "@pannier/core";
+import { comparePaths, SourceError } from "@pannier/core/adapter";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ListPage, orderedPages } from "./ordered-pages.ts";

@@ -6,7 +6,7 @@
  * Memory is bounded by pages that wait for their turn. The range that is being given out may always go on; where all the
  * room is taken by ranges far behind it, the farthest is forgotten and fetched again when its time comes.
  */
-import { comparePaths, quotePath, SourceError } from "@pannier/core";
+import { comparePaths, quotePath, SourceError } from "@pannier/core/adapter";
 import { guessBoundaries } from "./boundaries.ts";
 
 /** Negative where `a` comes before `b`, positive where it comes behind. */

@@ -1,5 +1,5 @@
 /** What requests are signed with, and lasts only for a while. */
-import { untilAborted } from "@pannier/core";
+import { untilAborted } from "@pannier/core/adapter";
 
 /** Part of its life after which another one is asked for. */
 const FRESH = 0.9;

@@ -4,7 +4,7 @@
  * layer in the manifest.
  */
 import * as zlib from "node:zlib";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import type { Descriptor } from "./manifest.ts";
 import { DIGEST } from "./reference.ts";
 import { digestOf } from "./store.ts";

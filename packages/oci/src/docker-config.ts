@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

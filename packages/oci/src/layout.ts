@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SourceError, UsageError } from "@pannier/core";
+import { SourceError, UsageError } from "@pannier/core/adapter";
 import { type Descriptor, MAX_MANIFEST, MEDIA, parseManifest } from "./manifest.ts";
 import { DIGEST, type Reference } from "./reference.ts";
 import { checkedBlob, digestOf, type ImageStore, takeManifest } from "./store.ts";

@@ -1,5 +1,5 @@
 /** Manifests of images and artifacts: the image specification's, and Docker's before it. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { DIGEST } from "./reference.ts";
 
 export const MEDIA = {

@@ -1,5 +1,5 @@
 /** Opens what a URL names: a registry or a layout. */
-import type { Credentials, Location } from "@pannier/core";
+import type { Credentials, Location } from "@pannier/core/adapter";
 import type { Environment } from "./docker-config.ts";
 import { openLayout } from "./layout.ts";
 import type { Reference } from "./reference.ts";

@@ -1,5 +1,5 @@
 /** Names of images and artifacts: `registry/repository:tag@digest`, as in the distribution specification. */
-import { decodedPath, type Location, UsageError } from "@pannier/core";
+import { decodedPath, type Location, UsageError } from "@pannier/core/adapter";
 
 /** What a URL names. */
 export interface Reference {

@@ -1,5 +1,5 @@
 /** A registry over HTTP (the distribution specification). */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import {
   createHttpClient,
   type HttpRequest,

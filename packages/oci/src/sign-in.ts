@@ -5,7 +5,7 @@ import {
   readSecret,
   readToken as readTokenFile,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { type HttpClient, type HttpResponse, readText, statusError } from "@pannier/http-client";
 import { type Environment, findLogin, type Login } from "./docker-config.ts";
 

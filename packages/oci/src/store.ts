@@ -1,6 +1,6 @@
 /** Where images are: a registry, or a layout on this machine. Both know blobs by digest and manifests by digest or tag. */
 import { createHash, hash } from "node:crypto";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { type Descriptor, MAX_MANIFEST } from "./manifest.ts";
 
 export interface StoredManifest {

@@ -8,7 +8,7 @@ import {
   readSecret,
   SourceError,
   UsageError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import type { AnyAuthMethod, ParsedKey } from "ssh2";
 import { ownFile } from "./home.ts";
 

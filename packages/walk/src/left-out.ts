@@ -1,5 +1,5 @@
 /** What a tree holds that users should know of: FIFOs, sockets and devices, which are left out, and the like. */
-import { quotePath } from "@pannier/core";
+import { quotePath } from "@pannier/core/adapter";
 
 /** What one listing has to tell of. */
 export interface LeftOut {

@@ -1,4 +1,4 @@
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 
 /**
  * What is wrong with a name or the target of a symlink. What is not UTF-8 comes with U+FFFD in it, and could not be asked for.

@@ -1,4 +1,4 @@
-import type { Entry, Scope } from "@pannier/core";
+import type { Entry, Scope } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { type DirectoryItem, failedItem, walk } from "./walk.ts";
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { comparePaths, type Entry, type Scope } from "@pannier/core";
+import { comparePaths, type Entry, type Scope } from "@pannier/core/adapter";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type DirectoryItem, walk } from "./walk.ts";

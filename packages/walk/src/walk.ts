@@ -14,7 +14,7 @@ import {
   type Scope,
   sortInSlices,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 
 /** What a directory holds under one name. The name is that of the last segment only, exactly as the server has it. */
 export type DirectoryItem =

@@ -1,5 +1,5 @@
 /** Repositories over smart HTTP: https://git-scm.com/docs/http-protocol */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import type { HttpClient, HttpResponse } from "@pannier/http-client";
 import { statusError } from "@pannier/http-client";
 import { notGit, PacketReader } from "./pkt-line.ts";

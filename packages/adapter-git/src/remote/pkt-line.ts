@@ -1,5 +1,5 @@
 /** Git's framing of its protocols: https://git-scm.com/docs/protocol-common#_pkt_line_format */
-import { createPace, type Pace, SourceError } from "@pannier/core";
+import { createPace, type Pace, SourceError } from "@pannier/core/adapter";
 
 /** A packet's payload, or one of the three packets without a payload. */
 export type Packet = Buffer | "flush" | "delimiter" | "end";

@@ -1,7 +1,7 @@
 /** Repositories reached through a program: `ssh`, or `git upload-pack` for one on this machine. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { cutShort, FLUSH, PacketReader, printable } from "./pkt-line.ts";
 import { fetchRequest, readAdvertisement, readFetch, readRefs, refsRequest } from "./protocol.ts";
 import type { Remote } from "./remote.ts";

@@ -5,7 +5,7 @@
  * Spoken here instead of by `git fetch`, because an idle poll then costs one request and no process, a changed one a single
  * round trip, and the git program never gets to see a URL or a credential.
  */
-import { type Pace, SourceError } from "@pannier/core";
+import { type Pace, SourceError } from "@pannier/core/adapter";
 import {
   createServerPace,
   cutShort,

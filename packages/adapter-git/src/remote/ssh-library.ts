@@ -4,7 +4,7 @@
  */
 import { userInfo } from "node:os";
 import { PassThrough } from "node:stream";
-import type { Credentials } from "@pannier/core";
+import type { Credentials } from "@pannier/core/adapter";
 import { authMethods, readHostKeys, sshError, usernameOf } from "@pannier/ssh-client";
 import type { Running } from "./process.ts";
 import type { SshTarget } from "./ssh.ts";

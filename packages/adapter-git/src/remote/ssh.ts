@@ -3,7 +3,12 @@ import { randomUUID } from "node:crypto";
 import { rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Credentials, readCredentialFile, SourceError, UsageError } from "@pannier/core";
+import {
+  type Credentials,
+  readCredentialFile,
+  SourceError,
+  UsageError,
+} from "@pannier/core/adapter";
 import { type Command, lastWords } from "./process.ts";
 
 export interface SshTarget {

@@ -2,7 +2,7 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
-import { NoRoomError, SourceError } from "@pannier/core";
+import { NoRoomError, SourceError } from "@pannier/core/adapter";
 import { decodeNames } from "../names.ts";
 import { killGroup, lastWords } from "../remote/process.ts";
 import { unknownItems, walkTree } from "../tree.ts";

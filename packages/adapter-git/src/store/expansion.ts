@@ -1,7 +1,7 @@
 /** How large a pack grows: to be known before it is read by who holds every object of it in memory. */
 import { setImmediate } from "node:timers/promises";
 import { inflateSync } from "node:zlib";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 /** What any pack may grow to, in bytes. */
 const HARMLESS = 16 * 1024 * 1024;

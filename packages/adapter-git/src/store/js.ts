@@ -7,7 +7,7 @@ import { createHash, randomUUID } from "node:crypto";
 import fs from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { NoRoomError, saysFull, SourceError } from "@pannier/core";
+import { NoRoomError, saysFull, SourceError } from "@pannier/core/adapter";
 import { walkTree } from "../tree.ts";
 import { checkExpansion } from "./expansion.ts";
 import { CacheDamaged, type GitObject, type ObjectStore } from "./store.ts";

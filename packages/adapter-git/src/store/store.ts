@@ -1,5 +1,5 @@
 /** Where the objects of a repository are kept, and who can read them: the git program, or isomorphic-git. */
-import { InternalError } from "@pannier/core";
+import { InternalError } from "@pannier/core/adapter";
 import type { ObjectFormat } from "../remote/protocol.ts";
 
 export interface GitObject {

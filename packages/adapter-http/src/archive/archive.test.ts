@@ -11,7 +11,7 @@ import {
   NoRoomError,
   type SourceContext,
   type SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
 import { makeTar, makeZip, type TarMember } from "../../test/archives.ts";
 import { failure, never, open, site, tree } from "../../test/open.ts";

@@ -26,7 +26,7 @@ import {
   saysFull,
   SourceError,
   untilAborted,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import type { HttpClient } from "@pannier/http-client";
 import { type Checksum, type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
 import { probeUrl } from "../file.ts";

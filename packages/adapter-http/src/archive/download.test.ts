@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { readAll } from "@pannier/adapter-kit";
-import type { SourceContext } from "@pannier/core";
+import type { SourceContext } from "@pannier/core/adapter";
 import { afterAll, expect, onTestFinished, test } from "vitest";
 import { makeTar, makeZip } from "../../test/archives.ts";
 import { failure, never, open, site, tree } from "../../test/open.ts";

@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeAll } from "@pannier/archive";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import {
   type HttpClient,
   type HttpResponse,

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as zlib from "node:zlib";
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
 import { decompress, formatOf, type Member, readTar, readZip } from "@pannier/archive";
 import { makeTar, makeZip } from "../../test/archives.ts";

@@ -1,5 +1,5 @@
 /** What an index lists and the server does not have: symlinks that lead nowhere, FIFOs, sockets. It is left out, and told. */
-import { comparePaths, quotePath, SourceError } from "@pannier/core";
+import { comparePaths, quotePath, SourceError } from "@pannier/core/adapter";
 
 /** Paths that are remembered from one listing to the next; where there are more, everything is asked about. */
 const MOST = 10_000;

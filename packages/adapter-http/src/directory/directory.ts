@@ -5,7 +5,7 @@ import {
   type Source,
   type SourceContext,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import {
   type HttpClient,
   type HttpResponse,

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
 import { listAll } from "@pannier/adapter-kit";
-import type { SourceError } from "@pannier/core";
+import type { SourceError } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { failure, never, open, site, tree } from "../../test/open.ts";
 

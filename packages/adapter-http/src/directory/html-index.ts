@@ -1,5 +1,5 @@
 /** Directory indexes in HTML: Apache, nginx, lighttpd, IIS, Jetty, Tomcat, Python, Go and others. */
-import { makePause, quotePath, SourceError } from "@pannier/core";
+import { makePause, quotePath, SourceError } from "@pannier/core/adapter";
 import { columns } from "./columns.ts";
 import { notAnIndex } from "./index-page.ts";
 import type { IndexItem } from "./item.ts";

@@ -1,5 +1,5 @@
 /** Directory indexes as servers generate them: HTML of many kinds, and the JSON of nginx and Caddy. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { type HttpResponse, plainBody } from "@pannier/http-client";
 import { textOf } from "../lines.ts";
 import { htmlItems } from "./html-index.ts";

@@ -5,7 +5,7 @@ import {
   type Scope,
   type SourceContext,
   SourceError,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import {
   type HttpClient,
   type HttpResponse,

@@ -1,5 +1,5 @@
 /** What a directory index tells of one child. */
-import type { SourceError } from "@pannier/core";
+import type { SourceError } from "@pannier/core/adapter";
 
 export interface IndexItem {
   /** Decoded, without a slash. */

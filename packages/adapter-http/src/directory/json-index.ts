@@ -1,5 +1,5 @@
 /** Directory indexes in JSON. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 import { UnreadableName } from "@pannier/http-client";
 import type { IndexItem } from "./item.ts";
 import { jsonObjects } from "./json-objects.ts";

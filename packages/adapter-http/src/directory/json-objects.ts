@@ -1,5 +1,5 @@
 /** Streams the objects of one JSON array, so that a long listing is never in memory as a whole. */
-import { SourceError } from "@pannier/core";
+import { SourceError } from "@pannier/core/adapter";
 
 /** No envelope and no object of a listing is longer. */
 const MAX_PIECE = 64 * 1024;

@@ -1,5 +1,5 @@
 /** What a link of a directory index leads to. A link that is overlooked is a file that is deleted: what is not surely no child is one, or an error. */
-import { quotePath, SourceError } from "@pannier/core";
+import { quotePath, SourceError } from "@pannier/core/adapter";
 import { isAbove, namesBelow, namesOf, UnreadableName } from "@pannier/http-client";
 
 /** Where an index page is. */

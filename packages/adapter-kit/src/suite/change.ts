@@ -1,6 +1,6 @@
 /** Changes are noticed, and never mixed into what was listed before. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Entry, FileEntry, Source } from "@pannier/core";
+import type { Entry, FileEntry, Source } from "@pannier/core/adapter";
 import { listAll, readAll } from "../open-source.ts";
 import { type AllTraits, type Check, noise, when } from "./trial.ts";
 

@@ -2,7 +2,7 @@
 import { createServer } from "node:net";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import type { SourceErrorCode } from "@pannier/core";
+import type { SourceErrorCode } from "@pannier/core/adapter";
 import type { Faults } from "../fault-proxy.ts";
 import { listAll, readAll } from "../open-source.ts";
 import { type AllTraits, type Check, listAndRead, noise, when } from "./trial.ts";

@@ -1,5 +1,5 @@
 /** What is listed is all there is, and told rightly. */
-import { comparePaths } from "@pannier/core";
+import { comparePaths } from "@pannier/core/adapter";
 import { listAll } from "../open-source.ts";
 import { type AllTraits, type Check, when } from "./trial.ts";
 

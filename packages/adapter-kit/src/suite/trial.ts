@@ -1,14 +1,14 @@
 /** One test of the suite: what it may use, and that all of it is put away afterwards. */
 import { readFile } from "node:fs/promises";
 import { inspect } from "node:util";
+import { resolveSource } from "@pannier/core";
 import {
   parseLocation,
-  resolveSource,
   type Source,
   type SourceContext,
   SourceError,
   type SourceErrorCode,
-} from "@pannier/core";
+} from "@pannier/core/adapter";
 import type * as vitest from "vitest";
 import { createFaultProxy, type FaultProxy } from "../fault-proxy.ts";
 import type { Harness, SourceAddress, Store, StoreFile, SuiteOptions, Traits } from "../harness.ts";

@@ -1,0 +1,18 @@
+/**
+ * What an adapter is written with: the contract, its errors, and what adapters would otherwise each write for themselves. Programs that
+ * embed Pannier import `@pannier/core`.
+ */
+export * from "./source/contract.ts";
+export * from "./source/errors.ts";
+export { InternalError, NoRoomError, saysFull } from "./errors.ts";
+export type { OptionSpec, OptionSpecs, OptionValues } from "./source/options.ts";
+export { decodedPath, type Location, parseLocation } from "./source/location.ts";
+export { sourceFactory } from "./source/registry.ts";
+export { readCredentialFile, readSecret, readToken } from "./source/secrets.ts";
+export { comparePaths, quotePath } from "./snapshot/path.ts";
+export { nearest } from "./source/nearest.ts";
+export { largeReads } from "./source/large-reads.ts";
+export { passing } from "./source/passing.ts";
+export { makePause, type Pause, sortInSlices } from "./timing/slices.ts";
+export { untilAborted } from "./timing/until-aborted.ts";
+export { createPace, type Pace } from "./transfer/pace.ts";
