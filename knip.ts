@@ -30,7 +30,7 @@ const config: KnipConfig = {
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": {
       // A thread is started by its URL, processes by tests by their path.
-      entry: ["src/transfer/*-worker.ts", "test/*-child.ts"],
+      entry: ["src/{lane,transfer}/*-worker.ts", "test/*-child.ts"],
       ignoreBinaries: ["mkfifo", "mount", "setpriv", "umount"],
     },
     "packages/adapter-file": {
@@ -38,6 +38,8 @@ const config: KnipConfig = {
       entry: ["src/walk-worker.ts"],
       ignoreBinaries: ["mkfifo", "mount", "umount", "unshare"],
     },
+    // A thread loads it by its URL.
+    "packages/adapter-s3": { entry: ["src/s3-lane.ts"] },
     // A process is started by its URL.
     "packages/adapter-nfs": { entry: ["src/nfs-helper.ts", "test/fake-helper.js"] },
     "packages/adapter-smb": {

@@ -37,6 +37,8 @@ const { sync } = await import("../src/index.ts");
 const { memorySource } = await import("./memory-source.ts");
 
 const source = memorySource();
+process.env["PANNIER_TEST_LANES"] = order.lanes ? "always" : "never";
+if (order.lanes) source.lane = order.kind === "lane" ? { kill: order } : {};
 for (let revision = order.from; ; revision++) {
   fs.writeSync(1, `${revision}\n`);
   source.content = revisionContent(order.seed, revision);

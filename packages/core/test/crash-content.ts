@@ -6,12 +6,14 @@ export interface CrashOrder {
   readonly target: string;
   readonly publish: "swap" | "mirror";
   readonly seed: number;
+  /** Whether lanes fetch the files; otherwise the main thread does. */
+  readonly lanes: boolean;
   /** The first revision to publish. */
   readonly from: number;
   /** Die at this call … */
   readonly at: number;
   /** … of this kind … */
-  readonly kind: "any" | "name" | "file" | "state";
+  readonly kind: "any" | "name" | "file" | "state" | "lane";
   /** … before it is done, or right after. */
   readonly before: boolean;
 }

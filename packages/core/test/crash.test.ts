@@ -16,7 +16,7 @@ const KILLS = Number(process.env["PANNIER_TEST_KILLS"] ?? 20);
 const SEED = Number(process.env["PANNIER_TEST_SEED"] ?? 1);
 
 /** About as many calls of each kind as two syncs make. */
-const CALLS = { any: 700, name: 60, file: 200, state: 350 };
+const CALLS = { any: 700, name: 60, file: 200, state: 350, lane: 150 };
 
 let target: string;
 
@@ -29,13 +29,16 @@ afterEach(() => {
 });
 
 /** Runs a process until it dies. Returns the number of the revision it was at work on. */
-function crash(publish: CrashOrder["publish"], kill: number, from: number): number {
-  const kinds = ["any", "name", "name", "file", "state"] as const;
+function crash(publish: CrashOrder["publish"], lanes: boolean, kill: number, from: number): number {
+  const kinds = lanes
+    ? (["any", "name", "lane", "lane", "state"] as const)
+    : (["any", "name", "name", "file", "state"] as const);
   const kind = kinds[Math.floor(kinds.length * chance(SEED, kill, "kind"))] as CrashOrder["kind"];
   const order: CrashOrder = {
     target,
     publish,
     seed: SEED,
+    lanes,
     from,
     at: 1 + Math.floor(CALLS[kind] * chance(SEED, kill, "at")),
     kind,
@@ -67,12 +70,15 @@ async function finish(publish: CrashOrder["publish"], revision: number): Promise
   );
 }
 
-describe("killed at any call", () => {
+describe.each([
+  ["the main thread fetches", false],
+  ["lanes fetch", true],
+])("killed at any call while %s", (_what, lanes) => {
   it(`swap: shows one revision, whole (${KILLS} kills)`, { timeout: 15_000 * KILLS }, async () => {
     let shown = -1;
     let begun = 0;
     for (let kill = 0; kill < KILLS; kill++) {
-      begun = crash("swap", kill, begun);
+      begun = crash("swap", lanes, kill, begun);
       const link = join(target, "current");
       const tree = existsSync(link) ? readTree(link) : undefined;
       const now = Number(tree?.["revision"] ?? -1);
@@ -89,7 +95,7 @@ describe("killed at any call", () => {
     let done = -1;
     let begun = 0;
     for (let kill = 0; kill < KILLS; kill++) {
-      begun = crash("mirror", kill, begun);
+      begun = crash("mirror", lanes, kill, begun);
       const possible = Array.from({ length: begun - done + 1 }, (_, i) => done + i).map(
         (revision) => (revision < 0 ? {} : content(revision)),
       ) as Record<string, string>[];

@@ -11,6 +11,7 @@ import {
   SourceError,
   type SourceSpec,
 } from "../src/index.ts";
+import type { TestData } from "./lane-child.ts";
 
 interface TextFile {
   readonly text: string;
@@ -35,6 +36,8 @@ export interface MemorySource extends SourceSpec {
   sizes: boolean;
   lists: number;
   reads: string[];
+  /** Whether lanes can read it; what else {@link TestData} has. */
+  lane: false | Omit<TestData, "texts">;
   /** Called before each read; what it throws is what the read throws. */
   beforeRead: (entry: FileEntry) => void | Promise<void>;
   beforeList: (scope: Scope | undefined) => void | Promise<void>;
@@ -66,6 +69,7 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
     sizes: true,
     lists: 0,
     reads: [],
+    lane: false,
     beforeRead() {},
     beforeList() {},
     midway() {},
@@ -110,6 +114,12 @@ export function memorySource(content: Content = {}, name = "memory"): MemorySour
         range?.length === undefined ? undefined : range.offset + range.length,
       );
       return wanted.length > 16 ? inPieces(wanted) : wanted;
+    },
+    async lane() {
+      if (spec.lane === false) return undefined;
+      const texts = Object.entries(spec.content).map(([path, value]) => [path, textOf(value)]);
+      const data: TestData = { texts: Object.fromEntries(texts), ...spec.lane };
+      return { module: new URL("lane-child.ts", import.meta.url), data };
     },
     get contentAddressed() {
       return spec.contentAddressed;

@@ -42,9 +42,8 @@ async function build({ volume, settings }: Mount, signal: AbortSignal): Promise<
     clearPlan(volume.state);
     candidate = prepareCandidate(volume, settings.tree);
     const fetcher = {
-      fetch: refuse,
-      async each(items: AsyncIterable<unknown> | Iterable<unknown>) {
-        for await (const _ of items) await refuse();
+      async fetchAll(jobs: AsyncIterable<unknown> | Iterable<unknown>) {
+        for await (const _ of jobs) await refuse();
       },
     };
     await stage({

@@ -4,12 +4,22 @@ import { nameSource } from "./run.ts";
 import { PROGRESS_INTERVAL } from "./listing.ts";
 import type { PlanTotals } from "../state/plan-totals.ts";
 import { toEntry } from "../state/row.ts";
+import { howManyLanes } from "../lane/how-many.ts";
+import { type Lanes, openLanes } from "../lane/lanes.ts";
+import type { LaneFile } from "../lane/messages.ts";
 import { fetchFile } from "../transfer/fetch-file.ts";
-import { forEachConcurrent } from "../transfer/limiter.ts";
+import { type Crew, type Limiter, openCrew } from "../transfer/limiter.ts";
 import { openRangeHashes } from "../transfer/range-hash.ts";
 import { FILES_AHEAD, openSmallFiles } from "../transfer/small-files.ts";
 import type { Layer } from "../mount/layer.ts";
-import type { Fetcher } from "../volume/journal.ts";
+import type { Fetcher, FetchJob } from "../volume/journal.ts";
+
+/** What a lane is handed at once at most: files, and bytes. What a batch did is known, and kept after a kill, once all of it is done. */
+const BATCH_FILES = 128;
+const BATCH_BYTES = 8 * 2 ** 20;
+
+/** Larger files are left to reads in parts. */
+const LANE_FILE = 64 * 2 ** 20;
 
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;
@@ -18,12 +28,25 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const totalBytes = totals.fetchBytes + totals.rereadBytes;
   const smallFiles = openSmallFiles(totalFiles);
   const rangeHashes = openRangeHashes();
+  const roads = openRoads(run, howManyLanes({ files: totalFiles, bytes: totalBytes }));
   let files = 0;
   let bytes = 0;
   let untold = true;
   /** What a listener threw, in a timer, where nobody would catch it. */
   let failure: { readonly error: unknown } | undefined;
+
+  function came(count: number): void {
+    if (failure !== undefined) throw failure.error;
+    counters.received += count;
+    bytes += count;
+    untold = true;
+  }
+
   function tell(): void {
+    for (const { lanes } of roads.values()) {
+      const count = lanes.received();
+      if (count > 0) came(count);
+    }
     if (!untold) return;
     untold = false;
     mount.emit({
@@ -34,50 +57,96 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
       totalBytes: Math.max(totalBytes, bytes),
     });
   }
-  return {
-    async fetch(row, destination, signal) {
-      const layer = mount.layers[row.layer] as Layer;
+
+  /** In this thread. */
+  async function fetchHere({ row, done }: FetchJob, path: string, signal: AbortSignal) {
+    const layer = mount.layers[row.layer] as Layer;
+    try {
+      const file = await fetchFile({
+        source: layer.source,
+        entry: toEntry(row, layer.into),
+        destination: path,
+        mode: row.mode ?? 0o644,
+        mtime: row.mtime ?? undefined,
+        owner: settings.tree.owner,
+        limits: settings.limits,
+        idleTimeout: settings.idleTimeout,
+        attempts: settings.attempts,
+        limiter: layer.limiter,
+        smallFiles,
+        rangeHashes,
+        bandwidth: mount.bandwidth,
+        onBytes: came,
+        onRetry: (error, attempt, delay) =>
+          mount.emit({
+            type: "retry",
+            source: layer.position,
+            what: row.path,
+            attempt,
+            delay,
+            error,
+          }),
+        signal,
+      });
+      files++;
+      untold = true;
+      done(file);
+    } catch (error) {
+      throw nameSource(layer, error);
+    }
+  }
+
+  function startHere(crew: Crew, job: FetchJob): void {
+    crew.start(async (signal) => {
+      const place = job.at();
       try {
-        const file = await fetchFile({
-          source: layer.source,
-          entry: toEntry(row, layer.into),
-          destination,
-          mode: row.mode ?? 0o644,
-          mtime: row.mtime ?? undefined,
-          owner: settings.tree.owner,
-          limits: settings.limits,
-          idleTimeout: settings.idleTimeout,
-          attempts: settings.attempts,
-          limiter: layer.limiter,
-          smallFiles,
-          rangeHashes,
-          bandwidth: mount.bandwidth,
-          onBytes(count) {
-            if (failure !== undefined) throw failure.error;
-            counters.received += count;
-            bytes += count;
-            untold = true;
-          },
-          onRetry: (error, attempt, delay) =>
-            mount.emit({
-              type: "retry",
-              source: layer.position,
-              what: row.path,
-              attempt,
-              delay,
-              error,
-            }),
-          signal,
-        });
-        files++;
-        untold = true;
-        return file;
-      } catch (error) {
-        throw nameSource(layer, error);
+        await fetchHere(job, place.path, signal);
+      } finally {
+        place.release();
       }
-    },
-    async each(items, work) {
+    });
+  }
+
+  /** In a lane; what it leaves, in this thread. */
+  function startBatch(crew: Crew, { lanes, batch, limiter }: Road): void {
+    const taken = batch.splice(0);
+    crew.start(async () => {
+      const facts = await lanes.fetch(taken.map(({ file }) => file));
+      const left: FetchJob[] = [];
+      try {
+        for (const [index, { job }] of taken.entries()) {
+          const written = facts[index];
+          if (written === undefined) {
+            left.push(job);
+            continue;
+          }
+          files++;
+          untold = true;
+          job.done(written);
+        }
+        came(lanes.received());
+      } finally {
+        for (const { place } of taken) place.release();
+      }
+      limiter.succeeded(taken.length - left.length);
+      if (!crew.signal.aborted) for (const job of left) startHere(crew, job);
+    });
+  }
+
+  async function hand(crew: Crew, road: Road): Promise<void> {
+    road.bytes = 0;
+    if (await road.lanes.ready(crew.signal)) return startBatch(crew, road);
+    for (const { job, place } of road.batch.splice(0)) {
+      place.release();
+      startHere(crew, job);
+    }
+  }
+
+  return {
+    async fetchAll(jobs) {
       const reads = Math.max(...mount.layers.map(({ limiter }) => limiter.max));
+      // Beside those being read there are those being written.
+      const most = reads + FILES_AHEAD;
       // By the clock and not by what arrives: a source that stalls is told of too.
       const teller = setInterval(() => {
         try {
@@ -86,16 +155,100 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           failure ??= { error };
         }
       }, PROGRESS_INTERVAL);
-      // Beside those being read there are those being written.
       try {
-        await forEachConcurrent(items, reads + FILES_AHEAD, work, run.signal);
+        const crew = openCrew(run.signal);
+        const stop = () => roads.forEach((road) => void closeRoad(road));
+        crew.signal.addEventListener("abort", stop, { once: true });
+        try {
+          for await (const job of jobs) {
+            if (crew.signal.aborted) break;
+            const road = roads.get(job.row.layer);
+            if (road === undefined || !road.takes(job)) startHere(crew, job);
+            else if (road.add(job)) await hand(crew, road);
+            if (crew.working >= most) await crew.fewerThan(most);
+            if (crew.signal.aborted) break;
+          }
+          for (const road of roads.values()) {
+            if (road.batch.length > 0 && !crew.signal.aborted) await hand(crew, road);
+          }
+        } catch (error) {
+          crew.fail(error);
+        }
+        for (const { batch } of roads.values()) batch.forEach(({ place }) => place.release());
+        await crew.end();
       } finally {
         clearInterval(teller);
         smallFiles.close();
         rangeHashes.close();
+        await Promise.all([...roads.values()].map(closeRoad));
       }
       if (failure !== undefined) throw failure.error;
       tell();
     },
   };
+}
+
+/** The lanes of a layer, and what is gathered for them. */
+interface Road {
+  readonly lanes: Lanes;
+  readonly limiter: Limiter;
+  readonly batch: {
+    readonly job: FetchJob;
+    readonly file: LaneFile;
+    readonly place: ReturnType<FetchJob["at"]>;
+  }[];
+  bytes: number;
+  takes(job: FetchJob): boolean;
+  /** True once that is enough for a batch. */
+  add(job: FetchJob): boolean;
+}
+
+function closeRoad({ lanes, limiter }: Road): Promise<void> {
+  limiter.onChange = undefined;
+  return lanes.close();
+}
+
+/** By the layer's position; of those whose sources have lanes. */
+function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
+  const { mount } = run;
+  const { settings } = mount;
+  const roads = new Map<number, Road>();
+  // A ceiling on bandwidth is held in this thread, and what is slow need not be cheap.
+  if (most === 0 || mount.bandwidth !== undefined) return roads;
+  for (const layer of mount.layers) {
+    const { source, limiter, position, into } = layer;
+    const lane = source.lane?.bind(source);
+    if (lane === undefined) continue;
+    const lanes = openLanes(
+      {
+        lane,
+        most,
+        idleTimeout: settings.idleTimeout,
+        owner: settings.tree.owner,
+        request: layer.request,
+        warn: (message) => mount.emit({ type: "warning", source: position, message }),
+      },
+      limiter.free,
+    );
+    const road: Road = {
+      lanes,
+      limiter,
+      batch: [],
+      bytes: 0,
+      takes: ({ row: { size } }) =>
+        lanes.open && size !== null && size <= Math.min(LANE_FILE, settings.limits.maxFileBytes),
+      add(job) {
+        const { row } = job;
+        const place = job.at();
+        const file = { entry: toEntry(row, into), path: place.path, mode: row.mode ?? 0o644 };
+        road.batch.push({ job, file, place });
+        road.bytes += row.size ?? 0;
+        return road.batch.length >= BATCH_FILES || road.bytes >= BATCH_BYTES;
+      },
+    };
+    // As many requests as the source bears beside those of this thread.
+    limiter.onChange = () => lanes.allow(limiter.free);
+    roads.set(position, road);
+  }
+  return roads;
 }

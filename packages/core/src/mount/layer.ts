@@ -26,6 +26,8 @@ export interface Layer {
   readonly verifyContent: boolean;
   /** Bounds the reads of this source. */
   readonly limiter: Limiter;
+  /** Counts a request and tells of it, as `SourceContext.request`. */
+  request(operation: string): void;
 }
 
 export function asLayerSpec(source: SourceSpec | LayerSpec): LayerSpec {
@@ -102,6 +104,7 @@ export async function openLayer(
     ),
     verifyContent: settings.verifyContent,
     limiter,
+    request: context.request,
   };
 }
 

@@ -146,6 +146,14 @@ export interface LocalFile {
   check(): Promise<void>;
 }
 
+/** How threads of the engine get a source's files: see {@link import("../lane/contract.ts").OpenLane}. */
+export interface LaneSpec {
+  /** A module that exports an `OpenLane` under the name `openLane`. Always the same one of a source. */
+  readonly module: URL;
+  /** What it has to know; cloned for each batch. May hold secrets: it never leaves the process. */
+  readonly data: unknown;
+}
+
 /** An opened source. Methods may be called concurrently, `read` many times at once. Errors thrown are {@link SourceError}s; a NoRoomError where content exceeds {@link Limits.maxBytes}. */
 export interface Source {
   /**
@@ -180,6 +188,12 @@ export interface Source {
   localPath?(entry: FileEntry): LocalFile | undefined;
   /** What the source signs in with, in words for `pannier doctor`: where it was found, never what it is. May ask for it. */
   identity?(signal: AbortSignal): Promise<string>;
+  /**
+   * Where many files can be read by a thread of the engine, in batches; `undefined` where not, or not now. Asked before each
+   * batch, so that keys that were renewed get there: it has to answer quickly. Whatever a thread does not manage is read by
+   * {@link Source.read}.
+   */
+  lane?(signal: AbortSignal): Promise<LaneSpec | undefined>;
   /** True where {@link ByteRange}s are cheap, so that a large file is fetched in parallel parts and resumed after a cut. */
   readonly ranges?: boolean | undefined;
   /** True where equal fingerprints mean equal bytes whatever the repository or URL (a blob id, a digest), so that content is kept when the source's address changes. */

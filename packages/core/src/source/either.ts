@@ -48,6 +48,7 @@ function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceCont
     published: async (signal) => chosen?.published?.(signal),
     version: (entry) => chosen?.version?.(entry),
     localPath: (entry) => chosen?.localPath?.(entry),
+    lane: async (signal) => chosen?.lane?.(signal),
     get ranges() {
       return chosen?.ranges;
     },

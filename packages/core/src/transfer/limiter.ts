@@ -7,6 +7,12 @@ export interface Limiter {
   readonly max: number;
   /** How many may run at once now: between 1 and {@link Limiter.max}. */
   readonly limit: number;
+  /** How many more may begin now. */
+  readonly free: number;
+  /** Counts requests that were answered well without having asked for a turn here. */
+  succeeded(count: number): void;
+  /** Tells of each change of {@link Limiter.free}. One listener at most. */
+  onChange: (() => void) | undefined;
   /**
    * Runs `work` when its turn comes, first come first served. Rejects with the signal's reason if that is aborted while
    * waiting; work that runs is its own to abort.
@@ -28,11 +34,18 @@ export function createLimiter(max: number): Limiter {
 
   function startWaiting(): void {
     for (const start of waiting) {
-      if (running >= limit) return;
+      if (running >= limit) break;
       waiting.delete(start);
       running++;
       start();
     }
+    limiter.onChange?.();
+  }
+
+  function succeeded(count: number): void {
+    successes += count;
+    for (; limit < max && successes >= limit; limit++) successes -= limit;
+    if (limit === max) successes = 0;
   }
 
   function turn(signal: AbortSignal): Promise<void> {
@@ -50,22 +63,29 @@ export function createLimiter(max: number): Limiter {
     });
   }
 
-  return {
+  const limiter: Limiter = {
     max,
+    onChange: undefined,
+    succeeded(count) {
+      succeeded(count);
+      startWaiting();
+    },
     get limit() {
       return limit;
     },
+    get free() {
+      return Math.max(0, limit - running);
+    },
     async run(work, signal) {
       signal.throwIfAborted();
-      if (running < limit) running++;
-      else await turn(signal);
+      if (running < limit) {
+        running++;
+        limiter.onChange?.();
+      } else await turn(signal);
       const began = lowered;
       try {
         const result = await work();
-        if (limit < max && began === lowered && ++successes >= limit) {
-          successes = 0;
-          limit++;
-        }
+        if (began === lowered) succeeded(1);
         return result;
       } catch (error) {
         if (error instanceof SourceError && error.code === "throttled" && began === lowered) {
@@ -78,6 +98,67 @@ export function createLimiter(max: number): Limiter {
         running--;
         startWaiting();
       }
+    },
+  };
+  return limiter;
+}
+
+/** Work done side by side; the first failure aborts the others. */
+export interface Crew {
+  /** Aborted by the caller's signal, or by the first failure, with its reason. */
+  readonly signal: AbortSignal;
+  /** How many are at work. */
+  readonly working: number;
+  /** Starts work at once. */
+  start(work: (signal: AbortSignal) => Promise<void>): void;
+  /** Waits until fewer than so many are at work. */
+  fewerThan(count: number): Promise<void>;
+  /** Counts as a failure of the work. */
+  fail(error: unknown): void;
+  /** Lets work come to its end, with a failure if there is one to tell. @throws the first failure, or the signal's reason */
+  end(): Promise<void>;
+}
+
+export function openCrew(signal: AbortSignal): Crew {
+  signal.throwIfAborted();
+  // Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476).
+  const inner = new AbortController();
+  const onAbort = () => inner.abort(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+
+  let running = 0;
+  let onEnd: (() => void) | undefined;
+  const fewerThan = (limit: number) =>
+    new Promise<void>((resolve) => {
+      onEnd = () => {
+        if (running < limit) resolve();
+      };
+      onEnd();
+    });
+  const run = async (work: (signal: AbortSignal) => Promise<void>) => {
+    running++;
+    try {
+      await work(inner.signal);
+    } catch (error) {
+      inner.abort(error);
+    } finally {
+      running--;
+      onEnd?.();
+    }
+  };
+  return {
+    signal: inner.signal,
+    get working() {
+      return running;
+    },
+    start: (work) => void run(work),
+    fewerThan,
+    fail: (error) => inner.abort(error),
+    async end() {
+      await fewerThan(1);
+      signal.removeEventListener("abort", onAbort);
+      // The first abort's reason stays: it is the first failure.
+      inner.signal.throwIfAborted();
     },
   };
 }
@@ -96,45 +177,16 @@ export async function forEachConcurrent<Item>(
   worker: (item: Item, signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  signal.throwIfAborted();
-  // Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476).
-  const inner = new AbortController();
-  const onAbort = () => inner.abort(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-
-  let running = 0;
-  let onEnd: (() => void) | undefined;
-  const fewerThan = (limit: number) =>
-    new Promise<void>((resolve) => {
-      onEnd = () => {
-        if (running < limit) resolve();
-      };
-      onEnd();
-    });
-  const start = async (item: Item) => {
-    running++;
-    try {
-      await worker(item, inner.signal);
-    } catch (error) {
-      inner.abort(error);
-    } finally {
-      running--;
-      onEnd?.();
-    }
-  };
-
+  const crew = openCrew(signal);
   try {
     for await (const item of items) {
-      if (inner.signal.aborted) break;
-      void start(item);
-      await fewerThan(max);
-      if (inner.signal.aborted) break;
+      if (crew.signal.aborted) break;
+      crew.start((inner) => worker(item, inner));
+      if (crew.working >= max) await crew.fewerThan(max);
+      if (crew.signal.aborted) break;
     }
   } catch (error) {
-    inner.abort(error);
+    crew.fail(error);
   }
-  await fewerThan(1);
-  signal.removeEventListener("abort", onAbort);
-  // The first abort's reason stays: it is the first failure.
-  inner.signal.throwIfAborted();
+  await crew.end();
 }

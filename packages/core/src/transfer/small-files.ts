@@ -18,7 +18,6 @@ import {
   discardFile,
   type DiskFacts,
   finishFile,
-  toNodeTime,
   writeAll,
 } from "./output.ts";
 
@@ -90,7 +89,7 @@ async function writeHere(file: SmallFile): Promise<DiskFacts> {
 export interface BatchFile {
   readonly path: string;
   readonly mode: number;
-  readonly time: number | Date | undefined;
+  readonly mtime: number | undefined;
   readonly owner: Attributes["owner"];
   readonly start: number;
   readonly end: number;
@@ -233,8 +232,7 @@ function pack(batch: readonly Pending[]): Batch {
       bytes.set(chunk, at);
       at += chunk.length;
     }
-    const time = mtime === undefined ? undefined : toNodeTime(mtime);
-    return { path, mode: mode & 0o777, time, owner, start, end: at };
+    return { path, mode, mtime, owner, start, end: at };
   });
   return { files, bytes };
 }

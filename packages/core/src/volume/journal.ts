@@ -4,28 +4,26 @@ import type { PublishedRow } from "../state/row.ts";
 import { type State, transaction } from "../state/state.ts";
 
 /** A file as it was written. */
-interface WrittenFile {
+export interface WrittenFile {
   readonly size: number;
   readonly sha256: string;
   readonly ino: number;
   readonly mtime: number;
 }
 
-/** Fetches the content of a row to a path where nothing is yet. */
-type FetchRow = (
-  row: PublishedRow,
-  destination: string,
-  signal: AbortSignal,
-) => Promise<WrittenFile>;
+/** A row whose content is to be fetched. */
+export interface FetchJob {
+  readonly row: PublishedRow;
+  /** Called when it is begun: a path where nothing is yet, good until `release`. */
+  at(): { readonly path: string; release(): void };
+  /** Called when it is there, before the release. */
+  done(written: WrittenFile): void;
+}
 
 /** What stages of the pipeline need of transfer, with retries, limits and progress already in it. */
 export interface Fetcher {
-  fetch: FetchRow;
-  /** Runs `work` for each item, several at once; the first failure stops the others, which are waited for. */
-  each<Item>(
-    items: AsyncIterable<Item> | Iterable<Item>,
-    work: (item: Item, signal: AbortSignal) => Promise<void>,
-  ): Promise<void>;
+  /** Fetches what comes, several at once, in any order; the first failure stops the others, which are waited for. */
+  fetchAll(jobs: AsyncIterable<FetchJob> | Iterable<FetchJob>): Promise<void>;
 }
 
 /** Notes of what was written, committed in batches: a killed process loses the last moment's work, not the rest. */

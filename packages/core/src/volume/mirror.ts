@@ -27,7 +27,7 @@ import {
   plannedPuts,
   stagedRows,
 } from "../state/plan.ts";
-import { type Fetcher, openJournal } from "./journal.ts";
+import { type Fetcher, type FetchJob, openJournal } from "./journal.ts";
 import { HOME, isRandomName, type Layout, randomName } from "./layout.ts";
 import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
@@ -54,14 +54,14 @@ export async function stageMirror(
   const published = publishedEntry(state);
   const modes = hasModes(state);
   let number = 0;
-  try {
-    const paths = plannedPaths(state, "put");
-    const planned = plannedEntry(state);
-    await fetcher.each(paths, async (path, signal) => {
+  const paths = plannedPaths(state, "put");
+  const planned = plannedEntry(state);
+  function* toFetch(): Generator<FetchJob> {
+    for (const path of paths) {
       const row = planned(path);
-      if (row === undefined || row.kind === SKIPPED) return;
+      if (row === undefined || row.kind === SKIPPED) continue;
       const staged = String(++number);
-      const { path: place } = stage.at(staged, false);
+      const { path: place, release } = stage.at(staged, false);
       const before = published(path);
       const copied =
         row.kind === FILE && row.content === "samePublished" && before !== undefined
@@ -81,27 +81,37 @@ export async function stageMirror(
       } else if (copied !== undefined) {
         journal.note(row, { ...copied, change: row.change, staged });
       } else {
-        const written = await fetcher.fetch(row, place, signal);
-        const touched =
-          row.content !== "mustFetch" &&
-          before?.kind === FILE &&
-          before.sha256 === written.sha256 &&
-          before.mode === row.mode &&
-          isAsRecorded(tree, before, modes);
-        if (touched) {
-          rmSync(place);
-          journal.note(row, { ...before, change: "touched" });
-        } else
-          journal.note(row, {
-            size: written.size,
-            sha256: written.sha256,
-            ino: written.ino,
-            disk_mtime: written.mtime,
-            change: row.change === "touched" ? "changed" : row.change,
-            staged,
-          });
+        yield {
+          row,
+          at: () => ({ path: place, release }),
+          done(written) {
+            const touched =
+              row.content !== "mustFetch" &&
+              before?.kind === FILE &&
+              before.sha256 === written.sha256 &&
+              before.mode === row.mode &&
+              isAsRecorded(tree, before, modes);
+            if (touched) {
+              rmSync(place);
+              journal.note(row, { ...before, change: "touched" });
+            } else
+              journal.note(row, {
+                size: written.size,
+                sha256: written.sha256,
+                ino: written.ino,
+                disk_mtime: written.mtime,
+                change: row.change === "touched" ? "changed" : row.change,
+                staged,
+              });
+          },
+        };
+        continue;
       }
-    });
+      release();
+    }
+  }
+  try {
+    await fetcher.fetchAll(toFetch());
     journal.flush();
     return staging;
   } catch (error) {

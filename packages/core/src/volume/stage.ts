@@ -12,7 +12,13 @@ import {
   PRESENT,
 } from "../state/overlay.ts";
 import { type PlannedRow, plannedEntry, planRefetched } from "../state/plan.ts";
-import { type Fetcher, openJournal } from "./journal.ts";
+import {
+  type Fetcher,
+  type FetchJob,
+  type Journal,
+  openJournal,
+  type WrittenFile,
+} from "./journal.ts";
 import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
 import type { Tree, TreeSettings } from "./tree.ts";
@@ -43,32 +49,7 @@ export async function stage(job: StageJob): Promise<void> {
       });
       job.candidate.tree.prune();
     }
-    await job.fetcher.each(toFetch(job, views, journal), async (row, signal) => {
-      const place = job.candidate.tree.at(row.path, true);
-      try {
-        const written = await job.fetcher.fetch(row, place.path, signal);
-        const change = views.change(row);
-        const before = views.published(row.path);
-        if (change === undefined) planRefetched(state, row, written);
-        // Fetched, and found to be what was published all along: it keeps its inode and time.
-        else if (
-          before !== undefined &&
-          isSameContent(before, row as PlannedRow, written.sha256) &&
-          linkPublished(job, views, before, true)
-        )
-          journal.note(row, { ...before, change: "touched" });
-        else
-          journal.note(row, {
-            size: written.size,
-            sha256: written.sha256,
-            ino: written.ino,
-            disk_mtime: written.mtime,
-            change: change === "touched" ? "changed" : change,
-          });
-      } finally {
-        place.release();
-      }
-    });
+    await job.fetcher.fetchAll(toFetch(job, views, journal));
     job.candidate.tree.prune();
   } catch (error) {
     try {
@@ -120,11 +101,7 @@ function openViews(job: StageJob): Views {
 }
 
 /** Does what needs no source, and hands on the rows that do. */
-async function* toFetch(
-  job: StageJob,
-  views: Views,
-  journal: ReturnType<typeof openJournal>,
-): AsyncGenerator<PublishedRow> {
+async function* toFetch(job: StageJob, views: Views, journal: Journal): AsyncGenerator<FetchJob> {
   const { tree } = job.candidate;
   let started = performance.now();
   for (const { path } of pathsToStage(job.volume.state, views.base)) {
@@ -147,7 +124,11 @@ async function* toFetch(
           ? !linkPublished(job, views, row)
           : !copySame(job, views, journal, row as PlannedRow)
       ) {
-        yield row;
+        yield {
+          row,
+          at: () => tree.at(path, true),
+          done: (written) => noteFetched(job, views, journal, row, written),
+        };
       }
     }
     if (performance.now() - started > SLICE) {
@@ -158,13 +139,34 @@ async function* toFetch(
   }
 }
 
-/** Whether the candidate has the wanted file already: from its own generation, or from an attempt that was cut short. */
-function isThere(
+function noteFetched(
   job: StageJob,
   views: Views,
-  journal: ReturnType<typeof openJournal>,
+  journal: Journal,
   row: PublishedRow,
-): boolean {
+  written: WrittenFile,
+): void {
+  const change = views.change(row);
+  if (change === undefined) return planRefetched(job.volume.state, row, written);
+  const before = views.published(row.path);
+  // Fetched, and found to be what was published all along: it keeps its inode and time.
+  if (
+    before !== undefined &&
+    isSameContent(before, row as PlannedRow, written.sha256) &&
+    linkPublished(job, views, before, true)
+  )
+    return journal.note(row, { ...before, change: "touched" });
+  journal.note(row, {
+    size: written.size,
+    sha256: written.sha256,
+    ino: written.ino,
+    disk_mtime: written.mtime,
+    change: change === "touched" ? "changed" : change,
+  });
+}
+
+/** Whether the candidate has the wanted file already: from its own generation, or from an attempt that was cut short. */
+function isThere(job: StageJob, views: Views, journal: Journal, row: PublishedRow): boolean {
   if (views.fresh) return false;
   const change = views.change(row);
   const left = views.overlay(row.path);
@@ -226,12 +228,7 @@ function linkPublished(job: StageJob, views: Views, row: PublishedRow, replace =
 }
 
 /** Copies the published file where only its permissions differ. */
-function copySame(
-  job: StageJob,
-  views: Views,
-  journal: ReturnType<typeof openJournal>,
-  row: PlannedRow,
-): boolean {
+function copySame(job: StageJob, views: Views, journal: Journal, row: PlannedRow): boolean {
   const before = views.published(row.path);
   if (row.content !== "samePublished" || before === undefined || job.published === undefined)
     return false;

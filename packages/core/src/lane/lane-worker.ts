@@ -1,0 +1,28 @@
+/** A lane: the thread that fetches batches of files by the module of their source; see {@link import("./lanes.ts")}. */
+import { parentPort, workerData } from "node:worker_threads";
+import type { OpenLane } from "./contract.ts";
+import type { LaneDone, LaneInit, ToLane } from "./messages.ts";
+import { openSink } from "./sink.ts";
+
+const init = workerData as LaneInit;
+const port = parentPort as NonNullable<typeof parentPort>;
+const { openLane } = (await import(init.module)) as { readonly openLane: OpenLane };
+const lane = openLane({ idleTimeout: init.idleTimeout, atOnce: init.atOnce });
+const stop = new AbortController();
+
+port.on("message", (message: ToLane) => {
+  if (message === "stop") stop.abort();
+  else if ("atOnce" in message) lane.allow?.(message.atOnce);
+  else void fetch(message);
+});
+
+async function fetch({ id, files, data }: Extract<ToLane, { id: number }>): Promise<void> {
+  const sink = openSink(files, init);
+  try {
+    await lane.read({ files: files.map(({ entry }) => entry), data }, sink, stop.signal);
+  } catch {
+    // What was not read is read by the source itself, which can say why not.
+  }
+  const done: LaneDone = { id, ...sink.finish() };
+  port.postMessage(done, []);
+}

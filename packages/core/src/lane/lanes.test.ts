@@ -1,0 +1,158 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import type { TestData } from "../../test/lane-child.ts";
+import { howManyLanes } from "./how-many.ts";
+import { type LanesInit, openLanes } from "./lanes.ts";
+
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "pannier-lanes-"));
+});
+afterEach(() => {
+  rmSync(directory, { recursive: true });
+});
+
+const { signal } = new AbortController();
+
+function open(names: readonly string[], init: Partial<LanesInit> = {}) {
+  const warnings: string[] = [];
+  const requests: string[] = [];
+  const texts = Object.fromEntries(names.map((name) => [name, `this is ${name}`]));
+  const data: TestData = { texts };
+  const module = new URL("../../test/lane-child.ts", import.meta.url);
+  const lanes = openLanes(
+    {
+      lane: () => Promise.resolve({ module, data }),
+      most: 1,
+      idleTimeout: 20_000,
+      owner: undefined,
+      request: (operation) => requests.push(operation),
+      warn: (message) => warnings.push(message),
+      ...init,
+    },
+    4,
+  );
+  onTestFinished(() => lanes.close());
+  const files = names.map((path) => ({
+    entry: {
+      kind: "file" as const,
+      path,
+      size: Buffer.byteLength(texts[path] as string),
+      fingerprint: "1",
+    },
+    path: join(directory, path),
+    mode: 0o644,
+  }));
+  return { lanes, files, warnings, requests, texts };
+}
+
+const here = () => readdirSync(directory).toSorted();
+
+test("batches are fetched side by side, and answered with the facts", async () => {
+  const names = Array.from({ length: 40 }, (_, i) => `${i % 2 === 0 ? "pieces" : "whole"}-${i}`);
+  const { lanes, files, warnings, requests, texts } = open(names, { most: 2 });
+  const answers: Promise<unknown>[] = [];
+  for (let at = 0; at < files.length; at += 10) {
+    expect(await lanes.ready(signal)).toBe(true);
+    answers.push(lanes.fetch(files.slice(at, at + 10)));
+  }
+  expect((await Promise.all(answers)).flat()).toEqual(
+    files.map(({ entry }) => expect.objectContaining({ size: entry.size })),
+  );
+  expect(here()).toEqual(names.toSorted());
+  for (const name of names) expect(readFileSync(join(directory, name), "utf8")).toBe(texts[name]);
+  expect(requests).toEqual(names.map(() => "read"));
+  expect(lanes.received()).toBe(files.reduce((sum, { entry }) => sum + entry.size, 0));
+  expect(lanes.received()).toBe(0);
+  expect(warnings).toEqual([]);
+});
+
+test("what a lane does not get is left alone, and nothing of it is there", async () => {
+  const names = ["a", "left-1", "short-1", "long-1", "other-1", "cut-1", "endless-1"];
+  const { lanes, files } = open([...names, "unfinished-1", "b", "throws-1", "c"]);
+  await lanes.ready(signal);
+  const facts = await lanes.fetch(files);
+  expect(
+    facts.flatMap((fact, index) => (fact === undefined ? [] : (files[index]?.entry.path ?? []))),
+  ).toEqual(["a", "b"]);
+  expect(here()).toEqual(["a", "b"]);
+  expect(await lanes.ready(signal)).toBe(true);
+});
+
+test.each([
+  ["throws where nobody catches it", "crashes-1", "this lane is broken"],
+  ["ends", "exits-1", "ended"],
+])("a lane that %s is done without, and nothing of its batch is there", async (_, name, words) => {
+  const { lanes, files, warnings } = open(["a", name, "b"]);
+  await lanes.ready(signal);
+  expect(await lanes.fetch(files)).toEqual([undefined, undefined, undefined]);
+  expect(here()).toEqual([]);
+  expect(warnings).toEqual([expect.stringContaining(words)]);
+  expect(lanes.open).toBe(false);
+  expect(await lanes.ready(signal)).toBe(false);
+});
+
+test("a lane that shows no sign of life is given up", async () => {
+  const { lanes, files, warnings } = open(["a", "hangs-1", "b"], { idleTimeout: 500 });
+  await lanes.ready(signal);
+  expect(await lanes.fetch(files)).toEqual([undefined, undefined, undefined]);
+  expect(here()).toEqual([]);
+  expect(warnings).toEqual([expect.stringContaining("does not get on")]);
+});
+
+test("a module that cannot be loaded is told, and done without", async () => {
+  const module = new URL("no-such-lane.ts", import.meta.url);
+  const { lanes, files, warnings } = open(["a"], {
+    lane: () => Promise.resolve({ module, data: undefined }),
+  });
+  await lanes.ready(signal);
+  expect(await lanes.fetch(files)).toEqual([undefined]);
+  expect(warnings).toEqual([expect.stringContaining("no-such-lane")]);
+});
+
+test("a source that has no lane for now is not asked again", async () => {
+  const lane = vi.fn<LanesInit["lane"]>(() => Promise.resolve(undefined));
+  const { lanes } = open(["a"], { lane });
+  expect(await lanes.ready(signal)).toBe(false);
+  expect(await lanes.ready(signal)).toBe(false);
+  expect(lane).toHaveBeenCalledTimes(1);
+});
+
+test("a lane that leaves most files alone is not used any more", async () => {
+  const { lanes, files } = open(Array.from({ length: 64 }, (_, i) => `left-${i}`));
+  await lanes.ready(signal);
+  await lanes.fetch(files);
+  expect(await lanes.ready(signal)).toBe(false);
+});
+
+test("closed in the middle of a batch, it tells what is there by then", async () => {
+  const { lanes, files, warnings } = open(["a", "b", "waits-1", "c"]);
+  await lanes.ready(signal);
+  const answer = lanes.fetch(files);
+  await expect.poll(here).toEqual(["a", "b"]);
+  const closing = lanes.close();
+  expect(await answer).toEqual([expect.anything(), expect.anything(), undefined, undefined]);
+  await closing;
+  expect(warnings).toEqual([]);
+  expect(await lanes.ready(signal)).toBe(false);
+});
+
+test("one that hangs does not hold up the end", async () => {
+  const { lanes, files } = open(["a", "hangs-1"]);
+  await lanes.ready(signal);
+  const answer = lanes.fetch(files);
+  await expect.poll(here).toEqual(["a", "hangs-1"]);
+  await lanes.close();
+  expect(await answer).toEqual([undefined, undefined]);
+});
+
+test("there are none for what is done before one has started", () => {
+  expect(howManyLanes({ files: 99, bytes: 1000 }, undefined)).toBe(0);
+  expect(howManyLanes({ files: 99, bytes: 2 ** 24 }, undefined)).toBe(1);
+  expect(howManyLanes({ files: 100, bytes: 0 }, undefined)).toBe(1);
+  expect(howManyLanes({ files: 1_000_000, bytes: 0 }, "never")).toBe(0);
+  expect(howManyLanes({ files: 1, bytes: 0 }, "always")).toBeGreaterThan(0);
+});

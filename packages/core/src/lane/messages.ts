@@ -1,0 +1,47 @@
+/** What the engine and its lanes tell each other. */
+import type { Attributes, DiskFacts } from "../transfer/output.ts";
+import type { FileEntry } from "../source/contract.ts";
+
+export interface LaneInit {
+  /** URL of the source's module. */
+  readonly module: string;
+  readonly idleTimeout: number;
+  readonly atOnce: number;
+  readonly owner: Attributes["owner"];
+  /** See {@link STOPPED} and {@link RECEIVED}. */
+  readonly shared: BigInt64Array<SharedArrayBuffer>;
+}
+
+/** Places in the memory that a lane shares with the engine: not 0 once nothing more is wanted; bytes that came. */
+export const STOPPED = 0;
+export const RECEIVED = 1;
+
+/** A file to fetch. */
+export interface LaneFile {
+  readonly entry: FileEntry;
+  /** Where to create it. Leads through a descriptor of the engine, which holds it until the batch is answered. */
+  readonly path: string;
+  readonly mode: number;
+}
+
+export type ToLane =
+  | { readonly id: number; readonly files: readonly LaneFile[]; readonly data: unknown }
+  | { readonly atOnce: number }
+  | "stop";
+
+/** A file that is on the volume. */
+export interface LaneFacts extends DiskFacts {
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** The answer to a batch. */
+export interface LaneDone {
+  readonly id: number;
+  /** In the order of the batch's files; `undefined`: nothing is there. */
+  readonly facts: readonly (LaneFacts | undefined)[];
+  /** Requests by their operation. */
+  readonly requests: ReadonlyMap<string, number>;
+  /** Milliseconds spent writing files that came as a whole. */
+  readonly writing: number;
+}

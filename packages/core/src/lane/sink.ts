@@ -1,0 +1,162 @@
+/** The engine's writer in a lane: hashes, checks, creates and finishes the files of one batch. */
+import { hash } from "node:crypto";
+import { createContentHash } from "../transfer/content-hash.ts";
+import {
+  createNow,
+  discardNow,
+  finishNow,
+  writeFileNow,
+  writeNow,
+} from "../transfer/output-sync.ts";
+import type { Digest } from "../source/contract.ts";
+import type { Sink, Writing } from "./contract.ts";
+import {
+  type LaneDone,
+  type LaneFacts,
+  type LaneFile,
+  type LaneInit,
+  RECEIVED,
+  STOPPED,
+} from "./messages.ts";
+
+/** Digests that Node takes of a whole in one call. */
+const IN_ONE: ReadonlySet<string> = new Set(["md5", "sha1", "sha256"]);
+
+interface Opened extends Sink {
+  /** What became of the files. From now on nothing is taken any more. */
+  finish(): Omit<LaneDone, "id">;
+}
+
+export function openSink(
+  files: readonly LaneFile[],
+  { owner, shared }: Pick<LaneInit, "owner" | "shared">,
+): Opened {
+  const facts = Array.from<LaneFacts | undefined>({ length: files.length });
+  const requests = new Map<string, number>();
+  /** Files that were begun: each has one chance. */
+  const begun = new Set<number>();
+  const open = new Set<Writing>();
+  let writing = 0;
+  let over = false;
+
+  const isStopped = () => over || Atomics.load(shared, STOPPED) !== 0n;
+  const came = (bytes: number) => Atomics.add(shared, RECEIVED, BigInt(bytes));
+
+  /** @returns the file if it may be written */
+  function take(file: number): LaneFile | undefined {
+    const found = files[file];
+    if (found === undefined || begun.has(file) || isStopped()) return undefined;
+    begun.add(file);
+    return found;
+  }
+
+  return {
+    get stopped() {
+      return isStopped();
+    },
+
+    put(file, content, digest) {
+      came(content.length);
+      const wanted = take(file);
+      if (wanted === undefined || content.length !== wanted.entry.size) return;
+      const sha256 = checked(content, wanted.entry.digest, digest);
+      if (sha256 === undefined) return;
+      const started = performance.now();
+      const { path, mode, entry } = wanted;
+      try {
+        const look = { mode, mtime: entry.mtime, owner };
+        const disk = writeFileNow(path, content, 0, content.length, look);
+        facts[file] = { size: content.length, sha256, ...disk };
+      } catch {
+        // Whoever fetches it next meets the same, and can say it.
+      }
+      writing += performance.now() - started;
+    },
+
+    begin(file, digest) {
+      const wanted = take(file);
+      if (wanted === undefined) return NOTHING;
+      const { entry, path, mode } = wanted;
+      const content = createContentHash(entry.digest);
+      content.expect(digest);
+      let fd: number | undefined;
+      let at = 0;
+      const drop = () => {
+        if (!open.delete(it)) return;
+        if (fd !== undefined) discardNow(path, fd);
+      };
+      /** @returns whether it could be done; if not, nothing is left */
+      const attempt = (work: () => void): boolean => {
+        if (!open.has(it)) return false;
+        if (isStopped()) {
+          drop();
+          return false;
+        }
+        try {
+          work();
+          return true;
+        } catch {
+          drop();
+          return false;
+        }
+      };
+      const it: Writing = {
+        write(piece) {
+          came(piece.length);
+          return attempt(() => {
+            if (at + piece.length > (entry.size ?? 0)) throw new Error("longer than listed");
+            fd ??= createNow(path, mode);
+            content.update(piece);
+            writeNow(fd, piece, 0, piece.length, at);
+            at += piece.length;
+          });
+        },
+        end() {
+          attempt(() => {
+            if (at !== entry.size) throw new Error("shorter than listed");
+            const { sha256, wrong } = content.finish();
+            if (wrong !== undefined) throw new Error("another digest");
+            const whole = fd ?? createNow(path, mode);
+            // Closed by what follows, whatever comes of it.
+            fd = undefined;
+            open.delete(it);
+            const disk = finishNow(whole, path, { mode, mtime: entry.mtime, owner });
+            facts[file] = { size: at, sha256, ...disk };
+          });
+        },
+        drop,
+      };
+      open.add(it);
+      return it;
+    },
+
+    request(operation) {
+      requests.set(operation, (requests.get(operation) ?? 0) + 1);
+    },
+
+    finish() {
+      over = true;
+      for (const unfinished of open) unfinished.drop();
+      return { facts, requests, writing };
+    },
+  };
+}
+
+/** For a file that was begun before. */
+const NOTHING: Writing = { write: () => false, end() {}, drop() {} };
+
+/** The SHA-256 of a content; `undefined` where it is not what its source vouches for. */
+function checked(content: Uint8Array, ...vouched: (Digest | undefined)[]): string | undefined {
+  const digests = vouched.filter((digest) => digest !== undefined);
+  if (digests.some(({ algorithm, partSize }) => !IN_ONE.has(algorithm) || partSize !== undefined)) {
+    const all = createContentHash(undefined);
+    for (const digest of digests) all.expect(digest);
+    all.update(content);
+    const { sha256, wrong } = all.finish();
+    return wrong === undefined ? sha256 : undefined;
+  }
+  const sha256 = hash("sha256", content);
+  const isRight = ({ algorithm, value }: Digest) =>
+    (algorithm === "sha256" ? sha256 : hash(algorithm, content)) === value.toLowerCase();
+  return digests.every(isRight) ? sha256 : undefined;
+}

@@ -1,0 +1,93 @@
+/** The lane of tests: reads files out of its data, in the way that the name of each file asks for. Loaded in a thread. */
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import type { FileEntry, Lane, OpenLane, Sink } from "../src/index.ts";
+
+export interface TestData {
+  /** Contents by path. */
+  readonly texts: Readonly<Record<string, string>>;
+  /** Dies at the n-th call of the writer that changes something on the volume, before it is done or after. */
+  readonly kill?: { readonly at: number; readonly before: boolean };
+}
+
+let calls = 0;
+let kill: TestData["kill"];
+
+for (const name of ["openSync", "writeSync", "futimesSync", "fchmodSync", "unlinkSync"] as const) {
+  const original = fs[name] as (...args: unknown[]) => unknown;
+  (fs as Record<string, unknown>)[name] = (...args: unknown[]) => {
+    const isIt = kill !== undefined && ++calls === kill.at;
+    if (isIt && kill?.before === true) process.kill(process.pid, "SIGKILL");
+    try {
+      return original(...args);
+    } finally {
+      if (isIt) process.kill(process.pid, "SIGKILL");
+    }
+  };
+}
+syncBuiltinESMExports();
+
+/** By what a file's name begins with; anything else is read well. */
+const WAYS: Readonly<Record<string, (sink: Sink, index: number, text: Buffer) => unknown>> = {
+  left: () => undefined,
+  short: (sink, index, text) => sink.put(index, text.subarray(1)),
+  long: (sink, index, text) => sink.put(index, Buffer.concat([text, text])),
+  other: (sink, index, text) => sink.put(index, text, { algorithm: "md5", value: "0".repeat(32) }),
+  cut(sink, index, text) {
+    const writing = sink.begin(index);
+    writing.write(text.subarray(0, 1));
+    writing.drop();
+  },
+  endless(sink, index, text) {
+    const writing = sink.begin(index);
+    while (writing.write(text));
+  },
+  unfinished: (sink, index, text) => sink.begin(index).write(text.subarray(0, 1)),
+  pieces(sink, index, text) {
+    const writing = sink.begin(index);
+    for (const byte of text) writing.write(Uint8Array.of(byte));
+    writing.end();
+  },
+  throws() {
+    throw new Error("this lane does not work");
+  },
+  crashes(sink, index, text) {
+    sink.begin(index).write(text.subarray(0, 1));
+    setImmediate(() => {
+      throw new Error("this lane is broken");
+    });
+    return new Promise(() => {});
+  },
+  exits(sink, index, text) {
+    sink.begin(index).write(text.subarray(0, 1));
+    process.exit(3);
+  },
+  hangs(sink, index, text) {
+    sink.begin(index).write(text.subarray(0, 1));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  },
+};
+
+export const openLane: OpenLane = (): Lane => ({
+  async read({ files, data }, sink, signal) {
+    const { texts, kill: wanted } = data as TestData;
+    kill = wanted;
+    for (const [index, entry] of files.entries()) {
+      if (sink.stopped) return;
+      sink.request("read");
+      const text = Buffer.from(texts[entry.path] ?? "");
+      const name = wayOf(entry);
+      if (name === "waits") {
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        return;
+      }
+      const way = WAYS[name];
+      if (way === undefined) sink.put(index, text);
+      else await way(sink, index, text);
+    }
+  },
+});
+
+function wayOf({ path }: FileEntry): string {
+  return /(?:^|\/)([a-z]+)-[^/]*$/.exec(path)?.[1] ?? "";
+}

@@ -1,0 +1,150 @@
+/** Syncs whose files are fetched by lanes: what is published is what a sync without them would have published. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { SourceError, sync, type SyncEvent, type SyncOptions, verify } from "../src/index.ts";
+import { type Content, memorySource } from "./memory-source.ts";
+import { litterOf, readTree } from "./trees.ts";
+
+let target: string;
+
+beforeEach(() => {
+  target = mkdtempSync(join(tmpdir(), "pannier-lanes-"));
+  vi.stubEnv("PANNIER_TEST_LANES", "always");
+});
+afterEach(() => {
+  rmSync(target, { recursive: true, force: true });
+  vi.unstubAllEnvs();
+});
+
+const run = (source: ReturnType<typeof memorySource>, options: Partial<SyncOptions> = {}) =>
+  sync({ sources: [source], target, ...options });
+
+function withLanes(content: Content) {
+  const source = memorySource(content);
+  source.lane = {};
+  return source;
+}
+
+const names = (name: string, count = 3) =>
+  Array.from({ length: count }, (_, i) => `d${i % 2}/${name}-${i}`);
+const textsOf = (paths: readonly string[]) =>
+  Object.fromEntries(paths.map((path) => [path, `this is ${path}`]));
+
+describe.each(["swap", "mirror"] as const)("publish %s", (publish) => {
+  const root = () => (publish === "swap" ? join(target, "current") : target);
+  const published = () => (existsSync(root()) ? readTree(root()) : {});
+
+  it("lanes fetch everything, with times and modes, and the main thread reads nothing", async () => {
+    const content = textsOf([...names("good", 300), ...names("pieces", 5)]);
+    const source = withLanes({
+      ...content,
+      "d0/own": { text: "x", mode: 0o755, mtime: 1_700_000_000_000 },
+      link: { link: "d0" },
+    });
+    const events: SyncEvent[] = [];
+    const result = await run(source, { publish, onEvent: (event) => events.push(event) });
+    expect(source.reads).toEqual([]);
+    expect(published()).toEqual({ ...content, "d0/own": "x", link: "-> d0" });
+    const bytes = Object.values({ ...content, own: "x" }).join("").length;
+    // A listing, and each file once.
+    expect(result).toMatchObject({ added: 307, received: bytes, requests: 307 });
+    expect(statSync(join(root(), "d0/own"))).toMatchObject({ mtimeMs: 1_700_000_000_000 });
+    expect(statSync(join(root(), "d0/own")).mode & 0o777).toBe(0o755);
+    expect(events.filter(({ type }) => type === "warning")).toEqual([]);
+    expect(events.findLast(({ type }) => type === "progress")).toMatchObject({
+      files: 306,
+      totalFiles: 306,
+      bytes,
+    });
+    expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
+  });
+
+  it("whatever a lane gets wrong or leaves is read by the source", async () => {
+    const odd = ["left", "short", "long", "other", "cut", "endless", "unfinished"];
+    const content = textsOf([...names("good", 100), ...odd.flatMap((name) => names(name))]);
+    const source = withLanes(content);
+    await run(source, { publish });
+    expect(published()).toEqual(content);
+    expect(source.reads.toSorted()).toEqual(odd.flatMap((name) => names(name)).toSorted());
+    expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
+  });
+
+  it.each(["throws", "crashes", "exits"])("a lane that %s costs nothing but time", async (name) => {
+    const content = textsOf([...names("good", 300), ...names(name)]);
+    await run(withLanes(content), { publish });
+    expect(published()).toEqual(content);
+    expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
+    expect(litterOf(target)).toEqual([]);
+  });
+
+  it("what one file fails with ends the sync, and the next one goes on", async () => {
+    const content = textsOf([...names("good", 300), ...names("left", 1)]);
+    const source = withLanes(content);
+    source.beforeRead = () => {
+      throw new SourceError("auth", "not for you");
+    };
+    await expect(run(source, { publish })).rejects.toThrow("not for you");
+    expect(published()).toEqual({});
+    source.beforeRead = () => {};
+    source.reads = [];
+    await run(source, { publish });
+    expect(published()).toEqual(content);
+    expect(source.reads).toEqual(names("left", 1));
+    expect(litterOf(target)).toEqual([]);
+  });
+
+  it("an abort ends it with its reason while a lane is at work", async () => {
+    const content = textsOf([...names("good", 200), ...names("waits", 1)]);
+    const source = withLanes(content);
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const onEvent = (event: SyncEvent) => {
+      if (event.type === "progress" && event.files > 0) controller.abort(reason);
+    };
+    await expect(run(source, { publish, onEvent, signal: controller.signal })).rejects.toBe(reason);
+    expect(published()).toEqual({});
+    delete source.content["d0/waits-0"];
+    await run(source, { publish });
+    expect(published()).toEqual(source.content);
+    expect(litterOf(target)).toEqual([]);
+  });
+});
+
+it("changes are fetched by lanes too, and content that is the same keeps its inode", async () => {
+  const paths = names("good", 50);
+  const source = withLanes(textsOf(paths));
+  await run(source);
+  const [first = "", second = ""] = paths;
+  const inode = statSync(join(target, "current", first)).ino;
+  source.content[first] = { text: `this is ${first}`, fingerprint: "another" };
+  source.content[second] = "changed";
+  await run(source);
+  expect(statSync(join(target, "current", first)).ino).toBe(inode);
+  expect(readFileSync(join(target, "current", second), "utf8")).toBe("changed");
+  expect(source.reads).toEqual([]);
+});
+
+it("sizes that are unknown, or over the limit, are no business of lanes", async () => {
+  const source = withLanes(textsOf(names("good", 3)));
+  source.sizes = false;
+  await run(source);
+  expect(source.reads.toSorted()).toEqual(names("good", 3).toSorted());
+  source.sizes = true;
+  source.content["large"] = "x".repeat(100);
+  await expect(run(source, { maxFileBytes: 50 })).rejects.toThrow("more than the 50 allowed");
+});
+
+it("a ceiling on bandwidth is held: nothing passes it in a lane", async () => {
+  const source = withLanes(textsOf(names("good", 3)));
+  await run(source, { bandwidth: 1_000_000 });
+  expect(source.reads.toSorted()).toEqual(names("good", 3).toSorted());
+});
+
+it("below the measure there are none", async () => {
+  vi.stubEnv("PANNIER_TEST_LANES", undefined);
+  const source = withLanes(textsOf(names("good", 99)));
+  await run(source);
+  expect(source.reads).toHaveLength(99);
+});
