@@ -1,4 +1,5 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
+import { extname } from "node:path";
 import type { Adapter, Source } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { listObjects, locate, type ObjectsInit } from "@pannier/object-store";
@@ -68,6 +69,12 @@ export const s3Adapter: Adapter<typeof s3Options> = {
         const { key, ref: versionId } = locate(root, entry);
         const { size, mtime, fingerprint } = entry;
         return api.content({ key, size, mtime, fingerprint, versionId }, range, signal);
+      },
+      async lane() {
+        const data = await api.lane();
+        // Beside this file, whether that is source, built, or bundled with the program.
+        const module = new URL(`./s3-lane${extname(import.meta.url)}`, import.meta.url);
+        return data === undefined ? undefined : { module, data: { ...data, root } };
       },
       version: (entry) => locate(root, entry).ref,
       identity: () => connection.identity(),

@@ -1,11 +1,5 @@
 /** The questions that are asked of S3: a page of a listing, one object's headers, its content. Signed here, on the shared connections. */
-import {
-  type Body,
-  type ByteRange,
-  type FileEntry,
-  InternalError,
-  SourceError,
-} from "@pannier/core/adapter";
+import { type Body, type ByteRange, InternalError, SourceError } from "@pannier/core/adapter";
 import {
   contentOf,
   type HttpClient,
@@ -15,8 +9,6 @@ import {
   readBytes,
   serverTime,
   versionOf,
-  whyOtherPart,
-  whyOtherVersion,
 } from "@pannier/http-client";
 import type { KeyRange } from "@pannier/object-store";
 import type { Connection, Place } from "./connection.ts";
@@ -32,7 +24,9 @@ import {
 } from "./errors.ts";
 import type { S3Settings } from "./options.ts";
 import { isEscaped, type ListedPage, type Next, parseObjects, parseVersions } from "./page.ts";
-import { createSigner, encode, type Keys, queryOf } from "./sign.ts";
+import type { LaneData } from "./s3-lane.ts";
+import { createSigner, encodePath, type Keys, queryOf } from "./sign.ts";
+import { type Version, whyNot } from "./version.ts";
 
 /** 1,000 keys of 1,024 bytes, each of which may be escaped as three. */
 const MAX_PAGE = 8 << 20;
@@ -49,12 +43,8 @@ export interface Api {
   /** What tells the newest version of an object from others. */
   inspect(key: string, signal: AbortSignal): Promise<string>;
   content(version: Version, range: ByteRange | undefined, signal: AbortSignal): Promise<Body>;
-}
-
-interface Version extends Pick<FileEntry, "size" | "mtime" | "fingerprint"> {
-  readonly key: string;
-  /** To read by, instead of the ETag. */
-  readonly versionId: string | undefined;
+  /** What a lane has to know; `undefined` where a proxy is in between. */
+  lane(): Promise<Omit<LaneData, "root"> | undefined>;
 }
 
 interface Request {
@@ -322,6 +312,15 @@ export function makeApi(init: {
       return `${headers["x-amz-version-id"] ?? ""} ${version}`;
     },
 
+    async lane() {
+      const where = await (place ??= connection.place());
+      const target = await http.direct(new URL(where.base));
+      if (target === undefined) return undefined;
+      const keys = await connection.keys();
+      const { requesterPays } = settings;
+      return { target, place: where, keys, requesterPays, unconditional, listedAt };
+    },
+
     async content(version, range, signal) {
       const { size, fingerprint, versionId } = version;
       const nothing =
@@ -366,7 +365,7 @@ export function makeApi(init: {
       operation: "read",
       signal,
     });
-    const reason = whyNot(response, version, partial ? range : undefined);
+    const reason = whyNot(response, version, partial ? range : undefined, listedAt);
     if (reason !== undefined) {
       await response.discard();
       throw new SourceError("changed", `${key}: ${reason}`);
@@ -386,24 +385,4 @@ export function makeApi(init: {
       throw error;
     }
   }
-
-  /** Why an answer is not what was asked for; `undefined` if it is. Servers and proxies ignore what they do not know. */
-  function whyNot(
-    response: HttpResponse,
-    { size, mtime, fingerprint, versionId }: Version,
-    range: ByteRange | undefined,
-  ): string | undefined {
-    const served = versionId === undefined ? undefined : response.headers["x-amz-version-id"];
-    if (served !== undefined && served !== versionId)
-      return "the object changed since it was listed";
-    // What a version id names cannot be another.
-    const pinned = served !== undefined && served !== "null";
-    const listed = { etag: isTimeFingerprint(fingerprint) ? undefined : fingerprint, mtime };
-    const other = pinned ? undefined : whyOtherVersion(response, listed, listedAt);
-    return other ?? whyOtherPart(response, size, range);
-  }
-}
-
-function encodePath(key: string): string {
-  return key.includes("/") ? key.split("/").map(encode).join("/") : encode(key);
 }

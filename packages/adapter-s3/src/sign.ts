@@ -83,6 +83,11 @@ export function encode(text: string): string {
   );
 }
 
+/** A key as it stands in a path: {@link encode} for each of its segments. */
+export function encodePath(key: string): string {
+  return key.includes("/") ? key.split("/").map(encode).join("/") : encode(key);
+}
+
 /** A query in the one form that is signed: escaped by {@link encode}, and sorted. */
 export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
   return Object.entries(parameters)

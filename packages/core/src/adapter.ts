@@ -2,6 +2,7 @@
  * What an adapter is written with: the contract, its errors, and what adapters would otherwise each write for themselves. Programs that
  * embed Pannier import `@pannier/core`.
  */
+export type * from "./lane/contract.ts";
 export * from "./source/contract.ts";
 export * from "./source/errors.ts";
 export { InternalError, NoRoomError, saysFull } from "./errors.ts";

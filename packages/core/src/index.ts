@@ -31,7 +31,6 @@ export {
   readOption,
   standardOf,
 } from "./mount/options.ts";
-export type * from "./lane/contract.ts";
 export type * from "./mount/sync-options.ts";
 export { makeFilter } from "./snapshot/filter.ts";
 export { filterScope } from "./snapshot/scope.ts";

@@ -1,7 +1,7 @@
 /** The lane of tests: reads files out of its data, in the way that the name of each file asks for. Loaded in a thread. */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
-import type { FileEntry, Lane, OpenLane, Sink } from "../src/index.ts";
+import type { FileEntry, Lane, OpenLane, Sink } from "../src/adapter.ts";
 
 export interface TestData {
   /** Contents by path. */

@@ -189,6 +189,24 @@ test("gives up on a server that stalls within a body", async () => {
   expect(error.message).toContain("stopped sending");
 });
 
+test("a lane is told where to connect to, and whom to trust; not where a proxy is in between", async () => {
+  const caFile = join(await scratch(), "ca.pem");
+  await writeFile(caFile, "-----BEGIN one");
+  const http = client({ credentials: { caFile }, env: { https_proxy: "http://proxy:1" } });
+  const url = new URL("http://host:8080/a?b");
+  const first = await http.direct(url);
+  expect(first).toEqual({
+    origin: "http://host:8080",
+    tls: { version: expect.any(String), ca: "-----BEGIN one" },
+  });
+  expect(await http.direct(url)).toBe(first);
+  await writeFile(caFile, "-----BEGIN another");
+  const second = await http.direct(url);
+  expect(second?.tls.ca).toBe("-----BEGIN another");
+  expect(second?.tls.version).not.toBe(first?.tls.version);
+  expect(await http.direct(new URL("https://host/"))).toBeUndefined();
+});
+
 test("gives a large body in pieces that have memory of their own, with TLS and without", async () => {
   const content = Buffer.from(Array.from({ length: 1_000_000 }, (_, index) => index % 251));
   const ca = await makeIdentity();

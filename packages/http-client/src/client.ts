@@ -9,6 +9,7 @@ import type { Authorize } from "./credentials.ts";
 import { createDispatchers } from "./dispatcher.ts";
 import { connectionError, statusError } from "./errors.ts";
 import { type Answer, exchange } from "./exchange.ts";
+import type { LaneTarget } from "./lane/connection.ts";
 import type { Environment } from "./proxy.ts";
 
 const MAX_REDIRECTS = 10;
@@ -86,6 +87,8 @@ export interface HttpClient {
    * @param url without user and password (see {@link HttpClientOptions.authorize})
    */
   request(url: URL | string, request?: HttpRequest): Promise<HttpResponse>;
+  /** How a lane connects to a URL's server; `undefined` where a proxy is in between. @throws UsageError where a certificate file cannot be used */
+  direct(url: URL): Promise<LaneTarget | undefined>;
   /** Ends all connections. Never throws. */
   close(): Promise<void>;
 }
@@ -166,6 +169,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         url = next;
       }
     },
+    direct: (url) => dispatchers.direct(url),
     close: () => dispatchers.close(),
   };
 

@@ -1,6 +1,5 @@
 /** Connections: undici pools, one set per proxy and per version of the certificate files. */
 import { stat } from "node:fs/promises";
-import nodeTls from "node:tls";
 import {
   type Credentials,
   largeReads,
@@ -8,6 +7,8 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import type { Dispatcher, Pool as PoolType } from "undici";
+import { systemAuthorities } from "./authorities.ts";
+import type { LaneTarget } from "./lane/connection.ts";
 import { type Environment, proxyFor } from "./proxy.ts";
 
 /** Enough for signed URLs in `Location` and long cookies; a server that sends more is up to something. */
@@ -23,6 +24,8 @@ export interface DispatcherOptions {
 /** Hands out the dispatcher for a URL. */
 export interface Dispatchers {
   for(url: URL): Promise<Dispatcher>;
+  /** How to connect to a URL's server without a dispatcher; `undefined` where a proxy is in between. */
+  direct(url: URL): Promise<LaneTarget | undefined>;
   close(): Promise<void>;
 }
 
@@ -33,6 +36,7 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
   );
   let version = "";
   let pools = new Map<string, Promise<Dispatcher>>();
+  let target: LaneTarget | undefined;
   /** Of each origin; `undefined`: directly. The variables are those of the start. */
   const proxies = new Map<string, URL | undefined>();
 
@@ -59,6 +63,16 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
         pool.catch(() => pools.delete(key));
       }
       return pool;
+    },
+    async direct(url) {
+      if (proxyOf(url) !== undefined) return undefined;
+      const now = files.length > 0 ? await versionOf(files) : "";
+      if (target?.origin !== url.origin || target.tls.version !== now)
+        target = {
+          origin: url.origin,
+          tls: { version: now, ...(await readOwnFiles(credentials)) },
+        };
+      return target;
     },
     async close() {
       await Promise.allSettled([...pools.values()].map(async (pool) => (await pool).destroy()));
@@ -132,22 +146,23 @@ interface TlsFiles {
 
 /** What the files of {@link Credentials} mean for a TLS connection, read anew. @throws UsageError where one cannot be used */
 export async function readTlsFiles(credentials: Credentials): Promise<TlsFiles> {
+  const { ca, ...own } = await readOwnFiles(credentials);
+  return ca === undefined ? own : { ...own, ca: [...systemAuthorities(), ca] };
+}
+
+/** The same without the authorities that are trusted anyway. */
+async function readOwnFiles(
+  credentials: Credentials,
+): Promise<Omit<TlsFiles, "ca"> & { ca?: string }> {
   const { caFile, clientCertFile, clientKeyFile } = credentials;
-  const tls: TlsFiles = {};
-  if (caFile !== undefined) {
-    tls.ca = [...systemAuthorities(), await readPem(caFile, "CA file")];
-  }
+  const tls: Omit<TlsFiles, "ca"> & { ca?: string } = {};
+  if (caFile !== undefined) tls.ca = await readPem(caFile, "CA file");
   if (clientCertFile !== undefined) {
     tls.cert = await readPem(clientCertFile, "client certificate");
     // One file may hold both.
     tls.key = await readPem(clientKeyFile ?? clientCertFile, "client key");
   }
   return tls;
-}
-
-/** What Node trusts by default, with `NODE_EXTRA_CA_CERTS` and `--use-system-ca` taken into account (Node ≥ 22.15). */
-function systemAuthorities(): readonly string[] {
-  return nodeTls.getCACertificates?.("default") ?? nodeTls.rootCertificates;
 }
 
 async function readPem(path: string, what: string): Promise<string> {

@@ -1,10 +1,9 @@
 export { isExposed, parseEndpoint } from "./endpoint.ts";
+export { locate, type Root } from "./locate.ts";
 export {
   listObjects,
   type ListObjectsPage,
-  locate,
   type ObjectsInit,
-  type Root,
   rootOf,
   type StoredObject,
 } from "./objects.ts";

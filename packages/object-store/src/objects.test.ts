@@ -1,6 +1,7 @@
 import { type Entry, parseLocation } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
-import { listObjects, type ListObjectsPage, locate, rootOf } from "./objects.ts";
+import { locate } from "./locate.ts";
+import { listObjects, type ListObjectsPage, rootOf } from "./objects.ts";
 
 const { signal } = new AbortController();
 

@@ -7,6 +7,7 @@ import {
   quotePath,
   SourceError,
 } from "@pannier/core/adapter";
+import { type Root, SINGLE } from "./locate.ts";
 import { type Compare, type KeyRange, orderedPages, type Page } from "./ordered-pages.ts";
 
 /** An object as a page of a listing tells of it: its key, and what else an entry holds. */
@@ -17,17 +18,6 @@ export interface StoredObject extends Omit<FileEntry, "kind" | "path" | "size"> 
   readonly directory?: boolean | undefined;
 }
 
-/**
- * What a URL means in its bucket. `site/` is everything below; `site` is everything below `site/`, or else the object of that
- * name, never `site-old/…`; nothing is the whole bucket.
- */
-export interface Root {
-  /** Of everything below; empty, or ends with a slash. */
-  readonly prefix: string;
-  /** The key of the single object that may be meant. */
-  readonly object: string | undefined;
-}
-
 /** @param skip leading segments of the URL's path that are not of the key (a container) */
 export function rootOf(location: Location, skip = 0): Root {
   const key = decodedPath(location)
@@ -36,21 +26,6 @@ export function rootOf(location: Location, skip = 0): Root {
     .join("/");
   if (key === "" || key.endsWith("/")) return { prefix: key, object: undefined };
   return { prefix: `${key}/`, object: key };
-}
-
-/** What the `ref` of a single object starts with: its path is no key below the prefix. */
-const SINGLE = "object:";
-
-/** The key that an entry was listed under, and the `ref` that the adapter gave it. */
-export function locate(
-  root: Root,
-  { path, ref }: FileEntry,
-): { readonly key: string; readonly ref: string | undefined } {
-  if (root.object === undefined || ref?.startsWith(SINGLE) !== true) {
-    return { key: root.prefix + path, ref };
-  }
-  const own = ref.slice(SINGLE.length);
-  return { key: root.object, ref: own === "" ? undefined : own };
 }
 
 /**

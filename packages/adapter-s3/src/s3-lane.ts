@@ -1,0 +1,60 @@
+/** Objects of S3 in a lane: those whose digest the answer tells. Everything else is left to the adapter. */
+import type { OpenLane } from "@pannier/core/adapter";
+import { isTimeFingerprint, type LaneTarget, openHttpLane } from "@pannier/http-client/lane";
+import { locate, type Root } from "@pannier/object-store/lane";
+import type { Place } from "./connection.ts";
+import { partsOf, wholeDigest } from "./digest.ts";
+import { createSigner, encodePath, type Keys, queryOf } from "./sign.ts";
+import { whyNot } from "./version.ts";
+
+export interface LaneData {
+  readonly root: Root;
+  readonly target: LaneTarget;
+  readonly place: Place;
+  /** `undefined` where nothing is signed. */
+  readonly keys: Keys | undefined;
+  readonly requesterPays: boolean;
+  /** The server's conditions do not compare what it lists. */
+  readonly unconditional: boolean;
+  /** By the server's clock. */
+  readonly listedAt: number;
+}
+
+export const openLane: OpenLane = (context) => {
+  const sign = createSigner();
+  return openHttpLane<LaneData>(
+    {
+      target: ({ target }) => target,
+      request(entry, data) {
+        const { size, mtime, fingerprint } = entry;
+        // Its digest takes requests of its own.
+        if (partsOf(fingerprint) !== undefined) return undefined;
+        const { key, ref: versionId } = locate(data.root, entry);
+        const { place, keys, listedAt } = data;
+        const path = place.base + encodePath(key);
+        const query = queryOf({ versionId });
+        const url = new URL(query === "" ? path : `${path}?${query}`);
+        const conditional =
+          !data.unconditional && versionId === undefined && !isTimeFingerprint(fingerprint);
+        const headers = {
+          ...(conditional ? { "if-match": `"${fingerprint}"` } : {}),
+          "x-amz-checksum-mode": "ENABLED",
+          ...(data.requesterPays ? { "x-amz-request-payer": "requester" } : {}),
+        };
+        return {
+          path: url.pathname + url.search,
+          headers:
+            keys === undefined
+              ? headers
+              : sign({ method: "GET", url, headers }, keys, place, new Date()),
+          judge(answer) {
+            const version = { key, size, mtime, fingerprint, versionId };
+            if (whyNot(answer, version, undefined, listedAt) !== undefined) return undefined;
+            return { digest: wholeDigest(answer.headers) };
+          },
+        };
+      },
+    },
+    context,
+  );
+};

@@ -1,0 +1,244 @@
+/** One kept connection of a lane: requests one after the other, and their answers, read without a promise or a stream. */
+import net from "node:net";
+import tls from "node:tls";
+import { systemAuthorities } from "../authorities.ts";
+import { type Head, MAX_HEAD, parseHead } from "./head.ts";
+
+/** Where a lane connects to. Data, to be handed to a thread. */
+export interface LaneTarget {
+  /** `http:` or `https:`, host and port. */
+  readonly origin: string;
+  readonly tls: {
+    /** Changes whenever the rest does. */
+    readonly version: string;
+    /** PEM, beside what is trusted anyway. */
+    readonly ca?: string | undefined;
+    readonly cert?: string | undefined;
+    readonly key?: string | undefined;
+  };
+}
+
+/** Takes one answer. What is handed over is the connection's again when the call returns. */
+export interface Receiver {
+  /** False: the answer is not wanted. */
+  head(head: Head): boolean;
+  /** The whole body, where it is at hand at once; otherwise it comes by `piece`. */
+  whole(body: Uint8Array): void;
+  /** False: no more is wanted. */
+  piece(bytes: Uint8Array): boolean;
+  /** All pieces came. */
+  end(): void;
+  /**
+   * It did not come to its end, or is refused.
+   *
+   * @param untouched the server ended a connection that had answered before, just as the request came: it may be asked once more
+   */
+  fail(untouched: boolean): void;
+}
+
+export interface Connection {
+  readonly busy: boolean;
+  /** @param request method, path and headers, up to the empty line; latin1 */
+  send(request: string, receiver: Receiver): void;
+  /** Fails the request under way. */
+  close(): void;
+  /** To be called now and then: ends a connection whose server hardly sends. False where it did. */
+  check(now: number): boolean;
+}
+
+/** Bytes read at once. Every connection of the thread reads into the same memory: nothing is left in it when the next one reads. */
+const READ = 256 * 1024;
+let memory: Buffer | undefined;
+
+/** Larger bodies are passed on as they come. */
+const WHOLE = 256 * 1024;
+
+/** As the engine has it for streams: bytes a second at least, over so many times the idle timeout. */
+const LEAST = 64;
+const WINDOWS = 2;
+
+export interface ConnectionEvents {
+  /** An answer came to its end, and the connection is free. */
+  idle(): void;
+  /** It can not be used any more; told after its receiver. */
+  gone(everConnected: boolean): void;
+}
+
+export function connect(
+  { origin, tls: files }: LaneTarget,
+  idleTimeout: number,
+  events: ConnectionEvents,
+): Connection {
+  memory ??= Buffer.allocUnsafeSlow(READ);
+  const { protocol, hostname, port } = new URL(origin);
+  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  const options = {
+    host,
+    port: Number(port) || (protocol === "https:" ? 443 : 80),
+    noDelay: true,
+    onread: {
+      buffer: memory,
+      callback: (count: number, bytes: Uint8Array) => {
+        came(bytes as Buffer, count);
+        return true;
+      },
+    },
+  };
+  const socket =
+    protocol === "https:"
+      ? tls.connect({
+          ...options,
+          servername: net.isIP(host) === 0 ? host : "",
+          ALPNProtocols: ["http/1.1"],
+          secureContext: contextOf(files),
+        })
+      : net.connect(options);
+  let receiver: Receiver | undefined;
+  let connected = false;
+  let answered = 0;
+  let gone = false;
+  /** The beginning of a head that is not whole yet. */
+  let begun: Buffer | undefined;
+  /** Of the answer that is being received: bytes of the body to come, and where they are gathered. */
+  let head: Head | undefined;
+  let missing = 0;
+  let body: Buffer | undefined;
+  /** Since when nothing came; and what came since another time, for the floor below it. */
+  let quietSince = performance.now();
+  let windowSince = quietSince;
+  let windowBytes = 0;
+
+  function give(): Receiver | undefined {
+    const taken = receiver;
+    receiver = head = body = begun = undefined;
+    return taken;
+  }
+
+  function end(): void {
+    if (gone) return;
+    gone = true;
+    const untouched = answered > 0 && head === undefined && begun === undefined;
+    const lost = give();
+    socket.destroy();
+    lost?.fail(untouched);
+    events.gone(connected);
+  }
+
+  function came(bytes: Buffer, count: number): void {
+    if (gone) return;
+    quietSince = performance.now();
+    windowBytes += count;
+    if (receiver === undefined) return end();
+    let at = 0;
+    if (head === undefined) {
+      const joined = begun === undefined ? bytes.subarray(0, count) : join(begun, bytes, count);
+      const stop = joined.indexOf("\r\n\r\n");
+      if (stop === -1 || stop > MAX_HEAD) {
+        // More than one read may bring is cut by the limit, not by what a server likes to send.
+        if (joined.length > MAX_HEAD) return refuse();
+        begun = Buffer.from(joined);
+        return;
+      }
+      const parsed = parseHead(joined.toString("latin1", 0, stop));
+      if (parsed === undefined || !receiver.head(parsed)) return refuse();
+      at = count - (joined.length - stop - 4);
+      head = parsed;
+      begun = undefined;
+      missing = parsed.length;
+      // What follows the answer is nobody's.
+      if (count - at > missing) return refuse();
+      if (count - at === missing) {
+        receiver.whole(bytes.subarray(at, count));
+        return done();
+      }
+      if (missing <= WHOLE) body = Buffer.allocUnsafe(missing);
+    }
+    const piece = bytes.subarray(at, count);
+    if (piece.length > missing) return refuse();
+    if (body !== undefined) {
+      body.set(piece, body.length - missing);
+      missing -= piece.length;
+      if (missing > 0) return;
+      receiver.whole(body);
+      return done();
+    }
+    missing -= piece.length;
+    if (piece.length > 0 && !receiver.piece(piece)) return refuse();
+    if (missing > 0) return;
+    receiver.end();
+    done();
+  }
+
+  function refuse(): void {
+    // Bytes of this answer came: it is not one to ask for again.
+    begun ??= NONE;
+    end();
+  }
+
+  function done(): void {
+    const keepAlive = head?.keepAlive === true;
+    answered++;
+    give();
+    if (!keepAlive) return end();
+    events.idle();
+  }
+
+  socket.on("connect", () => (connected = true));
+  socket.on("error", end);
+  socket.on("end", end);
+  socket.on("close", end);
+
+  return {
+    get busy() {
+      return receiver !== undefined;
+    },
+    send(request, next) {
+      if (gone || receiver !== undefined) throw new Error("the connection is not free");
+      receiver = next;
+      quietSince = windowSince = performance.now();
+      windowBytes = 0;
+      socket.write(`${request}\r\n\r\n`, "latin1");
+    },
+    close: end,
+    check(now) {
+      if (receiver === undefined) return true;
+      const window = WINDOWS * idleTimeout;
+      const isOver = now - windowSince >= window;
+      const slow = isOver && windowBytes < (LEAST * window) / 1000;
+      if (slow || now - quietSince > idleTimeout) {
+        end();
+        return false;
+      }
+      if (isOver) {
+        windowSince = now;
+        windowBytes = 0;
+      }
+      return true;
+    },
+  };
+}
+
+const NONE = Buffer.alloc(0);
+
+function join(begun: Buffer, bytes: Buffer, count: number): Buffer {
+  const joined = Buffer.allocUnsafe(begun.length + count);
+  joined.set(begun);
+  joined.set(bytes.subarray(0, count), begun.length);
+  return joined;
+}
+
+let known: { readonly version: string; readonly context: tls.SecureContext } | undefined;
+
+/** Made once: the system's authorities are some hundred. */
+function contextOf(files: LaneTarget["tls"]): tls.SecureContext {
+  if (known?.version !== files.version) {
+    const { version, ca, cert, key } = files;
+    const context = tls.createSecureContext({
+      ...(ca === undefined ? {} : { ca: [...systemAuthorities(), ca] }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+    });
+    known = { version, context };
+  }
+  return known.context;
+}
