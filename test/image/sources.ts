@@ -8,6 +8,7 @@ import { createStore as createAzureStore } from "../../packages/adapter-azure/te
 import { apiClient } from "../../packages/adapter-gcs/test/api-client.ts";
 import { createStore as createGcsStore } from "../../packages/adapter-gcs/test/stores.ts";
 import { sdkServer } from "../../packages/adapter-s3/test/sdk-client.ts";
+import { startHub } from "../../packages/adapter-hf/test/hub.ts";
 import { createStore as createS3Store } from "../../packages/adapter-s3/test/stores.ts";
 import type { ServerName, Servers } from "../real/servers/start.ts";
 import { makeRepository } from "../support/git-server.ts";
@@ -97,6 +98,15 @@ export const SOURCES: Readonly<
         url: `ftp://127.0.0.1:${plain}/%2F${path.slice(1)}`,
         credentials: { username: user, password },
       }));
+    },
+  },
+  hf: {
+    make: async () => {
+      const hub = await startHub();
+      const write = async (text: string) =>
+        void hub.commit("models/org/image", new Map([["page", text]]));
+      await write("");
+      return { url: "hf://org/image", env: { HF_ENDPOINT: hub.endpoint }, write };
     },
   },
   sftp: { server: "sftp", make: ({ sftp }, directory) => sftpSource(present(sftp), directory) },

@@ -45,6 +45,12 @@ export const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-git")).gitAdapter),
   },
   {
+    name: "hf",
+    package: "@pannier/adapter-hf",
+    schemes: ["hf"],
+    load: async () => asAdapter((await import("@pannier/adapter-hf")).hfAdapter),
+  },
+  {
     name: "http",
     package: "@pannier/adapter-http",
     schemes: ["https", "http"],

@@ -17,6 +17,7 @@ const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
   https: "@pannier/adapter-http",
   dav: "@pannier/adapter-webdav",
   davs: "@pannier/adapter-webdav",
+  hf: "@pannier/adapter-hf",
   s3: "@pannier/adapter-s3",
   gs: "@pannier/adapter-gcs",
   az: "@pannier/adapter-azure",
