@@ -27,6 +27,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   "object-stores-s3-unchanged": async () => (await import("./object-stores-s3.ts")).s3Unchanged(),
   "object-stores-s3-changed": async () => (await import("./object-stores-s3.ts")).s3Changed(),
   "object-stores-s3-million": async () => (await import("./object-stores-s3.ts")).s3Million(),
+  sdks: async () => (await import("./sdks.ts")).sdks(),
   "shares-sftp": async () => (await import("./shares.ts")).sftp(),
   "shares-ftp": async () => (await import("./shares.ts")).ftp(),
   "shares-webdav": async () => (await import("./shares.ts")).webdav(),

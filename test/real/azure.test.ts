@@ -137,6 +137,23 @@ describeWith("azure", "Azure Blob Storage from Azurite", (azurite) => {
     expect(await readFile(join(into, "current/dir/x"), "utf8")).toBe("1");
   });
 
+  test("a poll with a marker is one question of the SDK's, by connection string too", async () => {
+    const { signal } = new AbortController();
+    const marker = "the marker, ü+&";
+    const url = await fill("marked", { "site/a": "1", [`site/${marker}`]: "1" });
+    const text = `AccountName=${account};AccountKey=${key};BlobEndpoint=${endpoint}`;
+    vitest.vi.stubEnv("AZURE_STORAGE_CONNECTION_STRING", text);
+    onTestFinished(() => void vitest.vi.unstubAllEnvs());
+    const { source, requests, close } = await openSource(azure(`${url}site/`, { marker }));
+    onTestFinished(() => close());
+    expect(await source.identity?.(signal)).toBe("the key in AZURE_STORAGE_CONNECTION_STRING");
+    const first = await source.probe(signal);
+    expect(await source.probe(signal)).toEqual(first);
+    await client.put("marked", `site/${marker}`, Buffer.from("2"));
+    expect((await source.probe(signal))?.token).not.toBe(first?.token);
+    expect(requests).toEqual(["probe", "probe", "probe"]);
+  });
+
   test("a SAS lists and reads, and one that may only read is refused", async () => {
     const url = await fill("by-sas", { a: "1" });
     for (const [permissions, outcome] of [

@@ -1,12 +1,11 @@
 /** The adapter: a container, or the blobs below a prefix of one, as a source. */
-import { type Adapter, type Source, SourceError } from "@pannier/core/adapter";
-import { createHttpClient, versionOf } from "@pannier/http-client";
+import type { Adapter, Source } from "@pannier/core/adapter";
+import { createHttpClient } from "@pannier/http-client";
 import { locate, rootOf } from "@pannier/object-store";
+import { makeApi } from "./api.ts";
+import { connect } from "./connection.ts";
 import { createListing } from "./listing.ts";
 import { azureOptions, placeOf } from "./options.ts";
-import { readBlob } from "./read.ts";
-import { createBlobService } from "./service.ts";
-import { chooseSignIn } from "./sign-in.ts";
 
 export const azureAdapter: Adapter<typeof azureOptions> = {
   name: "azure",
@@ -27,21 +26,21 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
       idleTimeout,
       onRequest: (operation) => context.request(operation),
     });
-    const { anonymous, endpoint: given, marker } = options;
-    const chosen = chooseSignIn({
+    const { anonymous, endpoint, marker } = options;
+    const connection = await connect({
       account,
       anonymous,
-      endpoint: given,
+      endpoint,
       location,
       credentials,
       env,
       http,
     });
-    const service = createBlobService({ http, container, ...chosen });
+    const api = makeApi({ http, container, ...connection });
     const list = createListing({
-      service,
+      api,
       root,
-      endpoint: chosen.endpoint.host,
+      endpoint: connection.endpoint.host,
       warn: (message) => context.warn(message),
       retry: (work, signal) => context.retry(work, signal),
     });
@@ -49,23 +48,19 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
       async probe(signal) {
         signal.throwIfAborted();
         if (marker === undefined) return undefined;
-        const key = root.prefix + marker;
-        const response = await service({ method: "HEAD", key, operation: "probe", signal });
-        const version = versionOf(response);
-        if (version === undefined) {
-          throw new SourceError("unsupported", `${key}: the server tells neither ETag nor date`, {
-            hint: "leave the marker out: then everything is listed",
-          });
-        }
-        return { token: `marker ${version}` };
+        return { token: `marker ${await api.inspect(root.prefix + marker, signal)}` };
       },
       async list(signal) {
         signal.throwIfAborted();
         return list.list(signal);
       },
-      read: (entry, range, signal) =>
-        readBlob(service, locate(root, entry), entry, list.listedAt(), range, signal),
-      identity: async () => chosen.signIn.source,
+      async read(entry, range, signal) {
+        const { key, ref: etag } = locate(root, entry);
+        const { path, size, mtime } = entry;
+        const blob = { key, path, size, mtime, etag, listedAt: list.listedAt() };
+        return api.content(blob, range, signal);
+      },
+      identity: async () => connection.signIn.source,
       // The ETag.
       version: (entry) => locate(root, entry).ref,
       ranges: true,

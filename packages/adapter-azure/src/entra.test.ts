@@ -11,7 +11,11 @@ import { entraSignIn } from "./entra.ts";
 const SECRET = "client-secret-that-nobody-may-see";
 const ASSERTION = "federated-token-that-nobody-may-see";
 const signal = new AbortController().signal;
-const request = { method: "GET", url: new URL("https://acc.blob.core.windows.net/c"), headers: {} };
+const request = {
+  method: "GET",
+  url: new URL("https://acc.blob.core.windows.net/c"),
+  headers: {},
+} as const;
 
 beforeEach(() => {
   for (const name of Object.keys(process.env)) {

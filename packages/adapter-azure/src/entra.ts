@@ -6,15 +6,14 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { HttpClient as IdentityHttp, PipelineRequest } from "@azure/core-rest-pipeline";
 import type { TokenCredential } from "@azure/identity";
-import { SourceError, untilAborted } from "@pannier/core/adapter";
+import { SourceError } from "@pannier/core/adapter";
 import { type Environment, type HttpClient, readText, statusError } from "@pannier/http-client";
+import { renewed } from "@pannier/object-store";
 import { tokenError } from "./errors.ts";
 import type { Signature, SignIn } from "./sign-in.ts";
 
 /** For every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory#microsoft-authentication-library-msal */
 const SCOPE = "https://storage.azure.com/.default";
-/** Part of a token's life after which a new one is asked for. */
-const FRESH = 0.9;
 const MAX_ANSWER = 1 << 20;
 /** What messages begin with. */
 const SUBJECT = "signing in";
@@ -34,21 +33,12 @@ interface Asker {
 }
 const askers = new AsyncLocalStorage<Asker>();
 
-interface Token {
-  readonly signature: Signature;
-  /** Milliseconds since the epoch. */
-  readonly until: number;
-}
-
 export function entraSignIn({ env, http }: { env: Environment; http: HttpClient }): SignIn {
   let credential: Promise<TokenCredential> | undefined;
-  let token: Token | undefined;
-  let renewing: Promise<Token> | undefined;
-  const good = new WeakSet<Signature>();
   /** Why the last request failed: the library keeps of it at most some words. */
   let trouble: Error | undefined;
 
-  const renew = async (): Promise<Token> => {
+  const tokens = renewed<Signature>(async () => {
     trouble = undefined;
     try {
       credential ??= makeCredential(env);
@@ -56,37 +46,25 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
       const onTrouble = (error: Error) => (trouble = error);
       const found = await askers.run({ http, onTrouble }, () => signedIn.getToken(SCOPE));
       if (found === null) throw new SourceError("auth", "Microsoft Entra ID gave no token");
-      const now = Date.now();
-      return {
-        signature: { headers: { authorization: `Bearer ${found.token}` } },
-        until: now + (found.expiresOnTimestamp - now) * FRESH,
-      };
+      const signature = { headers: { authorization: `Bearer ${found.token}` } };
+      return { signature, ends: found.expiresOnTimestamp };
     } catch (error) {
       // Made anew next time: the library also remembers what it did not find.
       credential = undefined;
       throw trouble ?? tokenError(error, namedIdentity(env));
     }
-  };
+  });
 
   return {
     source:
       namedIdentity(env) ??
       "Microsoft Entra ID: the machine's managed identity, or what a developer signed in to",
-    async sign(_request, signal) {
-      signal.throwIfAborted();
-      if (token === undefined || token.until <= Date.now()) {
-        // All that ask meanwhile wait for the same new one, and nobody's abort takes it from the others.
-        renewing ??= renew().finally(() => (renewing = undefined));
-        token = await untilAborted(renewing, signal);
-      }
-      return token.signature;
-    },
-    accepted: (signature) => void good.add(signature),
+    sign: (_request, signal) => tokens.current(signal),
+    accepted: (signature) => tokens.accepted(signature),
     async refused(signature) {
-      if (token?.signature === signature) token = undefined;
       // A library that is asked again would answer from its memory.
       credential = undefined;
-      return good.has(signature);
+      return tokens.refused(signature);
     },
   };
 }

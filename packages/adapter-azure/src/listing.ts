@@ -7,9 +7,9 @@ import {
   type StoredObject,
 } from "@pannier/object-store";
 import { serverTime, timeFingerprint } from "@pannier/http-client";
+import type { Api } from "./api.ts";
 import { compareUnits, inByteOrder } from "./order.ts";
 import { type ListedBlob, type Page, parsePage } from "./page.ts";
-import type { BlobService } from "./service.ts";
 
 /** Pages asked for at once. */
 const AT_ONCE = 8;
@@ -17,7 +17,7 @@ const AT_ONCE = 8;
 const START_FROM_VERSION = "2026-02-06";
 
 export interface BlobListingInit {
-  readonly service: BlobService;
+  readonly api: Api;
   readonly root: Root;
   /** For messages. */
   readonly endpoint: string;
@@ -39,7 +39,7 @@ export interface ListBlobs {
 }
 
 export function createListing(init: BlobListingInit): ListBlobs {
-  const { service, root, endpoint, warn, retry } = init;
+  const { api, root, endpoint, warn, retry } = init;
   const known: Known = {};
   let listedAt = Date.now();
   let begun = false;
@@ -89,12 +89,8 @@ export function createListing(init: BlobListingInit): ListBlobs {
     signal: AbortSignal,
   ): Promise<Page> {
     const ask = async () => {
-      const response = await service({
-        query: { restype: "container", comp: "list", include: "metadata", ...query },
-        version: query["startFrom"] === undefined ? undefined : START_FROM_VERSION,
-        operation: "list",
-        signal,
-      });
+      const version = query["startFrom"] === undefined ? undefined : START_FROM_VERSION;
+      const response = await api.list({ include: "metadata", ...query }, version, signal);
       if (!begun) listedAt = serverTime(response);
       begun = true;
       return parsePage(response.body);

@@ -59,18 +59,3 @@ export function placeOf(location: Location): Place {
   }
   return { account, container };
 }
-
-/** Where the blob service is. @throws UsageError where the text is no URL of a server, without showing it */
-export function parseEndpoint(text: string, from: string): URL {
-  const url = URL.parse(text);
-  if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
-    throw new UsageError(`${from} is not a URL`, "write https://HOST or http://HOST:PORT/ACCOUNT");
-  }
-  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
-    throw new UsageError(
-      `${from} is more than the address of a server`,
-      "leave out user, query and fragment; a SAS goes to AZURE_STORAGE_SAS_TOKEN or to a token file",
-    );
-  }
-  return url;
-}

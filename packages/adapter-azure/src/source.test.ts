@@ -1,4 +1,5 @@
 /** What a source does with the answers of the service, alone and in the engine's hands. */
+import { renameSync, writeFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -51,6 +52,48 @@ test("an idle poll with a marker is one HEAD", async () => {
   container.blobs.delete("site/.done");
   await expect(opened.source.probe(signal)).rejects.toMatchObject({ code: "not-found" });
   expect(await (await container.open("site/")).source.probe(signal)).toBeUndefined();
+});
+
+test("the SDK asks about a marker of any name, and what it asks is signed", async () => {
+  for (const marker of ["a b+ü%2F#?&=", "a//b/", ":list", "/x"]) {
+    const container = await openContainer({ [`site/${marker}`]: "1" });
+    const { source } = await container.open("site/", { marker });
+    expect(await source.probe(signal)).toMatchObject({
+      token: expect.stringMatching(/^marker 0x/),
+    });
+  }
+});
+
+test("the SDK tries nothing again, shows no secret, and does not outlive an abort", async () => {
+  const container = await openContainer({ ".done": "1" });
+  const dir = await folder();
+  await writeFile(join(dir, "sas"), SAS);
+  const opened = await container.open("", { marker: ".done" }, { tokenFile: join(dir, "sas") });
+  const refuse = (status: number) => {
+    container.behaviour.intercept = (_, response) => {
+      response.writeHead(status, { "x-ms-error-code": "ServerBusy" }).end();
+      return true;
+    };
+    return opened.source.probe(signal).catch((reason: unknown) => reason);
+  };
+  for (const status of [500, 503]) {
+    container.log.length = 0;
+    const error = await refuse(status);
+    expect(error).toMatchObject({ code: "throttled", transient: true });
+    expect(inspect(error, { depth: 20, showHidden: true })).not.toContain("signature");
+    expect(container.log).toHaveLength(1);
+  }
+  container.behaviour.intercept = (request) => Boolean(request.socket.destroy());
+  const broken: unknown = await opened.source.probe(signal).catch((reason: unknown) => reason);
+  expect(broken).toMatchObject({ code: "unavailable" });
+  expect(inspect(broken, { depth: 20, showHidden: true })).not.toContain("signature");
+
+  const stop = new AbortController();
+  container.behaviour.intercept = () => {
+    stop.abort(new Error("enough"));
+    return true;
+  };
+  await expect(opened.source.probe(stop.signal)).rejects.toThrow("enough");
 });
 
 test("reads a small blob in one request, and parts as slices", async () => {
@@ -198,17 +241,16 @@ test("credentials may be renewed in the middle of a sync", async () => {
   await writeFile(passwordFile, keys[0] as string);
   container.accepted.keys = [keys[0] as string];
   let reads = 0;
-  let renewed: Promise<void> | undefined;
   container.behaviour.intercept = () => {
     if (++reads !== 20) return false;
-    // What was signed with the old one is refused from here on.
+    // At once, as rotated Secrets are. What was signed with the old one is refused from here on.
+    writeFileSync(join(dir, "next"), keys[1] as string);
+    renameSync(join(dir, "next"), passwordFile);
     container.accepted.keys = [keys[1] as string];
-    renewed = writeFile(passwordFile, keys[1] as string);
     return false;
   };
   const target = await folder();
   await syncOnce(container, target, { passwordFile }, { concurrency: 4, attempts: 5 });
-  await renewed;
   expect(await readdir(join(target, "current"))).toHaveLength(60);
 });
 

@@ -1,0 +1,9 @@
+/** What is used of Azure's SDK. By itself, so that it is loaded when a container is opened, and a bundle holds no more of it. */
+export { createHttpHeaders, createPipelineRequest } from "@azure/core-rest-pipeline";
+export {
+  AnonymousCredential,
+  BlobServiceClient,
+  ContainerClient,
+  StorageSharedKeyCredential,
+} from "@azure/storage-blob";
+export { storageSharedKeyCredentialPolicy } from "@azure/storage-common";
