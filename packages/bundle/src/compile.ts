@@ -5,6 +5,7 @@ import { build, type BuildFailure, type Metafile, type Plugin } from "esbuild";
 import { type BundledAdapter, findEngineThreads, threadsOf } from "./adapters.ts";
 import { commonJsNames } from "./commonjs.ts";
 import { conditionsOf, extensionOf } from "./conditions.ts";
+import { isNodeHttp, nodeHttp } from "./node-http.ts";
 import type { Module } from "./packages.ts";
 
 export interface Compiled {
@@ -54,6 +55,7 @@ export async function compile(
       plugins: [
         register(join(program, `adapters${extension}`), adapters),
         leaveOutBinaries,
+        nodeHttp,
         commonJsNames,
       ],
     });
@@ -77,13 +79,13 @@ function modulesOf({ inputs, outputs }: Metafile, base: string): Module[] {
   const pathOf = (name: string) => resolve(base, name.slice(name.indexOf(":") + 1));
   const used = Object.values(outputs).flatMap((output) =>
     Object.entries(output.inputs)
-      .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+      .filter(([name, { bytesInOutput }]) => bytesInOutput > 0 && !isNodeHttp(name))
       .map(([name]) => name),
   );
   return [...new Set(used)].map((name) => ({
     path: pathOf(name),
     imports: (inputs[name]?.imports ?? [])
-      .filter(({ external }) => external !== true)
+      .filter(({ external, path }) => external !== true && !isNodeHttp(path))
       .map(({ path }) => pathOf(path)),
   }));
 }
