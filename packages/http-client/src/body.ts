@@ -1,6 +1,6 @@
 /** Bodies that tell the truth: one that was cut short fails, and one that is larger than allowed is not kept. */
 import { createPace, passing, SourceError } from "@pannier/core/adapter";
-import type { HttpResponse } from "./client.ts";
+import type { HttpResponse } from "./response.ts";
 import { connectionError } from "./errors.ts";
 
 /**

@@ -11,6 +11,7 @@ import { connectionError, statusError } from "./errors.ts";
 import { type Answer, exchange } from "./exchange.ts";
 import type { LaneTarget } from "./lane/connection.ts";
 import type { Environment } from "./proxy.ts";
+import type { HttpResponse } from "./response.ts";
 
 const MAX_REDIRECTS = 10;
 /** Times the idle timeout for which interim answers may go on. */
@@ -65,18 +66,6 @@ export interface HttpRequest {
   /** Whether an answer that hardly moves is given up. `false` where its reader sees to that. Default true. */
   readonly paced?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
-}
-
-export interface HttpResponse {
-  readonly status: number;
-  /** By lower-case name; repeated ones joined with commas. */
-  readonly headers: Readonly<Record<string, string | undefined>>;
-  /** Where the answer came from, after redirects. May hold secrets in its query. */
-  readonly url: URL;
-  /** Raw bytes. Fails where the connection is cut short. Either read it, or call {@link HttpResponse.discard}. */
-  readonly body: AsyncIterable<Uint8Array>;
-  /** Gives the body up; a short one is read so that the connection can be used again. Never throws. */
-  discard(): Promise<void>;
 }
 
 export interface HttpClient {

@@ -1,7 +1,7 @@
 /** Content that a server sends compressed although we ask it not to. */
 import { pipeline, Readable, type Transform } from "node:stream";
 import { SourceError } from "@pannier/core/adapter";
-import type { HttpResponse } from "./client.ts";
+import type { HttpResponse } from "./response.ts";
 
 /** Names under which what is stored compressed is meant to be so. */
 const COMPRESSED = /\.(t?gz|gzip|z|tgz|svgz|br|zst|tzst|deflate)$/i;

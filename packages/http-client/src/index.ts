@@ -5,7 +5,6 @@ export {
   type HttpClient,
   type HttpClientOptions,
   type HttpRequest,
-  type HttpResponse,
 } from "./client.ts";
 export { type Authorize, makeAuthorize, readNetrc, type SignIn } from "./credentials.ts";
 export { readTlsFiles } from "./dispatcher.ts";
@@ -35,3 +34,4 @@ export {
   versionOf,
   whyOtherVersion,
 } from "./validators.ts";
+export type { HttpResponse } from "./response.ts";

@@ -1,6 +1,6 @@
 /** Parts of files: RFC 9110, section 14. */
 import type { ByteRange } from "@pannier/core/adapter";
-import type { HttpResponse } from "./client.ts";
+import type { HttpResponse } from "./response.ts";
 
 /** The value of `Range`. */
 export function rangeHeader({ offset, length }: ByteRange): string {

@@ -2,7 +2,8 @@
 import { type Body, type ByteRange, SourceError } from "@pannier/core/adapter";
 import { contentOf } from "./body.ts";
 import { isCompressedOnTheWay, plainBody } from "./coding.ts";
-import type { HttpClient, HttpResponse } from "./client.ts";
+import type { HttpClient } from "./client.ts";
+import type { HttpResponse } from "./response.ts";
 import { rangeHeader, whyOtherPart } from "./parts.ts";
 import { ifMatch, isFresh, serverTime, tagIn, timeFingerprint } from "./validators.ts";
 

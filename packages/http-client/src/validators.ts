@@ -2,7 +2,7 @@
  * What tells two versions apart, where a listing and the answer to a GET may tell different things: servers list no ETag, an empty one,
  * one without quotes, or one that is not that of GET, and what stands between makes them weak or adds the coding.
  */
-import type { HttpResponse } from "./client.ts";
+import type { HttpResponse } from "./response.ts";
 
 /** A version as a listing tells of it. */
 interface ListedVersion {

@@ -4,7 +4,8 @@
  * from end to end, added to its last key, is then about where the next page ends. Whether a guess is good decides how fast
  * a listing is, never what it holds: any text can be a cut.
  */
-import type { Compare } from "./ordered-pages.ts";
+/** Negative where `a` comes before `b`, positive where it comes behind. */
+export type Compare = (a: string, b: string) => number;
 
 /** Digits before and after the one at which keys part: enough to carry over, and to be within a double's 53 bits. */
 const BEFORE = 5;

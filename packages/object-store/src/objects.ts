@@ -7,8 +7,9 @@ import {
   quotePath,
   SourceError,
 } from "@pannier/core/adapter";
+import type { Compare } from "./boundaries.ts";
 import { type Root, SINGLE } from "./locate.ts";
-import { type Compare, type KeyRange, orderedPages, type Page } from "./ordered-pages.ts";
+import { type KeyRange, orderedPages, type Page } from "./ordered-pages.ts";
 
 /** An object as a page of a listing tells of it: its key, and what else an entry holds. */
 export interface StoredObject extends Omit<FileEntry, "kind" | "path" | "size"> {

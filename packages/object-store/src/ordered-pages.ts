@@ -7,10 +7,7 @@
  * room is taken by ranges far behind it, the farthest is forgotten and fetched again when its time comes.
  */
 import { comparePaths, quotePath, SourceError } from "@pannier/core/adapter";
-import { guessBoundaries } from "./boundaries.ts";
-
-/** Negative where `a` comes before `b`, positive where it comes behind. */
-export type Compare = (a: string, b: string) => number;
+import { type Compare, guessBoundaries } from "./boundaries.ts";
 
 /** Keys behind `after`, up to and with `to`; `undefined`: from the first, to the last. */
 export interface KeyRange {

@@ -8,10 +8,9 @@ import {
   statusError,
 } from "@pannier/http-client";
 import { ACCEPT } from "./manifest.ts";
-import type { StoreInit } from "./open-store.ts";
 import { DIGEST } from "./reference.ts";
 import { makeSignIn } from "./sign-in.ts";
-import { checkedBlob, type ImageStore, takeManifest } from "./store.ts";
+import { checkedBlob, type ImageStore, type StoreInit, takeManifest } from "./store.ts";
 
 const MAX_TAGS_PAGE = 8 << 20;
 const MAX_TAGS = 100_000;

@@ -1,7 +1,22 @@
 /** Where images are: a registry, or a layout on this machine. Both know blobs by digest and manifests by digest or tag. */
 import { createHash, hash } from "node:crypto";
-import { SourceError } from "@pannier/core/adapter";
+import { type Credentials, type Location, SourceError } from "@pannier/core/adapter";
+import type { Environment } from "./docker-config.ts";
 import { type Descriptor, MAX_MANIFEST } from "./manifest.ts";
+import type { Reference } from "./reference.ts";
+
+export interface StoreInit {
+  readonly location: Location;
+  readonly reference: Reference;
+  /** What a registry is asked for when signing in. */
+  readonly actions: "pull" | "pull,push";
+  readonly credentials: Credentials;
+  /** Where proxies and files of Docker and podman are looked up. */
+  readonly env: Environment;
+  /** Milliseconds. */
+  readonly idleTimeout: number;
+  readonly onRequest?: ((operation: string) => void) | undefined;
+}
 
 export interface StoredManifest {
   readonly bytes: Buffer;

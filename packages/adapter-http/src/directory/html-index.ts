@@ -1,8 +1,7 @@
 /** Directory indexes in HTML: Apache, nginx, lighttpd, IIS, Jetty, Tomcat, Python, Go and others. */
 import { makePause, quotePath, SourceError } from "@pannier/core/adapter";
 import { columns } from "./columns.ts";
-import { notAnIndex } from "./index-page.ts";
-import type { IndexItem } from "./item.ts";
+import { type IndexItem, notAnIndex } from "./item.ts";
 import { linkReader, type Place } from "./link.ts";
 
 const TITLE = /^(index of|directory listing (for|of)|listing directory|directory:)/i;

@@ -1,9 +1,8 @@
 /** Directory indexes as servers generate them: HTML of many kinds, and the JSON of nginx and Caddy. */
-import { SourceError } from "@pannier/core/adapter";
 import { type HttpResponse, plainBody } from "@pannier/http-client";
 import { textOf } from "../lines.ts";
 import { htmlItems } from "./html-index.ts";
-import type { IndexItem } from "./item.ts";
+import { type IndexItem, notAnIndex } from "./item.ts";
 import { jsonItems } from "./json-index.ts";
 
 /** Caddy answers with JSON, which tells more, where that is accepted at all; others by preference, and some of their JSON tells less. */
@@ -29,12 +28,4 @@ export async function* readIndex(response: HttpResponse, asked: URL): AsyncGener
     await response.discard();
     throw notAnIndex(asked, /\bxml\b/i.test(type));
   }
-}
-
-export function notAnIndex({ pathname }: URL, xml = false): SourceError {
-  return new SourceError("unsupported", `${pathname} is not a directory index`, {
-    hint: xml
-      ? "a bucket is listed by its own scheme (s3://, gs://, az://), and nginx's index is read as HTML or JSON, not as XML"
-      : "have the server generate one (autoindex), or put a SHA256SUMS file there",
-  });
 }

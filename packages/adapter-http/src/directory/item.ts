@@ -1,5 +1,5 @@
 /** What a directory index tells of one child. */
-import type { SourceError } from "@pannier/core/adapter";
+import { SourceError } from "@pannier/core/adapter";
 
 export interface IndexItem {
   /** Decoded, without a slash. */
@@ -24,4 +24,12 @@ interface IndexTime {
   readonly unit: "second" | "minute";
   /** True where it is UTC unless the server is set up otherwise (nginx). */
   readonly utc: boolean;
+}
+
+export function notAnIndex({ pathname }: URL, xml = false): SourceError {
+  return new SourceError("unsupported", `${pathname} is not a directory index`, {
+    hint: xml
+      ? "a bucket is listed by its own scheme (s3://, gs://, az://), and nginx's index is read as HTML or JSON, not as XML"
+      : "have the server generate one (autoindex), or put a SHA256SUMS file there",
+  });
 }

@@ -1,8 +1,8 @@
 /** One source of a mount, open. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { Mount } from "./mount.ts";
 import { CONCURRENCY, type MountSettings } from "./settings.ts";
+import type { SyncEvent } from "../events.ts";
 import type { LayerSpec, SyncOptions } from "./sync-options.ts";
 import { unsafePath } from "../snapshot/path.ts";
 import type { Source, SourceSpec } from "../source/contract.ts";
@@ -10,6 +10,7 @@ import { UsageError } from "../source/errors.ts";
 import { retryPart, sourceContext } from "./source-context.ts";
 import { describeSource } from "../source/registry.ts";
 import { createLimiter, type Limiter } from "../transfer/limiter.ts";
+import type { Volume } from "../volume/volume.ts";
 import { untilAborted } from "../timing/until-aborted.ts";
 
 export interface Layer {
@@ -30,6 +31,17 @@ export interface Layer {
   request(operation: string): void;
 }
 
+/** What a layer has of its mount. */
+interface LayerInit {
+  readonly volume: Volume;
+  /** Requests made to the sources so far, and bytes received. */
+  readonly counters: { requests: number; received: number };
+  emit(event: SyncEvent): void;
+  /** Told of the opening, which may go on when nobody waits for it any more. */
+  readonly openings: Promise<unknown>[];
+  readonly deadline: AbortSignal;
+}
+
 export function asLayerSpec(source: SourceSpec | LayerSpec): LayerSpec {
   return "adapter" in source ? { source } : source;
 }
@@ -39,17 +51,7 @@ export async function openLayer(
   position: number,
   options: SyncOptions,
   settings: MountSettings,
-  {
-    volume,
-    counters,
-    emit,
-    openings,
-    deadline,
-  }: Pick<Mount, "volume" | "counters" | "emit"> & {
-    /** Told of the opening, which may go on when nobody waits for it any more. */
-    readonly openings: Promise<unknown>[];
-    readonly deadline: AbortSignal;
-  },
+  { volume, counters, emit, openings, deadline }: LayerInit,
 ): Promise<Layer> {
   const { adapter, location } = spec.source;
   const into = normaliseInto(spec.into);

@@ -2,7 +2,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { InternalError } from "../errors.ts";
 import { SCHEMA } from "./schema.ts";
-import type { State } from "./state.ts";
 
 /** What is in the state cannot be. */
 export class DamagedState extends InternalError {
@@ -22,7 +21,7 @@ export function isBroken(error: unknown): boolean {
  * Whether what was thrown comes of a damaged state. Many errors may: a table that is gone, a row twice, a value of another type. They are
  * told from faults of the program by looking through the whole state, which is done in no other case.
  */
-export function isOfDamage(error: unknown, { db }: Pick<State, "db">): boolean {
+export function isOfDamage(error: unknown, { db }: { readonly db: DatabaseSync }): boolean {
   if (isBroken(error)) return true;
   const { errcode } = error as { errcode?: number };
   // SQLITE_ERROR, _CONSTRAINT, _MISMATCH.

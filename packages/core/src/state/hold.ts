@@ -1,18 +1,8 @@
 /** After a rollback: the state of the sources that is held back, which must not come back by itself. */
-import { getMeta, setMeta } from "./meta.ts";
+import { getMeta, type Held, setMeta, type SourcesState } from "./meta.ts";
 import type { State } from "./state.ts";
 
-/** A state of the sources. */
-export interface SourcesState {
-  /** Which they are: the same token may mean another tree with another `path=`. Not known in states of older versions. */
-  readonly urls?: readonly string[] | undefined;
-  readonly tokens: readonly (string | null)[];
-  /** Of the tree that they make; not known where they told by their tokens alone. */
-  readonly digest?: string | undefined;
-}
-
-/** `next`: they could not be asked when somebody rolled back, so that it is whatever the next look finds. */
-export type Held = SourcesState | "next";
+export type { Held, SourcesState };
 
 /** @param held `undefined`: nothing is held back any more */
 export function hold(state: State, held: Held | undefined): void {

@@ -1,7 +1,18 @@
 /** What is kept by name rather than in a table of its own. */
 import type { NewGeneration } from "./generations.ts";
-import type { Held } from "./hold.ts";
 import type { State } from "./state.ts";
+
+/** A state of the sources. */
+export interface SourcesState {
+  /** Which they are: the same token may mean another tree with another `path=`. Not known in states of older versions. */
+  readonly urls?: readonly string[] | undefined;
+  readonly tokens: readonly (string | null)[];
+  /** Of the tree that they make; not known where they told by their tokens alone. */
+  readonly digest?: string | undefined;
+}
+
+/** `next`: they could not be asked when somebody rolled back, so that it is whatever the next look finds. */
+export type Held = SourcesState | "next";
 
 /** What the state remembers of the candidate. */
 export interface CandidateRecord {

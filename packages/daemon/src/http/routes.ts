@@ -13,7 +13,7 @@ import { json, plain, type Reply } from "./reply.ts";
 import { createHistories } from "./history.ts";
 import { oncePerTurn } from "./once-per-turn.ts";
 import { type ConfigStatus, mountStatus } from "./status.ts";
-import { type Forge, isForge, isGenuine, isPing, mountsMeant, proofOf } from "./webhooks.ts";
+import { type Forge, FORGES, isGenuine, isPing, mountsMeant, proofOf } from "./webhooks.ts";
 
 export interface RoutesInit {
   readonly version: string;
@@ -69,59 +69,64 @@ interface Tools extends RoutesInit {
   readonly status: () => string;
 }
 
+/** A request as its handler gets it. */
+interface Call {
+  readonly request: IncomingMessage;
+  readonly http: HttpConfig;
+  readonly init: Tools;
+  /** What stands for the `*` of the path; the path's last part where there is none. */
+  readonly name: string;
+  readonly query: URLSearchParams;
+}
+
+/** @returns `undefined` where there is nothing at this address after all */
+type Handler = (call: Call) => Promise<Reply | undefined> | Reply | undefined;
+
+/** GET stands for HEAD too. */
+const ROUTES: readonly (readonly [method: "GET" | "POST", path: string, handler: Handler])[] = [
+  ["GET", "/", ({ http }) => (http.dashboard ? page() : undefined)],
+  ["GET", "/assets/*", ({ http, name }) => (http.dashboard ? asset(name) : undefined)],
+  ["GET", "/livez", ({ init }) => livez(init.mounts(), init.lingering())],
+  ["GET", "/readyz", ({ init, query }) => readyz(init.mounts(), query)],
+  ["GET", "/metrics", metrics],
+  ["GET", "/status", ({ init }) => ({ status: 200, body: `${init.status()}\n` })],
+  ["GET", "/history/*", history],
+  ["POST", "/sync", (call) => sync(call, call.init.mounts())],
+  ["POST", "/sync/*", (call) => sync(call, mountsNamed(call))],
+  ["POST", "/rollback/*", rollback],
+  ...FORGES.map((forge) => ["POST", `/hooks/${forge}`, webhookOf(forge)] as const),
+];
+
 async function route(
   request: IncomingMessage,
   http: HttpConfig,
   init: Tools,
 ): Promise<Reply | undefined> {
   // Not by URL, which takes `//host/` for a host, and may throw.
-  const [pathname = "", search = ""] = (request.url ?? "/").split("?", 2);
-  const searchParams = new URLSearchParams(search);
-  const [, first = "", second, ...deeper] = pathname.split("/");
-  const isRead = request.method === "GET" || request.method === "HEAD";
-  const mounts = init.mounts();
-  if (deeper.length > 0) return undefined;
-  const known = `/${first}`;
-  switch (known) {
-    case "/sync":
-      if (request.method !== "POST") return notAllowed("POST");
-      return sync(request, http, init, second, searchParams);
-    case "/rollback":
-      if (second === undefined) return undefined;
-      if (request.method !== "POST") return notAllowed("POST");
-      return rollback(request, http, init, second, searchParams);
-    case "/hooks":
-      if (!isForge(second)) return undefined;
-      if (request.method !== "POST") return notAllowed("POST");
-      return webhook(request, http, init, second, searchParams);
-    case "/history": {
-      if (!isRead) return notAllowed("GET, HEAD");
-      const mount = mounts.find(({ config }) => config.name === second);
-      return mount === undefined ? undefined : init.histories.of(mount);
-    }
-  }
-  if (second !== undefined && known !== "/assets") return undefined;
-  if (!isRead) return notAllowed("GET, HEAD");
-  switch (known) {
-    case "/livez":
-      return livez(mounts, init.lingering());
-    case "/readyz":
-      return readyz(mounts, searchParams);
-    case "/metrics":
-      return {
-        status: 200,
-        body: await init.metrics.render(mounts),
-        type: "text/plain; version=0.0.4; charset=utf-8",
-      };
-    case "/status":
-      return { status: 200, body: `${init.status()}\n` };
-    case "/":
-      return http.dashboard ? page() : undefined;
-    case "/assets":
-      return http.dashboard ? asset(second) : undefined;
-    default:
-      return undefined;
-  }
+  const [path = "", search = ""] = (request.url ?? "/").split("?", 2);
+  const start = path.lastIndexOf("/") + 1;
+  const forms = [path, `${path.slice(0, start)}*`];
+  const found = ROUTES.find(([, form]) => forms.includes(form));
+  if (found === undefined) return undefined;
+  const [method, , handle] = found;
+  const allowed = method === "GET" ? ["GET", "HEAD"] : [method];
+  if (!allowed.includes(request.method ?? "")) return notAllowed(allowed.join(", "));
+  const query = new URLSearchParams(search);
+  return await handle({ request, http, init, name: path.slice(start), query });
+}
+
+async function metrics({ init }: Call): Promise<Reply> {
+  const body = await init.metrics.render(init.mounts());
+  return { status: 200, body, type: "text/plain; version=0.0.4; charset=utf-8" };
+}
+
+async function history(call: Call): Promise<Reply | undefined> {
+  const [mount] = mountsNamed(call);
+  return mount === undefined ? undefined : call.init.histories.of(mount);
+}
+
+function mountsNamed({ init, name }: Call): readonly Mount[] {
+  return init.mounts().filter(({ config }) => config.name === name);
 }
 
 export function statusOf({ version, mounts, config, http }: RoutesInit): unknown {
@@ -143,20 +148,15 @@ function unauthorized(): Reply {
   return { ...json(401, { error: "unauthorized" }), headers: { "www-authenticate": "Bearer" } };
 }
 
-async function mayTrigger(request: IncomingMessage, http: HttpConfig): Promise<boolean> {
+async function mayTrigger({ request, http }: Call): Promise<boolean> {
   const token = await tokenOf(http.triggerTokenFile);
   return isSame(bearer(request.headers.authorization), token);
 }
 
-async function rollback(
-  request: IncomingMessage,
-  http: HttpConfig,
-  init: RoutesInit,
-  name: string,
-  query: URLSearchParams,
-): Promise<Reply | undefined> {
-  if (!(await mayTrigger(request, http))) return unauthorized();
-  const mount = init.mounts().find(({ config }) => config.name === name);
+async function rollback(call: Call): Promise<Reply | undefined> {
+  const { init, name, query } = call;
+  if (!(await mayTrigger(call))) return unauthorized();
+  const [mount] = mountsNamed(call);
   if (mount === undefined) return undefined;
   try {
     const now = await mount.rollback(query.get("revision") ?? undefined);
@@ -168,15 +168,9 @@ async function rollback(
   }
 }
 
-async function sync(
-  request: IncomingMessage,
-  http: HttpConfig,
-  init: RoutesInit,
-  name: string | undefined,
-  query: URLSearchParams,
-): Promise<Reply | undefined> {
-  if (!(await mayTrigger(request, http))) return unauthorized();
-  const mounts = init.mounts().filter(({ config }) => name === undefined || config.name === name);
+async function sync(call: Call, mounts: readonly Mount[]): Promise<Reply | undefined> {
+  const { init, query } = call;
+  if (!(await mayTrigger(call))) return unauthorized();
   if (mounts.length === 0) return undefined;
   const wait = query.get("wait");
   const outcomes =
@@ -225,13 +219,11 @@ function describeOutcome(
   return { status: 502, told: { name, result: "failed", error } };
 }
 
-async function webhook(
-  request: IncomingMessage,
-  http: HttpConfig,
-  init: Tools,
-  forge: Forge,
-  query: URLSearchParams,
-): Promise<Reply> {
+function webhookOf(forge: Forge): Handler {
+  return (call) => webhook(call, forge);
+}
+
+async function webhook({ request, http, init, query }: Call, forge: Forge): Promise<Reply> {
   const { headers } = request;
   const secret = await secretOf(http.webhookSecretFile);
   const proof = proofOf(forge, headers);

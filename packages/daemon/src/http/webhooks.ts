@@ -16,7 +16,7 @@ export type Proof = { readonly secret: string } | { readonly signature: string }
  * gitea: https://docs.gitea.com/usage/webhooks; Forgejo sends the same header
  * azure-devops: https://learn.microsoft.com/azure/devops/service-hooks/services/webhooks
  */
-const FORGES = {
+const PROOFS = {
   github: (headers) => signature(headers, "x-hub-signature-256", "sha256="),
   gitlab: (headers) => token(one(headers["x-gitlab-token"])),
   bitbucket: (headers) => signature(headers, "x-hub-signature", "sha256="),
@@ -28,14 +28,12 @@ const FORGES = {
       : signature(headers, "x-hub-signature-256", "sha256="),
 } satisfies Record<string, (headers: IncomingHttpHeaders) => Proof | undefined>;
 
-export type Forge = keyof typeof FORGES;
+export type Forge = keyof typeof PROOFS;
 
-export function isForge(name: string | undefined): name is Forge {
-  return name !== undefined && Object.hasOwn(FORGES, name);
-}
+export const FORGES = Object.keys(PROOFS) as readonly Forge[];
 
 export function proofOf(forge: Forge, headers: IncomingHttpHeaders): Proof | undefined {
-  return FORGES[forge](headers);
+  return PROOFS[forge](headers);
 }
 
 function signature(headers: IncomingHttpHeaders, name: string, prefix: string): Proof | undefined {
