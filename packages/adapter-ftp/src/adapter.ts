@@ -8,7 +8,7 @@ import {
   type Source,
   UsageError,
 } from "@pannier/core/adapter";
-import { leftOutWarning } from "@pannier/walk";
+import { leftOutWarning } from "@pannier/file-server";
 import { askSize, askTime } from "./ask.ts";
 import type { Connection } from "./connection.ts";
 import { refusalOf, translate } from "./errors.ts";

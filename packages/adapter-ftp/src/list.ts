@@ -6,7 +6,7 @@ import {
   type SourceContext,
   SourceError,
 } from "@pannier/core/adapter";
-import { type DirectoryItem, walk } from "@pannier/walk";
+import { type DirectoryItem, walk } from "@pannier/file-server";
 import { askSize, askTime, isEnterable, isRefused } from "./ask.ts";
 import type { Connection } from "./connection.ts";
 import { refusalOf, translate } from "./errors.ts";

@@ -9,7 +9,7 @@ import {
   SourceError,
   UsageError,
 } from "@pannier/core/adapter";
-import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/walk";
+import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/file-server";
 import { CONNECTIONS, createConnection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { NFS, PORTMAPPER } from "./greet.ts";

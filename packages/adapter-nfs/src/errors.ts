@@ -1,6 +1,6 @@
 /** What libnfs says, in the words of the contract. */
 import { quotePath, SourceError } from "@pannier/core/adapter";
-import { tooManyNames } from "@pannier/walk";
+import { tooManyNames } from "@pannier/file-server";
 import type { Problem } from "./protocol.ts";
 
 const EPERM = 1;

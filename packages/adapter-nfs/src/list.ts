@@ -8,7 +8,7 @@ import {
   timeOf,
   unicodeProblem,
   walk,
-} from "@pannier/walk";
+} from "@pannier/file-server";
 import { type Connection, CONNECTIONS, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
 import type { Item } from "./protocol.ts";

@@ -7,7 +7,7 @@ import {
   quotePath,
   SourceError,
 } from "@pannier/core/adapter";
-import { matches } from "@pannier/walk";
+import { matches } from "@pannier/file-server";
 import { type Connection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
 

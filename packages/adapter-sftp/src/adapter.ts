@@ -9,7 +9,7 @@ import {
   SourceError,
   UsageError,
 } from "@pannier/core/adapter";
-import { leftOutWarning } from "@pannier/walk";
+import { leftOutWarning } from "@pannier/file-server";
 import type { Attributes } from "ssh2";
 import { createConnection, type Session } from "./connection.ts";
 import { translate } from "./errors.ts";

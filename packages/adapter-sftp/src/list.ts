@@ -7,7 +7,7 @@ import {
   type SourceContext,
   SourceError,
 } from "@pannier/core/adapter";
-import { type DirectoryItem, failedItem, unicodeProblem, walk } from "@pannier/walk";
+import { type DirectoryItem, failedItem, unicodeProblem, walk } from "@pannier/file-server";
 import type { FileEntryWithStats, SFTPWrapper } from "ssh2";
 import { type Connection, misunderstood, type Session } from "./connection.ts";
 import { isMissing, isVague, translate } from "./errors.ts";

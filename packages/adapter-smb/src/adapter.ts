@@ -1,7 +1,7 @@
 /** The adapter: a directory of an SMB share, or one file of it, as a source. */
 import { posix } from "node:path";
 import type { Adapter, Entry, FileEntry, Scope, Source } from "@pannier/core/adapter";
-import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/walk";
+import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/file-server";
 import { type Address, addressOf, encodePath } from "./address.ts";
 import { connectionError, isMissing, translate } from "./errors.ts";
 import type { Helper } from "./helper.ts";

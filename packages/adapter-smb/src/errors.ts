@@ -2,7 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { InternalError, quotePath, SourceError } from "@pannier/core/adapter";
-import { tooManyNames } from "@pannier/walk";
+import { tooManyNames } from "@pannier/file-server";
 import type { Connection, Failure } from "./protocol.ts";
 
 /** What the helper could not do. */

@@ -14,7 +14,7 @@ import {
   MOST_NAMES,
   timeOf,
   walk,
-} from "@pannier/walk";
+} from "@pannier/file-server";
 import { encodePath } from "./address.ts";
 import { isMissing, isNoDirectory, translate } from "./errors.ts";
 import type { Pool } from "./pool.ts";

@@ -7,7 +7,7 @@ import {
   quotePath,
   SourceError,
 } from "@pannier/core/adapter";
-import { matches } from "@pannier/walk";
+import { matches } from "@pannier/file-server";
 import { encodePath } from "./address.ts";
 import { isDirectory, translate } from "./errors.ts";
 import type { Helper } from "./helper.ts";

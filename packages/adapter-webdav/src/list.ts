@@ -15,7 +15,7 @@ import {
   statusError,
   UnreadableName,
 } from "@pannier/http-client";
-import { type DirectoryItem, failedItem, walk } from "@pannier/walk";
+import { type DirectoryItem, failedItem, walk } from "@pannier/file-server";
 import { parseMultistatus, type Resource } from "./multistatus.ts";
 import { fingerprintOf } from "./version.ts";
 
