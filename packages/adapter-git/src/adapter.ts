@@ -4,13 +4,21 @@ import {
   type ByteRange,
   type FileEntry,
   type Location,
+  type Scope,
   type Source,
   type SourceContext,
   SourceError,
   UsageError,
 } from "@pannier/core/adapter";
 import { checkGit } from "./engine.ts";
-import { diffPlaces, findDirectory, listPlace, type Place, submodulesDiffer } from "./entries.ts";
+import {
+  diffPlaces,
+  findDirectory,
+  findIgnoreFile,
+  listPlace,
+  type Place,
+  submodulesDiffer,
+} from "./entries.ts";
 import { parsePointer } from "./lfs.ts";
 import { type Module, openModules, translate } from "./modules.ts";
 import { checkPath, checkRef, fullSha, type GitOptions, gitOptions } from "./options.ts";
@@ -99,9 +107,9 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       ambiguous = true;
     });
 
-  async function place(module: Module, commit: Commit): Promise<Place> {
+  async function place(module: Module, commit: Commit, scope: Scope | undefined): Promise<Place> {
     const tree = await findDirectory(module, commit, path);
-    return { module, commit, directory: path, tree, prefix: "", levels };
+    return { module, commit, directory: path, tree, prefix: "", levels, scope };
   }
 
   return {
@@ -116,20 +124,22 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       return { token: now, revision: now };
     },
 
-    async list(signal) {
+    async list(signal, scope) {
       signal.throwIfAborted();
       const module = await modules.root();
       try {
         const now = sha ?? (await resolve(module.repository.remote, signal));
         const commit = await module.repository.commit(now, signal);
-        const entries = listPlace(await place(module, commit), modules, signal);
+        const root = await place(module, commit, scope);
+        await scope?.ignoreFile(await findIgnoreFile(root));
+        const entries = listPlace(root, modules, signal);
         return { entries, ordered: true, revision: now, token: () => now };
       } catch (error) {
         throw translate(module, error);
       }
     },
 
-    async changes(from, to, signal) {
+    async changes(from, to, signal, scope) {
       signal.throwIfAborted();
       if (!isOid(from) || !isOid(to)) return undefined;
       const module = await modules.root();
@@ -137,7 +147,7 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       try {
         if ((await repository.cached(from)) === undefined) return undefined;
         repository.keep(from);
-        const after = await place(module, await repository.commit(to, signal));
+        const after = await place(module, await repository.commit(to, signal), scope);
         // Fetching may have meant to start anew.
         const old = await repository.cached(from);
         if (old === undefined) return undefined;

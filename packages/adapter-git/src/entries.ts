@@ -3,12 +3,21 @@ import {
   type Change,
   comparePaths,
   type Entry,
+  IGNORE_FILE,
   quotePath,
+  type Scope,
   SourceError,
 } from "@pannier/core/adapter";
 import { parsePointer, POINTER_LIMIT } from "./lfs.ts";
 import { type Module, type Modules, translate } from "./modules.ts";
-import { CacheDamaged, isSubmodule, isSymlink, isTree, type TreeItem } from "./store/store.ts";
+import {
+  CacheDamaged,
+  isKnown,
+  isSubmodule,
+  isSymlink,
+  isTree,
+  type TreeItem,
+} from "./store/store.ts";
 import { parseGitmodules, type Submodule, submoduleUrl } from "./submodules.ts";
 import { type Commit, diffTrees, disordered, findInTree, type TreeChange } from "./tree.ts";
 import { checkItem } from "./tree-rules.ts";
@@ -33,6 +42,8 @@ export interface Place {
   readonly prefix: string;
   /** Levels of submodules to go down from here. */
   readonly levels: number;
+  /** What is wanted of the source; nothing else is fetched or judged. */
+  readonly scope: Scope | undefined;
 }
 
 /**
@@ -59,13 +70,13 @@ export async function* listPlace(
   let links: TreeItem[] = [];
   let last = "";
   try {
-    for await (const items of module.repository.store.walk(tree, signal)) {
+    for await (const all of module.repository.store.walk(tree, signal)) {
+      const items = all.filter((item) => isWanted(place, item));
       let from = 0;
       for (const [index, item] of items.entries()) {
         // A tree that git would not have made: what it means is anybody's guess.
         if (comparePaths(last, item.path) >= 0) throw disordered(item.path);
         last = item.path;
-        checkItem(item);
         if (levels === 0) continue;
         // A submodule sorts like a file in its tree; its files come where those of a directory do.
         const due = links.filter((link) => comparePaths(`${link.path}/`, item.path) < 0);
@@ -105,18 +116,73 @@ async function* listSubmodules(
       throw new SourceError("invalid", `.gitmodules has no URL for ${quotePath(path)}`, {
         hint: "set submodules=off, or repair .gitmodules",
       });
-    const module = await modules.submodule(submoduleUrl(place.module.url, url, path));
-    const commit = await module.repository.commit(link.oid, signal);
-    const inner: Place = {
-      module,
-      commit,
-      directory: "",
-      tree: commit.tree,
-      prefix: `${place.prefix}${link.path}/`,
-      levels: place.levels - 1,
-    };
-    yield* listPlace(inner, modules, signal);
+    const prefix = `${place.prefix}${link.path}/`;
+    const { module, commit } = await fetchSubmodule(
+      modules,
+      () => submoduleUrl(place.module.url, url, path),
+      link.oid,
+      prefix,
+      signal,
+    );
+    const { levels, scope } = place;
+    const inner = { module, commit, directory: "", tree: commit.tree, prefix, scope };
+    yield* listPlace({ ...inner, levels: levels - 1 }, modules, signal);
   }
+}
+
+/** @param prefix the submodule's directory in the source */
+async function fetchSubmodule(
+  modules: Modules,
+  urlOf: () => string,
+  oid: string,
+  prefix: string,
+  signal: AbortSignal,
+): Promise<Pick<Place, "module" | "commit">> {
+  let module: Module | undefined;
+  try {
+    module = await modules.submodule(urlOf());
+    return { module, commit: await module.repository.commit(oid, signal) };
+  } catch (thrown) {
+    const error = module === undefined ? thrown : translate(module, thrown);
+    if (signal.aborted || !(error instanceof SourceError)) throw error;
+    const { code, message, transient, retryAfter, hint } = error;
+    const what = `the submodule ${quotePath(prefix.slice(0, -1))} cannot be fetched: ${message}`;
+    const advice = `--exclude /${prefix} leaves it out`;
+    throw new SourceError(code, what, {
+      transient,
+      retryAfter,
+      // The repository itself was read.
+      reached: "signed-in",
+      hint: hint === undefined ? advice : `${hint}; ${advice}`,
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Whether an item may be part of the source.
+ *
+ * @throws SourceError `invalid` for one that may be, and cannot be published
+ */
+function isWanted({ prefix, scope, levels }: Place, item: TreeItem): boolean {
+  if (scope?.filters === true) {
+    const path = prefix + item.path;
+    const below = isSubmodule(item.mode) && levels > 0;
+    if (!(below ? scope.enters(path) : scope.wants(path))) return false;
+  }
+  if (item.failure !== undefined) throw item.failure;
+  checkItem(item);
+  return true;
+}
+
+/** The source's own ignore file. */
+export async function findIgnoreFile(place: Place): Promise<Entry | undefined> {
+  const { store } = place.module.repository;
+  const item = await findInTree(store, place.tree, IGNORE_FILE);
+  if (item === undefined || !isFile({ ...item, path: IGNORE_FILE })) return undefined;
+  const [size] = await store.sizes([item.oid]);
+  const [entry] = await toEntries(place, [{ ...item, path: IGNORE_FILE, size }]);
+  return entry;
 }
 
 /** What is told of submodules; `undefined` where nothing is. */
@@ -224,14 +290,14 @@ export async function* diffPlaces(
 }
 
 function isFile(item: TreeItem | undefined): item is TreeItem {
-  return item !== undefined && !isSubmodule(item.mode);
+  return item !== undefined && isKnown(item.mode) && !isSubmodule(item.mode);
 }
 
-async function toChanges(place: Place, changes: readonly TreeChange[]): Promise<Change[]> {
+async function toChanges(place: Place, all: readonly TreeChange[]): Promise<Change[]> {
+  const changes = all.filter(({ after }) => after === undefined || isWanted(place, after));
   const gone: Change[] = changes
     .filter(({ before, after }) => isFile(before) && !isFile(after))
     .map(({ path }) => ({ kind: "delete", path }));
-  for (const { after } of changes) if (after !== undefined) checkItem(after);
   const files = changes.map(({ after }) => after).filter(isFile);
   const sizes = await place.module.repository.store.sizes(files.map(({ oid }) => oid));
   const sized = files.map((item, index) => ({ ...item, size: sizes[index] }));

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { comparePaths, quotePath, SourceError } from "@pannier/core/adapter";
 import { CacheDamaged, isKnown, isTree, type ObjectStore, type TreeItem } from "./store/store.ts";
-import { decodeNames } from "./names.ts";
+import { decodeName } from "./names.ts";
 
 /** One difference between two trees: what is at a path now (`undefined`: nothing), and what was. */
 export interface TreeChange {
@@ -29,7 +29,7 @@ function* itemsOf(oid: string, bytes: Buffer): Generator<TreeItem> {
     if (mode === undefined || nul === -1 || end > bytes.length) throw unreadable(oid, bytes);
     yield {
       mode,
-      path: decodeNames(bytes.subarray(space + 1, nul)),
+      ...decodeName(bytes.subarray(space + 1, nul)),
       oid: bytes.toString("hex", nul + 1, end),
     };
     at = end;
@@ -66,6 +66,10 @@ export function disordered(path: string): SourceError {
 function* inOrder(items: Iterable<TreeItem>): Generator<TreeItem> {
   let last = "";
   for (const item of items) {
+    if (item.failure !== undefined) {
+      yield item;
+      continue;
+    }
     const name = isTree(item.mode) ? `${item.path}/` : item.path;
     if (comparePaths(last, name) >= 0) throw disordered(item.path);
     last = name;
@@ -87,8 +91,8 @@ export async function unknownItems(
   const directory = await findInTree(store, root, path);
   // It was listed: a name within it has a slash of its own.
   if (directory === undefined) throw disordered(path);
-  for (const { path: name, mode } of await readTree(store, directory.oid))
-    if (!isTree(mode) && !isKnown(mode)) found.set(name, mode);
+  for (const { path: name, mode, failure } of await readTree(store, directory.oid))
+    if (!isTree(mode) && !isKnown(mode) && failure === undefined) found.set(name, mode);
   return found;
 }
 
@@ -97,33 +101,43 @@ export async function* walkTree(
   store: ObjectStore,
   oid: string,
   prefix = "",
+  failure?: SourceError,
 ): AsyncGenerator<TreeItem[]> {
   let batch: TreeItem[] = [];
   for (const item of await readTree(store, oid)) {
     const path = prefix + item.path;
     if (!isTree(item.mode)) {
-      batch.push({ ...item, path });
+      batch.push({ ...item, path, failure: failure ?? item.failure });
       continue;
     }
     if (batch.length > 0) yield batch;
     batch = [];
-    yield* walkTree(store, item.oid, `${path}/`);
+    yield* walkTree(store, item.oid, `${path}/`, failure ?? item.failure);
   }
   if (batch.length > 0) yield batch;
 }
 
-/** What differs between two trees; costs what differs, not what there is. */
+/**
+ * What differs between two trees; costs what differs, not what there is. Whatever has no path is told as if it were new: it
+ * was never published, and has no name by which to compare it.
+ */
 export async function* diffTrees(
   store: ObjectStore,
   before: string | undefined,
   after: string | undefined,
   prefix = "",
+  failure?: SourceError,
 ): AsyncGenerator<TreeChange> {
   if (before === after) return;
   const old = new Map<string, TreeItem>();
   if (before !== undefined)
-    for (const item of await readTree(store, before)) old.set(item.path, item);
+    for (const item of await readTree(store, before))
+      if (item.failure === undefined) old.set(item.path, item);
   for (const item of after === undefined ? [] : inOrder(await readTree(store, after))) {
+    if (item.failure !== undefined) {
+      yield* compare(undefined, item);
+      continue;
+    }
     const was = old.get(item.path);
     old.delete(item.path);
     if (was?.oid === item.oid && was.mode === item.mode) continue;
@@ -144,10 +158,12 @@ export async function* diffTrees(
         wasTree ? was.oid : undefined,
         isNowTree ? is.oid : undefined,
         `${path}/`,
+        failure ?? is?.failure,
       );
     }
     const oldItem = was === undefined || wasTree ? undefined : { ...was, path };
-    const newItem = is === undefined || isNowTree ? undefined : { ...is, path };
+    const newItem =
+      is === undefined || isNowTree ? undefined : { ...is, path, failure: failure ?? is.failure };
     if (oldItem !== undefined || newItem !== undefined)
       yield { path, before: oldItem, after: newItem };
   }
@@ -174,7 +190,8 @@ export async function findInTree(
 }
 
 async function findItem(store: ObjectStore, tree: string, name: string) {
-  for (const item of await readTree(store, tree)) if (item.path === name) return item;
+  for (const item of await readTree(store, tree))
+    if (item.path === name && item.failure === undefined) return item;
   return undefined;
 }
 

@@ -5,7 +5,14 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { listAll, readAll } from "@pannier/adapter-kit";
-import type { FileEntry, SourceError } from "@pannier/core";
+import {
+  type FileEntry,
+  filterScope,
+  makeFilter,
+  type Scope,
+  type SourceError,
+  sync,
+} from "@pannier/core";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -20,12 +27,15 @@ import {
   contentOf,
   errorOf,
   open,
+  type Options,
   scratchDirectory,
   setup,
   signal,
   skipped,
   withoutGit,
 } from "./setup.ts";
+
+import { git } from "../src/index.ts";
 
 const shared = setup();
 
@@ -108,6 +118,14 @@ async function commitsIn(dir: string): Promise<number> {
   const args = ["-C", dir, "rev-list", "--count", "refs/heads/latest"];
   return Number((await promisify(execFile)("git", args)).stdout);
 }
+
+const leavingOut = (...patterns: readonly string[]) => filterScope(makeFilter([], patterns));
+const latin1 = (text: string) => Buffer.from(text, "latin1");
+
+const modules = (urls: Record<string, string>) =>
+  Object.entries(urls)
+    .map(([path, url]) => `[submodule "${path}"]\n\tpath = ${path}\n\turl = ${url}\n`)
+    .join("");
 
 describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, (engine) => {
   test("follows a branch over additions, changes, modes and deletions", async () => {
@@ -651,17 +669,160 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     },
   );
 
+  test.each<[mode: string, name: string | Buffer, pattern: string]>([
+    ["777777777777777777777", "a", "/deep/a"],
+    ["20644", "device", "device"],
+    ["100644", ".git", ".git"],
+    ["160000", ".GIT", "deep/"],
+    ["120000", ".gitmodules", "/deep/.git*"],
+    ["100644", latin1("caf\u00e9"), "caf*"],
+    ["160000", latin1("caf\u00e9"), "/deep/**"],
+  ])("does not judge what is left out: mode %s, name %s", async (mode, name, pattern) => {
+    const items = [
+      [mode, name],
+      ["100644", "z"],
+    ] as const;
+    const { listed, changes } = await treeOf(items, "deep");
+    const paths = pattern.startsWith("deep") || pattern.endsWith("**") ? [] : ["deep/z"];
+    const scope = leavingOut(pattern);
+    const seen = async () => (await listed(scope)).paths.filter((path) => scope.wants(path));
+    expect(await seen()).toEqual(paths);
+    const changed = Object.keys((await changes(scope)) ?? {}).filter((path) => scope.wants(path));
+    expect(changed.toSorted()).toEqual([...paths, "first"].toSorted());
+    const other = leavingOut("else");
+    expect(await errorOf(listed(other))).toMatchObject({ code: "invalid" });
+    expect(await errorOf(changes(other))).toMatchObject({ code: "invalid" });
+    // Of what path= leaves out, only names are seen.
+    const beside = await treeOf([...items, ["40000", "zz"]], "", { path: "zz" });
+    expect((await beside.listed()).paths).toEqual(["first"]);
+  });
+
+  test("two directories whose names are not UTF-8 are not taken for one", async () => {
+    const { listed, changes } = await treeOf([
+      ["40000", latin1("caf\u00e8")],
+      ["40000", latin1("caf\u00e9")],
+      ["100644", "caf\ufffd"],
+      ["40000", "d"],
+    ]);
+    const scope = leavingOut("caf*/");
+    const paths = ["caf\ufffd", "d/first"];
+    expect((await listed(scope)).paths).toEqual(paths);
+    const changed = Object.keys((await changes(scope)) ?? {});
+    expect(changed.toSorted()).toEqual([...paths, "first"].toSorted());
+    expect(await errorOf(listed(leavingOut("/caf?/x")))).toMatchObject({ code: "invalid" });
+  });
+
+  describe("submodules", () => {
+    const GONE = "http://127.0.0.1:1/private.git";
+    async function withModules(early = "") {
+      const inner = await shared.repository();
+      const there = await inner.commit({ "in.txt": "1" });
+      const nested = await shared.repository();
+      const middle = await nested.commit({
+        ".gitmodules": modules({ deep: GONE }),
+        deep: { submodule: there },
+        "n.txt": "2",
+      });
+      const outer = await shared.repository();
+      await outer.commit({
+        ".gitmodules": modules({
+          ...(early === "" ? {} : { [early]: GONE }),
+          "lib/a": inner.url,
+          "lib/private": GONE,
+          nested: nested.url,
+        }),
+        ...(early === "" ? {} : { [early]: { submodule: there } }),
+        "lib/a": { submodule: there },
+        "lib/private": { submodule: there },
+        nested: { submodule: middle },
+        top: "0",
+      });
+      return outer;
+    }
+
+    const ALL = ["lib/a/in.txt", "nested/n.txt", "top"];
+
+    test.each([
+      ["by name", [], ["/lib/private/", "/nested/deep/"], ALL],
+      ["with all of them", [], ["lib/", "nested"], ["top"]],
+      ["by what is wanted", ["lib/a/**", "/top"], [], ["lib/a/in.txt", "top"]],
+    ])("one that is left out %s is not fetched", async (_, include, exclude, paths) => {
+      const { url } = await withModules();
+      const { source, warnings } = await open(url, { engine, submodules: "recursive" });
+      const scope = filterScope(makeFilter(include, exclude));
+      const listed = await listAll(source, signal(), scope);
+      const wanted = listed.paths.filter((path) => scope.wants(path) && path !== ".gitmodules");
+      expect(wanted.filter((path) => !path.endsWith(".gitmodules"))).toEqual(paths);
+      expect(warnings).toEqual([]);
+    });
+
+    test("one that cannot be fetched fails the listing, and the error says how to leave it out", async () => {
+      const { url } = await withModules();
+      const { source } = await open(url, { engine, submodules: "recursive" });
+      const first = await errorOf(listAll(source));
+      expect(first).toMatchObject({ code: "unavailable", transient: true });
+      expect(first.message).toContain('the submodule "lib/private" cannot be fetched: ');
+      expect(first.hint).toMatch(/--exclude \/lib\/private\/ leaves it out$/);
+      const scope = leavingOut("/lib/private/");
+      const second = await errorOf(listAll(source, signal(), scope));
+      expect(second.hint).toMatch(/--exclude \/nested\/deep\/ leaves it out$/);
+      // Where the URL is of no use.
+      const repository = await shared.repository();
+      const commit = await repository.commit({ a: "1" });
+      await repository.commit({
+        ".gitmodules": modules({ lib: "rsync://example.com/x" }),
+        lib: { submodule: commit },
+      });
+      const odd = await open(repository.url, { engine, submodules: "shallow" });
+      const third = await errorOf(listAll(odd.source));
+      expect(third).toMatchObject({
+        code: "unsupported",
+        hint: expect.stringMatching(/\/lib\/ leaves/),
+      });
+    });
+
+    test(".pannierignore leaves one out, from the first sync on", async () => {
+      // Listed before the ignore file.
+      const outer = await withModules("-private");
+      await outer.commit({ ".pannierignore": "*private/\ndeep/\n.gitmodules\n" });
+      const target = await scratchDirectory();
+      const again = () =>
+        sync({ sources: [git(outer.url, { engine, submodules: "recursive" })], target });
+      const files = async () =>
+        (await readdir(join(target, "current"), { recursive: true, withFileTypes: true }))
+          .filter((entry) => entry.isFile())
+          .map(({ name }) => name)
+          .toSorted();
+      await again();
+      expect(await files()).toEqual(["in.txt", "n.txt", "top"]);
+      await outer.commit({ top: "1", more: "2" });
+      await again();
+      expect(await files()).toEqual(["in.txt", "more", "n.txt", "top"]);
+      await outer.commit({ ".pannierignore": undefined });
+      await expect(again()).rejects.toThrow('"-private" cannot be fetched');
+    });
+  });
+
   /** A source with a first commit, and then one with a tree as it is given: listed, and to be asked for changes. No git server would send it. */
-  async function treeOf(items: readonly (readonly [mode: string, name: string])[], below = "") {
+  async function treeOf(
+    items: readonly (readonly [mode: string, name: string | Uint8Array])[],
+    below = "",
+    options: Options = {},
+  ) {
     const blob: PackObject = { type: "blob", data: Buffer.from("x") };
     const treeWith = (oid: string, names: typeof items): PackObject => {
       const raw = names.flatMap(([mode, name]) => [
-        Buffer.from(`${mode} ${name}\0`),
-        Buffer.from(oid, "hex"),
+        Buffer.from(`${mode} `),
+        Buffer.from(name),
+        Buffer.from([0]),
+        Buffer.from(mode === "40000" && oid === id(blob) ? id(good) : oid, "hex"),
       ]);
       return { type: "tree", data: Buffer.concat(raw) };
     };
-    const good = treeWith(id(blob), [["100644", "first"]]);
+    const good: PackObject = {
+      type: "tree",
+      data: Buffer.concat([Buffer.from("100644 first\0"), Buffer.from(id(blob), "hex")]),
+    };
     const trees = [treeWith(id(blob), items)];
     for (const name of below === "" ? [] : below.split("/").toReversed())
       trees.push(treeWith(id(trees.at(-1) as PackObject), [["40000", name]]));
@@ -673,12 +834,12 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
       void answerFetch(request, response, head, [pack]);
       return true;
     };
-    const { source } = await open(`${shared.server.url}/any.git`, { engine });
-    await listAll(source);
+    const { source } = await open(`${shared.server.url}/any.git`, { ...options, engine });
+    if (options.path === undefined) await listAll(source);
     head = second;
     return {
-      changes: () => changesOf(source, first, second),
-      listed: () => listAll(source),
+      changes: (scope?: Scope) => changesOf(source, first, second, scope),
+      listed: (scope?: Scope) => listAll(source, signal(), scope),
     };
   }
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
-import type { Change, Entry, Source, SourceContext, SourceError } from "@pannier/core";
+import type { Change, Entry, Scope, Source, SourceContext, SourceError } from "@pannier/core";
 import { afterAll, afterEach, beforeAll, expect, onTestFinished } from "vitest";
 import {
   type GitServer,
@@ -96,8 +96,9 @@ export async function changesOf(
   source: Source,
   from: string,
   to: string,
+  scope?: Scope,
 ): Promise<Record<string, string> | undefined> {
-  const delta = await source.changes?.(from, to, signal());
+  const delta = await source.changes?.(from, to, signal(), scope);
   if (delta === undefined) return undefined;
   const found: Record<string, string> = {};
   for await (const batch of delta.changes)

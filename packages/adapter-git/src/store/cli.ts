@@ -3,7 +3,7 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { NoRoomError, SourceError } from "@pannier/core/adapter";
-import { decodeNames } from "../names.ts";
+import { decodeAll, decodeName } from "../names.ts";
 import { killGroup, lastWords } from "../remote/process.ts";
 import { unknownItems, walkTree } from "../tree.ts";
 import {
@@ -195,7 +195,8 @@ async function withTrueModes(
   const told: TreeItem[] = [];
   let known: { directory: string; unknown: ReadonlyMap<string, number> } | undefined;
   for (const item of items) {
-    if (!isSubmodule(item.mode)) {
+    // What has no path is not published, whatever it is.
+    if (!isSubmodule(item.mode) || item.failure !== undefined) {
       told.push(item);
       continue;
     }
@@ -216,17 +217,19 @@ async function drained(stream: Writable): Promise<void> {
 /** `<mode> <type> <oid> <size>\t<path>\0`…: https://git-scm.com/docs/git-ls-tree#_output_format */
 function parseListing(bytes: Buffer): TreeItem[] {
   const items: TreeItem[] = [];
-  const text = decodeNames(bytes);
+  const whole = decodeAll(bytes);
+  const text = whole ?? bytes.toString("latin1");
   for (let at = 0; at < text.length;) {
     const tab = text.indexOf("\t", at);
     const end = text.indexOf("\0", tab);
     const [mode = "", , oid = "", size = ""] = text.slice(at, tab).split(/ +/);
     // A blob that is not there is "BAD".
     if (size === "BAD") throw new CacheDamaged("a blob is missing");
+    const name = text.slice(tab + 1, end);
     items.push({
       mode: Number.parseInt(mode, 8),
       oid,
-      path: text.slice(tab + 1, end),
+      ...(whole === undefined ? decodeName(Buffer.from(name, "latin1")) : { path: name }),
       size: size === "-" ? undefined : Number(size),
     });
     at = end + 1;

@@ -1,5 +1,6 @@
 /** Where the objects of a repository are kept, and who can read them: the git program, or isomorphic-git. */
 import { InternalError } from "@pannier/core/adapter";
+import type { DecodedName } from "../names.ts";
 import type { ObjectFormat } from "../remote/protocol.ts";
 
 export interface GitObject {
@@ -8,11 +9,10 @@ export interface GitObject {
 }
 
 /** One item of a tree object, or, in a recursive listing, one with its whole path. */
-export interface TreeItem {
+export interface TreeItem extends DecodedName {
   /** As the tree has it; a store that only tells git's reading of it does so for files and symlinks alone. */
   readonly mode: number;
   readonly oid: string;
-  readonly path: string;
   /** Of a blob, where the store tells it without reading it. */
   readonly size?: number | undefined;
 }

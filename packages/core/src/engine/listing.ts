@@ -116,14 +116,10 @@ async function listChanges(
   const { state } = run.mount.volume;
   const complete = await run.ask(layer, "compare", async () => {
     clearLayer(state, layer.position);
-    const delta = await layer.source.changes?.(record.revision, to, run.signal);
-    return (
-      delta !== undefined &&
-      (await diffChanges(
-        makeDiff(run, layer, true, layerScope(run, layer, record.ignore)),
-        delta.changes,
-      ))
-    );
+    const diff = makeDiff(run, layer, true, layerScope(run, layer, record.ignore));
+    const scope = boundedScope(diff.scope, diff.maxFiles);
+    const delta = await layer.source.changes?.(record.revision, to, run.signal, scope);
+    return delta !== undefined && (await diffChanges(diff, delta.changes));
   });
   if (complete) return { ...record, revision: to, token: probe.token };
   clearLayer(state, layer.position);

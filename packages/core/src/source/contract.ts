@@ -178,8 +178,15 @@ export interface Source {
   /**
    * The differences between two of this source's named revisions without listing everything; `undefined` where that is
    * not possible for these two: the engine lists instead. Asked only for a `to` that {@link Source.probe} just named.
+   *
+   * @param scope as for {@link Source.list}; it knows the ignore file already, and a change of that file has to be told
    */
-  changes?(from: string, to: string, signal: AbortSignal): Promise<Delta | undefined>;
+  changes?(
+    from: string,
+    to: string,
+    signal: AbortSignal,
+    scope?: Scope,
+  ): Promise<Delta | undefined>;
   /** Hints that something may have changed, e.g. from inotify. Never the only way of noticing: polling goes on. Ends when aborted; may throw when hints are impossible. */
   watch?(signal: AbortSignal): AsyncIterable<void>;
   /** The name that the source itself has for this version of a file (a generation, a version id), for people: `ls` and `plan` show it. No secrets. */

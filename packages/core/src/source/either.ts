@@ -44,7 +44,8 @@ function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceCont
     probe: async (signal, known) => (await choose(signal)).probe(signal, known),
     list: async (signal, scope) => (await choose(signal)).list(signal, scope),
     read: async (entry, range, signal) => (await choose(signal)).read(entry, range, signal),
-    changes: async (from, to, signal) => (await choose(signal)).changes?.(from, to, signal),
+    changes: async (from, to, signal, scope) =>
+      (await choose(signal)).changes?.(from, to, signal, scope),
     published: async (signal) => chosen?.published?.(signal),
     version: (entry) => chosen?.version?.(entry),
     localPath: (entry) => chosen?.localPath?.(entry),
