@@ -7,6 +7,7 @@ import { sdkClient } from "../../packages/adapter-azure/test/sdk-client.ts";
 import { createStore as createAzureStore } from "../../packages/adapter-azure/test/stores.ts";
 import { apiClient } from "../../packages/adapter-gcs/test/api-client.ts";
 import { createStore as createGcsStore } from "../../packages/adapter-gcs/test/stores.ts";
+import { gzipLayer, putImage } from "../../packages/adapter-oci/test/images.ts";
 import { sdkServer } from "../../packages/adapter-s3/test/sdk-client.ts";
 import { startHub } from "../../packages/adapter-hf/test/hub.ts";
 import { createStore as createS3Store } from "../../packages/adapter-s3/test/stores.ts";
@@ -109,6 +110,7 @@ export const SOURCES: Readonly<
       return { url: "hf://org/image", env: { HF_ENDPOINT: hub.endpoint }, write };
     },
   },
+  oci: { server: "distribution", make: ({ distribution }) => ociSource(present(distribution)) },
   sftp: { server: "sftp", make: ({ sftp }, directory) => sftpSource(present(sftp), directory) },
   sqlite: { make: async (_, directory) => sqliteSource(directory) },
 };
@@ -116,6 +118,14 @@ export const SOURCES: Readonly<
 function present<Server>(server: Server | undefined): Server {
   if (server === undefined) throw new Error("the server is not there");
   return server;
+}
+
+async function ociSource({ port }: NonNullable<Servers["distribution"]>): Promise<PageSource> {
+  const url = `oci+http://127.0.0.1:${port}/image/page-${process.pid}:live`;
+  const write = async (text: string) =>
+    void (await putImage(url, [await gzipLayer([{ name: "page", content: text }])]));
+  await write("");
+  return { url, write };
 }
 
 async function gitSource({ root, url }: NonNullable<Servers["git"]>): Promise<PageSource> {

@@ -29,6 +29,7 @@ import {
 } from "./indexes.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
 import { missingForNfs, type Nfs3Server, type NfsServer, startNfs, startNfs3 } from "./nfs.ts";
+import { type OciRegistry, startCraneRegistry, startDistribution } from "./oci.ts";
 import { type DavServer, startApacheDav, startNginxDav } from "./webdav.ts";
 import { end, findProgram, type Ground } from "./process.ts";
 import { cannotServeS3, type S3Server, startRclone, startVersity } from "./s3.ts";
@@ -69,6 +70,8 @@ export interface Servers {
   readonly jetty?: IndexServer | undefined;
   readonly tomcat?: IndexServer | undefined;
   readonly fancyIndex?: IndexServer | undefined;
+  readonly distribution?: OciRegistry | undefined;
+  readonly craneRegistry?: OciRegistry | undefined;
   /** Server → why it is not there. */
   readonly missing: Readonly<Record<string, string>>;
 }
@@ -149,6 +152,8 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
     asRoot: "it has a network namespace of its own, where its ports are free",
     start: prepareSmbDomain,
   },
+  distribution: { programs: ["registry"], start: startDistribution },
+  craneRegistry: { programs: ["crane"], start: startCraneRegistry },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
   versity: { programs: ["versitygw"], start: startVersity },
