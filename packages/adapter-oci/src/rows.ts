@@ -73,7 +73,12 @@ export function markRow(kind: "dir" | "whiteout" | "opaque", path: string): Row 
 }
 
 export function linkRow(path: string, target: string, mtime: number | undefined): Row {
-  return { ...NOTHING, path, kind: "link", target, mtime: mtime ?? null };
+  return { ...NOTHING, path, kind: "link", target, mtime: timeOf(mtime) };
+}
+
+/** Who makes the same bytes of the same files sets their times to zero: that is no time. */
+function timeOf(mtime: number | undefined): number | null {
+  return mtime === undefined || mtime === 0 ? null : mtime;
 }
 
 export function fileRow(
@@ -87,7 +92,7 @@ export function fileRow(
 ): Row {
   const { size, sha256, mode, mtime } = facts;
   const kept = mode === undefined ? null : mode & 0o777;
-  return { ...NOTHING, path, kind: "file", size, sha256, mode: kept, mtime: mtime ?? null };
+  return { ...NOTHING, path, kind: "file", size, sha256, mode: kept, mtime: timeOf(mtime) };
 }
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -126,7 +131,7 @@ export function rowsOfToc(
       case "hardlink": {
         const of = rows.get(target);
         if (of?.kind !== "file") throw missingTarget(entry.linkName);
-        rows.set(path, { ...of, path, mode: mode & 0o777, mtime: mtime ?? null });
+        rows.set(path, { ...of, path, mode: mode & 0o777, mtime: timeOf(mtime) });
         break;
       }
       case "symlink":

@@ -14,3 +14,4 @@ export {
 export { readTar } from "./tar.ts";
 export { createMeter, unpack } from "./unpack.ts";
 export { readZip } from "./zip.ts";
+export { TAR_END, tarHeader, tarPadding } from "./tar-write.ts";

@@ -99,12 +99,15 @@ function register(path: string, adapters: readonly BundledAdapter[]): Plugin {
     const data = JSON.stringify({ name, package: from, schemes }).slice(1, -1);
     return `{${data},load:async()=>(await import(${JSON.stringify(entry)}))[${JSON.stringify(exportName)}]}`;
   });
-  const contents = `export const BUILT_IN=[${entries.join(",")}];`;
+  // Pushing takes what following registries takes.
+  const pushes = adapters.some(({ package: from }) => from === "@pannier/adapter-oci");
+  const artifact = pushes ? '()=>import("@pannier/artifact")' : "undefined";
+  const contents = `export const BUILT_IN=[${entries.join(",")}];export const loadArtifact=${artifact};`;
   return {
     name: "register",
     setup({ onLoad }) {
       onLoad({ filter: /adapters\.[jt]s$/ }, (module) =>
-        module.path === path ? { contents, loader: "js" } : undefined,
+        module.path === path ? { contents, loader: "js", resolveDir: dirname(path) } : undefined,
       );
     },
   };

@@ -94,6 +94,10 @@ export const BUILT_IN: readonly Registered[] = [
   },
 ];
 
+/** What `push` needs; `undefined` in a program without the oci adapter. */
+export const loadArtifact: (() => Promise<typeof import("@pannier/artifact")>) | undefined = () =>
+  import("@pannier/artifact");
+
 /** One whose own types of options are known, as one of whatever options. */
 function asAdapter<Specs extends OptionSpecs>(adapter: Adapter<Specs>): Adapter {
   return adapter as unknown as Adapter;

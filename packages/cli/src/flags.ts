@@ -41,6 +41,15 @@ function parseHttp(value: string): HttpFlag {
   return { enabled: true, host: host?.replace(/^\[|\]$/g, "") || undefined, port };
 }
 
+/** Overlay file systems take some 120. */
+const MOST_LAYERS = 100;
+
+function parseLayers(value: string): number {
+  const layers = parseCount(value, 1);
+  if (layers > MOST_LAYERS) throw new UsageError(`an image has at most ${MOST_LAYERS} layers`);
+  return layers;
+}
+
 /** Nobody asked for it beside the key of the configuration file. */
 const { scrub: _, ...MOUNT_FLAGS } = MOUNT_OPTIONS;
 
@@ -55,6 +64,18 @@ export const FLAGS = {
     placeholder: "LIST",
     parse: (value: string) => value.split(/[\s,]+/).filter((name) => name !== ""),
     description: "the adapters to put in: names, packages or paths, separated by commas or spaces",
+  },
+  layers: {
+    placeholder: "N",
+    parse: (value: string) => parseLayers(value),
+    description: "layers of the image at most; 1: a plain tar.gz, as Flux reads it",
+    default: "100",
+  },
+  work: {
+    ...text("DIR"),
+    description:
+      "the directory in which the tree is kept, so that the next push costs what changed",
+    otherwise: "one that is removed again",
   },
   out: { ...text("DIR"), description: "the directory to write to" },
   dryRun: { ...onOff, description: "show what would be done, and write nothing to the tree" },

@@ -32,6 +32,7 @@ export {
   standardOf,
 } from "./mount/options.ts";
 export type * from "./mount/sync-options.ts";
+export * from "./engine/published-tree.ts";
 export { makeFilter } from "./snapshot/filter.ts";
 export { filterScope } from "./snapshot/scope.ts";
 export { parseMaxDelete } from "./snapshot/guard.ts";
@@ -47,6 +48,7 @@ export { type OpenedSource, openSource } from "./mount/source-context.ts";
 export { rollback } from "./engine/rollback.ts";
 export { plan, sync } from "./engine/sync.ts";
 export { sleep, startTimer } from "./timing/sleep.ts";
+export { retry, type RetryOptions } from "./transfer/retry.ts";
 export * from "./units.ts";
 export { repair, verify } from "./engine/verify.ts";
 export { inHome } from "./volume/place.ts";

@@ -1,0 +1,1 @@
+export { parseDestination, pushPublished, type PushResult } from "./push.ts";

@@ -1,0 +1,55 @@
+/** `pannier push`: a sync into a directory, and its tree as an image to a registry. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { PushResult } from "@pannier/artifact";
+import { sync, UsageError } from "@pannier/core";
+import { loadArtifact } from "../adapters.ts";
+import { resolveSources } from "../choose-adapter.ts";
+import { sourcesAndTarget } from "../environment.ts";
+import { count, formatBytes } from "../format.ts";
+import type { Invocation } from "../invocation.ts";
+import { mountOptions } from "../mount.ts";
+import { warnOfForeign } from "./sync.ts";
+
+export async function run(invocation: Invocation): Promise<number> {
+  const { args, settings, world, signal, log, clearProgress, print, printJson } = invocation;
+  const { sources, target: destination } = sourcesAndTarget(world.env, args);
+  if (loadArtifact === undefined) {
+    throw new UsageError(
+      "this program cannot push: it was made without the oci adapter",
+      "make it with --adapters …,oci",
+    );
+  }
+  const { parseDestination, pushPublished } = await loadArtifact();
+  // Before anything is fetched.
+  parseDestination(destination);
+  const specs = await resolveSources(sources, { adapter: settings.adapter, cwd: world.cwd });
+  const kept = settings.work === undefined ? undefined : resolve(world.cwd, settings.work);
+  const target = kept ?? (await mkdtemp(join(tmpdir(), "pannier-work-")));
+  try {
+    warnOfForeign(await sync(mountOptions(invocation, specs, target)), log);
+    const result = await pushPublished({
+      target,
+      destination,
+      layers: settings.layers,
+      env: world.env,
+      signal,
+      onRetry: ({ message }, attempt) => log("warn", `${message}; attempt ${attempt} of a push`),
+    });
+    clearProgress();
+    if (settings.json === true) await printJson(result);
+    else await print(describePush(result));
+    return 0;
+  } finally {
+    if (kept === undefined) await rm(target, { recursive: true, force: true });
+  }
+}
+
+/** A result in one line. */
+function describePush(result: PushResult): string {
+  const { destination, digest, files, layers, sentLayers, sentBytes } = result;
+  const image = `${count(files, "file")} in ${count(layers, "layer")}`;
+  if (!result.changed) return `unchanged ${destination}, ${digest}: ${image}`;
+  return `pushed ${destination}, ${digest}: ${image}; sent ${count(sentLayers, "layer")}, ${formatBytes(sentBytes)}`;
+}
