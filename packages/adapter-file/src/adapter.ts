@@ -1,5 +1,5 @@
 import { lstat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, extname, join, resolve } from "node:path";
 import {
   type Adapter,
   decodedPath,
@@ -16,7 +16,9 @@ import { makeCalls } from "./calls.ts";
 import { isMissing } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { options } from "./options.ts";
-import { checkCopied, closeFiles, fullPath, type Reading, readEntry } from "./read.ts";
+import type { LaneData } from "./file-lane.ts";
+import { fullPath } from "./place.ts";
+import { checkCopied, closeFiles, type Reading, readEntry } from "./read.ts";
 import { findRoot, type Root, sameRoot } from "./root.ts";
 import { walk } from "./walk.ts";
 import { watchTree } from "./watch.ts";
@@ -124,6 +126,15 @@ export const fileAdapter: Adapter<typeof options> = {
       },
 
       watch: (signal) => watchTree(path, () => look(signal), signal),
+
+      async lane() {
+        // Elsewhere there is no telling whether a path still leads where it did.
+        if (root === undefined || process.platform !== "linux") return undefined;
+        const { root: top, isFile } = readingOf(root);
+        const data: LaneData = { root: top, isFile };
+        // Beside this file, whether that is source, built, or bundled with the program.
+        return { module: new URL(`./file-lane${extname(import.meta.url)}`, import.meta.url), data };
+      },
 
       localPath(entry) {
         if (root === undefined) return undefined;

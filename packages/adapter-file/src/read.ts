@@ -2,7 +2,6 @@
 import {
   close,
   closeSync,
-  constants,
   fstat,
   fstatSync,
   open,
@@ -25,12 +24,11 @@ import {
 import type { Calls } from "./calls.ts";
 import { translate } from "./errors.ts";
 import { matches } from "./fingerprint.ts";
+import { FLAGS, fullPath, type Place } from "./place.ts";
 
 /** Up to this size a file comes in one piece. */
 const WHOLE = 256 * 1024;
 const CHUNK = 512 * 1024;
-/** Never blocks on a FIFO or device, never follows a link that was put in the file's place. */
-const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 const later = {
   open: promisify(open),
@@ -40,10 +38,7 @@ const later = {
   readlink: promisify(readlink),
 };
 
-export interface Reading {
-  /** The source's root directory without a `/` at the end, or the file that is the source. */
-  readonly root: string;
-  readonly isFile: boolean;
+export interface Reading extends Place {
   readonly calls: Calls;
   /** What is open, for {@link closeFiles}. */
   readonly open: Set<OpenFile>;
@@ -57,11 +52,6 @@ interface OpenFile {
   fd: number;
   /** A call is under way that must not lose its descriptor to another file. */
   busy: boolean;
-}
-
-/** Where an entry is on this machine. */
-export function fullPath({ root, isFile }: Pick<Reading, "root" | "isFile">, path: string): string {
-  return isFile ? root : `${root}/${path}`;
 }
 
 /** Opens an entry and delivers it, or a part. */

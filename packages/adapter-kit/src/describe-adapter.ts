@@ -3,6 +3,7 @@ import type { Harness, SuiteOptions } from "./harness.ts";
 import { changeChecks } from "./suite/change.ts";
 import { contentChecks } from "./suite/content.ts";
 import { faultChecks } from "./suite/faults.ts";
+import { laneChecks } from "./suite/lanes.ts";
 import { lifecycleChecks } from "./suite/lifecycle.ts";
 import { listingChecks } from "./suite/listing.ts";
 import { nameChecks } from "./suite/names.ts";
@@ -35,6 +36,7 @@ export function describeAdapter(
     listing: listingChecks,
     names: nameChecks,
     content: contentChecks,
+    lanes: laneChecks,
     changes: changeChecks,
     faults: faultChecks,
     lifecycle: lifecycleChecks,

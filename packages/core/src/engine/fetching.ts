@@ -9,6 +9,7 @@ import { type Lanes, openLanes } from "../lane/lanes.ts";
 import type { LaneFile } from "../lane/messages.ts";
 import { fetchFile } from "../transfer/fetch-file.ts";
 import { type Crew, type Limiter, openCrew } from "../transfer/limiter.ts";
+import { CLONE_FROM } from "../transfer/local-file.ts";
 import { openRangeHashes } from "../transfer/range-hash.ts";
 import { FILES_AHEAD, openSmallFiles } from "../transfer/small-files.ts";
 import type { Layer } from "../mount/layer.ts";
@@ -230,13 +231,17 @@ function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
       },
       limiter.free,
     );
+    // A file of this machine may share its blocks with ours.
+    const largest = Math.min(
+      source.localPath === undefined ? LANE_FILE : CLONE_FROM - 1,
+      settings.limits.maxFileBytes,
+    );
     const road: Road = {
       lanes,
       limiter,
       batch: [],
       bytes: 0,
-      takes: ({ row: { size } }) =>
-        lanes.open && size !== null && size <= Math.min(LANE_FILE, settings.limits.maxFileBytes),
+      takes: ({ row: { size } }) => lanes.open && size !== null && size <= largest,
       add(job) {
         const { row } = job;
         const place = job.at();

@@ -1,0 +1,85 @@
+/** What lanes read is what the source reads. */
+import type { Entry, FileEntry, LaneContext, OpenLane, Sink, Source } from "@pannier/core/adapter";
+import { listAll } from "../open-source.ts";
+import { type Check, noise } from "./trial.ts";
+
+/** Files of up to this size are what lanes are for, in bytes. */
+const SMALL = 32 * 1024;
+
+export function laneChecks(check: Check): void {
+  check("a lane reads content of any size and name exactly", async (t) => {
+    const files = new Map<string, Buffer>();
+    for (const size of [0, 1, 2, 4095, 4096, 4097, SMALL, 65_537, 300_001, 1_000_003])
+      files.set(`size-${size}`, noise(size, size));
+    for (const name of ["a b", "it's (a) file!", "100%", "+plus", "ü", "~", "a&b=c", "#1"])
+      files.set(`names/${name}`, noise(100 + name.length, 7));
+    const { source } = await t.opened(files);
+
+    const listed = filesOf(await listAll(source));
+    const got = await readByLane(source, listed);
+    if (got === undefined) return t.skip("the source has no lane");
+    for (const { path } of listed) {
+      const found = got.get(path);
+      const content = files.get(path) as Buffer;
+      // Larger ones may be left to the source.
+      if (found !== undefined || content.length <= SMALL)
+        t.expect(found?.equals(content), path).toBe(true);
+    }
+  });
+
+  check("a lane never reads a later version under the name of a listed one", async (t) => {
+    const before = new Map<string, Buffer>();
+    for (let i = 0; i < 12; i++) before.set(`file-${i}`, noise(1000, i));
+    const { source, store } = await t.opened(before);
+    const listed = filesOf(await listAll(source));
+    await t.change(store, {
+      "file-3": noise(1000, 100),
+      "file-5": noise(999, 101),
+      "file-7": undefined,
+    });
+    const got = await readByLane(source, listed);
+    if (got === undefined) return t.skip("the source has no lane");
+    for (const [path, content] of got)
+      t.expect(content.equals(before.get(path) as Buffer), path).toBe(true);
+    t.expect(got.size).toBeGreaterThanOrEqual(9);
+  });
+}
+
+/** Reads entries by the source's lane, here instead of in a thread. `undefined`: it has none. */
+async function readByLane(
+  source: Source,
+  files: readonly FileEntry[],
+): Promise<ReadonlyMap<string, Buffer> | undefined> {
+  const controller = new AbortController();
+  const spec = await source.lane?.(controller.signal);
+  if (spec === undefined) return undefined;
+  const { openLane } = (await import(spec.module.href)) as { readonly openLane: OpenLane };
+  const context: LaneContext = { idleTimeout: 5000, atOnce: 4 };
+  const got = new Map<string, Buffer>();
+  const take = (index: number, content: Buffer) => {
+    const { path, size } = files[index] as FileEntry;
+    if (content.length === size) got.set(path, content);
+  };
+  const sink: Sink = {
+    stopped: false,
+    put: (index, content) => take(index, Buffer.from(content)),
+    begin(index) {
+      const pieces: Buffer[] = [];
+      return {
+        write: (piece) => pieces.push(Buffer.from(piece)) > 0,
+        end: () => take(index, Buffer.concat(pieces)),
+        drop: () => {},
+      };
+    },
+    request: () => {},
+  };
+  // As the thread gets it.
+  const data: unknown = structuredClone(spec.data);
+  await openLane(context).read({ files, data }, sink, controller.signal);
+  controller.abort();
+  return got;
+}
+
+function filesOf({ entries }: { readonly entries: ReadonlyMap<string, Entry> }): FileEntry[] {
+  return [...entries.values()].filter((entry) => entry.kind === "file");
+}
