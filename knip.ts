@@ -35,10 +35,11 @@ const config: KnipConfig = {
     },
     "packages/adapter-file": {
       // A thread is started by its URL.
-      entry: ["src/walk-worker.ts"],
+      entry: ["src/walk-worker.ts", "src/file-lane.ts"],
       ignoreBinaries: ["mkfifo", "mount", "umount", "unshare"],
     },
     // A thread loads it by its URL.
+    "packages/adapter-gcs": { entry: ["src/gcs-lane.ts"] },
     "packages/adapter-s3": { entry: ["src/s3-lane.ts"] },
     // A process is started by its URL.
     "packages/adapter-nfs": { entry: ["src/nfs-helper.ts", "test/fake-helper.js"] },

@@ -1,9 +1,11 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
+import { extname } from "node:path";
 import { type Adapter, type Source, SourceError } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { listObjects, type ListObjectsPage, locate, rootOf } from "@pannier/object-store";
 import { makeApi } from "./api.ts";
 import { connect } from "./connection.ts";
+import type { LaneData } from "./gcs-lane.ts";
 import { LISTED_AT_ONCE, listPageBy } from "./listing.ts";
 import { checkSettings, gcsOptions } from "./options.ts";
 
@@ -55,6 +57,15 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
           return api.content(key, { generation, size: entry.size }, range, signal);
         }
         throw new SourceError("changed", `${key}: it is not known which generation was listed`);
+      },
+      async lane(signal) {
+        const { objects, headers } = await connection.current(signal);
+        const target = await http.direct(new URL(objects));
+        if (target === undefined) return undefined;
+        const { userProject } = settings;
+        const data: LaneData = { root, target, objects, headers, userProject };
+        // Beside this file, whether that is source, built, or bundled with the program.
+        return { module: new URL(`./gcs-lane${extname(import.meta.url)}`, import.meta.url), data };
       },
       identity: (signal) => connection.identity(signal),
       version: (entry) => locate(root, entry).ref,

@@ -6,6 +6,7 @@
 import { type Body, type ByteRange, SourceError } from "@pannier/core/adapter";
 import { type HttpClient, type HttpResponse, readBytes } from "@pannier/http-client";
 import { readObject } from "@pannier/object-store";
+import { contentUrl, queryOf, STORED, whyOtherGeneration } from "./content.ts";
 import { type Connection, metadataOf, type Opened } from "./connection.ts";
 import { answerError, type Asked } from "./errors.ts";
 import type { GcsSettings } from "./options.ts";
@@ -71,7 +72,8 @@ type Query = Readonly<Record<string, string | undefined>>;
 
 interface GetRequest {
   readonly url: string;
-  readonly query: Query;
+  /** Where the URL has none yet. */
+  readonly query?: Query;
   readonly headers?: Readonly<Record<string, string>>;
   readonly operation: string;
   readonly asked: Asked;
@@ -124,27 +126,21 @@ export function makeApi({ http, connection, settings }: ApiInit): Api {
         async ask(headers) {
           const opened = await connection.current(signal);
           return get(opened, {
-            url: `${opened.objects}/${encodeURIComponent(key)}`,
-            query: { alt: "media", generation, userProject },
-            // Without it, what is stored as gzip comes unpacked: of another size and digest, and never in parts.
-            // https://cloud.google.com/storage/docs/transcoding
-            headers: { "accept-encoding": "gzip", ...headers },
+            url: contentUrl(opened.objects, key, generation, userProject),
+            headers: { ...STORED, ...headers },
             operation: "read",
             asked: { kind: "object", key, generation },
             signal,
           });
         },
-        whyOther({ headers }) {
-          const served = headers["x-goog-generation"] ?? generation;
-          return served === generation ? undefined : "the server sent another generation";
-        },
+        whyOther: (response) => whyOtherGeneration(response, generation),
       });
     },
   };
 
   async function get(opened: Opened, request: GetRequest): Promise<HttpResponse> {
     const { url, query, headers, operation, asked, signal } = request;
-    const response = await http.request(`${url}?${queryOf(query)}`, {
+    const response = await http.request(query === undefined ? url : `${url}?${queryOf(query)}`, {
       headers: { ...headers, ...opened.headers },
       expect: "any",
       redirect: "manual",
@@ -163,14 +159,6 @@ export function makeApi({ http, connection, settings }: ApiInit): Api {
     connection.accepted(opened);
     return response;
   }
-}
-
-function queryOf(query: Query): string {
-  let text = "";
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) text += `${text && "&"}${name}=${encodeURIComponent(value)}`;
-  }
-  return text;
 }
 
 async function readJson(response: HttpResponse, limit: number): Promise<unknown> {

@@ -207,7 +207,8 @@ function isSame(a: LaneTarget | undefined, b: LaneTarget): boolean {
 /** A request as it is sent; `undefined` where it cannot be. */
 function textOf({ path, headers }: LaneRequest, { origin }: LaneTarget): string | undefined {
   if (UNSAFE.test(path)) return undefined;
-  let text = `GET ${path} HTTP/1.1\r\nhost: ${hostOf(origin)}\r\nuser-agent: pannier\r\naccept-encoding: identity`;
+  let text = `GET ${path} HTTP/1.1\r\nhost: ${hostOf(origin)}\r\nuser-agent: pannier`;
+  if (headers["accept-encoding"] === undefined) text += "\r\naccept-encoding: identity";
   for (const name in headers) {
     const value = headers[name] as string;
     if (UNSAFE_VALUE.test(value)) return undefined;

@@ -1,0 +1,38 @@
+/** How the content of one generation is asked for. */
+import type { HttpResponse } from "@pannier/http-client";
+
+type Query = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Without it, what is stored as gzip comes unpacked: of another size and digest, and never in parts.
+ * https://cloud.google.com/storage/docs/transcoding
+ */
+export const STORED: Readonly<Record<string, string>> = { "accept-encoding": "gzip" };
+
+/** @param objects URL of the bucket's objects */
+export function contentUrl(
+  objects: string,
+  key: string,
+  generation: string,
+  userProject: string | undefined,
+): string {
+  const query = queryOf({ alt: "media", generation, userProject });
+  return `${objects}/${encodeURIComponent(key)}?${query}`;
+}
+
+/** `undefined` where an answer is of that generation. */
+export function whyOtherGeneration(
+  { headers }: Pick<HttpResponse, "headers">,
+  generation: string,
+): string | undefined {
+  const served = headers["x-goog-generation"] ?? generation;
+  return served === generation ? undefined : "the server sent another generation";
+}
+
+export function queryOf(query: Query): string {
+  let text = "";
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) text += `${text && "&"}${name}=${encodeURIComponent(value)}`;
+  }
+  return text;
+}

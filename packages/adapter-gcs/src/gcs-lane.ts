@@ -1,0 +1,35 @@
+/** Objects of Google Cloud Storage in a lane. */
+import type { OpenLane } from "@pannier/core/adapter";
+import { type LaneTarget, openHttpLane } from "@pannier/http-client/lane";
+import { locate, type Root } from "@pannier/object-store/lane";
+import { contentUrl, STORED, whyOtherGeneration } from "./content.ts";
+
+export interface LaneData {
+  readonly root: Root;
+  readonly target: LaneTarget;
+  /** As the connection has them. */
+  readonly objects: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly userProject: string | undefined;
+}
+
+export const openLane: OpenLane = (context) =>
+  openHttpLane<LaneData>(
+    {
+      target: ({ target }) => target,
+      request(entry, { root, objects, headers, userProject }) {
+        const { key, ref: generation } = locate(root, entry);
+        if (generation === undefined) return undefined;
+        const { pathname, search } = new URL(contentUrl(objects, key, generation, userProject));
+        return {
+          path: pathname + search,
+          headers: { ...STORED, ...headers },
+          judge: (answer) =>
+            whyOtherGeneration(answer, generation) === undefined
+              ? { digest: undefined }
+              : undefined,
+        };
+      },
+    },
+    context,
+  );
