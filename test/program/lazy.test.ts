@@ -10,7 +10,7 @@ import { runPannierOk } from "../support/pannier.ts";
 import { workDirectory } from "./support.ts";
 
 const HEAVY =
-  /node_modules\/(?:@aws-sdk|@smithy|@azure|@google-cloud|google-auth-library|gaxios|isomorphic-git|ssh2|basic-ftp|sax|koffi|zod|yaml)\//;
+  /node_modules\/(?:@aws-sdk|@smithy|@azure|@google-cloud|google-auth-library|gaxios|isomorphic-git|ssh2|basic-ftp|saxes|koffi|zod|yaml)\//;
 
 test.each([["--version"], ["adapters"], ["sync", "source", "target"]])(
   "no SDK is loaded by pannier %s",

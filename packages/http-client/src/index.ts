@@ -35,3 +35,4 @@ export {
   whyOtherVersion,
 } from "./validators.ts";
 export type { HttpResponse } from "./response.ts";
+export { readXml } from "./xml.ts";
