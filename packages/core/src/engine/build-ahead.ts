@@ -7,6 +7,7 @@ import {
   readCandidate,
   settleCandidate,
 } from "../volume/candidate.ts";
+import { makePause } from "../timing/slices.ts";
 import { clearPlan } from "../state/plan.ts";
 import { openPublishedTree } from "../volume/publish.ts";
 import { stage } from "../volume/stage.ts";
@@ -37,10 +38,11 @@ async function build({ volume, settings }: Mount, signal: AbortSignal): Promise<
     return;
   const tree = openPublishedTree(volume, published, settings.tree);
   if (tree === undefined) return;
+  const pause = makePause(signal);
   let candidate: Candidate | undefined;
   try {
-    clearPlan(volume.state);
-    candidate = prepareCandidate(volume, settings.tree);
+    await clearPlan(volume.state, pause);
+    candidate = await prepareCandidate(volume, settings.tree, pause);
     const fetcher = {
       async fetchAll(jobs: AsyncIterable<unknown> | Iterable<unknown>) {
         for await (const _ of jobs) await refuse();
@@ -55,7 +57,7 @@ async function build({ volume, settings }: Mount, signal: AbortSignal): Promise<
       owner: settings.tree.owner,
       signal,
     });
-    settleCandidate(volume, candidate, published.id);
+    await settleCandidate(volume, candidate, published.id, pause);
   } finally {
     candidate?.tree.close();
     tree.close();

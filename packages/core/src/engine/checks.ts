@@ -25,14 +25,16 @@ export async function checkTree(
   pause: Pause,
 ): Promise<void> {
   const { state } = mount.volume;
-  checkSymlinks(
+  await checkSymlinks(
     state,
     mount.settings.symlinks,
     mount.layers.some(({ view, position }) => published?.layers[position]?.view !== view),
+    pause,
   );
   // Of what is left once symlinks are left out.
   await checkPathConflicts(state, pause);
-  if (hasAdditions(state) && foldsNames(mount.volume)) await checkFoldedNames(state, pause);
+  if ((await hasAdditions(state, pause)) && foldsNames(mount.volume))
+    await checkFoldedNames(state, pause);
 }
 
 /** @throws RefusedError when a path runs through a file or symlink, i.e. a name is both a file and a directory */
@@ -94,16 +96,18 @@ async function checkFoldedNames(state: State, pause: Pause): Promise<void> {
  *
  * @throws RefusedError naming the link
  */
-function checkSymlinks(
+async function checkSymlinks(
   state: State,
   policy: NonNullable<SyncOptions["symlinks"]>,
   policyChanged: boolean,
-): void {
-  if (!policyChanged && !hasPlannedLinks(state)) return;
+  pause: Pause,
+): Promise<void> {
+  if (!policyChanged && !(await hasPlannedLinks(state, pause))) return;
   const linkAt = futureLink(state);
   const leaveOut: string[] = [];
   const bringBack: string[] = [];
-  for (const path of linkPaths(state)) {
+  for (const path of await linkPaths(state, pause)) {
+    await pause();
     const link = linkAt(path);
     if (link === undefined) continue;
     if (policy === "reject")
@@ -121,8 +125,14 @@ function checkSymlinks(
     if (stays && link.kind === SKIPPED) bringBack.push(path);
     else if (!stays && link.kind === SYMLINK) leaveOut.push(path);
   }
-  for (const path of leaveOut) leaveOutLink(state, path);
-  for (const path of bringBack) bringBackLink(state, path);
+  for (const path of leaveOut) {
+    leaveOutLink(state, path);
+    await pause();
+  }
+  for (const path of bringBack) {
+    bringBackLink(state, path);
+    await pause();
+  }
 }
 
 /** Linux follows at most 40 links in one resolution (path_resolution(7)); what needs more resolves nowhere and so leads nowhere. */

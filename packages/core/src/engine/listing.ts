@@ -8,6 +8,7 @@ import { boundedEntries, boundedScope } from "../snapshot/bounded.ts";
 import { diffChanges, diffListing, type LayerDiff } from "../snapshot/diff.ts";
 import { orderedEntries } from "../snapshot/ordered.ts";
 import { type IgnoreFile, makeScope, type SourceScope, wantedEntries } from "../snapshot/scope.ts";
+import { makePause } from "../timing/slices.ts";
 import type { Generation, LayerRecord } from "../state/generations.ts";
 import { clearLayer, planAwayLayers } from "../state/plan.ts";
 
@@ -92,7 +93,7 @@ export async function listLayers(
       );
   }
   if ((published?.layers.length ?? 0) > mount.layers.length)
-    planAwayLayers(mount.volume.state, mount.layers.length);
+    await planAwayLayers(mount.volume.state, mount.layers.length, makePause(run.signal));
   return records;
 }
 
@@ -115,14 +116,14 @@ async function listChanges(
     return undefined;
   const { state } = run.mount.volume;
   const complete = await run.ask(layer, "compare", async () => {
-    clearLayer(state, layer.position);
+    await clearLayer(state, layer.position, makePause(run.signal));
     const diff = makeDiff(run, layer, true, layerScope(run, layer, record.ignore));
     const scope = boundedScope(diff.scope, diff.maxFiles);
     const delta = await layer.source.changes?.(record.revision, to, run.signal, scope);
     return delta !== undefined && (await diffChanges(diff, delta.changes));
   });
   if (complete) return { ...record, revision: to, token: probe.token };
-  clearLayer(state, layer.position);
+  await clearLayer(state, layer.position, makePause(run.signal));
   return undefined;
 }
 
@@ -140,7 +141,7 @@ async function listWhole(
   let assumed = comparable && !readsAgain(layer) ? (published?.ignore ?? null) : null;
   for (let tries = 0; tries <= IGNORE_FILE_TRIES; tries++) {
     const { scope, listing, found } = await run.ask(layer, "list", async () => {
-      clearLayer(state, layer.position);
+      await clearLayer(state, layer.position, makePause(run.signal));
       return listWithin(run, layer, comparable, layerScope(run, layer, assumed));
     });
     if (listing !== undefined && found === undefined) {
@@ -210,7 +211,7 @@ async function diffUnlessIgnoreFileDiffers(
   let found: FileEntry | undefined;
   const differs = Symbol("ignore file");
   try {
-    await diffListing(diff, orderedEntries(wanted, ordered, state), (entry) => {
+    await diffListing(diff, orderedEntries(wanted, ordered, state, diff.signal), (entry) => {
       if (entry.kind !== "file") return;
       found = entry;
       if (entry.fingerprint !== scope.ignore?.fingerprint) throw differs;

@@ -22,7 +22,8 @@ import { isOfDamage } from "../state/damaged.ts";
 import { inWords, openVolume } from "../volume/open.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "../volume/publish.ts";
 import { forgetTree, type Generation, generations } from "../state/generations.ts";
-import { transaction } from "../state/state.ts";
+import { longTransaction } from "../state/state.ts";
+import { makePause, type Pause } from "../timing/slices.ts";
 import { READING } from "../volume/tree.ts";
 import { type TreeReport, verifyTree } from "../volume/verify.ts";
 import type { Volume } from "../volume/volume.ts";
@@ -84,7 +85,7 @@ export async function rollback(
         },
       );
     }
-    goBack(volume, latest, wanted, asked);
+    await goBack(volume, latest, wanted, asked, makePause(init.signal));
     volume.check();
     init.onEvent?.({
       type: "published",
@@ -151,19 +152,20 @@ function stateOf({ layers, digest }: Generation): SourcesState {
 }
 
 /** A new generation with the rows and the tree of an older one. */
-function goBack(
+async function goBack(
   volume: Volume,
   latest: Generation,
   wanted: Generation,
   asked: Held | undefined,
-): void {
+  pause: Pause,
+): Promise<void> {
   const { state } = volume;
-  transaction(state, () => {
-    clearPlan(state);
+  await longTransaction(state, async () => {
+    await clearPlan(state, pause);
     const rowsThen = rowsAt(state, wanted.id);
     const rowsNow = publishedRows(state);
     const totals = { added: 0, changed: 0, deleted: 0 };
-    for (const { path } of pathsChangedSince(state, wanted.id)) {
+    for await (const path of pathsChangedSince(state, wanted.id, pause)) {
       const then = rowsThen(path);
       const now = rowsNow(path);
       const [shownThen, shownNow] = [shown(then[0]), shown(now[0])];
@@ -189,7 +191,7 @@ function goBack(
     }
     forgetTree(state, wanted.id);
     const { revision, files, bytes, digest, layers } = wanted;
-    recordGeneration(
+    await recordGeneration(
       state,
       {
         revision,
@@ -200,6 +202,7 @@ function goBack(
         ...totals,
       },
       { tree: wanted.tree, slot: wanted.slot },
+      pause,
     );
     // Where nobody asked, a second step back still holds back what the first one did.
     const back = asked ?? heldBack(state) ?? stateOf(latest);

@@ -14,9 +14,9 @@ import { UsageError } from "../source/errors.ts";
 import type { Change } from "../snapshot/change.ts";
 import { checkTree } from "./checks.ts";
 import { guardDeletes, guardEmptied, guardSize, isQuiet } from "../snapshot/guard.ts";
-import { layOver } from "../snapshot/layers.ts";
+import { resolveLayers } from "../snapshot/layers.ts";
 import { plannedChanges } from "../snapshot/plan.ts";
-import { makePause } from "../timing/slices.ts";
+import { makePause, type Pause } from "../timing/slices.ts";
 import { digestAfterPlan, nameRevision, revisionFound } from "../snapshot/revision.ts";
 import { type EntryRow, toEntry } from "../state/row.ts";
 import {
@@ -188,9 +188,10 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const { mount } = run;
   const { settings, volume } = mount;
   const { state } = volume;
-  if (settings.publish === "mirror" && !settings.dryRun) finishMirror(volume);
+  if (settings.publish === "mirror" && !settings.dryRun) await finishMirror(volume);
   // Left over where a process was killed after it had published, or where fewer are to be kept now.
-  if (!settings.dryRun && countTrees(state) > settings.keep) collect(volume, settings.keep);
+  if (!settings.dryRun && countTrees(state) > settings.keep)
+    await collect(volume, settings.keep, makePause(run.signal));
   const published = latestGeneration(state);
   const damage = await findDamage(volume, published, {
     everyByte: extras.verify === true,
@@ -241,7 +242,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   if (!next.held) hold(state, undefined);
   trustPublished(state);
   noteOwnership(state, settings.tree);
-  collect(volume, settings.keep);
+  await collect(volume, settings.keep, makePause());
   const result = run.published(outcome.generation, published, probes.immutable, outcome.foreign);
   await letGo(run);
   return result;
@@ -285,12 +286,13 @@ async function makePlan(
   const { mount } = run;
   const { settings, volume } = mount;
   const { state } = volume;
+  const pause = makePause(run.signal);
   if (!settings.dryRun) {
-    if (settings.publish === "swap") keepFetched(state);
+    if (settings.publish === "swap") await longTransaction(state, () => keepFetched(state, pause));
     if (ownershipChanged(state, settings.tree)) discardCandidate(volume);
   }
   const work = async (): Promise<Next> => {
-    clearPlan(state);
+    await clearPlan(state, pause);
     noteOrigins(
       state,
       mount.layers.map(({ identity }) => identity),
@@ -302,21 +304,24 @@ async function makePlan(
       damage !== undefined,
     );
     run.step("plan");
-    let digest = await completePlan(run, published, damage);
+    let digest = await completePlan(run, published, damage, pause);
     // After a rollback it is what was gone back to that is mended, not what was rolled back from.
     const held = published !== undefined && isHeldBack(state, sourcesState(mount, probes, digest));
     if (held && damage !== undefined) {
-      clearPlan(state);
+      await clearPlan(state, pause);
       ({ layers } = published);
-      digest = await completePlan(run, published, damage);
+      digest = await completePlan(run, published, damage, pause);
     }
-    clearSeen(state);
+    await clearSeen(state, pause);
     if (extras.onChange !== undefined) {
       const versionOf = (row: EntryRow) => {
         const { source, into } = mount.layers[row.layer] as Layer;
         return source.version?.(toEntry(row, into));
       };
-      for (const change of plannedChanges(state, versionOf)) extras.onChange(change);
+      for (const change of plannedChanges(state, versionOf)) {
+        extras.onChange(change);
+        await pause();
+      }
     }
     const revision = nameRevision(layers, digest);
     const next: Next = {
@@ -326,10 +331,10 @@ async function makePlan(
       layers,
       digest,
       revision,
-      totals: planTotals(state, published),
-      emptied: emptiedLayer(state, mount.layers.length),
+      totals: await planTotals(state, published, pause),
+      emptied: await emptiedLayer(state, mount.layers.length, pause),
     };
-    if (!settings.dryRun) checkStateRoom(state, volume.layout.root);
+    if (!settings.dryRun) await checkStateRoom(state, volume.layout.root, pause);
     return next;
   };
   return longTransaction(state, work, !settings.dryRun);
@@ -340,13 +345,13 @@ async function completePlan(
   run: Run,
   published: Generation | undefined,
   damage: Damage | undefined,
+  pause: Pause,
 ): Promise<string> {
   const { settings, volume, layers } = run.mount;
-  planDamage(volume.state, damage);
-  planOwnership(volume.state, settings.tree);
-  layOver(volume.state, Math.max(layers.length, published?.layers.length ?? 0));
-  distrustDamaged(volume.state, damage);
-  const pause = makePause(run.signal);
+  await planDamage(volume.state, damage, pause);
+  await planOwnership(volume.state, settings.tree, pause);
+  await resolveLayers(volume.state, Math.max(layers.length, published?.layers.length ?? 0), pause);
+  await distrustDamaged(volume.state, damage, pause);
   await checkTree(run, published, pause);
   return digestAfterPlan(volume.state, published, pause);
 }
@@ -355,7 +360,8 @@ async function completePlan(
 async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
   const { mount } = run;
   const { settings, volume } = mount;
-  const candidate = prepareCandidate(volume, settings.tree);
+  const pause = makePause(run.signal);
+  const candidate = await prepareCandidate(volume, settings.tree, pause);
   const published = openPublishedTree(volume, next.published, settings.tree);
   try {
     await stage({
@@ -367,10 +373,10 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
       owner: settings.tree.owner,
       signal: run.signal,
     });
-    const totals = planTotals(volume.state, next.published);
+    const totals = await planTotals(volume.state, next.published, pause);
     guardSize(totals, settings.limits);
     if (next.published !== undefined && next.damage === undefined && isQuiet(totals)) {
-      settleCandidate(volume, candidate, next.published.id);
+      await settleCandidate(volume, candidate, next.published.id, pause);
       return undefined;
     }
     const revision = revisionFound(volume.state, next.revision);
@@ -382,7 +388,12 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
     run.signal.throwIfAborted();
     run.step("publish");
     return {
-      generation: publishCandidate(volume, candidate, { ...next, ...totals, revision }),
+      generation: await publishCandidate(
+        volume,
+        candidate,
+        { ...next, ...totals, revision },
+        pause,
+      ),
       foreign: [],
     };
   } finally {
@@ -394,11 +405,18 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
 /** Files straight into the target, each by a rename. `undefined`: there was nothing new after all. */
 async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
   const { settings, volume } = run.mount;
+  const pause = makePause(run.signal);
   const tree = openTree(volume.layout.root, settings.tree);
   let staging: string | undefined;
   try {
-    staging = await stageMirror(volume, tree, openFetcher(run, next.totals), settings.tree.owner);
-    const totals = planTotals(volume.state, next.published);
+    staging = await stageMirror(
+      volume,
+      tree,
+      openFetcher(run, next.totals),
+      settings.tree.owner,
+      run.signal,
+    );
+    const totals = await planTotals(volume.state, next.published, pause);
     guardSize(totals, settings.limits);
     if (next.published !== undefined && isQuiet(totals)) return undefined;
     run.signal.throwIfAborted();
@@ -406,7 +424,7 @@ async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
     const decided = staging;
     staging = undefined;
     const revision = revisionFound(volume.state, next.revision);
-    return publishMirror(volume, decided, { ...next, ...totals, revision }, settings.tree);
+    return await publishMirror(volume, decided, { ...next, ...totals, revision }, settings.tree);
   } finally {
     tree.close();
     if (staging !== undefined) removeTree(join(volume.layout.home, staging));
@@ -421,7 +439,7 @@ async function settle(
   immutable: boolean,
 ): Promise<SyncResult> {
   if (!run.mount.settings.dryRun) {
-    refreshEntries(run.mount.volume.state, published, next);
+    await refreshEntries(run.mount.volume.state, published, next, makePause(run.signal));
     await letGo(run);
   }
   return run.unchanged(published, immutable);

@@ -3,6 +3,7 @@ import { type Change as SourceChange, type Entry, IGNORE_FILE } from "../source/
 import { SourceError } from "../source/errors.ts";
 import { type KnownRow, knownRow, knownRows, noteRef, publishedDigest } from "../state/entries.ts";
 import { planDeletion, planRow } from "../state/plan.ts";
+import { makePause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 import { DamagedState } from "../state/damaged.ts";
 import { comparePaths, quotePath, unsafePath } from "./path.ts";
@@ -74,7 +75,13 @@ async function mergeListing(
     diff.onEntries(batch.length);
   }
   if (early !== undefined) throw early;
-  for (; row.done !== true; row = published.next()) insertDelete(diff, row.value.path, "IGNORE");
+  // Others may use the state by now.
+  diff.signal.throwIfAborted();
+  const pause = makePause(diff.signal);
+  for (; row.done !== true; row = published.next()) {
+    insertDelete(diff, row.value.path, "IGNORE");
+    await pause();
+  }
 
   function put(entry: Entry): void {
     const wanted = toWanted(diff, entry);

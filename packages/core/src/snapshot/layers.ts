@@ -2,18 +2,20 @@
 import { publishedRows } from "../state/entries.ts";
 import { decide, plannedPaths, plannedRows, planRow, undecide } from "../state/plan.ts";
 import { SKIPPED } from "../state/row.ts";
+import type { Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 
 /**
  * Marks, for each planned path, the row that decides: the highest layer's, among what is planned and what stays published.
  * Where a deletion uncovers a lower layer's published row, that row is planned anew. With a single layer every row decides already.
  */
-export function layOver(state: State, layers: number): void {
+export async function resolveLayers(state: State, layers: number, pause: Pause): Promise<void> {
   if (layers <= 1) return;
   const published = publishedRows(state);
   const planned = plannedRows(state);
-  undecide(state);
+  await undecide(state, pause);
   for (const path of plannedPaths(state, "all")) {
+    await pause();
     const rows = planned(path);
     const old = published(path);
     const before = old[0];

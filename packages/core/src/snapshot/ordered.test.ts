@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Entry } from "../source/contract.ts";
+import { longestHold } from "../../test/held.ts";
 import { openState, type State } from "../state/state.ts";
 import { orderedEntries } from "./ordered.ts";
 
@@ -25,12 +26,14 @@ function fileAt(path: string, fingerprint = "1"): Entry {
   return { kind: "file", path, size: 1, mtime: 1.5, fingerprint };
 }
 
+const { signal } = new AbortController();
+
 async function collect(
   batches: AsyncIterable<readonly Entry[]> | Iterable<readonly Entry[]>,
   ordered: boolean,
 ): Promise<Entry[]> {
   const entries: Entry[] = [];
-  for await (const batch of orderedEntries(batches, ordered, state)) entries.push(...batch);
+  for await (const batch of orderedEntries(batches, ordered, state, signal)) entries.push(...batch);
   return entries;
 }
 
@@ -95,7 +98,7 @@ test("a long one that breaks, or is left early, is of no effect on the next in t
     throw new Error("listing broke");
   }
   await expect(collect(breaking(), false)).rejects.toThrow("listing broke");
-  const early = orderedEntries(scattered(80_000, "1"), false, state);
+  const early = orderedEntries(scattered(80_000, "1"), false, state, signal);
   await early.next();
   await early.return(undefined);
   expect(spooled()).toBeGreaterThan(0);
@@ -113,23 +116,27 @@ test("a name with a NUL or half a character, which SQLite may show otherwise, do
 });
 
 test.each([40_000, 200_000])("%i entries that come at once hold nobody up", async (count) => {
-  let held = 0;
-  let last = performance.now();
-  const timer = setInterval(() => {
-    held = Math.max(held, performance.now() - last);
-    last = performance.now();
-  }, 1);
-  try {
-    const batches = [...scattered(count, "1")];
-    last = performance.now();
-    for await (const batch of orderedEntries(batches, false, state)) {
+  const batches = [...scattered(count, "1")];
+  const held = await longestHold(async () => {
+    for await (const batch of orderedEntries(batches, false, state, signal))
       expect(batch.length).toBeLessThanOrEqual(1000);
-    }
-  } finally {
-    clearInterval(timer);
-  }
-  // 10 ms a slice, on a machine that does nothing else.
+  });
+  // 10 ms a slice.
   expect(held).toBeLessThan(250);
+});
+
+test("who waits for it no longer is not written for: others may use the state by then", async () => {
+  const stop = new AbortController();
+  function* stopping(): Generator<readonly Entry[]> {
+    for (const batch of scattered(70_000, "1")) {
+      yield batch;
+      if (spooled() > 0) stop.abort(new Error("enough"));
+    }
+  }
+  await expect(orderedEntries(stopping(), false, state, stop.signal).next()).rejects.toThrow(
+    "enough",
+  );
+  expect(spooled()).toBeLessThan(55_000);
 });
 
 test("an ordered listing passes as it is, batch by batch", async () => {
@@ -140,7 +147,7 @@ test("an ordered listing passes as it is, batch by batch", async () => {
     [fileAt("\u{10000}")],
   ];
   const seen: (readonly Entry[])[] = [];
-  for await (const batch of orderedEntries(batches, true, state)) seen.push(batch);
+  for await (const batch of orderedEntries(batches, true, state, signal)) seen.push(batch);
   expect(seen).toEqual(batches);
 });
 

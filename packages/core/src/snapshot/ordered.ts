@@ -20,8 +20,9 @@ export async function* orderedEntries(
   batches: AsyncIterable<readonly Entry[]> | Iterable<readonly Entry[]>,
   ordered: boolean,
   state: State,
+  signal: AbortSignal,
 ): AsyncGenerator<readonly Entry[]> {
-  const pause = makePause();
+  const pause = makePause(signal);
   if (ordered) {
     yield* checkOrder(batches, pause);
     return;
@@ -29,6 +30,7 @@ export async function* orderedEntries(
   const held = new Map<string, Entry>();
   let spooling = false;
   for await (const batch of batches) {
+    signal.throwIfAborted();
     if (spooling) await spool(batch, state, pause);
     else for (const entry of batch) held.set(entry.path, entry);
     if (held.size > IN_MEMORY) {

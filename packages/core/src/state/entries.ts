@@ -1,5 +1,7 @@
 /** Rows of `entries`: what the published tree shows at a path, what an older one showed, and what a layer has there. */
+import type { Pause } from "../timing/slices.ts";
 import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
+import { IN_RANGE, ranges, ROWS } from "./ranges.ts";
 import type { State } from "./state.ts";
 
 /** What a tree has at a path: the row of the highest layer; nothing where that is a link left out. */
@@ -129,16 +131,23 @@ export function pathsAt(state: State, generation: number): Iterable<{ path: stri
     .iterate(generation, generation) as unknown as Iterable<{ path: string }>;
 }
 
-/** Paths whose rows are others than they were in a generation. */
-export function pathsChangedSince(state: State, generation: number): Iterable<{ path: string }> {
-  return state
-    .prepare(
-      "SELECT path FROM entries WHERE since > ? UNION SELECT path FROM entries WHERE until > ?",
-    )
-    .iterate(generation, generation) as unknown as Iterable<{ path: string }>;
+/** Paths whose rows are others than they were in a generation, in order. */
+export async function* pathsChangedSince(
+  state: State,
+  generation: number,
+  pause: Pause,
+): AsyncGenerator<string> {
+  const select = state.sql(
+    `SELECT DISTINCT path FROM entries WHERE (since > ? OR until > ?) AND ${IN_RANGE} ORDER BY path`,
+  );
+  for await (const range of ranges(state, "entries", pause))
+    for (const { path } of select.all(generation, generation, ...range)) yield path as string;
 }
 
+const DELETE_ENDED = `DELETE FROM entries WHERE (path, layer, since) IN
+  (SELECT path, layer, since FROM entries WHERE until IS NOT NULL AND until <= ? LIMIT ${ROWS})`;
+
 /** Deletes rows that no generation after this one has. */
-export function deleteEnded(state: State, generation: number): void {
-  state.sql("DELETE FROM entries WHERE until IS NOT NULL AND until <= ?").run(generation);
+export async function deleteEnded(state: State, generation: number, pause: Pause): Promise<void> {
+  while (state.sql(DELETE_ENDED).run(generation).changes > 0) await pause();
 }

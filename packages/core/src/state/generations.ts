@@ -1,5 +1,7 @@
 /** The published generations, and what each of them changed. */
 import { isPlainName } from "../snapshot/path.ts";
+import type { Pause } from "../timing/slices.ts";
+import { ROWS } from "./ranges.ts";
 import type { State } from "./state.ts";
 
 /** What is kept of each layer with the generation it went into. Holds no secrets. */
@@ -137,22 +139,31 @@ export function firstDelta(state: State): number | undefined {
   return typeof first === "number" ? first : undefined;
 }
 
-export function deleteDeltas(state: State, upTo: number): void {
-  state.sql("DELETE FROM deltas WHERE generation <= ?").run(upTo);
+const DELETE_DELTAS = `DELETE FROM deltas WHERE (generation, path) IN
+  (SELECT generation, path FROM deltas WHERE generation <= ? LIMIT ${ROWS})`;
+
+export async function deleteDeltas(state: State, upTo: number, pause: Pause): Promise<void> {
+  while (state.sql(DELETE_DELTAS).run(upTo).changes > 0) await pause();
 }
 
 /** Whether all that changed since a generation is known, as far as the tables can tell. */
-export function isHistoryKnown(state: State, since: number): boolean {
-  const known = state.sql("SELECT 1 FROM generations WHERE id = ?").get(since);
-  const lost = state
-    .sql(
-      "SELECT 1 FROM generations WHERE id > ? AND added + changed + deleted <> (SELECT count(*) FROM deltas WHERE generation = id) LIMIT 1",
-    )
-    .get(since);
-  const strange = state
-    .sql(
-      `SELECT 1 FROM deltas WHERE generation > ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE path = deltas.path AND (since > ?1 OR until > ?1)) LIMIT 1`,
-    )
-    .get(since);
-  return known !== undefined && lost === undefined && strange === undefined;
+export async function isHistoryKnown(state: State, since: number, pause: Pause): Promise<boolean> {
+  if (state.sql("SELECT 1 FROM generations WHERE id = ?").get(since) === undefined) return false;
+  const page = state.sql(
+    `SELECT path, EXISTS (SELECT 1 FROM entries WHERE path = deltas.path AND (since > ? OR until > ?)) AS known
+     FROM deltas WHERE generation = ? AND path > ? ORDER BY path LIMIT ${ROWS}`,
+  );
+  for (const { id, added, changed, deleted } of generations(state)) {
+    if (id <= since) break;
+    let count = 0;
+    for (let last = "", more = true; more; await pause()) {
+      const rows = page.all(since, since, id, last);
+      if (rows.some(({ known }) => known === 0)) return false;
+      count += rows.length;
+      last = (rows.at(-1)?.["path"] as string | undefined) ?? last;
+      more = rows.length === ROWS;
+    }
+    if (count !== added + changed + deleted) return false;
+  }
+  return true;
 }

@@ -1,31 +1,44 @@
 /** Symlinks of the tree to come, which the policy on symlinks may leave out. */
+import { comparePaths } from "../snapshot/path.ts";
+import { type Pause, sortInSlices } from "../timing/slices.ts";
 import { plannedEntry, planPublishedLink } from "./plan.ts";
 import { FILE, type PublishedRow, SKIPPED, SYMLINK } from "./row.ts";
+import { IN_RANGE, ranges } from "./ranges.ts";
 import type { State } from "./state.ts";
 
 type Link = Pick<PublishedRow, "kind" | "fingerprint">;
 
 /** Whether the plan puts, replaces or deletes a symlink. */
-export function hasPlannedLinks(state: State): boolean {
-  return (
-    state.sql(`SELECT path FROM plan WHERE kind > ${FILE} LIMIT 1`).get() !== undefined ||
-    state
-      .sql(
-        `SELECT 1 FROM plan JOIN entries USING (path, layer) WHERE entries.kind > ${FILE} AND until IS NULL LIMIT 1`,
-      )
-      .get() !== undefined
+export async function hasPlannedLinks(state: State, pause: Pause): Promise<boolean> {
+  const planned = state.sql(`SELECT 1 FROM plan WHERE kind > ${FILE} AND ${IN_RANGE} LIMIT 1`);
+  const published =
+    state.sql(`SELECT 1 FROM entries WHERE kind > ${FILE} LIMIT 1`).get() !== undefined;
+  const replaced = state.sql(
+    `SELECT 1 FROM (SELECT path, layer FROM plan WHERE ${IN_RANGE}) CROSS JOIN entries USING (path, layer) WHERE entries.kind > ${FILE} AND until IS NULL LIMIT 1`,
   );
+  for await (const range of ranges(state, "plan", pause)) {
+    if (planned.get(...range) !== undefined) return true;
+    if (published && replaced.get(...range) !== undefined) return true;
+  }
+  return false;
 }
 
 /** Paths at which there may be a symlink, in order; they are few enough to be held. */
-export function linkPaths(state: State): string[] {
-  const rows = state
-    .sql(
-      `SELECT path FROM plan WHERE effective = 1 AND action = 'put' AND kind > ${FILE}
-       UNION SELECT path FROM entries WHERE kind > ${FILE} AND until IS NULL ORDER BY path`,
-    )
-    .all();
-  return rows.map((row) => row["path"] as string);
+export async function linkPaths(state: State, pause: Pause): Promise<string[]> {
+  const planned = state.sql(
+    `SELECT path FROM plan WHERE effective = 1 AND action = 'put' AND kind > ${FILE} AND ${IN_RANGE}`,
+  );
+  const paths = new Set<string>();
+  for await (const range of ranges(state, "plan", pause))
+    for (const { path } of planned.all(...range)) paths.add(path as string);
+  const published = state.prepare(
+    `SELECT path FROM entries WHERE kind > ${FILE} AND until IS NULL`,
+  );
+  for (const { path } of published.iterate()) {
+    paths.add(path as string);
+    await pause();
+  }
+  return sortInSlices([...paths], comparePaths);
 }
 
 /** The symlink that decides about a path once the plan is carried out, be it in the tree or left out. */

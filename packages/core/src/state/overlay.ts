@@ -1,6 +1,8 @@
 /** How a candidate that was left behind half done differs from the generation it was recycled from, and what is left to do in it. */
+import type { Pause } from "../timing/slices.ts";
 import { getMeta } from "./meta.ts";
 import type { PublishedRow } from "./row.ts";
+import { clearTable, IN_RANGE, runInRanges } from "./ranges.ts";
 import { empty, type State } from "./state.ts";
 
 /** Of a path in the overlay: whether the candidate has it. What is expected was noted, and is looked for. */
@@ -28,19 +30,23 @@ export function clearOverlay(state: State): void {
 }
 
 /** What a plan that was not published had already fetched stays usable: it is taken over before the plan is made anew. */
-export function keepFetched(state: State): void {
-  const insert =
-    state.sql(`INSERT OR REPLACE INTO overlay (path, present, origin, kind, size, mode, fingerprint, sha256, ino, disk_mtime)
-    SELECT path, ${PRESENT}, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan WHERE layer = ? AND effective = 1 AND action = 'put' AND ino IS NOT NULL`);
-  (getMeta(state, "origins") ?? []).forEach((origin, layer) => insert.run(origin, layer));
+export async function keepFetched(state: State, pause: Pause): Promise<void> {
+  const sql = `INSERT OR REPLACE INTO overlay (path, present, origin, kind, size, mode, fingerprint, sha256, ino, disk_mtime)
+    SELECT path, ${PRESENT}, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan
+    WHERE layer = ? AND effective = 1 AND action = 'put' AND ino IS NOT NULL AND ${IN_RANGE}`;
+  for (const [layer, origin] of (getMeta(state, "origins") ?? []).entries())
+    await runInRanges(state, "plan", pause, sql, origin, layer);
 }
 
 /** Before a candidate is looked through: nothing of what was noted is known to be there. Within a transaction. */
-export function beginReconciling(state: State): void {
-  state.db.exec(
-    `UPDATE overlay SET present = ${EXPECTED} WHERE present = ${PRESENT}; DELETE FROM overlay WHERE present = ${ABSENT}; DELETE FROM seen`,
-  );
+export async function beginReconciling(state: State, pause: Pause): Promise<void> {
+  const expect = `UPDATE overlay SET present = ${EXPECTED} WHERE present = ${PRESENT} AND ${IN_RANGE}`;
+  await runInRanges(state, "overlay", pause, DELETE_WITH, ABSENT);
+  await runInRanges(state, "overlay", pause, expect);
+  await clearTable(state, "seen", pause);
 }
+
+const DELETE_WITH = `DELETE FROM overlay WHERE present = ? AND ${IN_RANGE}`;
 
 /** What was noted at a path and was not found yet. */
 export function notedEntry(state: State): (path: string) => OverlayRow | undefined {
@@ -53,17 +59,19 @@ export function noteFound(state: State, path: string): void {
 }
 
 /** After it: what was not found was never written, or is lost, and is forgotten; what the base generation had and is not in `seen` is noted as gone. */
-export function endReconciling(state: State, base: number | null): void {
-  state.sql(`DELETE FROM overlay WHERE present = ${EXPECTED}`).run();
+export async function endReconciling(
+  state: State,
+  base: number | null,
+  pause: Pause,
+): Promise<void> {
+  await runInRanges(state, "overlay", pause, DELETE_WITH, EXPECTED);
   if (base !== null) {
-    state
-      .sql(
-        `INSERT OR IGNORE INTO overlay (path, present) SELECT DISTINCT path, ${ABSENT} FROM entries
-         WHERE since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL AND path NOT IN (SELECT path FROM seen)`,
-      )
-      .run(base, base);
+    const sql = `INSERT OR IGNORE INTO overlay (path, present) SELECT DISTINCT path, ${ABSENT} FROM entries
+      WHERE since <= ? AND (until IS NULL OR until > ?) AND ino IS NOT NULL AND ${IN_RANGE}
+      AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.path = entries.path)`;
+    await runInRanges(state, "entries", pause, sql, base, base);
   }
-  empty(state, "seen");
+  await clearTable(state, "seen", pause);
 }
 
 /**

@@ -1,5 +1,7 @@
 /** What a plan does, in numbers. */
+import type { Pause } from "../timing/slices.ts";
 import { FILE, SKIPPED } from "./row.ts";
+import { IN_RANGE, ranges } from "./ranges.ts";
 import type { State } from "./state.ts";
 
 /** What a plan does to the tree. */
@@ -18,47 +20,49 @@ export interface PlanTotals {
   readonly rereadBytes: number;
 }
 
-export function planTotals(
+const TOTALS = `SELECT
+    count(*) FILTER (WHERE change = 'added') AS added,
+    count(*) FILTER (WHERE change = 'changed') AS changed,
+    count(*) FILTER (WHERE change = 'deleted') AS deleted,
+    total(size) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE}) AS putBytes,
+    count(*) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE} AND content <> 'samePublished') AS fetchFiles,
+    total(size) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE} AND content <> 'samePublished') AS fetchBytes,
+    count(*) FILTER (WHERE change = 'touched' AND content = 'reread') AS rereadFiles,
+    total(size) FILTER (WHERE change = 'touched' AND content = 'reread') AS rereadBytes
+  FROM plan WHERE effective = 1 AND ${IN_RANGE}`;
+
+/** Bytes of the files that are replaced or deleted. */
+const GONE = `SELECT total((
+    SELECT CASE kind WHEN ${FILE} THEN size ELSE 0 END FROM entries WHERE entries.path = plan.path AND until IS NULL ORDER BY entries.layer DESC LIMIT 1
+  )) AS bytes FROM plan WHERE effective = 1 AND change IN ('changed', 'deleted') AND ${IN_RANGE}`;
+
+export async function planTotals(
   state: State,
   before: { readonly files: number; readonly bytes: number } = { files: 0, bytes: 0 },
-): PlanTotals {
-  const row = state
-    .sql(
-      `SELECT
-        count(*) FILTER (WHERE change = 'added') AS added, count(*) FILTER (WHERE change = 'changed') AS changed, count(*) FILTER (WHERE change = 'deleted') AS deleted,
-        coalesce(sum(size) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE}), 0) AS put,
-        count(*) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE} AND content <> 'samePublished') AS fetchFiles,
-        coalesce(sum(size) FILTER (WHERE change IN ('added', 'changed') AND kind = ${FILE} AND content <> 'samePublished'), 0) AS fetchBytes,
-        count(*) FILTER (WHERE change = 'touched' AND content = 'reread') AS rereadFiles,
-        coalesce(sum(size) FILTER (WHERE change = 'touched' AND content = 'reread'), 0) AS rereadBytes
-      FROM plan WHERE effective = 1`,
-    )
-    .get() as unknown as {
-    added: number;
-    changed: number;
-    deleted: number;
-    put: number;
-    fetchFiles: number;
-    fetchBytes: number;
-    rereadFiles: number;
-    rereadBytes: number;
+  pause: Pause,
+): Promise<PlanTotals> {
+  const sums = {
+    added: 0,
+    changed: 0,
+    deleted: 0,
+    putBytes: 0,
+    fetchFiles: 0,
+    fetchBytes: 0,
+    rereadFiles: 0,
+    rereadBytes: 0,
   };
-  const gone = state
-    .sql(
-      `SELECT coalesce(sum((SELECT CASE kind WHEN ${FILE} THEN size ELSE 0 END FROM entries WHERE entries.path = plan.path AND until IS NULL ORDER BY entries.layer DESC LIMIT 1)), 0) AS bytes
-      FROM plan WHERE effective = 1 AND change IN ('changed', 'deleted')`,
-    )
-    .get()?.["bytes"] as number;
+  let gone = 0;
+  for await (const range of ranges(state, "plan", pause)) {
+    const found = state.sql(TOTALS).get(...range) as typeof sums;
+    for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += found[key];
+    if (found.changed + found.deleted > 0)
+      gone += state.sql(GONE).get(...range)?.["bytes"] as number;
+  }
+  const { putBytes, ...totals } = sums;
   return {
-    added: row.added,
-    changed: row.changed,
-    deleted: row.deleted,
-    files: before.files + row.added - row.deleted,
-    bytes: before.bytes + row.put - gone,
-    fetchFiles: row.fetchFiles,
-    fetchBytes: row.fetchBytes,
-    rereadFiles: row.rereadFiles,
-    rereadBytes: row.rereadBytes,
+    ...totals,
+    files: before.files + sums.added - sums.deleted,
+    bytes: before.bytes + putBytes - gone,
   };
 }
 
@@ -74,22 +78,37 @@ export interface EmptiedLayer {
  *
  * @param layers how many sources the mount has: what came from others was taken off the list
  */
-export function emptiedLayer(state: State, layers: number): EmptiedLayer | undefined {
-  const losing = state
-    .sql(
-      `SELECT layer, count(*) AS files FROM plan WHERE kind <> ${SKIPPED} AND layer < ? GROUP BY layer HAVING max(action = 'put') = 0 ORDER BY layer`,
-    )
-    .all(layers) as unknown as EmptiedLayer[];
-  return losing.find(({ layer }) => !hasSurvivor(state, layer));
+export async function emptiedLayer(
+  state: State,
+  layers: number,
+  pause: Pause,
+): Promise<EmptiedLayer | undefined> {
+  const select = state.sql(
+    `SELECT layer, count(*) AS files, max(action = 'put') AS puts FROM plan WHERE kind <> ${SKIPPED} AND ${IN_RANGE} GROUP BY layer`,
+  );
+  const files = new Map<number, number>();
+  const putting = new Set<number>();
+  for await (const range of ranges(state, "plan", pause)) {
+    for (const row of select.all(...range) as unknown as (EmptiedLayer & { puts: number })[]) {
+      files.set(row.layer, (files.get(row.layer) ?? 0) + row.files);
+      if (row.puts === 1) putting.add(row.layer);
+    }
+  }
+  for (let layer = 0; layer < layers; layer++) {
+    const count = files.get(layer);
+    if (count === undefined || putting.has(layer)) continue;
+    if (!(await hasSurvivor(state, layer, pause))) return { layer, files: count };
+  }
+  return undefined;
 }
 
 /** Goes through entries until it finds one: only to be asked of a layer that loses something and gains nothing. */
-function hasSurvivor(state: State, layer: number): boolean {
-  const survivor = state
-    .sql(
-      `SELECT 1 FROM entries WHERE layer = ? AND until IS NULL AND kind <> ${SKIPPED}
-       AND NOT EXISTS (SELECT 1 FROM plan WHERE plan.path = entries.path AND plan.layer = entries.layer) LIMIT 1`,
-    )
-    .get(layer);
-  return survivor !== undefined;
+async function hasSurvivor(state: State, layer: number, pause: Pause): Promise<boolean> {
+  const some = state.sql(
+    `SELECT 1 FROM entries WHERE layer = ? AND until IS NULL AND kind <> ${SKIPPED}
+     AND NOT EXISTS (SELECT 1 FROM plan WHERE plan.path = entries.path AND plan.layer = entries.layer) AND ${IN_RANGE} LIMIT 1`,
+  );
+  for await (const range of ranges(state, "entries", pause))
+    if (some.get(layer, ...range) !== undefined) return true;
+  return false;
 }

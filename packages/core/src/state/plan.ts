@@ -1,7 +1,9 @@
 /** The plan of the sync under way: rows of layers that are to begin and to end, and what that changes in the tree. */
+import type { Pause } from "../timing/slices.ts";
 import { publishedEntry, shown, type EntryView } from "./entries.ts";
 import { ALL_COLUMNS, type EntryRow, FILE, type PublishedRow, SKIPPED } from "./row.ts";
-import { empty, type State } from "./state.ts";
+import { clearTable, IN_RANGE, ranges, runInRanges } from "./ranges.ts";
+import type { State } from "./state.ts";
 
 /** What the plan does at a path of the tree. `touched`: a file whose content is what is published, or is believed to be and read to be sure. */
 export type PlannedChange = "added" | "changed" | "deleted" | "touched";
@@ -100,46 +102,46 @@ export function planDeletion(
 
 const INSERT_OLD_LAYERS = insert(
   "ABORT",
-  fromPublished({ action: "'remove'", change: "'deleted'" }, "layer >= ?"),
+  fromPublished({ action: "'remove'", change: "'deleted'" }, `layer >= ? AND ${IN_RANGE}`),
 );
 
 /** Plans away what came from layers that a mount has no more. */
-export function planAwayLayers(state: State, first: number): void {
-  state.sql(INSERT_OLD_LAYERS).run(first);
+export async function planAwayLayers(state: State, first: number, pause: Pause): Promise<void> {
+  await runInRanges(state, "entries", pause, INSERT_OLD_LAYERS, first);
 }
 
 const INSERT_SEEN = insert(
   "IGNORE",
   fromPublished(
     { action: "'put'", change: "'changed'", content: "'mustFetch'", sha256: "NULL" },
-    `kind < ${SKIPPED} AND path IN (SELECT path FROM seen)`,
+    `kind < ${SKIPPED} AND path IN (SELECT path FROM seen WHERE ${IN_RANGE})`,
   ),
 );
 
 /** Plans to fetch the paths in `seen` again, at the version that was published. Without its digest: it may be that which is damaged. */
-export function planSeen(state: State): void {
-  state.sql(INSERT_SEEN).run();
+export async function planSeen(state: State, pause: Pause): Promise<void> {
+  await runInRanges(state, "seen", pause, INSERT_SEEN);
 }
 
 /** Whatever is planned at a path in `seen`, the published file is not to be used for it. */
-export function distrustSeen(state: State): void {
-  state.sql(`UPDATE plan SET ${MUST_FETCH} WHERE path IN (SELECT path FROM seen)`).run();
+export async function distrustSeen(state: State, pause: Pause): Promise<void> {
+  const sql = `UPDATE plan SET ${MUST_FETCH} WHERE path IN (SELECT path FROM seen WHERE ${IN_RANGE})`;
+  await runInRanges(state, "seen", pause, sql);
 }
 
 const INSERT_COPIES = insert(
   "IGNORE",
   fromPublished(
     { action: "'put'", change: "'changed'", content: "'samePublished'" },
-    `kind < ${SKIPPED}`,
+    `kind < ${SKIPPED} AND ${IN_RANGE}`,
   ),
 );
 
 /** Plans every published file anew, as a copy; what is fetched is not to be found the same, and linked. */
-export function planCopies(state: State): void {
-  state
-    .sql(`UPDATE plan SET ${MUST_FETCH} WHERE action = 'put' AND content <> 'samePublished'`)
-    .run();
-  state.sql(INSERT_COPIES).run();
+export async function planCopies(state: State, pause: Pause): Promise<void> {
+  const sql = `UPDATE plan SET ${MUST_FETCH} WHERE action = 'put' AND content <> 'samePublished' AND ${IN_RANGE}`;
+  await runInRanges(state, "plan", pause, sql);
+  await runInRanges(state, "entries", pause, INSERT_COPIES);
 }
 
 const INSERT_REFETCHED = insert(
@@ -180,13 +182,19 @@ export function planPublishedLink(
   state.sql(insert("IGNORE", rows)).run(path);
 }
 
-export function clearPlan(state: State): void {
-  empty(state, "plan");
+export async function clearPlan(state: State, pause: Pause): Promise<void> {
+  await clearTable(state, "plan", pause);
 }
 
 /** Forgets what is planned for a layer. */
-export function clearLayer(state: State, layer: number): void {
-  state.sql("DELETE FROM plan WHERE layer = ?").run(layer);
+export async function clearLayer(state: State, layer: number, pause: Pause): Promise<void> {
+  await runInRanges(
+    state,
+    "plan",
+    pause,
+    `DELETE FROM plan WHERE layer = ? AND ${IN_RANGE}`,
+    layer,
+  );
 }
 
 export function hasPlan(state: State): boolean {
@@ -194,8 +202,11 @@ export function hasPlan(state: State): boolean {
 }
 
 /** Whether any row is one that the tree did not show before. */
-export function hasAdditions(state: State): boolean {
-  return state.sql("SELECT 1 FROM plan WHERE change = 'added' LIMIT 1").get() !== undefined;
+export async function hasAdditions(state: State, pause: Pause): Promise<boolean> {
+  const some = state.sql(`SELECT 1 FROM plan WHERE change = 'added' AND ${IN_RANGE} LIMIT 1`);
+  for await (const range of ranges(state, "plan", pause))
+    if (some.get(...range) !== undefined) return true;
+  return false;
 }
 
 /** The row of the plan that decides about a path, if the plan has one. */
@@ -319,8 +330,8 @@ export function plannedRows(
 }
 
 /** Until it is decided anew, no row decides what the tree shows. */
-export function undecide(state: State): void {
-  state.sql("UPDATE plan SET effective = 0").run();
+export async function undecide(state: State, pause: Pause): Promise<void> {
+  await runInRanges(state, "plan", pause, `UPDATE plan SET effective = 0 WHERE ${IN_RANGE}`);
 }
 
 /** A planned row decides what the tree shows. */
@@ -381,35 +392,48 @@ export function stagedRows(
 }
 
 /** Rows of the plan, and the bytes of their paths at most. */
-export function planSize(state: State): { readonly rows: number; readonly bytes: number } {
-  return state
-    .sql("SELECT count(*) AS rows, coalesce(sum(length(path)), 0) * 4 AS bytes FROM plan")
-    .get() as { rows: number; bytes: number };
+export async function planSize(
+  state: State,
+  pause: Pause,
+): Promise<{ readonly rows: number; readonly bytes: number }> {
+  const select = state.sql(
+    `SELECT count(*) AS rows, coalesce(sum(length(path)), 0) * 4 AS bytes FROM plan WHERE ${IN_RANGE}`,
+  );
+  const size = { rows: 0, bytes: 0 };
+  for await (const range of ranges(state, "plan", pause)) {
+    const { rows, bytes } = select.get(...range) as typeof size;
+    size.rows += rows;
+    size.bytes += bytes;
+  }
+  return size;
 }
 
-/** Notes which paths a generation changes, so that differences cost what changed. */
-export function noteDeltas(state: State, generation: number): void {
-  state
-    .sql(
-      "INSERT INTO deltas (generation, path) SELECT ?, path FROM plan WHERE effective = 1 AND change IN ('added', 'changed', 'deleted')",
-    )
-    .run(generation);
-}
+const CLEAR_RANGE = `DELETE FROM plan WHERE ${IN_RANGE}`;
+const NOTE_DELTAS = `INSERT INTO deltas (generation, path)
+  SELECT ?, path FROM plan WHERE effective = 1 AND change IN ('added', 'changed', 'deleted') AND ${IN_RANGE}`;
+// IN, where a join would go through all entries.
+const END_ENTRIES = `UPDATE entries SET until = ? WHERE until IS NULL AND (path, layer) IN (SELECT path, layer FROM plan WHERE ${IN_RANGE})`;
+const DROP_ENTRIES = `DELETE FROM entries WHERE until = ? AND since = ? AND ${IN_RANGE}`;
+const BEGIN_ENTRIES = `INSERT INTO entries (path, layer, since, until, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
+  SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE action = 'put' AND ${IN_RANGE}`;
 
-/** Moves the plan's rows into the entries, valid from a generation on. Rows of earlier generations stay, for going back to. */
-export function promotePlan(state: State, generation: number): void {
-  // IN, where a join would go through all entries.
-  state
-    .sql(
-      "UPDATE entries SET until = ? WHERE until IS NULL AND (path, layer) IN (SELECT path, layer FROM plan)",
-    )
-    .run(generation);
-  state.sql("DELETE FROM entries WHERE until = ? AND since = ?").run(generation, generation);
-  state
-    .sql(
-      `INSERT INTO entries (path, layer, since, until, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
-       SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE action = 'put'`,
-    )
-    .run(generation);
-  clearPlan(state);
+/**
+ * Moves the plan's rows into the entries, valid from a generation on. Rows of earlier generations stay, for going back to. Within a
+ * transaction.
+ *
+ * @param deltas whether to note which paths that changes, so that differences cost what changed
+ */
+export async function promotePlan(
+  state: State,
+  generation: number,
+  { deltas }: { readonly deltas: boolean },
+  pause: Pause,
+): Promise<void> {
+  for await (const range of ranges(state, "plan", pause)) {
+    if (deltas) state.sql(NOTE_DELTAS).run(generation, ...range);
+    state.sql(END_ENTRIES).run(generation, ...range);
+    state.sql(DROP_ENTRIES).run(generation, generation, ...range);
+    state.sql(BEGIN_ENTRIES).run(generation, ...range);
+    state.sql(CLEAR_RANGE).run(...range);
+  }
 }

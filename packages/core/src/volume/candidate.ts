@@ -22,7 +22,9 @@ import { isDirectory, moveTree, removeTree } from "./remove.ts";
 import { deleteDirectories, directoriesOf, noteDirectory } from "../state/directories.ts";
 import { isHistoryKnown, latestGeneration } from "../state/generations.ts";
 import { type CandidateRecord, getMeta, newSlot, setMeta } from "../state/meta.ts";
-import { shrinkLog, type State, transaction } from "../state/state.ts";
+import { clearTable, ROWS } from "../state/ranges.ts";
+import type { Pause } from "../timing/slices.ts";
+import { longTransaction, shrinkLog, type State, transaction } from "../state/state.ts";
 import { DamagedState } from "../state/damaged.ts";
 import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
 
@@ -50,25 +52,32 @@ const SAMPLE = 2000;
  * Makes the candidate ready to be worked on and marks it as unfinished. A recycled tree that was meddled with, or that a
  * killed process left half done, is compared with what the state knows of it first.
  */
-export function prepareCandidate(volume: Volume, settings: TreeSettings): Candidate {
+export async function prepareCandidate(
+  volume: Volume,
+  settings: TreeSettings,
+  pause: Pause,
+): Promise<Candidate> {
   const { state } = volume;
   const record = findCandidate(volume) ?? makeCandidate(volume, settings);
   const path = join(volume.layout.home, record.name);
   const tree = openTree(path, settings);
   try {
     // What a plan noted of another candidate, which is gone, says nothing about this one.
-    if (record.clean) clearOverlay(state);
+    if (record.clean) await clearTable(state, "overlay", pause);
     // A tree with nothing in it is to be known as such.
     if (record.base === null) tree.touch("");
-    else checkHistory(state, record.base);
-    if (!record.clean) reconcile(state, tree, record.slot, record.base);
-    else if (record.base !== null && wasMeddledWith(state, tree, record.slot, record.base)) {
+    else await checkHistory(state, record.base, pause);
+    if (!record.clean) await reconcile(state, tree, record.slot, record.base, pause);
+    else if (
+      record.base !== null &&
+      (await wasMeddledWith(state, tree, record.slot, record.base, pause))
+    ) {
       volume.emit({
         type: "healed",
         message:
           "the tree to be recycled was changed by somebody else; it is compared with what was recorded",
       });
-      reconcile(state, tree, record.slot, record.base);
+      await reconcile(state, tree, record.slot, record.base, pause);
     }
     writeCandidate(state, { ...record, clean: false });
     return { ...record, path, tree };
@@ -83,8 +92,8 @@ export function prepareCandidate(volume: Volume, settings: TreeSettings): Candid
  *
  * @throws DamagedState
  */
-function checkHistory(state: State, base: number): void {
-  if (!isHistoryKnown(state, base))
+async function checkHistory(state: State, base: number, pause: Pause): Promise<void> {
+  if (!(await isHistoryKnown(state, base, pause)))
     throw new DamagedState(`what changed since generation ${base} is not known`);
 }
 
@@ -142,9 +151,14 @@ export function giveBackRoom(volume: Volume): void {
 }
 
 /** The candidate turned out to be what is published: it stays, ready for the next sync. */
-export function settleCandidate(volume: Volume, candidate: Candidate, generation: number): void {
-  transaction(volume.state, () => {
-    recordDirectories(volume.state, candidate);
+export async function settleCandidate(
+  volume: Volume,
+  candidate: Candidate,
+  generation: number,
+  pause: Pause,
+): Promise<void> {
+  await longTransaction(volume.state, async () => {
+    await recordDirectories(volume.state, candidate, pause);
     writeCandidate(volume.state, {
       name: candidate.name,
       slot: candidate.slot,
@@ -155,10 +169,17 @@ export function settleCandidate(volume: Volume, candidate: Candidate, generation
 }
 
 /** Notes how the candidate's directories were left. Within a transaction. */
-export function recordDirectories(state: State, { tree, slot }: Candidate): void {
+export async function recordDirectories(
+  state: State,
+  { tree, slot }: Candidate,
+  pause: Pause,
+): Promise<void> {
   tree.seal();
-  for (const path of tree.touched) noteDirectory(state, slot, path, directoryFacts(tree, path));
-  clearOverlay(state);
+  for (const path of tree.touched) {
+    noteDirectory(state, slot, path, directoryFacts(tree, path));
+    await pause();
+  }
+  await clearTable(state, "overlay", pause);
 }
 
 /** Notes which sources a plan is about, so that what it fetches can be taken over by a later one. */
@@ -167,21 +188,33 @@ export function noteOrigins(state: State, origins: readonly string[]): void {
 }
 
 /** True where directories are not as they were left, or a file or symlink among the next {@link SAMPLE} is not as it was written. */
-function wasMeddledWith(state: State, tree: Tree, slot: number, base: number): boolean {
+async function wasMeddledWith(
+  state: State,
+  tree: Tree,
+  slot: number,
+  base: number,
+  pause: Pause,
+): Promise<boolean> {
   for (const { path, ino, ctime } of directoriesOf(state, slot)) {
     const facts = safely(() => directoryFacts(tree, path));
     if (facts === undefined || facts.ino !== ino || facts.ctime !== ctime) return true;
+    await pause();
   }
   const modes = hasModes(state);
-  const cursor = getMeta(state, "sample") ?? "";
-  let last = "";
-  let looked = 0;
-  for (const row of writtenRows(state, base, cursor, SAMPLE)) {
-    looked++;
-    last = row.path;
-    if (!isAsRecorded(tree, row, modes)) return true;
+  let last = getMeta(state, "sample") ?? "";
+  for (let looked = 0; looked < SAMPLE; looked += ROWS) {
+    const rows = writtenRows(state, base, last, ROWS);
+    for (const row of rows) {
+      if (!isAsRecorded(tree, row, modes)) return true;
+      last = row.path;
+      await pause();
+    }
+    if (rows.length < ROWS) {
+      setMeta(state, "sample", undefined);
+      return false;
+    }
   }
-  setMeta(state, "sample", looked < SAMPLE ? undefined : last);
+  setMeta(state, "sample", last);
   return false;
 }
 
@@ -229,13 +262,20 @@ export function isRecorded(stats: Stats, row: RecordedFile): boolean {
  * Compares the candidate with its base generation and with what was fetched into it, removes what is neither, and notes
  * in the overlay how the two differ. Costs a walk of the tree, after a failure only.
  */
-function reconcile(state: State, tree: Tree, slot: number, base: number | null): void {
+async function reconcile(
+  state: State,
+  tree: Tree,
+  slot: number,
+  base: number | null,
+  pause: Pause,
+): Promise<void> {
   const atBase: EntryView = base === null ? () => undefined : entryAt(state, base);
   const modes = hasModes(state);
-  transaction(state, () => {
-    beginReconciling(state);
+  await longTransaction(state, async () => {
+    await beginReconciling(state, pause);
     const noted = notedEntry(state);
     for (const { path, stats, stranger } of tree.walk()) {
+      await pause();
       if (stranger !== undefined) {
         stranger.remove();
         continue;
@@ -256,7 +296,7 @@ function reconcile(state: State, tree: Tree, slot: number, base: number | null):
       noteSeen(state, path);
     }
     tree.touch("");
-    endReconciling(state, base);
+    await endReconciling(state, base, pause);
     deleteDirectories(state, slot);
   });
 }

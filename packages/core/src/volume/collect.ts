@@ -8,7 +8,8 @@ import type { Volume } from "./volume.ts";
 import { deleteEnded } from "../state/entries.ts";
 import { deleteDirectories } from "../state/directories.ts";
 import { deleteDeltas, deleteGenerations, forgetTree, generations } from "../state/generations.ts";
-import { transaction } from "../state/state.ts";
+import type { Pause } from "../timing/slices.ts";
+import { longTransaction, transaction } from "../state/state.ts";
 
 /** Generations whose numbers stay in the history after their trees are gone. */
 const HISTORY = 200;
@@ -16,7 +17,7 @@ const HISTORY = 200;
 /**
  * Keeps the newest `keep` trees. The oldest of the others becomes the next candidate, out of the sight of readers, the rest is deleted.
  */
-export function collect(volume: Volume, keep: number): void {
+export async function collect(volume: Volume, keep: number, pause: Pause): Promise<void> {
   const { state, layout } = volume;
   const withTree = generations(state).filter(({ tree }) => tree !== null);
   for (const old of withTree.slice(Math.max(1, keep)).toReversed()) {
@@ -40,7 +41,7 @@ export function collect(volume: Volume, keep: number): void {
     else removeTree(join(layout.home, name));
   }
   sweepTrees(volume);
-  forget(volume);
+  await forget(volume, pause);
 }
 
 /**
@@ -65,7 +66,7 @@ export function sweep(directory: string, known: ReadonlySet<string>): void {
 }
 
 /** Deletes rows that no kept tree, and not the candidate, refers to. */
-function forget(volume: Volume): void {
+async function forget(volume: Volume, pause: Pause): Promise<void> {
   const { state } = volume;
   const kept = generations(state).filter(({ tree }) => tree !== null);
   const [latest, previous] = generations(state);
@@ -77,9 +78,9 @@ function forget(volume: Volume): void {
     readCandidate(state)?.base ?? newest,
     newest,
   );
-  transaction(state, () => {
-    deleteEnded(state, oldest);
-    deleteDeltas(state, oldest);
+  await longTransaction(state, async () => {
+    await deleteEnded(state, oldest, pause);
+    await deleteDeltas(state, oldest, pause);
     deleteGenerations(state, newest - HISTORY, oldest);
   });
 }

@@ -6,6 +6,7 @@ import type { Generation } from "../state/generations.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
 import { distrustSeen, planSeen } from "../state/plan.ts";
 import { clearSeen, noteSeen } from "../state/seen.ts";
+import { makePause, type Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 import type { TreeSettings } from "./tree.ts";
 import { verifyTree } from "./verify.ts";
@@ -31,7 +32,7 @@ export async function findDamage(
 ): Promise<Damage | undefined> {
   const { state, layout } = volume;
   if (published === undefined) return undefined;
-  clearSeen(state);
+  await clearSeen(state, makePause(init.signal));
   if (volume.publish === "swap") {
     if (published.tree === null || !isDirectory(join(layout.generations, published.tree)))
       return healed(volume, "the published tree was gone");
@@ -79,11 +80,19 @@ export function trustPublished(state: State): void {
 }
 
 /** Plans to fetch the damaged files again, at the version that was published. Without its digest: it may be that which is damaged. */
-export function planDamage(state: State, damage: Damage | undefined): void {
-  if (damage !== undefined) planSeen(state);
+export async function planDamage(
+  state: State,
+  damage: Damage | undefined,
+  pause: Pause,
+): Promise<void> {
+  if (damage !== undefined) await planSeen(state, pause);
 }
 
 /** After layering: whatever is planned at a damaged path, the published file is not to be used for it. */
-export function distrustDamaged(state: State, damage: Damage | undefined): void {
-  if (damage !== undefined) distrustSeen(state);
+export async function distrustDamaged(
+  state: State,
+  damage: Damage | undefined,
+  pause: Pause,
+): Promise<void> {
+  if (damage !== undefined) await distrustSeen(state, pause);
 }

@@ -35,7 +35,8 @@ import { recordGeneration } from "./publish.ts";
 import { isDirectory, removeTree } from "./remove.ts";
 import { type Generation, latestGeneration, type NewGeneration } from "../state/generations.ts";
 import { getMeta, type MirrorRecord, setMeta } from "../state/meta.ts";
-import { type State, transaction } from "../state/state.ts";
+import { makePause, type Pause } from "../timing/slices.ts";
+import { longTransaction, type State } from "../state/state.ts";
 import { openTree, READING, type Tree, type TreeSettings } from "./tree.ts";
 
 /** Fetches what the plan needs to a staging directory, whose name is returned. Nothing in the target changes. */
@@ -44,9 +45,11 @@ export async function stageMirror(
   tree: Tree,
   fetcher: Fetcher,
   owner: TreeSettings["owner"],
+  signal: AbortSignal,
 ): Promise<string> {
   const { state, layout } = volume;
-  refuseObstacles(state, tree);
+  const pause = makePause(signal);
+  await refuseObstacles(state, tree, pause);
   const staging = randomName("staging");
   mkdirSync(join(layout.home, staging));
   const stage = openTree(join(layout.home, staging), READING);
@@ -56,8 +59,9 @@ export async function stageMirror(
   let number = 0;
   const paths = plannedPaths(state, "put");
   const planned = plannedEntry(state);
-  function* toFetch(): Generator<FetchJob> {
+  async function* toFetch(): AsyncGenerator<FetchJob> {
     for (const path of paths) {
+      await pause();
       const row = planned(path);
       if (row === undefined || row.kind === SKIPPED) continue;
       const staged = String(++number);
@@ -128,12 +132,12 @@ export function mirrorStaging(state: State): string | undefined {
 }
 
 /** Carries out the staged plan and records it. What cannot be finished now is finished by {@link finishMirror} later. */
-export function publishMirror(
+export async function publishMirror(
   volume: Volume,
   staging: string,
   generation: NewGeneration,
   settings: TreeSettings,
-): { readonly generation: Generation; readonly foreign: string[] } {
+): Promise<{ readonly generation: Generation; readonly foreign: string[] }> {
   const record: MirrorRecord = { staging, generation, settings };
   try {
     setMeta(volume.state, "mirroring", record);
@@ -141,7 +145,7 @@ export function publishMirror(
     removeTree(join(volume.layout.home, staging));
     throw error;
   }
-  const { foreign, isWhole } = carryOutRecord(volume, record);
+  const { foreign, isWhole } = await carryOutRecord(volume, record);
   if (!isWhole)
     throw new TargetError(
       `what was to be published was taken away in the target ${volume.layout.target}`,
@@ -151,24 +155,25 @@ export function publishMirror(
 }
 
 /** Carries out what was decided, from wherever it was left. Does nothing when nothing was. */
-export function finishMirror(volume: Volume): void {
+export async function finishMirror(volume: Volume): Promise<void> {
   const record = getMeta(volume.state, "mirroring");
-  if (record !== undefined) carryOutRecord(volume, record);
+  if (record !== undefined) await carryOutRecord(volume, record);
 }
 
-/** @returns files found beside ours that are not ours, at most 100 */
-function carryOutRecord(
+/** What was decided is done whatever happens. @returns files found beside ours that are not ours, at most 100 */
+async function carryOutRecord(
   { state, layout }: Volume,
   { staging, generation, settings }: MirrorRecord,
-): { readonly foreign: string[]; readonly isWhole: boolean } {
+): Promise<{ readonly foreign: string[]; readonly isWhole: boolean }> {
+  const pause = makePause();
   const tree = openTree(layout.root, settings);
   try {
-    const isWhole = carryOut(state, tree, openStaging(layout, staging));
+    const isWhole = await carryOut(state, tree, openStaging(layout, staging), pause);
     tree.seal();
-    transaction(state, () => {
+    await longTransaction(state, async () => {
       // The next look at the published tree tells what is missing, and brings it back.
       if (!isWhole) setMeta(state, "unverified", "damaged");
-      recordGeneration(state, generation, { tree: null, slot: null });
+      await recordGeneration(state, generation, { tree: null, slot: null }, pause);
       setMeta(state, "mirroring", undefined);
     });
     if (isRandomName("staging", staging)) removeTree(join(layout.home, staging));
@@ -192,11 +197,20 @@ function openStaging(layout: Layout, staging: string): Tree | undefined {
  *
  * @returns whether all that was staged is in place
  */
-function carryOut(state: State, tree: Tree, staging: Tree | undefined): boolean {
+async function carryOut(
+  state: State,
+  tree: Tree,
+  staging: Tree | undefined,
+  pause: Pause,
+): Promise<boolean> {
   let isWhole = true;
-  for (const path of plannedPaths(state, "gone")) if (makesWay(state, path)) tree.remove(path);
+  for (const path of plannedPaths(state, "gone")) {
+    if (makesWay(state, path)) tree.remove(path);
+    await pause();
+  }
   tree.prune();
   for (const { path, staged, ino } of stagedRows(state)) {
+    await pause();
     if (staging === undefined || staging.stat(staged)?.ino !== ino) {
       // Moved before the process was killed, or lost.
       if (tree.stat(path)?.ino !== ino) isWhole = false;
@@ -214,7 +228,10 @@ function carryOut(state: State, tree: Tree, staging: Tree | undefined): boolean 
       from.release();
     }
   }
-  for (const path of plannedPaths(state, "gone")) tree.remove(path);
+  for (const path of plannedPaths(state, "gone")) {
+    tree.remove(path);
+    await pause();
+  }
   tree.prune();
   staging?.close();
   return isWhole;
@@ -230,10 +247,11 @@ function makesWay(state: State, path: string): boolean {
 }
 
 /** Found before anything is fetched: what somebody else put where the plan needs room. */
-function refuseObstacles(state: State, tree: Tree): void {
+async function refuseObstacles(state: State, tree: Tree, pause: Pause): Promise<void> {
   const planned = plannedEntry(state);
   const device = statSync(tree.root).dev;
   for (const { path, change } of plannedPuts(state)) {
+    await pause();
     if (change !== "added" && change !== "changed") continue;
     if (path === HOME || path.startsWith(`${HOME}/`))
       throw new RefusedError(`${quotePath(path)} would lie in Pannier's own directory`, {

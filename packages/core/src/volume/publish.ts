@@ -25,19 +25,21 @@ import {
   type NewGeneration,
 } from "../state/generations.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
-import { noteDeltas, promotePlan } from "../state/plan.ts";
-import { type State, transaction } from "../state/state.ts";
+import { promotePlan } from "../state/plan.ts";
+import { longTransaction, type State } from "../state/state.ts";
+import type { Pause } from "../timing/slices.ts";
 import { openTree, type Tree, type TreeSettings } from "./tree.ts";
 
 /**
  * Records a candidate as the newest generation and makes it visible. The commit of the state decides; from then on a
  * process that starts anew finishes what is missing.
  */
-export function publishCandidate(
+export async function publishCandidate(
   volume: Volume,
   candidate: Candidate,
   generation: NewGeneration,
-): Generation {
+  pause: Pause,
+): Promise<Generation> {
   const { state } = volume;
   if (!candidate.tree.isInPlace())
     throw new TargetError(
@@ -48,9 +50,9 @@ export function publishCandidate(
   // Before the commit: on a full volume this is what fails.
   const link = makeLink(volume, tree);
   try {
-    transaction(state, () => {
-      recordGeneration(state, generation, { tree, slot: candidate.slot });
-      recordDirectories(state, candidate);
+    await longTransaction(state, async () => {
+      await recordGeneration(state, generation, { tree, slot: candidate.slot }, pause);
+      await recordDirectories(state, candidate, pause);
       const { path: _, tree: written, ...record } = candidate;
       writeCandidate(state, { ...record, rootMode: written.dirMode });
     });
@@ -63,17 +65,16 @@ export function publishCandidate(
 }
 
 /** Moves the plan's rows into the entries of a new generation. Within a transaction. */
-export function recordGeneration(
+export async function recordGeneration(
   state: State,
   generation: NewGeneration,
   tree: { readonly tree: string | null; readonly slot: number | null },
-): number {
+  pause: Pause,
+): Promise<void> {
   const before = latestGeneration(state);
   const id = (before?.id ?? 0) + 1;
   insertGeneration(state, { ...generation, ...tree, id });
-  if (before !== undefined) noteDeltas(state, id);
-  promotePlan(state, id);
-  return id;
+  await promotePlan(state, id, { deltas: before !== undefined }, pause);
 }
 
 /** The published tree, for reading; `undefined` when there is none. */

@@ -2,6 +2,7 @@
 import { statfsSync } from "node:fs";
 import { NoRoomError, saysFull } from "../errors.ts";
 import { planSize } from "../state/plan.ts";
+import type { Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 
 /** Left alone on every volume: what the state and directories need beside the content. */
@@ -34,8 +35,8 @@ export function checkRoom(directory: string, bytes: number, files: number): void
 const ROW = 600;
 
 /** @throws NoRoomError before a plan is kept whose state the volume cannot hold: once there, it could not be removed from a full volume */
-export function checkStateRoom(state: State, directory: string): void {
-  const { rows, bytes } = planSize(state);
+export async function checkStateRoom(state: State, directory: string, pause: Pause): Promise<void> {
+  const { rows, bytes } = await planSize(state, pause);
   const needed = rows * ROW + bytes;
   const { bavail, bsize } = statfsSync(directory);
   if (needed < RESERVE || needed < bavail * bsize) return;

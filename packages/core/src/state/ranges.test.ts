@@ -1,0 +1,92 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { DamagedState } from "./damaged.ts";
+import { promotePlan } from "./plan.ts";
+import { ranges, ROWS } from "./ranges.ts";
+import { longTransaction, openState, type State } from "./state.ts";
+
+const PATHS = 3 * ROWS + 1;
+const LAYERS = 3;
+let directory: string;
+let state: State;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "pannier-ranges-"));
+  state = openState(join(directory, "state.db"));
+  state.db.exec(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${PATHS}), l(j) AS (SELECT 0 UNION ALL SELECT j + 1 FROM l WHERE j < ${LAYERS - 1})
+     INSERT INTO plan (path, layer, action, effective, change, kind, fingerprint) SELECT 'd/' || i, j, 'put', j = 0, 'added', 0, '1' FROM n, l`,
+  );
+});
+
+afterEach(() => {
+  state.close();
+  rmSync(directory, { recursive: true });
+});
+
+const rows = (table: "plan" | "entries" | "deltas", of = state) =>
+  Number(of.sql(`SELECT count(*) AS rows FROM ${table}`).get()?.["rows"]);
+
+test("ranges have all rows of a path, each path once, and a pause between them", async () => {
+  const select = state.sql(
+    "SELECT path, layer FROM plan WHERE path > ? AND path <= ? ORDER BY path",
+  );
+  const seen: unknown[] = [];
+  let pauses = 0;
+  const pause = () => {
+    pauses++;
+    return undefined;
+  };
+  let count = 0;
+  for await (const range of ranges(state, "plan", pause)) {
+    const found = select.all(...range);
+    expect(found.length).toBeLessThanOrEqual(ROWS + LAYERS - 1);
+    expect(pauses).toBe(count++);
+    seen.push(...found);
+  }
+  expect(count).toBeGreaterThan(LAYERS * 3 - 1);
+  expect(seen).toEqual(state.sql("SELECT path, layer FROM plan ORDER BY path, layer").all());
+});
+
+test("others read what was there before, while it is under way", async () => {
+  const beside = openState(join(directory, "state.db"), true);
+  let looks = 0;
+  const look = () => {
+    looks++;
+    expect([rows("plan", beside), rows("entries", beside)]).toEqual([LAYERS * PATHS, 0]);
+    return new Promise<void>((resolve) => setImmediate(resolve));
+  };
+  await longTransaction(state, () => promotePlan(state, 1, { deltas: false }, look));
+  expect(looks).toBeGreaterThan(5);
+  expect([rows("plan", beside), rows("entries", beside)]).toEqual([0, LAYERS * PATHS]);
+  beside.close();
+});
+
+test("an abort in a pause leaves all as it was, and the state can be used again", async () => {
+  let pauses = 0;
+  const pause = () => (++pauses === 4 ? Promise.reject(new Error("enough")) : undefined);
+  const work = () => promotePlan(state, 1, { deltas: true }, pause);
+  await expect(longTransaction(state, work)).rejects.toThrow("enough");
+  expect([rows("plan"), rows("entries"), rows("deltas")]).toEqual([LAYERS * PATHS, 0, 0]);
+  pauses = 10;
+  await longTransaction(state, work);
+  expect([rows("plan"), rows("entries")]).toEqual([0, LAYERS * PATHS]);
+});
+
+test("a second transaction cannot begin within one", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const first = longTransaction(state, () => promise);
+  await expect(longTransaction(state, () => Promise.resolve())).rejects.toThrow("transaction");
+  resolve();
+  await first;
+});
+
+test("paths that are no text are damage, and no endless loop", async () => {
+  state.sql("UPDATE plan SET path = CAST(x'ff' AS TEXT) || path").run();
+  const all = async () => {
+    for await (const _ of ranges(state, "plan", () => undefined));
+  };
+  await expect(all()).rejects.toThrow(DamagedState);
+});
