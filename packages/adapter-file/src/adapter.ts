@@ -6,12 +6,12 @@ import {
   type Entry,
   type FileEntry,
   IGNORE_FILE,
-  quotePath,
   type Scope,
   type Source,
   SourceError,
   UsageError,
 } from "@pannier/core/adapter";
+import { leftOutWarning } from "@pannier/file-server";
 import { makeCalls } from "./calls.ts";
 import { isMissing } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -41,7 +41,7 @@ export const fileAdapter: Adapter<typeof options> = {
     const calls = makeCalls(context.idleTimeout);
     const files: Reading["open"] = new Set();
     let root: Root | undefined;
-    let warned = false;
+    const listLeftOut = leftOutWarning(context.warn);
 
     async function look(signal: AbortSignal): Promise<Root> {
       signal.throwIfAborted();
@@ -65,15 +65,14 @@ export const fileAdapter: Adapter<typeof options> = {
       signal: AbortSignal,
       scope: Scope | undefined,
     ): AsyncGenerator<readonly Entry[]> {
-      let leftOut = 0;
-      let first = "";
+      const leftOut = listLeftOut();
       await scope?.ignoreFile(await ignoreFileOf(top, signal));
       yield* walk({
         root: readingOf(top).root,
         idleTimeout: context.idleTimeout,
         signal,
         onSpecial: (special) => {
-          if (scope?.wants(special) !== false && leftOut++ === 0) first = special;
+          if (scope?.wants(special) !== false) leftOut.add(special);
         },
         mayBeWanted: (at) => {
           const plain = at.replace(/\/$/, "");
@@ -84,11 +83,7 @@ export const fileAdapter: Adapter<typeof options> = {
       if (!sameRoot(top, await look(signal))) {
         throw new SourceError("changed", "the source's path led elsewhere while it was listed");
       }
-      if (leftOut > 0 && !warned) {
-        warned = true;
-        const more = leftOut > 1 ? ` and ${leftOut - 1} more` : "";
-        context.warn(`left out what is a FIFO, a socket or a device: ${quotePath(first)}${more}`);
-      }
+      leftOut.tell();
     }
 
     return {

@@ -1,14 +1,7 @@
 /** The adapter: an FTP server's directory, or one file of it, as a source. */
 import { posix } from "node:path";
-import {
-  type Adapter,
-  decodedPath,
-  type FileEntry,
-  type Scope,
-  type Source,
-  UsageError,
-} from "@pannier/core/adapter";
-import { leftOutWarning } from "@pannier/file-server";
+import { type Adapter, decodedPath, type Source, UsageError } from "@pannier/core/adapter";
+import { type Root, treeSource } from "@pannier/file-server";
 import { askSize, askTime } from "./ask.ts";
 import type { Connection } from "./connection.ts";
 import { refusalOf, translate } from "./errors.ts";
@@ -20,11 +13,9 @@ import { createPool, MOST } from "./pool.ts";
 import { readFile } from "./read.ts";
 
 /** Where the source is on the server. */
-interface Root {
+interface Place extends Root {
   /** As bytes, without a `/` at the end. */
   readonly path: string;
-  /** Where the source is one file. */
-  readonly file: FileEntry | undefined;
 }
 
 export const ftpAdapter: Adapter<typeof ftpOptions> = {
@@ -40,73 +31,40 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
     const { credentials, idleTimeout } = context;
     const tls = tlsOf(location.scheme, options.tls);
     const pool = createPool({ location, tls, credentials, env: process.env, idleTimeout });
-    let root: Root | undefined;
-    const listLeftOut = leftOutWarning(context.warn);
-
-    async function look(signal: AbortSignal): Promise<Root> {
-      try {
-        root = await pool.run(signal, async (connection) => {
-          context.request("stat");
-          return findRoot(connection, path);
-        });
-        return root;
-      } catch (error) {
-        signal.throwIfAborted();
-        throw translate(error, "");
-      }
-    }
-
-    async function* entriesOf(found: Root, signal: AbortSignal, scope?: Scope) {
-      const leftOut = listLeftOut();
-      yield* listTree({
-        pool,
-        root: found.path,
-        signal,
-        request: context.request,
-        retry: context.retry,
-        scope,
-        onSpecial: leftOut.add,
-      });
-      leftOut.tell();
-    }
-
-    return {
-      ranges: true,
-      concurrency: MOST,
-
-      async probe(signal) {
-        signal.throwIfAborted();
-        // Nothing cheaper than the listing tells.
-        return undefined;
+    const { request, retry } = context;
+    return treeSource(
+      {
+        concurrency: MOST,
+        async look(signal) {
+          try {
+            return await pool.run(signal, async (connection) => {
+              request("stat");
+              return findRoot(connection, path);
+            });
+          } catch (error) {
+            signal.throwIfAborted();
+            throw translate(error, "");
+          }
+        },
+        list: ({ path: root }, signal, scope, onSpecial) =>
+          listTree({ pool, root, signal, request, retry, scope, onSpecial }),
+        read({ path: top, file }, entry, range, signal) {
+          request("read");
+          const below =
+            entry.ref === undefined
+              ? bytesOf(entry.path)
+              : Buffer.from(entry.ref, "base64").toString("latin1");
+          return readFile(pool, file === undefined ? `${top}/${below}` : top, entry, range, signal);
+        },
+        close: () => pool.close(),
       },
-
-      async list(signal, scope) {
-        const found = await look(signal);
-        if (found.file !== undefined) return { ordered: true, entries: [[found.file]] };
-        return { ordered: true, entries: entriesOf(found, signal, scope) };
-      },
-
-      async read(entry, range, signal) {
-        signal.throwIfAborted();
-        const { path: top, file } = root ?? (await look(signal));
-        context.request("read");
-        const below =
-          entry.ref === undefined
-            ? bytesOf(entry.path)
-            : Buffer.from(entry.ref, "base64").toString("latin1");
-        const full = file === undefined ? `${top}/${below}` : top;
-        return readFile(pool, full, entry, range, signal);
-      },
-
-      async close() {
-        pool.close();
-      },
-    };
+      context,
+    );
   },
 };
 
 /** A URL's path begins at the login directory, and at the server's root where it begins with `%2F`: RFC 1738, 3.2.2. */
-async function findRoot(connection: Connection, path: string): Promise<Root> {
+async function findRoot(connection: Connection, path: string): Promise<Place> {
   const { home } = connection;
   const bare = bytesOf(path).replace(/\/+$/, "");
   const full = checkArgument(bare.startsWith("//") ? bare.slice(1) : home + bare);

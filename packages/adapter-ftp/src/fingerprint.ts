@@ -1,4 +1,5 @@
 /** What tells two versions of a file apart: size and modification time, which FTP servers tell in whole seconds. */
+import { markRacy, withoutMark } from "@pannier/file-server";
 
 export interface Facts {
   readonly size: number;
@@ -8,18 +9,11 @@ export interface Facts {
   readonly written: string;
 }
 
-/**
- * A file that changes twice within one second looks the same after the second time. One that was modified so shortly
- * before it was looked at gets a mark that the next listing does not give it, and is then read once more. The second more
- * is for clocks that differ a little.
- */
-const TICK = 2000;
-
 /** @param now milliseconds, no later than the moment the file was looked at */
 export function fingerprintOf({ size, mtime, written }: Facts, now: number): string {
   // Without any time a change of equal size would not show: each listing has another fingerprint, and it is read again.
   if (mtime === undefined) return `${size}-${written === "" ? `at ${now}` : written}`;
-  return mtime > now - TICK ? `${size}-${mtime}~` : `${size}-${mtime}`;
+  return markRacy(`${size}-${mtime}`, mtime, now);
 }
 
 /** Whether a time for programs is part of it. */
@@ -30,5 +24,5 @@ export function hasTime(fingerprint: string): boolean {
 /** Whether a file still is the version that a fingerprint was made of, as far as can be told. */
 export function matches(fingerprint: string, { size, mtime }: Omit<Facts, "written">): boolean {
   if (mtime === undefined) return fingerprint.startsWith(`${size}-`);
-  return fingerprint.replace(/~$/, "") === `${size}-${mtime}`;
+  return withoutMark(fingerprint) === `${size}-${mtime}`;
 }

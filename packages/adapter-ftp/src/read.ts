@@ -1,12 +1,6 @@
 /** The content of a file, as long as it is the version that was listed. */
-import {
-  type Body,
-  type ByteRange,
-  type FileEntry,
-  passing,
-  quotePath,
-  SourceError,
-} from "@pannier/core/adapter";
+import { type Body, type ByteRange, type FileEntry, passing } from "@pannier/core/adapter";
+import { changedSinceListed, clampRange } from "@pannier/file-server";
 import type { Connection } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { hasTime, matches } from "./fingerprint.ts";
@@ -36,9 +30,7 @@ export async function readFile(
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {
-  const size = entry.size ?? 0;
-  const from = Math.min(range?.offset ?? 0, size);
-  const to = Math.min(from + (range?.length ?? Infinity), size);
+  const { from, to } = clampRange(entry, range);
   const reading: Reading = { pool, path: checkArgument(path), entry, from, to, signal };
   if (to - from > WHOLE) return passing(stream(reading));
   const chunks: Uint8Array[] = [];
@@ -67,7 +59,7 @@ async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
         const more = wanted.length < chunk.length;
         if (wanted.length > 0) yield wanted;
         signal.throwIfAborted();
-        if (more && whole) throw changed(entry);
+        if (more && whole) throw changedSinceListed(entry);
         // The rest is not waited for; FTP has no better way to say so than to hang up.
         if (at === to && !whole) break;
       }
@@ -77,7 +69,7 @@ async function* stream(reading: Reading): AsyncGenerator<Uint8Array> {
       lease.release();
       lease = await pool.take(signal);
     }
-    if (at < to) throw changed(entry);
+    if (at < to) throw changedSinceListed(entry);
     // Of what was read to its end the size is known.
     await checkVersion(lease.connection, reading, whole && from === 0 ? at : undefined);
   } catch (error) {
@@ -126,9 +118,5 @@ async function checkVersion(
         throw error;
       })
     : undefined;
-  if (!matches(entry.fingerprint, { size, mtime })) throw changed(entry);
-}
-
-function changed(entry: FileEntry): SourceError {
-  return new SourceError("changed", `${quotePath(entry.path)} is not the version that was listed`);
+  if (!matches(entry.fingerprint, { size, mtime })) throw changedSinceListed(entry);
 }

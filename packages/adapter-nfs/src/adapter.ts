@@ -4,12 +4,11 @@ import {
   type Adapter,
   decodedPath,
   type FileEntry,
-  type Scope,
   type Source,
   SourceError,
   UsageError,
 } from "@pannier/core/adapter";
-import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/file-server";
+import { fingerprintOf, timeOf, treeSource } from "@pannier/file-server";
 import { CONNECTIONS, createConnection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { NFS, PORTMAPPER } from "./greet.ts";
@@ -50,69 +49,37 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
           ? { host, port: port ?? NFS.port, program: NFS.program, version, idleTimeout }
           : { host, ...PORTMAPPER, idleTimeout },
     });
-    /** The one file that the source is; `undefined` for a directory. */
-    let root: { readonly file: FileEntry | undefined } | undefined;
-    const listLeftOut = leftOutWarning(context.warn);
-
-    async function look(signal: AbortSignal): Promise<NonNullable<typeof root>> {
-      signal.throwIfAborted();
-      context.request("look");
-      const now = Date.now();
-      try {
-        const { facts } = await connection.ask({ ask: "look" }, signal);
-        root = { file: toFile(path, facts as Facts, now) };
-        return root;
-      } catch (error) {
-        throw error instanceof Unanswered ? translate(error.problem, "") : error;
-      }
-    }
-
-    async function* entriesOf(signal: AbortSignal, scope?: Scope) {
-      const leftOut = listLeftOut();
-      yield* listTree({
-        connection,
-        signal,
-        request: context.request,
-        retry: context.retry,
-        scope,
-        onSpecial: leftOut.add,
-      });
-      leftOut.tell();
-    }
-
+    const { request, retry } = context;
+    const source = treeSource(
+      {
+        // Some wait in the helper while others' answers are on their way.
+        concurrency: 2 * CONNECTIONS,
+        async look(signal) {
+          request("look");
+          const now = Date.now();
+          try {
+            const { facts } = await connection.ask({ ask: "look" }, signal);
+            return { file: toFile(path, facts as Facts, now) };
+          } catch (error) {
+            throw error instanceof Unanswered ? translate(error.problem, "") : error;
+          }
+        },
+        list: (_, signal, scope, onSpecial) =>
+          listTree({ connection, signal, request, retry, scope, onSpecial }),
+        read({ file }, entry, range, signal) {
+          request("read");
+          return readFile(connection, file === undefined ? entry.path : "", entry, range, signal);
+        },
+        close: () => connection.close(),
+      },
+      context,
+    );
     return {
-      ranges: true,
-      // Some wait in the helper while others' answers are on their way.
-      concurrency: 2 * CONNECTIONS,
-
-      async probe(signal) {
-        signal.throwIfAborted();
-        // Nothing cheaper than the listing tells.
-        return undefined;
-      },
-
-      async list(signal, scope) {
-        const { file } = await look(signal);
-        if (file !== undefined) return { ordered: true, entries: [[file]] };
-        return { ordered: true, entries: entriesOf(signal, scope) };
-      },
-
-      async read(entry, range, signal) {
-        signal.throwIfAborted();
-        const { file } = root ?? (await look(signal));
-        context.request("read");
-        const name = file === undefined ? entry.path : "";
-        return readFile(connection, name, entry, range, signal);
-      },
-
+      ...source,
       async identity() {
         const user = uid ?? process.getuid?.() ?? "none";
         const group = gid ?? process.getgid?.() ?? "none";
         return `uid ${user} and gid ${group}, as the server is told`;
-      },
-
-      async close() {
-        connection.close();
       },
     };
   },

@@ -1,13 +1,6 @@
 /** The content of a file, as long as it is the version that was listed. */
-import {
-  type Body,
-  type ByteRange,
-  type FileEntry,
-  passing,
-  quotePath,
-  SourceError,
-} from "@pannier/core/adapter";
-import { matches } from "@pannier/file-server";
+import { type Body, type ByteRange, type FileEntry, passing } from "@pannier/core/adapter";
+import { changedSinceListed, clampRange, matches } from "@pannier/file-server";
 import { type Connection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
 
@@ -27,9 +20,7 @@ export async function readFile(
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {
-  const size = entry.size ?? 0;
-  const from = Math.min(range?.offset ?? 0, size);
-  const to = Math.min(from + (range?.length ?? Infinity), size);
+  const { from, to } = clampRange(entry, range);
   if (to - from > PIECE) return passing(stream(connection, path, entry, from, to, signal));
   return readPiece(connection, path, entry, from, to - from, signal);
 }
@@ -79,5 +70,5 @@ async function readPiece(
     if (error instanceof Unanswered) throw translate(error.problem, entry.path);
     throw error;
   }
-  throw new SourceError("changed", `${quotePath(entry.path)} is not the version that was listed`);
+  throw changedSinceListed(entry);
 }

@@ -4,12 +4,12 @@ import {
   type Adapter,
   decodedPath,
   type FileEntry,
-  type Scope,
   type Source,
+  type SourceContext,
   SourceError,
   UsageError,
 } from "@pannier/core/adapter";
-import { leftOutWarning } from "@pannier/file-server";
+import { type Root, treeSource } from "@pannier/file-server";
 import type { Attributes } from "ssh2";
 import { createConnection, type Session } from "./connection.ts";
 import { translate } from "./errors.ts";
@@ -21,11 +21,9 @@ import { readFile } from "./read.ts";
 import { usernameOf } from "@pannier/ssh-client";
 
 /** Where the source is on the server. */
-interface Root {
+interface Place extends Root {
   /** Without a `/` at the end: empty for the server's own root. */
   readonly path: string;
-  /** Where the source is one file. */
-  readonly file: FileEntry | undefined;
 }
 
 export const sftpAdapter: Adapter<typeof sftpOptions> = {
@@ -54,68 +52,44 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
       env: process.env,
       idleTimeout,
     });
-    let root: Root | undefined;
-    const listLeftOut = leftOutWarning(context.warn);
-
-    async function look(session: Session, signal: AbortSignal): Promise<Root> {
-      context.request("stat");
-      const now = Date.now();
-      try {
-        const real = await absolute(session, path, signal);
-        const at = real === "" ? "/" : real;
-        const sent = await session.ask<Attributes>(signal, (sftp, done) => sftp.stat(at, done));
-        const found = told(sent) ?? (await ask(session, at, "the source's path", { signal, sent }));
-        root = { path: real, file: found && toFile(real, found, now) };
-        return root;
-      } catch (error) {
-        throw translate(error, "");
-      }
-    }
-
-    async function* entriesOf(found: Root, signal: AbortSignal, scope?: Scope) {
-      const leftOut = listLeftOut();
-      yield* listTree({
-        connection,
-        root: found.path,
-        signal,
-        request: context.request,
-        retry: context.retry,
-        scope,
-        onSpecial: leftOut.add,
-      });
-      leftOut.tell();
-    }
-
-    return {
-      ranges: true,
-      concurrency: 32,
-
-      async probe(signal) {
-        signal.throwIfAborted();
-        // Nothing cheaper than the listing tells.
-        return undefined;
+    const { request, retry } = context;
+    return treeSource(
+      {
+        concurrency: 32,
+        look: async (signal) => look(await connection.session(signal), path, request, signal),
+        list: ({ path: root }, signal, scope, onSpecial) =>
+          listTree({ connection, root, signal, request, retry, scope, onSpecial }),
+        async read({ path: top, file }, entry, range, signal) {
+          const session = await connection.session(signal);
+          request("read");
+          const full = file === undefined ? `${top}/${entry.path}` : top;
+          return readFile(session, full, entry, range, signal);
+        },
+        close: () => connection.close(),
       },
-
-      async list(signal, scope) {
-        const found = await look(await connection.session(signal), signal);
-        if (found.file !== undefined) return { ordered: true, entries: [[found.file]] };
-        return { ordered: true, entries: entriesOf(found, signal, scope) };
-      },
-
-      async read(entry, range, signal) {
-        const session = await connection.session(signal);
-        const { path: top, file } = root ?? (await look(session, signal));
-        context.request("read");
-        const full = file === undefined ? `${top}/${entry.path}` : top;
-        return readFile(session, full, entry, range, signal);
-      },
-
-      async close() {
-        connection.close();
-      },
-    };
+      context,
+    );
   },
 };
+
+async function look(
+  session: Session,
+  path: string,
+  request: SourceContext["request"],
+  signal: AbortSignal,
+): Promise<Place> {
+  request("stat");
+  const now = Date.now();
+  try {
+    const real = await absolute(session, path, signal);
+    const at = real === "" ? "/" : real;
+    const sent = await session.ask<Attributes>(signal, (sftp, done) => sftp.stat(at, done));
+    const found = told(sent) ?? (await ask(session, at, "the source's path", { signal, sent }));
+    return { path: real, file: found && toFile(real, found, now) };
+  } catch (error) {
+    throw translate(error, "");
+  }
+}
 
 /** `/~/` stands for the user's home, as in curl. */
 async function absolute(session: Session, path: string, signal: AbortSignal): Promise<string> {

@@ -1,4 +1,5 @@
 /** What tells two versions of a file apart: size and modification time, which SFTP tells to the second. */
+import { markRacy } from "@pannier/file-server";
 
 export interface Facts {
   readonly size: number;
@@ -6,18 +7,11 @@ export interface Facts {
   readonly mtime: number | undefined;
 }
 
-/**
- * A file that changes twice within one second looks the same after the second time. One that was modified so shortly
- * before it was looked at gets a mark that the next listing does not give it, and is then read once more. The second more
- * is for clocks that differ a little.
- */
-const TICK = 2000;
-
 /** @param now milliseconds, no later than the moment the file was looked at */
 export function fingerprintOf({ size, mtime }: Facts, now: number): string {
   // Without any time a change of equal size would not show: each listing has another fingerprint, and it is read again.
   if (mtime === undefined) return `${size}-at ${now}`;
-  return mtime * 1000 > now - TICK ? `${size}-${mtime}~` : `${size}-${mtime}`;
+  return markRacy(`${size}-${mtime}`, mtime * 1000, now);
 }
 
 /** Whether a file still is the version that a fingerprint was made of, as far as can be told. */

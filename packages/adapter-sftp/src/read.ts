@@ -1,12 +1,6 @@
 /** The content of a file, as long as it is the version that was listed. */
-import {
-  type Body,
-  type ByteRange,
-  type FileEntry,
-  passing,
-  quotePath,
-  SourceError,
-} from "@pannier/core/adapter";
+import { type Body, type ByteRange, type FileEntry, passing } from "@pannier/core/adapter";
+import { changedSinceListed, clampRange } from "@pannier/file-server";
 import type { Attributes } from "ssh2";
 import type { Callback, Session } from "./connection.ts";
 import { translate } from "./errors.ts";
@@ -36,9 +30,7 @@ export async function readFile(
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {
-  const size = entry.size ?? 0;
-  const from = Math.min(range?.offset ?? 0, size);
-  const to = Math.min(from + (range?.length ?? Infinity), size);
+  const { from, to } = clampRange(entry, range);
   if (to - from > WHOLE) return passing(stream(session, path, entry, from, to, signal));
   try {
     const file = await openFile(session, path, entry, signal);
@@ -120,7 +112,7 @@ async function readChunk(
       sftp.read(handle, buffer, got, buffer.length - got, from + got, done),
     );
     // What is no number is no content.
-    if (!(count > 0)) throw changed(entry);
+    if (!(count > 0)) throw changedSinceListed(entry);
     got += count;
   }
   return buffer;
@@ -132,7 +124,7 @@ async function checkVersion({ session, handle, entry, signal }: OpenFile): Promi
   );
   // Not every server tells types and times, of an open file least of all.
   const { kind = "file" } = told({ size: 0, ...found }) ?? {};
-  if (kind !== "file" || !matches(entry.fingerprint, found)) throw changed(entry);
+  if (kind !== "file" || !matches(entry.fingerprint, found)) throw changedSinceListed(entry);
 }
 
 function chunks(from: number, to: number, size: number): [from: number, to: number][] {
@@ -141,10 +133,6 @@ function chunks(from: number, to: number, size: number): [from: number, to: numb
     const at = from + index * size;
     return [at, Math.min(at + size, to)];
   });
-}
-
-function changed(entry: FileEntry): SourceError {
-  return new SourceError("changed", `${quotePath(entry.path)} is not the version that was listed`);
 }
 
 function failure(error: unknown, entry: FileEntry): unknown {

@@ -1,7 +1,7 @@
 /** The adapter: a directory of an SMB share, or one file of it, as a source. */
 import { posix } from "node:path";
-import type { Adapter, Entry, FileEntry, Scope, Source } from "@pannier/core/adapter";
-import { fingerprintOf, leftOutWarning, timeOf } from "@pannier/file-server";
+import type { Adapter, FileEntry, Scope, Source } from "@pannier/core/adapter";
+import { fingerprintOf, leftOutWarning, timeOf, treeSource } from "@pannier/file-server";
 import { type Address, addressOf, encodePath } from "./address.ts";
 import { connectionError, isMissing, translate } from "./errors.ts";
 import type { Helper } from "./helper.ts";
@@ -43,11 +43,8 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
       "the server makes names up where SMB does not allow the real ones: rename those on the server",
     );
 
-    async function* entriesOf(
-      signal: AbortSignal,
-      scope?: Scope,
-    ): AsyncGenerator<readonly Entry[]> {
-      const { request, retry } = context;
+    const { request, retry } = context;
+    async function* list(signal: AbortSignal, scope: Scope | undefined) {
       const found = new Set<string>();
       const onShortName = (name: string) => {
         if (found.size < MOST_TOLD) found.add(name);
@@ -58,53 +55,32 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
       told.tell();
     }
 
-    /** Whether the source is one file; known once it was looked at. */
-    let isFile: boolean | undefined;
-
-    async function look(signal: AbortSignal): Promise<FileEntry | undefined> {
-      context.request("stat");
-      const now = Date.now();
-      const path = encodePath(address.path);
-      try {
-        const { facts } = await pool.use(signal, (helper) =>
-          helper.ask({ op: "stat", path }, signal),
-        );
-        isFile = facts.kind === "file";
-        return isFile ? toFile(address.path, facts, now) : undefined;
-      } catch (error) {
-        throw translate(error, "");
-      }
-    }
-
-    return {
-      ranges: true,
-      concurrency: 16,
-
-      async probe(signal) {
-        signal.throwIfAborted();
-        // Nothing cheaper than the listing tells.
-        return undefined;
+    return treeSource(
+      {
+        concurrency: 16,
+        async look(signal) {
+          request("stat");
+          const now = Date.now();
+          const path = encodePath(address.path);
+          try {
+            const { facts } = await pool.use(signal, (helper) =>
+              helper.ask({ op: "stat", path }, signal),
+            );
+            return { file: facts.kind === "file" ? toFile(address.path, facts, now) : undefined };
+          } catch (error) {
+            throw translate(error, "");
+          }
+        },
+        list: (_, signal, scope) => list(signal, scope),
+        read({ file }, entry, range, signal) {
+          request("read");
+          const path = file === undefined ? `${address.path}/${entry.path}` : address.path;
+          return readFile({ pool, path, entry, range, signal });
+        },
+        close: () => pool.close(),
       },
-
-      async list(signal, scope) {
-        signal.throwIfAborted();
-        const file = await look(signal);
-        if (file !== undefined) return { ordered: true, entries: [[file]] };
-        return { ordered: true, entries: entriesOf(signal, scope) };
-      },
-
-      async read(entry, range, signal) {
-        signal.throwIfAborted();
-        if (isFile === undefined) await look(signal);
-        context.request("read");
-        const path = isFile === true ? address.path : `${address.path}/${entry.path}`;
-        return readFile({ pool, path, entry, range, signal });
-      },
-
-      async close() {
-        pool.close();
-      },
-    };
+      context,
+    );
   },
 };
 

@@ -1,13 +1,6 @@
 /** The content of a file, as long as it is the version that was listed. */
-import {
-  type Body,
-  type ByteRange,
-  type FileEntry,
-  passing,
-  quotePath,
-  SourceError,
-} from "@pannier/core/adapter";
-import { matches } from "@pannier/file-server";
+import { type Body, type ByteRange, type FileEntry, passing } from "@pannier/core/adapter";
+import { changedSinceListed, clampRange, matches } from "@pannier/file-server";
 import { encodePath } from "./address.ts";
 import { isDirectory, translate } from "./errors.ts";
 import type { Helper } from "./helper.ts";
@@ -34,16 +27,15 @@ export interface Read {
 export async function readFile(read: Read): Promise<Body> {
   const { pool, entry, range, signal } = read;
   const path = encodePath(read.path);
-  const size = entry.size ?? 0;
-  const from = Math.min(range?.offset ?? 0, size);
-  const to = Math.min(from + (range?.length ?? Infinity), size);
+  const { from, to } = clampRange(entry, range);
+  const { size = 0 } = entry;
   if (size > WHOLE) return passing(stream(read, from, to));
   try {
     const { facts, bytes } = await pool.use(signal, (helper) =>
       helper.ask({ op: "file", path, length: size }, signal),
     );
     check(entry, facts);
-    if (bytes.length !== size) throw changed(entry);
+    if (bytes.length !== size) throw changedSinceListed(entry);
     return bytes.subarray(from, to);
   } catch (error) {
     throw failure(error, entry);
@@ -107,18 +99,14 @@ async function readPart(
 ): Promise<Buffer> {
   const { bytes } = await helper.ask({ op: "read", ...part }, signal);
   // The file ends sooner than it did.
-  if (bytes.length < part.length) throw changed(entry);
+  if (bytes.length < part.length) throw changedSinceListed(entry);
   return bytes;
 }
 
 function check(entry: FileEntry, facts: Facts): void {
-  if (facts.kind !== "file" || !matches(entry.fingerprint, facts)) throw changed(entry);
+  if (facts.kind !== "file" || !matches(entry.fingerprint, facts)) throw changedSinceListed(entry);
 }
 
 function failure(error: unknown, entry: FileEntry): unknown {
-  return isDirectory(error) ? changed(entry) : translate(error, entry.path);
-}
-
-function changed(entry: FileEntry): SourceError {
-  return new SourceError("changed", `${quotePath(entry.path)} is not the version that was listed`);
+  return isDirectory(error) ? changedSinceListed(entry) : translate(error, entry.path);
 }
