@@ -157,18 +157,22 @@ function tableOf(db: DatabaseSync): LayerTable {
     if (closed) throw new SourceError("unavailable", "the source was closed");
   };
 
+  const allAt = (path: string) => rowsAt.all(path) as unknown as StoredRow[];
   const rowsOf = (path: string, positions: ReadonlyMap<number, number>) =>
-    (rowsAt.all(path) as unknown as StoredRow[]).filter(({ layer }) => positions.has(layer));
+    allAt(path).filter(({ layer }) => positions.has(layer));
 
-  /** What an image shows at a path, by looking at it and at all above it. */
-  const resolve = (path: string, positions: ReadonlyMap<number, number>): StoredRow | undefined => {
-    const top = topOf(rowsOf(path, positions), positions);
-    if (top === undefined) return undefined;
-    const place = positions.get(top.layer) as number;
-    for (const ancestor of ancestorsOf(path)) {
-      if (coverOf(rowsOf(ancestor, positions), positions) > place) return undefined;
-    }
-    return isEntry(top) ? top : undefined;
+  /** Rows of directories, of which those above one path are mostly those above the next. */
+  const makeDirectories = () => {
+    const seen = new Map<string, StoredRow[]>();
+    return (path: string): StoredRow[] => {
+      let rows = seen.get(path);
+      if (rows === undefined) {
+        rows = allAt(path);
+        if (seen.size >= BATCH) seen.clear();
+        seen.set(path, rows);
+      }
+      return rows;
+    };
   };
 
   const toEntry = (row: StoredRow, root: Root): Entry => {
@@ -252,7 +256,10 @@ function tableOf(db: DatabaseSync): LayerTable {
   async function touch(run: number, differing: number[], all: number[], root: Root) {
     const [from, to] = below(root);
     const next = db.prepare(
-      `SELECT path, kind FROM rows WHERE layer = ? AND path > ? AND path >= ? AND path < ? ORDER BY path LIMIT ${BATCH}`,
+      // What lies below a path in a layer makes it a directory there.
+      `SELECT path, kind IN ('whiteout', 'opaque') OR (kind <> 'dir' AND EXISTS (
+         SELECT 1 FROM rows AS other WHERE other.path = rows.path AND other.kind IN ('dir', 'opaque'))) AS hides
+       FROM rows WHERE layer = ? AND path > ? AND path >= ? AND path < ? ORDER BY path LIMIT ${BATCH}`,
     );
     const note = db.prepare("INSERT OR IGNORE INTO touched VALUES (?, ?)");
     const noteBelow = db.prepare(
@@ -265,13 +272,13 @@ function tableOf(db: DatabaseSync): LayerTable {
         if (row !== undefined && row.kind !== "dir") noteBelow.run(run, from, to);
       }
       for (let path = ""; ;) {
-        const rows = next.all(layer, path, from, to) as unknown as Pick<Row, "path" | "kind">[];
+        const rows = next.all(layer, path, from, to) as unknown as { path: string; hides: 0 | 1 }[];
         const last = rows.at(-1);
         if (last === undefined) break;
         db.exec("BEGIN");
         for (const row of rows) {
           note.run(run, row.path);
-          if (row.kind !== "dir") noteBelow.run(run, ...below(row.path));
+          if (row.hides === 1) noteBelow.run(run, ...below(row.path));
         }
         db.exec("COMMIT");
         path = last.path;
@@ -289,12 +296,15 @@ function tableOf(db: DatabaseSync): LayerTable {
     const next = db.prepare(
       `SELECT path FROM touched WHERE run = ? AND path > ? ORDER BY path LIMIT ${BATCH}`,
     );
+    const directory = makeDirectories();
     try {
       for (let path = ""; ;) {
         const batch: Change[] = [];
         const rows = next.all(run, path) as unknown as { path: string }[];
         for (const row of rows) {
-          const [was, is] = [resolve(row.path, before), resolve(row.path, after)];
+          const all = allAt(row.path);
+          const was = resolve(row.path, all, before, directory);
+          const is = resolve(row.path, all, after, directory);
           if (is === undefined) {
             const gone = root === "" ? row.path : row.path.slice(root.length + 1);
             if (was !== undefined) batch.push({ kind: "delete", path: gone });
@@ -420,28 +430,43 @@ function below(directory: string): [string, string | Uint8Array] {
   return directory === "" ? ["", new Uint8Array(0)] : [`${directory}/`, `${directory}0`];
 }
 
+/** The row of the uppermost layer of an image. */
 function topOf(
   rows: readonly StoredRow[],
   positions: ReadonlyMap<number, number>,
 ): StoredRow | undefined {
   let top: StoredRow | undefined;
+  let highest = -1;
   for (const row of rows) {
-    if (
-      top === undefined ||
-      (positions.get(row.layer) as number) > (positions.get(top.layer) as number)
-    )
-      top = row;
+    const position = positions.get(row.layer) ?? -1;
+    if (position > highest) [top, highest] = [row, position];
   }
   return top;
 }
 
-/** The uppermost layer that hides what lies below a path in the layers under it; -1 where none does. */
+/** The uppermost layer of an image that hides what lies below a path in the layers under it; -1 where none does. */
 function coverOf(rows: readonly StoredRow[], positions: ReadonlyMap<number, number>): number {
   let cover = -1;
   for (const { kind, layer } of rows) {
-    if (kind !== "dir") cover = Math.max(cover, positions.get(layer) as number);
+    if (kind !== "dir") cover = Math.max(cover, positions.get(layer) ?? -1);
   }
   return cover;
+}
+
+/** What an image shows at a path, by looking at its rows and at those of all above it. */
+function resolve(
+  path: string,
+  rows: readonly StoredRow[],
+  positions: ReadonlyMap<number, number>,
+  directory: (path: string) => readonly StoredRow[],
+): StoredRow | undefined {
+  const top = topOf(rows, positions);
+  if (top === undefined || !isEntry(top)) return undefined;
+  const place = positions.get(top.layer) as number;
+  const hidden = ancestorsOf(path).some(
+    (ancestor) => coverOf(directory(ancestor), positions) > place,
+  );
+  return hidden ? undefined : top;
 }
 
 /** Remembers, while paths come in order, what hides those that are below others. */
