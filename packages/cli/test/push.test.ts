@@ -66,3 +66,32 @@ test("secrets of the destination are not shown", async () => {
   expect(code).toBe(5);
   expect(stdout + stderr).not.toContain("s3cret-of-mine");
 });
+
+test("a mount with push is a relay", async () => {
+  const registry = await openRegistry();
+  onTestFinished(() => registry.close());
+  const url = `oci+http://127.0.0.1:${registry.port}/team/site:live`;
+  await writeFile(
+    join(cwd, "pannier.yaml"),
+    `http: { enabled: false }\nmounts:\n  - target: work\n    sources: [./page]\n    push: ${url}\n`,
+  );
+  await runPannierOk(["run", "--once"], { cwd });
+  await runPannierOk(["sync", url, "target"], { cwd });
+  expect(await readFile(join(cwd, "target/current/page"), "utf8")).toBe("1");
+  registry.requests.length = 0;
+  await runPannierOk(["run", "--once"], { cwd });
+  expect(registry.requests).toEqual([]);
+  await writeFile(join(cwd, "page"), "two");
+  await runPannierOk(["run", "--once"], { cwd });
+  await runPannierOk(["sync", url, "target"], { cwd });
+  expect(await readFile(join(cwd, "target/current/page"), "utf8")).toBe("two");
+});
+
+test("a relay to what is no image is refused at the start", async () => {
+  await writeFile(
+    join(cwd, "pannier.yaml"),
+    `http: { enabled: false }\nmounts:\n  - target: work\n    sources: [./page]\n    push: { to: "s3://x/y", layers: 1 }\n`,
+  );
+  const wrong = await runPannier(["run", "--once"], { cwd });
+  expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("not an image") });
+});

@@ -16,7 +16,7 @@ import {
 } from "@pannier/core";
 import type { MountConfig, MountOptions } from "./config/config.ts";
 import { createPrePublish } from "./hooks/pre-publish.ts";
-import { createPostPublish } from "./hooks/post-publish.ts";
+import { createPostPublish, openMemory } from "./hooks/post-publish.ts";
 import { applyEvent, type MountState, newState, type Recorded } from "./mount-state.ts";
 import { createTrigger } from "./trigger.ts";
 import { endsWithin, SLACK } from "./within.ts";
@@ -57,6 +57,7 @@ export interface MountInit {
   readonly layers: readonly LayerSpec[];
   readonly credentials: Credentials;
   readonly env: DaemonInit["env"];
+  readonly push: DaemonInit["push"];
   readonly once: boolean;
   readonly redact: DaemonInit["redact"];
   /** Runs a sync when its turn comes. */
@@ -90,7 +91,10 @@ export function startMount(init: MountInit): Mount {
   const emit = (event: MountEvent) => {
     const { outage } = mount.state;
     applyEvent(mount.state, event, () => read(config.options));
-    if (event.type === "published") postPublish.settle(event);
+    if (event.type === "published") {
+      postPublish.settle(event);
+      pushed.settle(event);
+    }
     if (event.type === "started") for (const waiter of waiters) waiter.begun = true;
     if (event.type === "done") settle({ result: event.result }, ({ begun }) => begun);
     if (event.type === "failed") settle({ error: event.error }, ({ begun }) => begun);
@@ -101,11 +105,28 @@ export function startMount(init: MountInit): Mount {
     init.onEvent(mount, { type: "recovered", failures: failed, duration, tookOver });
   };
   const killing = new AbortController();
-  const { env, redact } = init;
+  const { env, push, redact } = init;
   const { owner } = config.options;
-  const tools = { mount: config.name, target, owner, env, redact, emit, kill: killing.signal };
+  const tools = {
+    mount: config.name,
+    target,
+    owner,
+    env,
+    push,
+    redact,
+    emit,
+    kill: killing.signal,
+  };
   const prePublish = createPrePublish(config.hooks.prePublish, tools);
-  const postPublish = createPostPublish(config.hooks.postPublish, tools);
+  const { push: pushTo, postPublish: hooks } = config.hooks;
+  const memory = openMemory(tools);
+  const postPublish = createPostPublish(hooks, { ...tools, memory });
+  const pushed = createPostPublish(pushTo === undefined ? [] : [pushTo], {
+    ...tools,
+    memory,
+    first: hooks.length,
+    endless: !init.once,
+  });
 
   const mount: Mount = {
     config,
@@ -135,7 +156,7 @@ export function startMount(init: MountInit): Mount {
       for (const { reject } of rollbacks) reject(ending());
       settle({ stopped: true }, () => true);
       const clock = startTimer(() => killing.abort(), grace);
-      const ended = Promise.all([mount.ended, postPublish.stop(grace)]);
+      const ended = Promise.all([mount.ended, postPublish.stop(grace), pushed.stop(grace)]);
       return endsWithin(ended, grace + SLACK).finally(() => clearTimeout(clock));
     },
   };
@@ -195,8 +216,9 @@ export function startMount(init: MountInit): Mount {
       if (event.type !== "done") continue;
       failures = 0;
       postPublish.settle(event.result);
+      pushed.settle(event.result);
       if (!init.once) continue;
-      await postPublish.idle();
+      await Promise.all([postPublish.idle(), pushed.idle()]);
       return;
     }
   }

@@ -65,6 +65,7 @@ export function createSupervisor(
       turn: turns.run,
       credentials: init.credentials,
       env: init.env,
+      push: init.push,
       once: init.once,
       redact: init.redact,
     });
@@ -157,8 +158,13 @@ async function checkMount(config: MountConfig, init: DaemonInit): Promise<Planne
   for (const { url, credentials } of config.sources)
     init.learn([url], [credentials?.password, credentials?.askpassUrl]);
   const layers = await resolveLayers(config, init);
-  for (const hook of config.hooks.postPublish)
+  const { push, postPublish } = config.hooks;
+  for (const hook of postPublish)
     if ("url" in hook) init.learn([hook.url], Object.values(hook.headers));
+  if (push !== undefined) {
+    init.learn([push.push], [push.credentials?.password]);
+    await init.push.check(push.push);
+  }
   const prePublish = config.hooks.prePublish === undefined ? undefined : async () => {};
   checkOptions({ ...config.options, sources: layers, prePublish });
   for (const layer of layers) await checkSource(layer, init.credentials);

@@ -31,6 +31,18 @@ export type MountEvent =
       readonly retry?: number | undefined;
     };
 
+export interface Push {
+  /** @throws UsageError where it is no destination, or nothing can be pushed */
+  check(destination: string): Promise<unknown>;
+  run(init: {
+    readonly target: string;
+    readonly destination: string;
+    readonly layers: number | undefined;
+    readonly credentials: Credentials | undefined;
+    readonly signal: AbortSignal;
+  }): Promise<unknown>;
+}
+
 export interface DaemonInit {
   /** Reads the configuration: at the start, and whenever `file` changed. @throws UsageError */
   readonly readConfig: () => DaemonConfig | Promise<DaemonConfig>;
@@ -47,6 +59,8 @@ export interface DaemonInit {
     urls: readonly string[],
     adapter: AdapterChoice | undefined,
   ) => Promise<readonly SourceSpec[]>;
+  /** Pushes what is published at a target. @throws UsageError where the destination is none */
+  readonly push: Push;
   /** For sources that have none of their own. */
   readonly credentials: Credentials;
   readonly env: Readonly<Record<string, string | undefined>>;

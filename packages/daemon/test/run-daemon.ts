@@ -102,6 +102,7 @@ export function startDaemon(
     readConfig: typeof config === "function" ? config : () => config,
     version: "1.2.3",
     resolveSources: async (urls) => urls.map((url) => source(url.replace("memory://", ""))),
+    push: { check: async () => {}, run: async () => {} },
     credentials: {},
     env: process.env,
     log(level, message, fields) {

@@ -3,8 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { PushResult } from "@pannier/artifact";
-import { sync, UsageError } from "@pannier/core";
-import { loadArtifact } from "../adapters.ts";
+import { sync } from "@pannier/core";
+import { artifact } from "../artifact.ts";
 import { resolveSources } from "../choose-adapter.ts";
 import { sourcesAndTarget } from "../environment.ts";
 import { count, formatBytes } from "../format.ts";
@@ -15,13 +15,7 @@ import { warnOfForeign } from "./sync.ts";
 export async function run(invocation: Invocation): Promise<number> {
   const { args, settings, world, signal, log, clearProgress, print, printJson } = invocation;
   const { sources, target: destination } = sourcesAndTarget(world.env, args);
-  if (loadArtifact === undefined) {
-    throw new UsageError(
-      "this program cannot push: it was made without the oci adapter",
-      "make it with --adapters …,oci",
-    );
-  }
-  const { parseDestination, pushPublished } = await loadArtifact();
+  const { parseDestination, pushPublished } = await artifact();
   // Before anything is fetched.
   parseDestination(destination);
   const specs = await resolveSources(sources, { adapter: settings.adapter, cwd: world.cwd });

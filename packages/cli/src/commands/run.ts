@@ -3,6 +3,7 @@ import { on } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type MountEvent, runDaemon } from "@pannier/daemon";
+import { artifact } from "../artifact.ts";
 import { resolveSources } from "../choose-adapter.ts";
 import { configFile, folderOf, guessConfig, readConfig } from "../configuration.ts";
 import { formatDuration } from "../format.ts";
@@ -27,6 +28,10 @@ export async function run(invocation: Invocation): Promise<number> {
         insist: adapter?.isOwn,
         cwd: folderOf(file, world.cwd),
       }),
+    push: {
+      check: async (destination) => (await artifact()).parseDestination(destination),
+      run: async (init) => (await artifact()).pushPublished({ ...init, env: world.env }),
+    },
     credentials,
     env: world.env,
     log,

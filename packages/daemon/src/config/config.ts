@@ -37,6 +37,8 @@ export interface SourceConfig {
 
 export interface HooksConfig {
   readonly prePublish?: PrePublishConfig | undefined;
+  /** Beside the hooks after publishing, which do not wait for a registry. */
+  readonly push?: (PushConfig & { readonly retries: number }) | undefined;
   readonly postPublish: readonly PostPublishConfig[];
 }
 
@@ -65,7 +67,15 @@ export interface SignalConfig {
   readonly process: string;
 }
 
-export type PostPublishConfig = (CommandConfig | CallConfig | SignalConfig) & {
+/** Pushing what was published. */
+export interface PushConfig {
+  /** As written, with whatever secrets it holds. */
+  readonly push: string;
+  readonly layers: number | undefined;
+  readonly credentials: Credentials | undefined;
+}
+
+export type PostPublishConfig = (CommandConfig | CallConfig | SignalConfig | PushConfig) & {
   readonly retries: number;
 };
 

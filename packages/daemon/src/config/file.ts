@@ -237,7 +237,7 @@ function completeMount(
   cwd: string,
   { adapter: standard, ...defaults }: MountDefaults,
 ): MountConfig {
-  const { name, target: written, sources, adapter, credentials, hooks, ...own } = file;
+  const { name, target: written, sources, adapter, credentials, push, hooks, ...own } = file;
   const target = resolve(cwd, written);
   return {
     name: name ?? nameOf(target),
@@ -249,7 +249,7 @@ function completeMount(
     })),
     adapter: chooseAdapter(adapter, standard),
     options: mountOptions({ ...definedOf(defaults), ...definedOf(own) }, target),
-    hooks: completeHooks(hooks),
+    hooks: completeHooks(hooks, completePush(push, cwd)),
   };
 }
 
@@ -261,15 +261,22 @@ function chooseAdapter(
   return standard === undefined ? undefined : { name: standard, isOwn: false };
 }
 
-function completeHooks({
-  prePublish,
-  postPublish = [],
-}: NonNullable<MountFile["hooks"]> = {}): HooksConfig {
+function completePush(push: MountFile["push"], cwd: string): HooksConfig["push"] {
+  if (push === undefined) return undefined;
+  const { to, layers, credentials } = typeof push === "string" ? { to: push } : push;
+  return { push: to, layers, credentials: absolute(credentials, cwd), retries: 5 };
+}
+
+function completeHooks(
+  { prePublish, postPublish = [] }: NonNullable<MountFile["hooks"]> = {},
+  push?: HooksConfig["push"],
+): HooksConfig {
   return {
     prePublish:
       prePublish === undefined
         ? undefined
         : { ...completeCommand(prePublish), retry: prePublish.retry ?? 600_000 },
+    ...(push === undefined ? {} : { push }),
     postPublish: (Array.isArray(postPublish) ? postPublish : [postPublish]).map(
       (hook): PostPublishConfig => {
         const retries = hook.retries ?? 5;

@@ -141,6 +141,21 @@ const postPublish = z.union([
   }),
 ]);
 
+const pushTo = text(
+  "Image to push each revision to: oci://registry/repository:tag, oci+http://…, oci+file:///dir:tag.",
+);
+const push = z.strictObject({
+  to: pushTo,
+  layers: z.optional(
+    read((given) => {
+      const layers = parseCount(given, 1);
+      if (layers > 100) throw new UsageError("an image has at most 100 layers");
+      return layers;
+    }, "Layers of the image at most; 1: a plain tar.gz, as Flux reads it. Default 100."),
+  ),
+  credentials: z.optional(credentials),
+});
+
 type OptionSchemas = {
   readonly [Name in MountOptionName]: z.ZodMiniOptional<
     z.ZodMiniType<NonNullable<MountOptionValues[Name]>>
@@ -187,6 +202,11 @@ const mount = z.strictObject({
   ),
   credentials: z.optional(credentials),
   ...mountOptions,
+  push: z.optional(
+    z
+      .union([pushTo, push])
+      .check(z.describe("Where each revision goes after it was published, for others to follow.")),
+  ),
   hooks: z.optional(
     z.strictObject({
       prePublish: z.optional(prePublish),

@@ -19,7 +19,9 @@ import {
   history,
   inHome,
   PannierError,
+  parseLocation,
   plainOrQuoted,
+  redact,
   sleep,
   startTimer,
   type SyncResult,
@@ -51,15 +53,30 @@ type Published = Pick<SyncResult, "revision" | "previousRevision" | "path">;
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 60_000;
 
+interface PostPublishTools extends HookTools {
+  readonly memory: Memory;
+  /** Position of the first. Default 0. */
+  readonly first?: number;
+  /** Whether a run that goes on failing is tried until it succeeds or is overtaken; that it fails is told all the same. Default false. */
+  readonly endless?: boolean;
+}
+
 export function createPostPublish(
   configs: readonly PostPublishConfig[],
-  tools: HookTools,
+  { memory, first = 0, endless = false, ...tools }: PostPublishTools,
 ): PostPublish {
-  const memory = openMemory(tools);
   const abort = new AbortController();
   const stopping = new AbortController();
   const hooks = configs.map((config, position) =>
-    createHook({ config, position, memory, tools, abort: abort.signal, stopping: stopping.signal }),
+    createHook({
+      config,
+      position: first + position,
+      endless,
+      memory,
+      tools,
+      abort: abort.signal,
+      stopping: stopping.signal,
+    }),
   );
   let wanted: Published | undefined;
   let working: Promise<void> | undefined;
@@ -124,6 +141,7 @@ interface Hook {
 function createHook({
   config,
   position,
+  endless,
   memory,
   tools,
   abort,
@@ -131,6 +149,7 @@ function createHook({
 }: {
   readonly config: PostPublishConfig;
   readonly position: number;
+  readonly endless: boolean;
   readonly memory: Memory;
   readonly tools: HookTools;
   readonly abort: AbortSignal;
@@ -175,8 +194,9 @@ function createHook({
         if (abort.aborted) return;
         isHalfDone = delay !== undefined;
         if (delay === undefined) memory.write(key, result.revision);
-        else if (tries > config.retries) givenUp = result.revision;
-        if (delay === undefined || tries > config.retries) return;
+        const isOver = delay === undefined || (tries > config.retries && !endless);
+        if (delay !== undefined && isOver) givenUp = result.revision;
+        if (isOver) return;
         // One that came during the try waits for nothing.
         if (isWanted()) await pause(delay);
       }
@@ -188,7 +208,7 @@ async function runHook(
   config: PostPublishConfig,
   result: Published,
   done: string | undefined,
-  { mount, target, owner, env, kill }: HookTools,
+  { mount, target, owner, env, push, kill }: HookTools,
   signal: AbortSignal,
 ): Promise<void> {
   const { revision, path } = result;
@@ -196,6 +216,12 @@ async function runHook(
     (before) => before !== undefined && before !== revision,
   );
   const subject: HookSubject = { mount, revision, previousRevision, path, changes: "" };
+  if ("push" in config) {
+    // What is published by now: a revision that was overtaken meanwhile is not pushed over it.
+    const { push: destination, layers, credentials } = config;
+    await push.run({ target, destination, layers, credentials, signal });
+    return;
+  }
   if ("process" in config) return sendSignal(config);
   if ("url" in config) return callUrl(config, subject, signal);
   // Beside the state, where a killed process's leftovers are swept away; a container's /tmp may be read-only.
@@ -260,6 +286,7 @@ function writeChanges(
 function describeHook(config: PostPublishConfig): string {
   if ("command" in config) return config.command[0] as string;
   if ("process" in config) return `${config.signal} to ${config.process}`;
+  if ("push" in config) return redact(parseLocation(config.push));
   const { protocol, host, pathname } = new URL(config.url);
   return `${protocol}//${host}${pathname}`;
 }
@@ -270,7 +297,7 @@ interface Memory {
   write(key: string, revision: string): void;
 }
 
-function openMemory({ target, owner }: Pick<HookTools, "target" | "owner">): Memory {
+export function openMemory({ target, owner }: Pick<HookTools, "target" | "owner">): Memory {
   const file = "hooks.json";
   let known: Record<string, string> | undefined;
   const load = () =>

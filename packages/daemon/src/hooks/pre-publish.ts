@@ -1,7 +1,7 @@
 /** The hook that is asked before a revision is published. */
 import type { Candidate, SyncOptions } from "@pannier/core";
 import type { PrePublishConfig } from "../config/config.ts";
-import type { MountEvent } from "../world.ts";
+import type { MountEvent, Push } from "../world.ts";
 import { HookFailure, hookEnvironment, runCommand } from "./command.ts";
 
 export interface HookTools {
@@ -10,6 +10,7 @@ export interface HookTools {
   /** Of everything written to it. */
   readonly owner: { readonly uid: number } | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly push: Push;
   readonly redact: (text: string) => string;
   readonly emit: (event: MountEvent) => void;
   /** Ends whatever runs: the grace is over. */
