@@ -39,6 +39,7 @@ const config: KnipConfig = {
       ignoreBinaries: ["mkfifo", "mount", "umount", "unshare"],
     },
     // A thread loads it by its URL.
+    "packages/adapter-azure": { entry: ["src/azure-lane.ts"] },
     "packages/adapter-gcs": { entry: ["src/gcs-lane.ts"] },
     "packages/adapter-s3": { entry: ["src/s3-lane.ts"] },
     // A process is started by its URL.

@@ -1,8 +1,11 @@
 /** The adapter: a container, or the blobs below a prefix of one, as a source. */
+import { extname } from "node:path";
 import type { Adapter, Source } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { locate, rootOf } from "@pannier/object-store";
+import { containerUrl } from "./address.ts";
 import { makeApi } from "./api.ts";
+import type { LaneData } from "./azure-lane.ts";
 import { connect } from "./connection.ts";
 import { createListing } from "./listing.ts";
 import { azureOptions, placeOf } from "./options.ts";
@@ -59,6 +62,20 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
         const { path, size, mtime } = entry;
         const blob = { key, path, size, mtime, etag, listedAt: list.listedAt() };
         return api.content(blob, range, signal);
+      },
+      async lane(signal) {
+        const { endpoint: service, signIn } = connection;
+        const target = signIn.common ? await http.direct(service) : undefined;
+        if (target === undefined) return undefined;
+        const base = containerUrl(service, container);
+        const request = { method: "GET", url: new URL(base), headers: {} } as const;
+        const signature = await signIn.sign(request, signal);
+        const data: LaneData = { root, target, base, signature, listedAt: list.listedAt() };
+        // Beside this file, whether that is source, built, or bundled with the program.
+        return {
+          module: new URL(`./azure-lane${extname(import.meta.url)}`, import.meta.url),
+          data,
+        };
       },
       identity: async () => connection.signIn.source,
       // The ETag.

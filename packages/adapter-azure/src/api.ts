@@ -10,11 +10,9 @@ import {
   whyOtherVersion,
 } from "@pannier/http-client";
 import { readObject } from "@pannier/object-store";
+import { blobUrl, containerUrl, VERSION } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { blobError, isUnauthenticated } from "./errors.ts";
-
-/** Names with characters that XML cannot hold are encoded since 2021-02-12, and kinds of entries told since 2020-10-02. Azure Stack and emulators lag behind, hence not the newest. */
-const VERSION = "2021-12-02";
 
 /** A blob as it was listed. */
 interface Listed extends Pick<FileEntry, "path" | "size" | "mtime"> {
@@ -56,7 +54,7 @@ interface Request {
 }
 
 export function makeApi({ http, endpoint, container, signIn }: ApiInit): Api {
-  const base = `${endpoint.href.replace(/\/+$/, "")}/${container}`;
+  const base = containerUrl(endpoint, container);
 
   return {
     list(query, version, signal) {
@@ -116,7 +114,7 @@ export function makeApi({ http, endpoint, container, signIn }: ApiInit): Api {
     },
 
     content({ key, path, size, mtime, etag, listedAt }, range, signal) {
-      const url = new URL(`${base}/${encodeKey(key)}`);
+      const url = new URL(blobUrl(base, key));
       const read = (headers: Readonly<Record<string, string>>) =>
         ask({ url, headers, subject: path, operation: "read", signal });
       return readObject({
@@ -165,10 +163,4 @@ export function makeApi({ http, endpoint, container, signIn }: ApiInit): Api {
     const renewed = isUnauthenticated(response) && (await signIn.refused(signature));
     throw blobError(response, subject, { renewed, listed: operation === "read" });
   }
-}
-
-/** A key as a path. A segment of dots would be taken for a step in it, by the URL class already; the service takes an encoded slash for a slash. */
-function encodeKey(key: string): string {
-  const segments = key.split("/").map(encodeURIComponent);
-  return segments.join(segments.some((each) => /^\.\.?$/.test(each)) ? "%2F" : "/");
 }

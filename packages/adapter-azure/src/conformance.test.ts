@@ -48,3 +48,13 @@ vitest.describe("a container, by key", () => {
     { largeFile: 16 << 20 },
   );
 });
+
+// What an account's key signs one by one is none of lanes.
+vitest.describe("a container, by a signature that is the same for all", () => {
+  vitest.beforeEach(() => void vitest.vi.stubEnv("AZURE_STORAGE_SAS_TOKEN", SAS));
+  describeAdapter(
+    vitest,
+    { ...harness, create: createStore(client, {}) },
+    { largeFile: 4 << 20, manyFiles: 100 },
+  );
+});

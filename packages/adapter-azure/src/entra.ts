@@ -59,6 +59,7 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
     source:
       namedIdentity(env) ??
       "Microsoft Entra ID: the machine's managed identity, or what a developer signed in to",
+    common: true,
     sign: (_request, signal) => tokens.current(signal),
     accepted: (signature) => tokens.accepted(signature),
     async refused(signature) {

@@ -20,6 +20,8 @@ export interface Signature {
 export interface SignIn {
   /** Where the credentials come from, as `doctor` shows it. */
   readonly source: string;
+  /** True where it is the same for all requests. */
+  readonly common: boolean;
   /** Files are read anew each time. */
   sign(request: SignableRequest, signal: AbortSignal): Promise<Signature>;
   /** The server took this signature. */
@@ -33,6 +35,7 @@ type Secret = string | (() => Promise<string>);
 
 export const ANONYMOUS: SignIn = {
   source: "none: anonymous",
+  common: true,
   sign: async () => ({}),
   accepted() {},
   refused: async () => false,
@@ -43,39 +46,47 @@ export function byKey(account: string, key: Secret, source: string): SignIn {
   // The replica that can be read is signed for as the account itself.
   const accountName = account.replace(/-secondary$/, "");
   let loaded: Promise<typeof import("./sdk.ts")> | undefined;
-  return bySecret(key, source, checkKey, async (current, { method, url, headers }) => {
-    const sdk = await (loaded ??= import("./sdk.ts"));
-    const request = sdk.createPipelineRequest({
-      method,
-      url: url.href,
-      headers: sdk.createHttpHeaders({ ...headers }),
-    });
-    const accountKey = Buffer.from(current, "base64");
-    const policy = sdk.storageSharedKeyCredentialPolicy({ accountName, accountKey });
-    await policy.sendRequest(request, async () => ({
-      request,
-      headers: request.headers,
-      status: 0,
-    }));
-    return { headers: request.headers.toJSON() };
-  });
+  return bySecret(
+    { secret: key, source, common: false, check: checkKey },
+    async (current, { method, url, headers }) => {
+      const sdk = await (loaded ??= import("./sdk.ts"));
+      const request = sdk.createPipelineRequest({
+        method,
+        url: url.href,
+        headers: sdk.createHttpHeaders({ ...headers }),
+      });
+      const accountKey = Buffer.from(current, "base64");
+      const policy = sdk.storageSharedKeyCredentialPolicy({ accountName, accountKey });
+      await policy.sendRequest(request, async () => ({
+        request,
+        headers: request.headers,
+        status: 0,
+      }));
+      return { headers: request.headers.toJSON() };
+    },
+  );
 }
 
 export function bySas(sas: Secret, source: string): SignIn {
-  return bySecret(sas, source, queryOf, async (query) => ({ query }));
+  return bySecret({ secret: sas, source, common: true, check: queryOf }, async (query) => ({
+    query,
+  }));
 }
 
 function bySecret(
-  secret: Secret,
-  source: string,
-  check: (text: string, source: string) => string,
+  init: Pick<SignIn, "source" | "common"> & {
+    readonly secret: Secret;
+    readonly check: (text: string, source: string) => string;
+  },
   sign: (checked: string, request: SignableRequest) => Promise<Signature>,
 ): SignIn {
+  const { secret, source, common, check } = init;
   const fixed = typeof secret === "string" ? check(secret, source) : undefined;
   const read = async () => fixed ?? check(await (secret as () => Promise<string>)(), source);
   const used = new WeakMap<Signature, string>();
   return {
     source,
+    common,
     async sign(request) {
       const current = await read();
       const signature = await sign(current, request);

@@ -1,0 +1,41 @@
+/** Blobs in a lane, signed in by what is the same for all: a token, a shared access signature, or nothing. An account's key signs each by the SDK. */
+import type { OpenLane } from "@pannier/core/adapter";
+import { ifMatch, type LaneTarget, openHttpLane, whyOtherVersion } from "@pannier/http-client/lane";
+import { locate, type Root } from "@pannier/object-store/lane";
+import { blobUrl, VERSION } from "./address.ts";
+import type { Signature } from "./sign-in.ts";
+
+export interface LaneData {
+  readonly root: Root;
+  readonly target: LaneTarget;
+  /** URL of the container. */
+  readonly base: string;
+  readonly signature: Signature;
+  /** By the server's clock. */
+  readonly listedAt: number;
+}
+
+export const openLane: OpenLane = (context) =>
+  openHttpLane<LaneData>(
+    {
+      target: ({ target }) => target,
+      request(entry, { root, base, signature, listedAt }) {
+        const { key, ref: etag } = locate(root, entry);
+        const { pathname } = new URL(blobUrl(base, key));
+        return {
+          path: pathname + (signature.query === undefined ? "" : `?${signature.query}`),
+          headers: {
+            ...ifMatch(etag === undefined ? undefined : `"${etag}"`),
+            "x-ms-version": VERSION,
+            ...signature.headers,
+          },
+          judge(answer) {
+            const listed = { etag, mtime: entry.mtime };
+            const other = whyOtherVersion(answer, listed, listedAt);
+            return other === undefined ? { digest: undefined } : undefined;
+          },
+        };
+      },
+    },
+    context,
+  );
