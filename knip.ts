@@ -12,6 +12,7 @@ const config: KnipConfig = {
         "test/real/audit-page.js",
         "test/real/servers/relay.ts",
         "apps/sidecar/src/add-node.ts",
+        "scripts/pack.ts",
       ],
       // Of the system, for the real servers; skipped by name where absent.
       ignoreBinaries: [

@@ -4,6 +4,7 @@ export { decompress, formatOf, isProgram, looksLikeArchive, MAGIC_LENGTH, peek }
 export { type Member, refuseKind, safeSegments } from "./member.ts";
 export { readPlace } from "./read-place.ts";
 export {
+  type Content,
   createScratch,
   type Place,
   type Scratch,
@@ -12,6 +13,6 @@ export {
   writeStream,
 } from "./scratch.ts";
 export { readTar } from "./tar.ts";
-export { createMeter, unpack } from "./unpack.ts";
+export { createMeter, unpack, type UnpackInit } from "./unpack.ts";
 export { readZip } from "./zip.ts";
 export { TAR_END, tarHeader, tarPadding } from "./tar-write.ts";

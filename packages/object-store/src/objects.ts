@@ -30,7 +30,7 @@ export function rootOf(location: Location, skip = 0): Root {
 }
 
 /**
- * Asks for one page of the keys that start with `prefix`; otherwise as {@link ListPage}. Called for several ranges at once.
+ * Asks for one page of the keys that start with `prefix`; otherwise as `ListPage`. Called for several ranges at once.
  */
 export type ListObjectsPage = (
   prefix: string,
@@ -42,7 +42,7 @@ export type ListObjectsPage = (
 export interface ObjectsInit {
   readonly root: Root;
   readonly listPage: ListObjectsPage;
-  /** As in {@link orderedPages}. */
+  /** As in `orderedPages`. */
   readonly atOnce: number;
   readonly compare?: Compare | undefined;
   readonly endpoint?: (() => Promise<string>) | undefined;

@@ -15,7 +15,7 @@ export interface KeyRange {
   readonly to: string | undefined;
 }
 
-/** Objects in ascending order of their keys: see {@link PagesInit.compare}. */
+/** Objects in ascending order of their keys: see `PagesInit.compare`. */
 export interface Page<Item> {
   readonly items: readonly Item[];
   /** Goes on behind this page; `undefined` where nothing follows. */

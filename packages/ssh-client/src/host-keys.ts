@@ -14,7 +14,7 @@ interface HostKeys {
 export interface Trust {
   readonly host: string;
   readonly port: number;
-  /** As {@link parseHostKey} gives them: nothing else is then looked at. */
+  /** As `parseHostKey` gives them: nothing else is then looked at. */
   readonly pinned: readonly string[] | undefined;
   /** A file that must be there; otherwise those that ssh reads by default, as far as they are. */
   readonly knownHostsFile: string | undefined;

@@ -9,7 +9,9 @@ const IDLE_TIMEOUT = 30_000;
 const WINDOWS = 2;
 
 export interface PaceOptions {
+  /** Milliseconds; what comes is judged each time that twice as many were waited. Default 30,000. */
   readonly idleTimeout?: number;
+  /** Bytes a second. Default 64. */
   readonly least?: number;
 }
 
@@ -24,8 +26,6 @@ export interface Pace {
  * nothing.
  *
  * @param what the message begins with: `reading "a"`
- * @param idleTimeout milliseconds; what comes is judged each time that twice as many were waited. Default 30,000.
- * @param least bytes a second. Default 64.
  */
 export function createPace(
   what: string,
