@@ -3,6 +3,7 @@
  *
  * It is laid out as the program's own package is (`bin/`, `dist/`, `package.json`), so that the same launcher starts it.
  */
+import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UsageError } from "@pannier/core";
@@ -76,6 +77,7 @@ export async function bundle({ adapters, out, cwd, program }: BundleRequest): Pr
     "packages.alpine": lines(alpine),
     "LICENSES.txt": await licenceTexts(packages),
     [SBOM]: json(makeSbom({ version, license }, packages)),
+    ...(await commitOf(own)),
   };
   const compiled = files.map(({ name, content }) => [`dist/${name}`, content] as const);
   const assets = await dashboardAssets(join(own, "package.json"));
@@ -92,6 +94,12 @@ export async function bundle({ adapters, out, cwd, program }: BundleRequest): Pr
     bytes: files.reduce((sum, { content }) => sum + content.byteLength, 0),
     components: packages.length,
   };
+}
+
+/** What `pannier --version` tells besides the version: known to a program that was packed, not to one in a checkout. */
+async function commitOf(program: string): Promise<Record<string, Uint8Array>> {
+  const file = join(program, "dist/commit");
+  return existsSync(file) ? { "dist/commit": await readFile(file) } : {};
 }
 
 /** What the sidecar sends to browsers is read from files, not imported. */

@@ -5,9 +5,7 @@ const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 22 || (major === 22 && minor < 13)) {
   await runOnNewerNode();
 } else if (process.argv.length === 3 && ["--version", "-V"].includes(process.argv[2])) {
-  const { readFileSync } = await import("node:fs");
-  const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  process.stdout.write(`${JSON.parse(manifest).version}\n`);
+  process.stdout.write(`${await versionAndCommit()}\n`);
 } else {
   if (process.argv[2] === "run") becomeSmall();
   const { setFlagsFromString } = await import("node:v8");
@@ -21,6 +19,22 @@ if (major < 22 || (major === 22 && minor < 13)) {
   if (process.argv[2] !== "run" && (v8 === 13 || (v8 === 14 && v8Minor < 8)))
     setFlagsFromString("--external-memory-accounted-in-global-limit");
   await start();
+}
+
+/** The commit is known to what was packed or bundled, and to git in a checkout. */
+async function versionAndCommit() {
+  const { existsSync, readFileSync } = await import("node:fs");
+  const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
+  const { version } = JSON.parse(read("../package.json"));
+  let commit = "";
+  if (existsSync(new URL("../dist/commit", import.meta.url))) commit = read("../dist/commit");
+  else if (existsSync(new URL("../../../.git", import.meta.url))) {
+    const { spawnSync } = await import("node:child_process");
+    const args = ["describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"];
+    const cwd = new URL("..", import.meta.url);
+    commit = spawnSync("git", args, { cwd, encoding: "utf8" }).stdout ?? "";
+  }
+  return commit.trim() === "" ? version : `${version} (${commit.trim()})`;
 }
 
 async function start() {
