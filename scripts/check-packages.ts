@@ -31,7 +31,7 @@ process.exitCode = count > 0 ? 1 : 0;
 
 function* ownProblems(
   directory: string,
-  { version, homepage, keywords = [], repository, license, description }: Manifest,
+  { version, homepage, keywords = [], repository, license, description, scripts = {} }: Manifest,
   files: Files,
 ): Generator<string> {
   const page = repositoryPage();
@@ -44,6 +44,10 @@ function* ownProblems(
   for (const [name, value] of Object.entries({ version, homepage, repository, license })) {
     const should = JSON.stringify(expected[name as keyof typeof expected]);
     if (JSON.stringify(value) !== should) yield `package.json: "${name}" has to be ${should}`;
+  }
+  for (const name of ["build", "prepack", "postpack"]) {
+    const should = readManifest("packages/core").scripts?.[name];
+    if (scripts[name] !== should) yield `package.json: the script "${name}" has to be "${should}"`;
   }
   if (description === undefined) yield `package.json: "description" is missing`;
   if (!keywords.includes("pannier")) yield `package.json: "keywords" has to have "pannier"`;

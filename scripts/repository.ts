@@ -12,6 +12,9 @@ export interface Manifest {
   readonly description?: string;
   readonly homepage?: string;
   readonly keywords?: readonly string[];
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
+  readonly scripts?: Readonly<Record<string, string>>;
   readonly files?: readonly string[];
   readonly repository?: {
     readonly type: string;

@@ -2,9 +2,9 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import * as entry from "../src/adapter.ts";
+import * as entry from "@pannier/core/adapter";
 
-const ROOT = join(import.meta.dirname, "../../..");
+const ROOT = join(import.meta.dirname, "../..");
 const APART = ["bundle", "cli", "core", "daemon"];
 const SOURCES = globSync("packages/*/src/**/*.ts", { cwd: ROOT })
   .filter((file) => !file.endsWith(".test.ts") && !APART.includes(file.split("/")[1] as string))

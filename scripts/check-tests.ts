@@ -1,0 +1,49 @@
+/**
+ * Turbo keeps the results of a package's tests by the files of it and of what it depends on: nothing else may be of
+ * influence. And it runs the script `test` of those that have one.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { type Manifest, readManifest, ROOT } from "./repository.ts";
+
+/** Directory → its manifest. */
+const packages = new Map<string, Manifest>(
+  globSync("{packages,apps,examples}/*/package.json", { cwd: ROOT }).map((file) => [
+    dirname(file),
+    readManifest(dirname(file)),
+  ]),
+);
+
+/** Paths that name a file by its place: imports, and what tests join to a module's own. */
+const PATH = /(?:from |import\(|import |import\.meta\.dirname, |new URL\()"(\.\.?\/[^"]+)"/g;
+
+/** Directories of the package itself and all that it depends on. */
+function reach(directory: string, known = new Set<string>()): ReadonlySet<string> {
+  if (known.has(directory)) return known;
+  known.add(directory);
+  const { dependencies, devDependencies } = packages.get(directory) as Manifest;
+  const names = Object.keys({ ...dependencies, ...devDependencies });
+  for (const [place, { name }] of packages) if (names.includes(name)) reach(place, known);
+  return known;
+}
+
+function* problemsOf(directory: string, { scripts = {} }: Manifest): Generator<string> {
+  if (globSync(`${directory}/{src,test}/**/*.test.ts`, { cwd: ROOT }).length > 0) {
+    const should = `vitest run --root ../.. --project unit --maxWorkers=2 ${directory}/`;
+    if (scripts["test"] !== should)
+      yield `${directory}/package.json: it has tests, so the script "test" has to be "${should}"`;
+  }
+  const allowed = reach(directory);
+  for (const file of globSync(`${directory}/{src,test}/**/*.ts`, { cwd: ROOT })) {
+    for (const [, path = ""] of readFileSync(join(ROOT, file), "utf8").matchAll(PATH)) {
+      const to = relative(ROOT, join(ROOT, dirname(file), path));
+      const home = to.split("/").slice(0, 2).join("/");
+      if (!allowed.has(home) && home !== "test/support")
+        yield `${file}: "${path}" is neither of this package nor of one that it depends on. Tests of several packages lie in test/workspace or test/program`;
+    }
+  }
+}
+
+const problems = [...packages].flatMap((one) => [...problemsOf(...one)]);
+for (const problem of problems) process.stderr.write(`${problem}\n`);
+process.exitCode = problems.length > 0 ? 1 : 0;
