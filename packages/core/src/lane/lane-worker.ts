@@ -1,4 +1,4 @@
-/** A lane: the thread that fetches batches of files by the module of their source; see {@link import("./lanes.ts")}. */
+/** A lane: the thread that fetches batches of files by the module of their source; see `lanes.ts`. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { OpenLane } from "./contract.ts";
 import type { LaneDone, LaneInit, ToLane } from "./messages.ts";

@@ -62,7 +62,7 @@ export interface ByteRange {
 
 /**
  * The bytes of a file: all at once where the adapter has them in memory anyway (cheaper for small files), or a stream.
- * The memory of a stream's chunk may be used again, or be gone, once the next chunk is asked for ({@link passing}).
+ * The memory of a stream's chunk may be used again, or be gone, once the next chunk is asked for (`passing`).
  * A stream must fail, not end, when the connection is cut short. The engine may stop reading a stream early; the
  * adapter then frees what the stream holds (`return()` of the iterator).
  *
@@ -146,7 +146,7 @@ export interface LocalFile {
   check(): Promise<void>;
 }
 
-/** How threads of the engine get a source's files: see {@link import("../lane/contract.ts").OpenLane}. */
+/** How threads of the engine get a source's files: see `OpenLane`. */
 export interface LaneSpec {
   /** A module that exports an `OpenLane` under the name `openLane`. Always the same one of a source. */
   readonly module: URL;
