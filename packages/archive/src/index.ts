@@ -15,4 +15,4 @@ export {
 export { readTar } from "./tar.ts";
 export { createMeter, unpack, type UnpackInit } from "./unpack.ts";
 export { readZip } from "./zip.ts";
-export { TAR_END, tarHeader, tarPadding } from "./tar-write.ts";
+export { TAR_END, tarHeader, type TarMember, tarPadding } from "./tar-write.ts";
