@@ -6,7 +6,7 @@ import {
   type HttpResponse,
   isTimeFingerprint,
   rangeHeader,
-  readBytes,
+  readText,
   serverTime,
   versionOf,
 } from "@pannier/http-client";
@@ -236,7 +236,7 @@ export function makeApi(init: {
       }
     };
     const response = await send();
-    return { text: String(await readBytes(response.body, MAX_PAGE)), now: serverTime(response) };
+    return { text: await readText(response.body, MAX_PAGE), now: serverTime(response) };
   }
 
   /** Asks for one key in both of its readings. */

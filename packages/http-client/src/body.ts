@@ -73,14 +73,29 @@ export async function readBytes(body: AsyncIterable<Uint8Array>, limit: number):
   return Buffer.concat(chunks, size);
 }
 
-/** The whole body as UTF-8. @throws SourceError `invalid` when it is larger than `limit` bytes or not UTF-8 */
+/**
+ * The whole body as UTF-8. Text by text as it comes: bytes of the whole, and the text that Node keeps outside of the heap for them, would be
+ * in memory until the collector looks.
+ *
+ * @throws SourceError `invalid` when it is larger than `limit` bytes or not UTF-8
+ */
 export async function readText(body: AsyncIterable<Uint8Array>, limit: number): Promise<string> {
-  const bytes = await readBytes(body, limit);
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw new SourceError("invalid", "the answer is not UTF-8 text", { cause: error });
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let text = "";
+  let size = 0;
+  const decode = (chunk?: Uint8Array): string => {
+    try {
+      return decoder.decode(chunk, { stream: chunk !== undefined });
+    } catch (error) {
+      throw new SourceError("invalid", "the answer is not UTF-8 text", { cause: error });
+    }
+  };
+  for await (const chunk of passing(body)) {
+    size += chunk.byteLength;
+    if (size > limit) throw new SourceError("invalid", `the answer is larger than ${limit} bytes`);
+    text += decode(chunk);
   }
+  return text + decode();
 }
 
 /** Bytes of a body that is read as a whole: a stream costs more than it saves. */

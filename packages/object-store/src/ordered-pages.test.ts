@@ -116,6 +116,21 @@ test("asks for few pages in vain where the reader takes time, and each directory
   expect(store.requests).toBeLessThan((keys.length / 20) * 1.5);
 });
 
+test.each([
+  ["short", "d/", 24],
+  ["long", "d".repeat(500), 5],
+  ["long and not ASCII", "ж".repeat(500), 3],
+])("pages with keys that are %s wait by their bytes", async (_, stem, most) => {
+  const keys = Array.from({ length: 60_000 }, (_each, i) => `${stem}${String(i).padStart(8, "0")}`);
+  const { listPage, store } = storeOf(keys, 1000, () => 1);
+  let found = 0;
+  for await (const page of orderedPages({ listPage, prefix: "", atOnce: 24 }, signal)) {
+    found += page.length;
+  }
+  expect(found).toBe(keys.length);
+  expect(store.most).toBeLessThanOrEqual(most);
+});
+
 test("fails where a page fails, and gives up the others", async () => {
   const failure = new SourceError("unavailable", "cut");
   const signals: AbortSignal[] = [];

@@ -55,7 +55,7 @@ export interface PagesInit<Item extends { readonly key: string }> {
 const EMPTY_PAGES = 1000;
 /** Pages that wait for their turn, for each one asked for at once. */
 const WAITING = 4;
-/** Characters of a page's keys as pages usually have them; one with longer keys counts as several. */
+/** Bytes of a page's keys as pages usually have them; one with longer keys counts as several. */
 const USUAL = 100_000;
 /** Ranges that a range is cut into at least, however badly the last guesses went. */
 const LEAST_AT_ONCE = 4;
@@ -99,8 +99,10 @@ export async function* orderedPages<Item extends { readonly key: string }>(
   let asking = 0;
   /** Pages that wait or are asked for, those with long keys several times. */
   let held = 0;
-  /** How many times the last page counted. */
+  /** How many times a full page counts, with keys like those of the last one. */
   let heavy = 1;
+  /** Keys of the fullest page. */
+  let fullest = 0;
   /** New ranges at once: more as guesses prove right, fewer as they prove empty. */
   let width = LEAST_AT_ONCE;
   let reach = PAGES_A_RANGE;
@@ -164,8 +166,9 @@ export async function* orderedPages<Item extends { readonly key: string }>(
     if (inside.length > 0) {
       range.fetched++;
       range.pages.push(inside);
-      heavy = weightOf(inside);
-      held += heavy;
+      fullest = Math.max(fullest, inside.length);
+      heavy = weightOf(inside, fullest);
+      held += weightOf(inside);
     }
     if (range.state === "done" && range.to !== undefined) learn(range);
     // One page tells how its keys go on, two how they are carried over: `a/999` to `b/000`.
@@ -257,10 +260,10 @@ export async function* orderedPages<Item extends { readonly key: string }>(
   }
 }
 
-function weightOf(page: readonly { readonly key: string }[]): number {
+function weightOf(page: readonly { readonly key: string }[], keys = page.length): number {
   // The keys of a page are about as long as each other.
-  const length = Math.max(page[0]?.key.length ?? 0, page.at(-1)?.key.length ?? 0);
-  return Math.max(1, Math.round((length * page.length) / USUAL));
+  const ends = [page[0], page.at(-1)].map((item) => Buffer.byteLength(item?.key ?? ""));
+  return Math.max(1, Math.round((Math.max(...ends) * keys) / USUAL));
 }
 
 function segment<Item>(after: string | undefined, to: string | undefined): Segment<Item> {
