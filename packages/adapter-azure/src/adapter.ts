@@ -53,9 +53,9 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
         if (marker === undefined) return undefined;
         return { token: `marker ${await api.inspect(root.prefix + marker, signal)}` };
       },
-      async list(signal) {
+      async list(signal, scope) {
         signal.throwIfAborted();
-        return list.list(signal);
+        return list.list(signal, scope);
       },
       async read(entry, range, signal) {
         const { key, ref: etag } = locate(root, entry);

@@ -1,5 +1,5 @@
 /** The blobs that a URL means, listed side by side where the service can begin anywhere. */
-import { type Listing, type SourceContext, SourceError } from "@pannier/core/adapter";
+import { type Listing, type SourceContext, SourceError, type Scope } from "@pannier/core/adapter";
 import {
   listObjects,
   type ListObjectsPage,
@@ -33,7 +33,7 @@ interface Known {
 
 export interface ListBlobs {
   /** The first page is there when its promise resolves, since that tells the order. */
-  list(signal: AbortSignal): Promise<Listing>;
+  list(signal: AbortSignal, scope?: Scope): Promise<Listing>;
   /** When the last listing began, by the server's clock, in milliseconds. */
   listedAt(): number;
 }
@@ -46,7 +46,7 @@ export function createListing(init: BlobListingInit): ListBlobs {
 
   return { list, listedAt: () => listedAt };
 
-  async function list(signal: AbortSignal): Promise<Listing> {
+  async function list(signal: AbortSignal, scope?: Scope): Promise<Listing> {
     begun = false;
     const first = await getPage({ prefix: root.prefix }, signal);
     const { hierarchical, next } = first;
@@ -70,6 +70,7 @@ export function createListing(init: BlobListingInit): ListBlobs {
     const entries = listObjects(
       {
         root,
+        scope,
         listPage,
         warn,
         endpoint: async () => endpoint,

@@ -44,10 +44,10 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
         const { generation } = await api.object(root.prefix + marker, signal);
         return { token: `marker ${generation}` };
       },
-      async list(signal) {
+      async list(signal, scope) {
         signal.throwIfAborted();
         const endpoint = () => connection.host(signal);
-        const init = { root, listPage, atOnce: LISTED_AT_ONCE, endpoint, warn };
+        const init = { root, scope, listPage, atOnce: LISTED_AT_ONCE, endpoint, warn };
         const entries = listObjects(init, signal);
         return { ordered: true, entries };
       },

@@ -141,15 +141,15 @@ export function rowsOfToc(
         rows.set(path, markRow("dir", path));
         break;
       default:
-        refuseSpecial(entry.name, path, root, type);
+        refuseSpecial(path, root, refuseKind(entry.name, type));
     }
   }
   return rows;
 }
 
 /** A device that lies where nothing is wanted does no harm. */
-export function refuseSpecial(name: string, path: string, root: string, what: string): void {
-  if (root === "" || path === root || path.startsWith(`${root}/`)) throw refuseKind(name, what);
+export function refuseSpecial(path: string, root: string, failure: SourceError): void {
+  if (root === "" || path === root || path.startsWith(`${root}/`)) throw failure;
 }
 
 export function missingTarget(target: string): SourceError {

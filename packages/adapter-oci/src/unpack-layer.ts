@@ -125,7 +125,7 @@ async function readMembers(
         add(markRow("dir", path));
         break;
       case "special":
-        refuseSpecial(member.name, path, root, member.what);
+        refuseSpecial(path, root, member.failure);
     }
   }
 }

@@ -40,12 +40,13 @@ export const s3Adapter: Adapter<typeof s3Options> = {
         if (marker === undefined) return undefined;
         return { token: `marker ${await api.inspect(root.prefix + marker, signal)}` };
       },
-      async list(signal) {
+      async list(signal, scope) {
         signal.throwIfAborted();
         archived.clear();
         api.begin();
         const init: ObjectsInit = {
           root,
+          scope,
           async listPage(prefix, range, continuation, own) {
             const from =
               continuation === undefined ? undefined : (JSON.parse(continuation) as Next);

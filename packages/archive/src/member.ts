@@ -23,25 +23,39 @@ export type Member =
     })
   | (Named & { readonly kind: "symlink"; readonly target: string })
   | (Named & { readonly kind: "directory" })
-  /** A device or a FIFO: nothing that can be published. */
-  | (Named & { readonly kind: "special"; readonly what: string });
+  /** Nothing that can be published, as a device or a FIFO: an error where it is wanted. */
+  | (Named & { readonly kind: "special"; readonly failure: SourceError });
 
 /**
  * The segments of a member's name, without `.` and empty ones.
  *
  * @throws SourceError `invalid` for a name that leads out of the tree: the archive is refused as a whole
  */
-export function safeSegments(name: string): string[] {
-  const refuse = (why: string) =>
-    new SourceError("invalid", `the archive holds ${JSON.stringify(name)}, which ${why}`, {
-      hint: "nothing of it is used",
-    });
-  if (name.startsWith("/")) throw refuse("is an absolute path");
-  if (name.includes("\0")) throw refuse("holds a NUL");
-  if (name.includes("\uFFFD")) throw refuse("is not UTF-8");
+export function segmentsOf(name: string): string[] {
+  if (name.startsWith("/")) throw refuseName(name, "is an absolute path");
+  if (name.includes("\0")) throw refuseName(name, "holds a NUL");
   const segments = name.split("/").filter((segment) => segment !== "" && segment !== ".");
-  if (segments.includes("..")) throw refuse('holds ".."');
+  if (segments.includes("..")) throw refuseName(name, 'holds ".."');
   return segments;
+}
+
+/** What is wrong with a name that leads nowhere else. */
+export function unreadable(name: string): SourceError | undefined {
+  return name.includes("\uFFFD") ? refuseName(name, "is not UTF-8") : undefined;
+}
+
+/** The same as {@link segmentsOf}. @throws SourceError `invalid` also for a name that cannot be read */
+export function safeSegments(name: string): string[] {
+  const segments = segmentsOf(name);
+  const failure = unreadable(name);
+  if (failure !== undefined) throw failure;
+  return segments;
+}
+
+function refuseName(name: string, why: string): SourceError {
+  return new SourceError("invalid", `the archive holds ${JSON.stringify(name)}, which ${why}`, {
+    hint: "nothing of it is used",
+  });
 }
 
 /** Refuses an archive for a member that is neither file, directory nor link. */

@@ -9,7 +9,7 @@ import { copyFile, type FileHandle, open, rm, writeFile } from "node:fs/promises
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import { type Entry, SourceError } from "@pannier/core/adapter";
+import { type Entry, SourceError, type Scope } from "@pannier/core/adapter";
 
 /**
  * Files up to this size lie in one file together. A file of its own would take a block of the disk anyway, and four calls of the
@@ -43,6 +43,8 @@ export interface Scratch {
     facts: Facts,
   ): Promise<Content>;
   symlink(path: string, target: string, facts: Facts): Promise<void>;
+  /** Notes that a path cannot be published, and why. */
+  refuse(path: string, why: SourceError): Promise<void>;
   /** The size of a file that was put, if there is one. */
   sizeOf(path: string): number | undefined;
   /** Makes a file a copy of another that {@link sizeOf} found. */
@@ -55,8 +57,15 @@ export interface Scratch {
 
 /** An archive that was unpacked. */
 export interface Unpacked {
-  /** In the order of their paths. @param ref kept with each entry */
-  entries(ref: string): AsyncGenerator<readonly Entry[]>;
+  /**
+   * In the order of their paths.
+   *
+   * @param ref kept with each entry
+   * @throws SourceError where there is something that is wanted and was refused
+   */
+  entries(ref: string, scope?: Scope): AsyncGenerator<readonly Entry[]>;
+  /** One of them, if it is there and was not refused. */
+  entry(path: string, ref: string): Entry | undefined;
   /** Where a file's content is, as long as it is there. */
   find(path: string): Place | undefined;
   /** Frees what is open; nothing is found any more. Never throws. */
@@ -82,6 +91,8 @@ interface Row {
   readonly mtime: number | null;
   /** Where its content begins in the file of tiny ones; `null` where it has a file of its own. */
   readonly start: number | null;
+  /** Why it cannot be published, in JSON. */
+  readonly failure: string | null;
 }
 
 /** Nothing of it outlives the process, so nothing is done to keep it whole. */
@@ -90,7 +101,8 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE entries (
-  path TEXT PRIMARY KEY, target TEXT, size INTEGER, sha256 TEXT, mode INTEGER, mtime REAL, start INTEGER
+  path TEXT PRIMARY KEY, target TEXT, size INTEGER, sha256 TEXT, mode INTEGER, mtime REAL, start INTEGER,
+  failure TEXT
 ) WITHOUT ROWID;
 BEGIN`;
 
@@ -99,7 +111,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
   const tiny = await open(join(folder, TINY_FILE), "wx");
   const table = new DatabaseSync(join(folder, "entries"));
   table.exec(SCHEMA);
-  const insert = table.prepare("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)");
+  const insert = table.prepare("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
   const select = table.prepare("SELECT * FROM entries WHERE path = ?");
   const rowOf = (path: string) => select.get(path) as unknown as Row | undefined;
   const writes = new Map<string, Promise<void>>();
@@ -117,13 +129,14 @@ export async function createScratch(folder: string): Promise<Scratch> {
   const clear = async (path: string) => {
     const before = rowOf(path);
     if (before === undefined || before.target !== null || before.start !== null) return;
+    if (before.failure !== null) return;
     const place = placeOf(folder, path);
     await writes.get(place);
     throwFailure();
     await rm(place, { force: true });
   };
   const add = (path: string, { size, sha256 }: Content, facts: Facts, start: number | null) => {
-    insert.run(path, null, size, sha256, facts.mode ?? null, facts.mtime ?? null, start);
+    insert.run(path, null, size, sha256, facts.mode ?? null, facts.mtime ?? null, start, null);
   };
   const flush = async () => {
     const whole = Buffer.concat(held, heldBytes);
@@ -170,7 +183,12 @@ export async function createScratch(folder: string): Promise<Scratch> {
     },
     async symlink(path, target, { mtime }) {
       await clear(path);
-      insert.run(path, target, null, null, null, mtime ?? null, null);
+      insert.run(path, target, null, null, null, mtime ?? null, null, null);
+    },
+    async refuse(path, { code, message, hint }) {
+      await clear(path);
+      const why = JSON.stringify({ code, message, hint });
+      insert.run(path, null, null, null, null, null, null, why);
     },
     sizeOf(path) {
       return rowOf(path)?.size ?? undefined;
@@ -196,7 +214,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
       finished = true;
       let closed = false;
       return {
-        async *entries(ref) {
+        async *entries(ref, scope) {
           const next = table.prepare(
             `SELECT * FROM entries WHERE path > ? ORDER BY path LIMIT ${BATCH}`,
           );
@@ -205,15 +223,23 @@ export async function createScratch(folder: string): Promise<Scratch> {
             const rows = next.all(after) as unknown as Row[];
             const last = rows.at(-1);
             if (last === undefined) return;
-            yield rows.map((row) => toEntry(row, ref));
+            yield rows.flatMap((row) => {
+              if (row.failure === null) return [toEntry(row, ref)];
+              if (scope?.wants(row.path) === false) return [];
+              throw toError(row.failure);
+            });
             after = last.path;
             // Whoever takes them may do so at once: others have their turn between two batches.
             await setImmediate();
           }
         },
+        entry(path, ref) {
+          const row = closed ? undefined : rowOf(path);
+          return row === undefined || row.failure !== null ? undefined : toEntry(row, ref);
+        },
         find(path) {
           const row = closed ? undefined : rowOf(path);
-          if (row === undefined || row.target !== null) return undefined;
+          if (row === undefined || row.target !== null || row.failure !== null) return undefined;
           if (row.start !== null)
             return { file: join(folder, TINY_FILE), start: row.start, own: false };
           const file = placeOf(folder, path);
@@ -236,6 +262,13 @@ export async function createScratch(folder: string): Promise<Scratch> {
 /** The file that holds an entry's content. */
 function placeOf(folder: string, path: string): string {
   return join(folder, hash("sha256", path).slice(0, 40));
+}
+
+function toError(failure: string): SourceError {
+  const { code, message, hint } = JSON.parse(failure) as SourceError;
+  return new SourceError(code, message, {
+    hint: `${hint ?? "repack it"}; --exclude leaves it out`,
+  });
 }
 
 function toEntry({ path, target, size, sha256, mode, mtime }: Row, ref: string): Entry {

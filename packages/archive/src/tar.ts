@@ -5,7 +5,7 @@
  * (tar-stream, tar) read on behind the end marker, and take an archive without one for whole.
  */
 import { SourceError } from "@pannier/core/adapter";
-import type { Member } from "./member.ts";
+import { type Member, refuseKind } from "./member.ts";
 import { createBlockReader, type BlockReader } from "./tar-blocks.ts";
 import {
   damaged,
@@ -158,10 +158,13 @@ function memberOf(
   // pax has fractions of seconds.
   const seconds = Number(pax.get("mtime") || Number.NaN);
   const mtime = (Number.isFinite(seconds) ? seconds : header.mtime) * 1000;
+  const special = (failure: SourceError): Member => ({ kind: "special", name, mtime, failure });
   if (type === "S" || [...pax.keys()].some((key) => key.startsWith("GNU.sparse."))) {
-    throw unsupported(pax.get("GNU.sparse.name") ?? name, "a sparse file", {
+    const sparse = pax.get("GNU.sparse.name") ?? name;
+    const failure = unsupported(sparse, "a sparse file", {
       hint: "pack it without sparse files: tar without -S",
     });
+    return { kind: "special", name: sparse, mtime, failure };
   }
   switch (type) {
     case "0":
@@ -175,17 +178,17 @@ function memberOf(
     case "2":
       return { kind: "symlink", name, mtime, target: linkname };
     case "3":
-      return { kind: "special", name, mtime, what: "character device" };
+      return special(refuseKind(name, "character device"));
     case "4":
-      return { kind: "special", name, mtime, what: "block device" };
+      return special(refuseKind(name, "block device"));
     case "5":
       return { kind: "directory", name, mtime };
     case "6":
-      return { kind: "special", name, mtime, what: "FIFO" };
+      return special(refuseKind(name, "FIFO"));
     case "M":
-      throw unsupported(name, "the rest of a file whose beginning is in another volume");
+      return special(unsupported(name, "the rest of a file whose beginning is in another volume"));
     default:
-      throw unsupported(name, `of a type that is not known (${JSON.stringify(type)})`);
+      return special(unsupported(name, `of a type that is not known (${JSON.stringify(type)})`));
   }
 }
 

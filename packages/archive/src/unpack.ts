@@ -1,7 +1,7 @@
 /** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
 import { type Limits, NoRoomError, SourceError } from "@pannier/core/adapter";
 import { limitError } from "./errors.ts";
-import { type Member, refuseKind, safeSegments } from "./member.ts";
+import { type Member, segmentsOf, unreadable } from "./member.ts";
 import { createScratch, type Unpacked } from "./scratch.ts";
 
 export interface UnpackInit {
@@ -17,7 +17,7 @@ export interface UnpackInit {
 }
 
 /**
- * Unpacks everything. Members outside of `path` are checked as well, but not kept.
+ * Unpacks everything below `path`. What of it cannot be published is noted, and an error once it is listed: it may not be wanted.
  *
  * @throws SourceError `not-found` where `strip` and `path` leave nothing of it: an empty tree would be published for a slip
  */
@@ -29,18 +29,23 @@ export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): 
   try {
     for await (const member of members) {
       meter.count();
-      if (member.kind === "special") throw refuseKind(member.name, member.what);
-      const segments = safeSegments(member.name);
+      const segments = segmentsOf(member.name);
       const path = relocate(segments, init);
       // An empty directory is there, too.
       found ||= path !== undefined || (member.kind === "directory" && isRoot(segments, init));
-      const target = member.kind === "hardlink" ? safeSegments(member.target) : [];
+      const target = member.kind === "hardlink" ? segmentsOf(member.target) : [];
       if (member.kind === "directory" || path === undefined) continue;
       const { mtime } = member;
+      const failure = failureOf(member, meter.tooLarge);
+      if (failure !== undefined) {
+        await scratch.refuse(path, failure);
+        continue;
+      }
       if (member.kind === "symlink") {
         await scratch.symlink(path, member.target, { mtime });
         continue;
       }
+      if (member.kind === "special") continue;
       const facts = { mode: member.mode === undefined ? undefined : member.mode & 0o777, mtime };
       if (member.kind === "file") {
         meter.measure(member.size, member.name);
@@ -48,7 +53,14 @@ export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): 
       } else {
         const from = relocate(target, init);
         const size = from === undefined ? undefined : scratch.sizeOf(from);
-        if (from === undefined || size === undefined) throw missingTarget(member.target);
+        const wrong =
+          from === undefined || size === undefined
+            ? missingTarget(member.target)
+            : meter.tooLarge(size, member.name);
+        if (from === undefined || size === undefined || wrong !== undefined) {
+          await scratch.refuse(path, wrong ?? missingTarget(member.target));
+          continue;
+        }
         // A link costs room as well: an archive of links to one large file must not fill the volume.
         meter.measure(size, member.name);
         init.grew(size);
@@ -60,6 +72,17 @@ export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): 
   } finally {
     await scratch.close();
   }
+}
+
+/** Why a member cannot be published. */
+function failureOf(
+  member: Member,
+  tooLarge: (size: number, name: string) => SourceError | undefined,
+): SourceError | undefined {
+  if (member.kind === "special") return member.failure;
+  const unread = unreadable(member.name);
+  if (unread !== undefined) return unread;
+  return member.kind === "file" ? tooLarge(member.size, member.name) : undefined;
 }
 
 function nothingLeft({ strip, path }: UnpackInit): SourceError {
@@ -82,6 +105,10 @@ function missingTarget(target: string): SourceError {
 export function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
   let members = 0;
   let bytes = 0;
+  const tooLarge = (size: number, name: string) =>
+    size > maxFileBytes
+      ? limitError(`${JSON.stringify(name)} is larger than ${maxFileBytes} bytes`)
+      : undefined;
   return {
     /** Directories too, and what `path` leaves out: each of them takes time. */
     count() {
@@ -92,10 +119,10 @@ export function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
         );
       }
     },
+    tooLarge,
     measure(size: number, name: string) {
-      if (size > maxFileBytes) {
-        throw limitError(`${JSON.stringify(name)} is larger than ${maxFileBytes} bytes`);
-      }
+      const large = tooLarge(size, name);
+      if (large !== undefined) throw large;
       bytes += size;
       if (bytes > maxBytes) {
         throw new NoRoomError(`the archive holds more than the ${maxBytes} bytes of --max-bytes`, {

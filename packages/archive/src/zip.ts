@@ -16,6 +16,9 @@ const UNIX = new Set([3, 19]);
 const FILE_TYPE = 0o170000;
 /** An attribute of MS-DOS: some programs mark directories by it alone. */
 const DOS_DIRECTORY = 0x10;
+/** Ways of compression (APPNOTE.TXT, 4.4.5). */
+const STORED = 0;
+const DEFLATED = 8;
 const PIECE = 256 * 1024;
 
 /** The members in the order of the archive's directory. */
@@ -152,12 +155,16 @@ async function memberOf(
   const { uncompressedSize: size } = entry;
   const unix = isUnix(entry) ? entry.externalFileAttributes >>> 16 : 0;
   const mtime = entry.getLastModDate({ timezone: "UTC" }).getTime();
-  if ((entry.generalPurposeBitFlag & 1) !== 0) {
-    throw new SourceError("unsupported", `the archive's ${JSON.stringify(name)} is encrypted`);
-  }
+  const special = (failure: SourceError): Member => ({ kind: "special", name, mtime, failure });
+  const unsupported = (what: string) =>
+    special(new SourceError("unsupported", `the archive's ${JSON.stringify(name)} is ${what}`));
   const marked =
     !isUnix(entry) && (entry.externalFileAttributes & DOS_DIRECTORY) !== 0 && size === 0;
   if (name.endsWith("/") || marked) return { kind: "directory", name, mtime };
+  if ((entry.generalPurposeBitFlag & 1) !== 0) return unsupported("encrypted");
+  if (![STORED, DEFLATED].includes(entry.compressionMethod)) {
+    return unsupported(`compressed in a way that is not known (${entry.compressionMethod})`);
+  }
   switch (unix & FILE_TYPE) {
     case 0:
     case 0o100000: {
@@ -166,14 +173,14 @@ async function memberOf(
       return { kind: "file", name, mtime, mode, size, content };
     }
     case 0o120000: {
-      if (size > MAX_TARGET) throw refuseKind(name, "symlink with an endless target");
+      if (size > MAX_TARGET) return special(refuseKind(name, "symlink with an endless target"));
       const target = await readWholly(contentOf(zip, entry));
       return { kind: "symlink", name, mtime, target: target.toString("utf8") };
     }
     case 0o040000:
       return { kind: "directory", name, mtime };
     default:
-      throw refuseKind(name, "device, FIFO or socket");
+      return special(refuseKind(name, "device, FIFO or socket"));
   }
 }
 

@@ -1,4 +1,5 @@
-import { type Entry, parseLocation } from "@pannier/core/adapter";
+import { filterScope, makeFilter } from "@pannier/core";
+import { type Entry, parseLocation, type Scope } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
 import { locate } from "./locate.ts";
 import { listObjects, type ListObjectsPage, rootOf } from "./objects.ts";
@@ -6,7 +7,12 @@ import { listObjects, type ListObjectsPage, rootOf } from "./objects.ts";
 const { signal } = new AbortController();
 
 /** Lists a bucket of these keys, whose content is their name, or empty where that ends with a slash. */
-async function list(url: string, keys: readonly string[], contentOf = (key: string) => key.length) {
+async function list(
+  url: string,
+  keys: readonly string[],
+  contentOf = (key: string) => key.length,
+  scope?: Scope,
+) {
   const root = rootOf(parseLocation(url));
   const warnings: string[] = [];
   const listPage: ListObjectsPage = async (prefix, { after = "", to = "\uffff" }) => ({
@@ -21,7 +27,7 @@ async function list(url: string, keys: readonly string[], contentOf = (key: stri
     next: undefined,
   });
   const entries: Entry[] = [];
-  const init = { root, listPage, atOnce: 4, warn: (text: string) => warnings.push(text) };
+  const init = { root, scope, listPage, atOnce: 4, warn: (text: string) => warnings.push(text) };
   for await (const batch of listObjects(init, signal)) entries.push(...batch);
   const keyed = entries.map((entry) =>
     entry.kind === "file" ? [entry.path, locate(root, entry).key] : [],
@@ -69,6 +75,20 @@ test("marks of directories are no files; what cannot be one is left out, and sai
   });
   const { warnings } = await list("s3://b", ["a/", "b"], () => 5);
   expect(warnings).toEqual([expect.stringContaining('"a/" is left out: it is named like')]);
+});
+
+test.each([
+  ["d//e", "d/"],
+  ["d//e", "e"],
+  ["h/", "/h/"],
+  ["a/h/", "/a/**"],
+])("of what filters leave out nothing is said: %s by %s", async (key, pattern) => {
+  const warned = async (exclude: string) => {
+    const scope = filterScope(makeFilter([], [exclude]));
+    return (await list("s3://b", [key], () => 5, scope)).warnings.length;
+  };
+  expect(await warned(pattern)).toBe(0);
+  expect(await warned("else")).toBe(1);
 });
 
 test("many that are left out are counted", async () => {

@@ -5,6 +5,7 @@ import {
   type FileEntry,
   type Location,
   quotePath,
+  type Scope,
   SourceError,
 } from "@pannier/core/adapter";
 import type { Compare } from "./boundaries.ts";
@@ -46,6 +47,8 @@ export interface ObjectsInit {
   readonly atOnce: number;
   readonly compare?: Compare | undefined;
   readonly endpoint?: (() => Promise<string>) | undefined;
+  /** Of what it leaves out nothing is told. */
+  readonly scope?: Scope | undefined;
   warn(message: string): void;
 }
 
@@ -58,7 +61,7 @@ export async function* listObjects(
   init: ObjectsInit,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Entry[]> {
-  const { root, listPage, atOnce, compare, endpoint, warn } = init;
+  const { root, listPage, atOnce, compare, endpoint, scope, warn } = init;
   const { prefix } = root;
   const single = findSingle(init, signal);
   // Looked at below; a failure before that must not count as unhandled.
@@ -75,8 +78,9 @@ export async function* listObjects(
     for (const object of page) {
       if (object.directory === true) continue;
       const path = object.key.slice(prefix.length);
-      if (path === "" || path.endsWith("/") || path.includes("//", 1)) skips.add(object);
-      else entries.push(toEntry(object, path, object.ref));
+      if (path === "" || path.endsWith("/") || path.includes("//", 1)) {
+        if (mayBeWanted(path, scope)) skips.add(object);
+      } else entries.push(toEntry(object, path, object.ref));
     }
     yield entries;
   }
@@ -94,6 +98,13 @@ export async function* listObjects(
       hint: "check the prefix in the URL; an empty object of that name, with its slash, stands for an empty directory",
     });
   }
+}
+
+/** @param path of what cannot be a file; with a slash at the end it stands for a directory */
+function mayBeWanted(path: string, scope: Scope | undefined): boolean {
+  const bare = path.replace(/\/+$/, "");
+  if (scope === undefined || bare === "") return true;
+  return bare === path ? scope.wants(path) : scope.enters(bare);
 }
 
 /** The object that the root names: of all keys that begin like it, its own is the first. */

@@ -12,7 +12,9 @@ import {
   type SourceContext,
   type SourceError,
 } from "@pannier/core/adapter";
+import { filterScope, makeFilter, sync } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
+import { http } from "../index.ts";
 import { makeTar, makeZip, type TarMember } from "../../test/archives.ts";
 import { failure, never, open, site, tree } from "../../test/open.ts";
 
@@ -206,7 +208,7 @@ test.each([
     { name: "sym", type: "symlink", linkname: "/etc/passwd" },
     member as TarMember,
   ]);
-  expect(await failure(opened.source.list(never))).toMatchObject({
+  expect(await failure(listAll(opened.source))).toMatchObject({
     code: "invalid",
     transient: false,
   });
@@ -247,11 +249,11 @@ test.each([
   ["wrong checksum", { name: "x", content: "x", crc: 1 }, "invalid"],
   ["wrong size", { name: "x", content: "x".repeat(100), size: 10 }, "invalid"],
   ["encrypted", { name: "x", content: "x", flags: 0x801 }, "unsupported"],
-  ["unknown method", { name: "x", content: "x", method: 93 }, "invalid"],
+  ["unknown method", { name: "x", content: "x", method: 93 }, "unsupported"],
 ] as const)("refuses a zip archive as a whole: %s", async (_, member, code) => {
   const { url, context } = await served(makeZip([{ name: "fine" }, member]), "x.zip");
   const opened = await open(url, {}, context);
-  expect((await failure(opened.source.list(never))).code).toBe(code);
+  expect((await failure(listAll(opened.source))).code).toBe(code);
 });
 
 test("a planted symlink is not written through", async () => {
@@ -338,7 +340,73 @@ test("refuses names that are not UTF-8", async () => {
   tar.write((0o0 + checksumOf(tar)).toString(8).padStart(6, "0"), 148, "latin1");
   const { url, context } = await served(tar);
   const opened = await open(url, {}, context);
-  expect((await failure(opened.source.list(never))).message).toContain("not UTF-8");
+  expect((await failure(listAll(opened.source))).message).toContain("not UTF-8");
+});
+
+const leavingOut = (...patterns: readonly string[]) => filterScope(makeFilter([], patterns));
+
+test.each([
+  ["hard link to nothing", { name: "x", type: "link", linkname: "nothing" }],
+  ["character device", { name: "x", type: "character-device" }],
+  ["FIFO", { name: "d/x", type: "fifo" }],
+  ["too large a file", { name: "x", content: "x".repeat(2000) }],
+  ["a name that is not UTF-8", { name: "x\u{fffd}", content: "x" }],
+] as const)("does not judge what is left out of a tar archive: %s", async (_, member) => {
+  const members = [
+    { name: "fine", content: "fine" },
+    member as TarMember,
+    { name: "later", content: "later" },
+  ];
+  const opened = await openTar(members, { maxFileBytes: 1000 });
+  expect((await listAll(opened.source, never, leavingOut("x*"))).paths).toEqual(["fine", "later"]);
+  const error = await failure(listAll(opened.source, never, leavingOut("y")));
+  expect(error).toMatchObject({ code: "invalid", hint: expect.stringContaining("--exclude") });
+});
+
+test.each([
+  ["device", { name: "x", mode: 0o020644 }],
+  ["endless symlink", { name: "x", mode: 0o120777, content: "y".repeat(5000) }],
+  ["encrypted", { name: "x", content: "x", flags: 0x801 }],
+  ["unknown method", { name: "x", content: "x", method: 93 }],
+] as const)("does not judge what is left out of a zip archive: %s", async (_, member) => {
+  const { url, context } = await served(makeZip([{ name: "fine" }, member]), "x.zip");
+  const opened = await open(url, {}, context);
+  expect((await listAll(opened.source, never, leavingOut("x"))).paths).toEqual(["fine"]);
+});
+
+test("what would lead out refuses an archive though it is left out", async () => {
+  const opened = await openTar([{ name: "a/../../x", content: "x" }]);
+  const error = await failure(listAll(opened.source, never, leavingOut("*")));
+  expect(error.message).toContain("..");
+});
+
+test("path= leaves out what cannot be published beside it", async () => {
+  const members = [
+    { name: "in/x", content: "x" },
+    { name: "pipe", type: "fifo" },
+  ] as const;
+  const { url, context } = await served(await makeTar(members));
+  expect(await tree(await open(url, { path: "in" }, context))).toEqual({ x: "x" });
+});
+
+test(".pannierignore of an archive counts at once, and its content can be read again", async () => {
+  const members = [
+    { name: "a", content: "a" },
+    { name: "pipe", type: "fifo" },
+    { name: ".pannierignore", content: "pipe\n" },
+  ] as const;
+  const { url, context, server } = await served(await makeTar(members));
+  const target = await folder();
+  const again = () => sync({ sources: [http(url)], target });
+  await again();
+  expect(await readdir(join(target, "current"))).toEqual(["a"]);
+  expect(
+    server.log.filter((line) => line.startsWith("GET /") && line.endsWith(" 200")),
+  ).toHaveLength(1);
+  // A source that has not listed it reads what an earlier one did.
+  const listed = await listAll((await open(url, {}, context)).source, never, leavingOut("pipe"));
+  const later = await open(url, {}, { ...context, scratch: folder });
+  expect(String(await readAll(later.source, listed.file("a")))).toBe("a");
 });
 
 function checksumOf(header: Buffer): number {
@@ -390,7 +458,7 @@ test("stops at the limits on files and bytes", async () => {
     [{ maxFiles: 2 }, "more than 2 files and directories"],
     [{ maxFileBytes: 4 }, "larger than 4 bytes"],
   ] as const) {
-    const error = await failure((await openTar(three, limits)).source.list(never));
+    const error = await failure(listAll((await openTar(three, limits)).source));
     expect(error).toMatchObject({ code: "invalid", transient: false });
     expect(error.message).toContain(words);
   }

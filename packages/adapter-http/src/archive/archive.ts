@@ -20,6 +20,7 @@ import {
 } from "@pannier/archive";
 import {
   type FileEntry,
+  IGNORE_FILE,
   InternalError,
   type Source,
   type SourceContext,
@@ -146,11 +147,12 @@ export function archiveSource(init: ArchiveSourceInit): Source {
 
   return {
     probe: (signal, known) => probeUrl(client, url, signal, known),
-    async list(signal) {
+    async list(signal, scope) {
       signal.throwIfAborted();
       await again?.catch(() => {});
       const { content, ref, token } = await load(signal);
-      return { entries: content.entries(ref), ordered: true, token: () => token };
+      await scope?.ignoreFile(content.entry(IGNORE_FILE, ref));
+      return { entries: content.entries(ref, scope), ordered: true, token: () => token };
     },
     async read(entry, range, signal) {
       signal.throwIfAborted();

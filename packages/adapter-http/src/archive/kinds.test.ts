@@ -3,9 +3,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { listAll } from "@pannier/adapter-kit";
 import { expect, onTestFinished, test } from "vitest";
 import { makeTar, makeZip } from "../../test/archives.ts";
-import { failure, never, open, site, tree } from "../../test/open.ts";
+import { failure, open, site, tree } from "../../test/open.ts";
 
 async function opened(body: Uint8Array, name = "x.tar", options = {}) {
   const server = await site({ [`/${name}`]: { body } });
@@ -15,7 +16,7 @@ async function opened(body: Uint8Array, name = "x.tar", options = {}) {
 }
 
 async function refusal(body: Uint8Array, name = "x.tar", options = {}) {
-  return failure((await opened(body, name, options)).source.list(never));
+  return failure(listAll((await opened(body, name, options)).source));
 }
 
 /** Changes the first header, and its sum. */
