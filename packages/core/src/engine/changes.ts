@@ -1,7 +1,6 @@
 /** What the revisions of a target changed, read from its state. */
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { openForReading } from "./history.ts";
+import { hasState, openForReading } from "./history.ts";
 import { entryAt, pathsAt } from "../state/entries.ts";
 import { layoutOf } from "../volume/layout.ts";
 import { changedPaths, firstDelta, generations, newestIds } from "../state/generations.ts";
@@ -26,7 +25,7 @@ export function changesBetween(
   to: number,
 ): Iterable<ChangedPath> | undefined {
   const layout = layoutOf(resolve(target));
-  if (!existsSync(layout.state)) return undefined;
+  if (!hasState(layout)) return undefined;
   const state = openForReading(layout);
   const known = hasTables(state) && isKnown(state, from, to);
   if (!known) state.close();
@@ -57,7 +56,7 @@ export async function recentChanges(
 ): Promise<Map<number, readonly ChangedPath[]>> {
   const found = new Map<number, readonly ChangedPath[]>();
   const layout = layoutOf(resolve(target));
-  if (!existsSync(layout.state)) return found;
+  if (!hasState(layout)) return found;
   const state = openForReading(layout);
   try {
     if (!hasTables(state)) return found;

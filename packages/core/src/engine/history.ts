@@ -1,10 +1,11 @@
 /** Looking at a target: what is published, and what is kept. */
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { TargetError } from "../errors.ts";
 import { UsageError } from "../source/errors.ts";
 import { isBroken, isOfDamage } from "../state/damaged.ts";
 import { HOME, type Layout, layoutOf } from "../volume/layout.ts";
+import { inWords } from "../volume/open.ts";
 import { type Generation, generations } from "../state/generations.ts";
 import { getMeta } from "../state/meta.ts";
 import { hasTables, openState, type State } from "../state/state.ts";
@@ -73,7 +74,7 @@ function readTarget<Result>(
   read: (state: State, root: string) => Result,
 ): Result | undefined {
   const layout = layoutOf(resolve(target));
-  if (!existsSync(layout.state)) return undefined;
+  if (!hasState(layout)) return undefined;
   const state = openForReading(layout);
   try {
     return hasTables(state) ? read(state, layout.target) : undefined;
@@ -84,12 +85,23 @@ function readTarget<Result>(
   }
 }
 
-/** @throws TargetError when it is no state */
+/** @throws TargetError where we may not look */
+export function hasState({ state, target }: Layout): boolean {
+  try {
+    return statSync(state, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOTDIR") return false;
+    throw inWords(error, target);
+  }
+}
+
+/** @throws TargetError when it is no state, or may not be read */
 export function openForReading(layout: Layout): State {
   try {
     return openState(layout.state, true);
   } catch (error) {
-    throw isBroken(error) ? unreadable(layout, error) : error;
+    throw isBroken(error) ? unreadable(layout, error) : inWords(error, layout.target);
   }
 }
 
