@@ -169,8 +169,7 @@ describe.skipIf(!hasStrace)(
                 kind === "kills"
                   ? `${call}:signal=KILL:when=${at}`
                   : `${call}:error=${pick(ERRORS)}:when=${at}${lasting}`;
-              // A mirror does not look again at a directory whose mode was not yet set when it was killed.
-              const umask = publish === "swap" ? pick([0o022, 0o077]) : 0o022;
+              const umask = pick([0o022, 0o077]);
               const outcome = await runWith(args, inject, umask);
               const { code, signal, stderr, hit } = outcome;
               if (hit) hits++;

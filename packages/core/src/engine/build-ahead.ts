@@ -10,7 +10,7 @@ import {
 import { makePause } from "../timing/slices.ts";
 import { clearPlan } from "../state/plan.ts";
 import { openPublishedTree } from "../volume/publish.ts";
-import { stage } from "../volume/stage.ts";
+import { checkStaged, stage } from "../volume/stage.ts";
 import { latestGeneration } from "../state/generations.ts";
 
 const refuse = () => Promise.reject(new Error("the published tree lacks a file"));
@@ -48,15 +48,10 @@ async function build({ volume, settings }: Mount, signal: AbortSignal): Promise<
         for await (const _ of jobs) await refuse();
       },
     };
-    await stage({
-      volume,
-      candidate,
-      published: tree,
-      origins: [],
-      fetcher,
-      owner: settings.tree.owner,
-      signal,
-    });
+    const owner = settings.tree.owner;
+    const job = { volume, candidate, published: tree, origins: [], fetcher, owner, signal };
+    await stage(job);
+    await checkStaged(job);
     await settleCandidate(volume, candidate, published.id, pause);
   } finally {
     candidate?.tree.close();

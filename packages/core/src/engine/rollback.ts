@@ -73,7 +73,7 @@ export async function rollback(
     let report: TreeReport;
     try {
       const signal = init.signal ?? new AbortController().signal;
-      report = await verifyTree(state, tree, wanted.id, true, signal, () => {});
+      report = await verifyTree(state, tree, wanted.id, { alone: true }, signal, () => {});
     } finally {
       tree.close();
     }

@@ -1,8 +1,9 @@
 /** The pipeline: from sources to a published tree. Read {@link attempt} from top to bottom. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { SyncResult } from "../events.ts";
+import { hasState } from "./history.ts";
 import { openFetcher } from "./fetching.ts";
 import { askHook } from "./hook.ts";
 import { listLayers, type Probes, probeLayers } from "./listing.ts";
@@ -55,7 +56,7 @@ import { openPublishedTree, publishCandidate } from "../volume/publish.ts";
 import { removeTree } from "../volume/remove.ts";
 import { refreshEntries } from "../volume/refresh.ts";
 import { asNoRoom, checkRoom, checkStateRoom } from "../volume/room.ts";
-import { stage } from "../volume/stage.ts";
+import { checkRecycled, checkStaged, stage } from "../volume/stage.ts";
 import {
   countTrees,
   type Generation,
@@ -92,7 +93,7 @@ export async function plan(
   onChange: (change: Change) => void = () => {},
 ): Promise<SyncResult> {
   // A target that was never synced is left as it is, even if it is not there.
-  const fresh = !existsSync(layoutOf(resolve(options.target)).state);
+  const fresh = !hasState(layoutOf(resolve(options.target)));
   const target = fresh ? mkdtempSync(join(tmpdir(), "pannier-plan-")) : options.target;
   try {
     const mount = await openMount({ ...options, target, dryRun: true });
@@ -364,7 +365,7 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
   const candidate = await prepareCandidate(volume, settings.tree, pause);
   const published = openPublishedTree(volume, next.published, settings.tree);
   try {
-    await stage({
+    const job = {
       volume,
       candidate,
       published,
@@ -372,10 +373,13 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
       fetcher: openFetcher(run, next.totals),
       owner: settings.tree.owner,
       signal: run.signal,
-    });
+    };
+    await stage(job);
+    await checkRecycled(job);
     const totals = await planTotals(volume.state, next.published, pause);
     guardSize(totals, settings.limits);
     if (next.published !== undefined && next.damage === undefined && isQuiet(totals)) {
+      await checkStaged(job);
       await settleCandidate(volume, candidate, next.published.id, pause);
       return undefined;
     }
@@ -385,8 +389,9 @@ async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
       const shown = join(volume.layout.target, HOME, candidate.name);
       await askHook(run, settings.prePublish, shown, { ...next, revision });
     }
-    run.signal.throwIfAborted();
     run.step("publish");
+    await checkStaged(job);
+    run.signal.throwIfAborted();
     return {
       generation: await publishCandidate(
         volume,

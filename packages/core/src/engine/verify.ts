@@ -1,13 +1,14 @@
 /** Whether what is published is what was recorded, and putting it right. */
-import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { RefusedError } from "../errors.ts";
 import type { SyncResult } from "../events.ts";
-import { nothingPublished, openForReading, publishMode, unreadable } from "./history.ts";
+import { hasState, nothingPublished, openForReading, publishMode, unreadable } from "./history.ts";
 import { openMount } from "../mount/mount.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
 import { layoutOf } from "../volume/layout.ts";
+import { inWords } from "../volume/open.ts";
+import { publishedDirMode } from "../volume/ownership.ts";
 import { isDirectory } from "../volume/remove.ts";
 import { isOfDamage } from "../state/damaged.ts";
 import { generations } from "../state/generations.ts";
@@ -27,7 +28,7 @@ export async function verify(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<TreeReport> {
   const layout = layoutOf(resolve(target));
-  if (!existsSync(layout.state)) throw nothingPublished(target);
+  if (!hasState(layout)) throw nothingPublished(target);
   const state = openForReading(layout);
   try {
     const [latest] = hasTables(state) ? generations(state) : [];
@@ -41,12 +42,13 @@ export async function verify(
     const tree = openTree(root, READING);
     try {
       const alone = publishMode(state) === "swap";
-      return await verifyTree(state, tree, latest.id, alone, signal, onFault);
+      const dirMode = publishedDirMode(state);
+      return await verifyTree(state, tree, latest.id, { alone, dirMode }, signal, onFault);
     } finally {
       tree.close();
     }
   } catch (error) {
-    throw isOfDamage(error, state) ? unreadable(layout, error) : error;
+    throw isOfDamage(error, state) ? unreadable(layout, error) : inWords(error, layout.target);
   } finally {
     state.close();
   }

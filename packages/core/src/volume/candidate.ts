@@ -2,7 +2,15 @@
  * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
  * costs what changed; without one it is built anew, with hardlinks to the published tree.
  */
-import { chmodSync, chownSync, lstatSync, mkdirSync, readlinkSync, type Stats } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readlinkSync,
+  rmdirSync,
+  type Stats,
+} from "node:fs";
 import { join } from "node:path";
 import { isPlainName } from "../snapshot/path.ts";
 import { FILE, type PublishedRow, SYMLINK } from "../state/row.ts";
@@ -118,12 +126,18 @@ function makeCandidate(volume: Volume, settings: TreeSettings): CandidateRecord 
   const { state, layout } = volume;
   const name = randomName("candidate");
   const record = { name, slot: newSlot(state), base: null, clean: true };
-  writeCandidate(state, record);
   const path = join(layout.home, name);
   mkdirSync(path);
-  // Whatever the umask: it is to be read by others.
-  trySetMode(() => chmodSync(path, inheriting(settings.dirMode, lstatSync(path).mode)));
-  if (settings.owner !== undefined) chownSync(path, settings.owner.uid, settings.owner.gid);
+  try {
+    // Whatever the umask: it is to be read by others.
+    trySetMode(() => chmodSync(path, inheriting(settings.dirMode, lstatSync(path).mode)));
+    if (settings.owner !== undefined) chownSync(path, settings.owner.uid, settings.owner.gid);
+    // Last: one that is known is taken for whole. One that nobody knows is swept away.
+    writeCandidate(state, record);
+  } catch (error) {
+    rmdirSync(path);
+    throw error;
+  }
   return record;
 }
 

@@ -27,12 +27,14 @@ import {
   plannedPuts,
   stagedRows,
 } from "../state/plan.ts";
+import { distrustPublished } from "./damage.ts";
 import { type Fetcher, type FetchJob, openJournal } from "./journal.ts";
 import { HOME, isRandomName, type Layout, randomName } from "./layout.ts";
 import { hasModes } from "./modes.ts";
+import { ownershipChanged, publishedDirMode } from "./ownership.ts";
 import type { Volume } from "./volume.ts";
 import { recordGeneration } from "./publish.ts";
-import { isDirectory, removeTree } from "./remove.ts";
+import { isDirectory, isReadOnly, removeTree, WRITABLE } from "./remove.ts";
 import { type Generation, latestGeneration, type NewGeneration } from "../state/generations.ts";
 import { getMeta, type MirrorRecord, setMeta } from "../state/meta.ts";
 import { makePause, type Pause } from "../timing/slices.ts";
@@ -131,7 +133,11 @@ export function mirrorStaging(state: State): string | undefined {
   return getMeta(state, "mirroring")?.staging;
 }
 
-/** Carries out the staged plan and records it. What cannot be finished now is finished by {@link finishMirror} later. */
+/**
+ * Carries out the staged plan and records it. What cannot be finished now is finished by {@link finishMirror} later.
+ *
+ * @throws TargetError, and nothing is done, where something of what was staged is gone
+ */
 export async function publishMirror(
   volume: Volume,
   staging: string,
@@ -140,39 +146,62 @@ export async function publishMirror(
 ): Promise<{ readonly generation: Generation; readonly foreign: string[] }> {
   const record: MirrorRecord = { staging, generation, settings };
   try {
+    await checkStaging(volume, staging);
     setMeta(volume.state, "mirroring", record);
   } catch (error) {
     removeTree(join(volume.layout.home, staging));
     throw error;
   }
-  const { foreign, isWhole } = await carryOutRecord(volume, record);
-  if (!isWhole)
-    throw new TargetError(
-      `what was to be published was taken away in the target ${volume.layout.target}`,
-      { hint: "somebody else is at work in it; the next sync looks at every file" },
-    );
+  const { foreign, isWhole } = await carryOutRecord(volume, record, false);
+  if (!isWhole) throw takenAway(volume);
   return { generation: latestGeneration(volume.state) as Generation, foreign };
+}
+
+function takenAway({ layout }: Volume): TargetError {
+  return new TargetError(`what was to be published was taken away in the target ${layout.target}`, {
+    hint: "somebody else is at work in it; the next sync looks at every file",
+  });
+}
+
+async function checkStaging(volume: Volume, staging: string): Promise<void> {
+  const stage = openStaging(volume.layout, staging);
+  const pause = makePause();
+  try {
+    for (const { staged, ino } of stagedRows(volume.state)) {
+      if (stage?.stat(staged)?.ino !== ino) throw takenAway(volume);
+      await pause();
+    }
+  } finally {
+    stage?.close();
+  }
 }
 
 /** Carries out what was decided, from wherever it was left. Does nothing when nothing was. */
 export async function finishMirror(volume: Volume): Promise<void> {
   const record = getMeta(volume.state, "mirroring");
-  if (record !== undefined) await carryOutRecord(volume, record);
+  if (record !== undefined) await carryOutRecord(volume, record, true);
 }
 
-/** What was decided is done whatever happens. @returns files found beside ours that are not ours, at most 100 */
+/**
+ * What was decided is done whatever happens.
+ *
+ * @param resumed whether a process has been at it before
+ * @returns files found beside ours that are not ours, at most 100
+ */
 async function carryOutRecord(
   { state, layout }: Volume,
   { staging, generation, settings }: MirrorRecord,
+  resumed: boolean,
 ): Promise<{ readonly foreign: string[]; readonly isWhole: boolean }> {
   const pause = makePause();
-  const tree = openTree(layout.root, settings);
+  const tree = openTree(layout.root, settings, layout.home);
   try {
     const isWhole = await carryOut(state, tree, openStaging(layout, staging), pause);
+    await settleDirectories(state, tree, resumed, pause);
     tree.seal();
     await longTransaction(state, async () => {
       // The next look at the published tree tells what is missing, and brings it back.
-      if (!isWhole) setMeta(state, "unverified", "damaged");
+      if (!isWhole) distrustPublished(state);
       await recordGeneration(state, generation, { tree: null, slot: null }, pause);
       setMeta(state, "mirroring", undefined);
     });
@@ -204,37 +233,64 @@ async function carryOut(
   pause: Pause,
 ): Promise<boolean> {
   let isWhole = true;
-  for (const path of plannedPaths(state, "gone")) {
-    if (makesWay(state, path)) tree.remove(path);
-    await pause();
-  }
-  tree.prune();
-  for (const { path, staged, ino } of stagedRows(state)) {
-    await pause();
-    if (staging === undefined || staging.stat(staged)?.ino !== ino) {
-      // Moved before the process was killed, or lost.
-      if (tree.stat(path)?.ino !== ino) isWhole = false;
-      continue;
+  try {
+    for (const path of plannedPaths(state, "gone")) {
+      if (makesWay(state, path)) tree.remove(path);
+      await pause();
     }
-    const from = staging.at(staged, false);
-    const place = tree.at(path, true);
-    try {
-      renameSync(from.path, place.path);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "EISDIR") throw blocked(path, "a directory");
-      throw error;
-    } finally {
-      place.release();
-      from.release();
+    tree.prune();
+    for (const { path, staged, ino } of stagedRows(state)) {
+      await pause();
+      if (staging === undefined || staging.stat(staged)?.ino !== ino) {
+        // Moved before the process was killed, or lost.
+        if (tree.stat(path)?.ino !== ino) isWhole = false;
+        continue;
+      }
+      const from = staging.at(staged, false);
+      const place = tree.at(path, true);
+      try {
+        renameSync(from.path, place.path);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "EISDIR") throw blocked(path, "a directory");
+        throw error;
+      } finally {
+        place.release();
+        from.release();
+      }
     }
+    for (const path of plannedPaths(state, "gone")) {
+      tree.remove(path);
+      await pause();
+    }
+    tree.prune();
+    return isWhole;
+  } finally {
+    staging?.close();
   }
-  for (const path of plannedPaths(state, "gone")) {
-    tree.remove(path);
+}
+
+/**
+ * Directories that have another mode than they should: read-only ones that a killed process had made writable, and all of ours where they
+ * are to have another mode or owner from now on. Which are ours is not written down: they are known by the mode that we gave them.
+ */
+async function settleDirectories(
+  state: State,
+  tree: Tree,
+  resumed: boolean,
+  pause: Pause,
+): Promise<void> {
+  const found = new Set<number>();
+  if (resumed && isReadOnly(tree.dirMode)) found.add((tree.dirMode | WRITABLE) & 0o777);
+  const before = publishedDirMode(state);
+  if (before !== undefined && ownershipChanged(state, tree)) found.add(before & 0o777);
+  if (found.size === 0) return;
+  for (const path of plannedPaths(state, "all")) {
+    for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory)) {
+      const stats = tree.stat(directory);
+      if (stats?.isDirectory() === true && found.has(stats.mode & 0o777)) tree.settle(directory);
+    }
     await pause();
   }
-  tree.prune();
-  staging?.close();
-  return isWhole;
 }
 
 /** Whether a deleted path is where an added path needs a directory, or the other way round. */

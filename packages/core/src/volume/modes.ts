@@ -1,5 +1,5 @@
 /** File systems that keep no permission bits, as vfat and many shares: what was set there is not what is found. */
-import { closeSync, fchmodSync, fstatSync, openSync, rmSync } from "node:fs";
+import { closeSync, fchmodSync, fchownSync, fstatSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isWithoutModes } from "../transfer/output.ts";
 import { randomName } from "./layout.ts";
@@ -13,6 +13,19 @@ const SET_GROUP = 0o2000;
 /** A mode for a directory that keeps what its parent handed on to it: the group of a volume (Kubernetes' fsGroup). */
 export function inheriting(mode: number, found: number): number {
   return mode | (found & SET_GROUP);
+}
+
+export function hasSetGroup(mode: number): boolean {
+  return (mode & SET_GROUP) !== 0;
+}
+
+/** As far as we may: only who is of a group gives it something. */
+export function giveGroup(fd: number, gid: number): void {
+  try {
+    if (fstatSync(fd).gid !== gid) fchownSync(fd, -1, gid);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+  }
 }
 
 /** Sets the mode of what is ours, as far as the file system has modes. */

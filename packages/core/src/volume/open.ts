@@ -16,6 +16,7 @@ import {
 import { join, resolve } from "node:path";
 import { TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
+import { distrustPublished } from "./damage.ts";
 import { discardCandidate, findCandidate, readCandidate } from "./candidate.ts";
 import { sweep, sweepTrees } from "./collect.ts";
 import { HOME, type Layout, layoutOf, randomName } from "./layout.ts";
@@ -74,6 +75,7 @@ export function openVolume(settings: VolumeSettings): Volume {
       release: place.release,
     };
     bringInLine(volume, settings.dryRun === true);
+    if (place.isNew && latestGeneration(state) !== undefined) distrustPublished(state);
     return volume;
   } catch (error) {
     close();
@@ -296,7 +298,7 @@ function bootId(): string | undefined {
 function noticeRestart(state: State): boolean {
   const before = getMeta(state, "boot");
   const restarted = before !== undefined && before !== bootId();
-  if (restarted) setMeta(state, "unverified", "since a restart");
+  if (restarted) distrustPublished(state, "since a restart");
   return restarted;
 }
 

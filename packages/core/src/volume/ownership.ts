@@ -5,13 +5,21 @@ import type { Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 import type { TreeSettings } from "./tree.ts";
 
+type Ownership = Pick<TreeSettings, "dirMode" | "owner">;
+
 export function noteOwnership(state: State, settings: TreeSettings): void {
   setMeta(state, "ownership", describe(settings));
 }
 
-export function ownershipChanged(state: State, settings: TreeSettings): boolean {
+export function ownershipChanged(state: State, settings: Ownership): boolean {
   const before = getMeta(state, "ownership");
   return before !== undefined && before !== describe(settings);
+}
+
+/** Of the directories of what is published; `undefined` where a process was killed before it was noted. */
+export function publishedDirMode(state: State): number | undefined {
+  const noted = getMeta(state, "ownership");
+  return noted === undefined ? undefined : (JSON.parse(noted) as [number])[0];
 }
 
 /** Plans every published file anew, as a copy, when its owner is to be another. */
@@ -23,6 +31,6 @@ export async function planOwnership(
   if (ownershipChanged(state, settings)) await planCopies(state, pause);
 }
 
-function describe({ dirMode, owner }: TreeSettings): string {
+function describe({ dirMode, owner }: Ownership): string {
   return JSON.stringify([dirMode, owner?.uid ?? null, owner?.gid ?? null]);
 }

@@ -17,12 +17,14 @@ import { join } from "node:path";
 import { TargetError } from "../errors.ts";
 import { STATE_SUFFIXES } from "../state/state.ts";
 import { HOME, type Layout, layoutOf } from "./layout.ts";
-import { inheriting, trySetMode } from "./modes.ts";
-import { PROC } from "./remove.ts";
+import { trySetMode } from "./modes.ts";
+import { HOLD, PROC } from "./remove.ts";
 
 export interface Place {
   /** Leads to the directories that are held, whatever becomes of their names. */
   readonly layout: Layout;
+  /** Whether there was no directory of trees: where there is a state all the same, somebody has cleaned up. */
+  readonly isNew: boolean;
   /** Whether the names still lead to the directories that are held. */
   isInPlace(): boolean;
   /** @throws TargetError where they do not */
@@ -30,9 +32,6 @@ export interface Place {
   /** Only when nobody uses a path of the layout any more: the number of a closed directory is given to the next one. */
   release(): void;
 }
-
-/** Linux's O_PATH, which Node does not name: it takes no permission to read the directory. */
-const HOLD = PROC ? 0o10000000 | constants.O_DIRECTORY : constants.O_DIRECTORY;
 
 /**
  * Makes what is not there yet.
@@ -56,18 +55,20 @@ export function holdPlace(target: string, owner: { readonly uid: number } | unde
     const root = hold(target, HOLD);
     const homeName = join(root, HOME);
     const plain = layoutOf(target);
-    makeOpen(homeName);
+    make(homeName);
     refuseUnless(plain, plain.home, lstatSync(homeName), "directory");
     const home = hold(homeName, HOLD | constants.O_NOFOLLOW);
-    refuseOthers(target, lstatSync(join(root, HOME)).uid, owner);
+    refuseOthers(target, lstatSync(homeName).uid, owner);
+    letPass(home);
     if (statSync(home).dev !== statSync(root).dev)
       throw new TargetError(
         `${plain.home} is on another device than ${target}, so nothing can be moved between them at once`,
         { hint: "unmount it, so that both are on one volume" },
       );
-    makeOpen(join(home, "generations"));
+    const isNew = make(join(home, "generations"));
     checkContent(plain, home);
     const generations = hold(join(home, "generations"), HOLD | constants.O_NOFOLLOW);
+    letPass(generations);
     const layout = {
       ...layoutOf(target),
       root: `${root}/.`,
@@ -97,6 +98,7 @@ export function holdPlace(target: string, owner: { readonly uid: number } | unde
     };
     return {
       layout,
+      isNew,
       isInPlace,
       check() {
         if (!isInPlace())
@@ -138,15 +140,25 @@ function isSame(found: BigIntStats | undefined, held: BigIntStats | undefined): 
   return found !== undefined && found.dev === held?.dev && found.ino === held.ino;
 }
 
-/** Whatever the umask: readers pass through it. */
-function makeOpen(directory: string): void {
+/** @returns false where it is there already */
+function make(directory: string): boolean {
   try {
     mkdirSync(directory);
+    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return;
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
     throw error;
   }
-  trySetMode(() => chmodSync(directory, inheriting(0o755, lstatSync(directory).mode)));
+}
+
+/**
+ * Whatever the umask: readers pass through it. Also what was there before: a process that was killed, or somebody else, may have left it
+ * otherwise.
+ */
+function letPass(held: string): void {
+  const mode = statSync(held).mode & 0o7777;
+  const open = (mode & 0o7000) | 0o755;
+  if (mode !== open) trySetMode(() => chmodSync(held, open));
 }
 
 /** A target may be a link, but not one that somebody else has put there: the kernel's rule for links in shared directories. */
@@ -171,7 +183,7 @@ function refuseOthers(target: string, uid: number, owner: { readonly uid: number
 
 /** What is ours must be what we take it for: through a planted link we would write, and clean up, elsewhere. */
 function checkContent(plain: Layout, home: string): void {
-  const directories = [".", "generations", "scratch"];
+  const directories = ["generations", "scratch"];
   const files = ["lock", ...STATE_SUFFIXES.map((suffix) => `state.db${suffix}`)];
   for (const name of [...directories, ...files]) {
     const path = `${home}/${name}`;

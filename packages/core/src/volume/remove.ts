@@ -1,5 +1,6 @@
 /** Removing whole trees, in which others may be at work. */
 import {
+  chmodSync,
   closeSync,
   constants,
   existsSync,
@@ -18,6 +19,9 @@ import { trySetMode } from "./modes.ts";
 export const PROC = existsSync("/proc/self/fd");
 
 export const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+/** Linux's O_PATH, which Node does not name: it takes no permission to read the directory. */
+export const HOLD = PROC ? 0o10000000 | constants.O_DIRECTORY : constants.O_DIRECTORY;
 
 /**
  * Removes whatever is at a path; nothing there is as good. Each directory is opened without following symlinks and emptied through
@@ -55,7 +59,7 @@ function isGone(unlink: () => void): boolean {
 }
 
 function emptyDirectory(directory: Buffer): void {
-  const fd = openSync(directory, DIRECTORY);
+  const fd = openOwn(directory);
   try {
     const inside = PROC ? Buffer.from(`/proc/self/fd/${fd}`) : directory;
     const names = readdirSync(inside, { encoding: "buffer" });
@@ -90,12 +94,28 @@ export function moveTree(from: string, to: string): void {
   renameSync(from, to);
 }
 
-/** Sets the mode of a directory, never of what a link leads to. */
-export function changeMode(directory: string, change: (mode: number) => number): void {
-  const fd = openSync(directory, DIRECTORY);
+/** Opens a directory of ours, also one from which somebody has taken our own permissions. */
+export function openOwn(directory: string | Buffer): number {
   try {
-    const mode = fstatSync(fd).mode & 0o7777;
-    if (change(mode) !== mode) trySetMode(() => fchmodSync(fd, change(mode)));
+    return openSync(directory, DIRECTORY);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EACCES") throw error;
+    changeMode(directory, (mode) => mode | 0o700);
+    return openSync(directory, DIRECTORY);
+  }
+}
+
+/** Sets the mode of a directory, never of what a link leads to, and whatever it is. @returns whether it was another */
+export function changeMode(directory: string | Buffer, change: (mode: number) => number): boolean {
+  const fd = openSync(directory, HOLD | constants.O_NOFOLLOW);
+  try {
+    const before = fstatSync(fd).mode & 0o7777;
+    const mode = change(before);
+    if (mode === before) return false;
+    const place = PROC ? `/proc/self/fd/${fd}` : undefined;
+    // A descriptor that takes no permission does not give any either: it is gone through.
+    trySetMode(() => (place === undefined ? fchmodSync(fd, mode) : chmodSync(place, mode)));
+    return true;
   } finally {
     closeSync(fd);
   }

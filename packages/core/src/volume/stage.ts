@@ -1,9 +1,12 @@
 /** Turning the candidate into the planned tree: removing, linking what the published tree has, fetching the rest. */
 import { setImmediate } from "node:timers/promises";
+import { TargetError } from "../errors.ts";
+import { quotePath } from "../snapshot/path.ts";
+import { directoriesOf } from "../state/directories.ts";
 import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../state/row.ts";
-import { type Candidate, isAsRecorded } from "./candidate.ts";
+import { type Candidate, isAsRecorded, isRecorded } from "./candidate.ts";
 import { copyPublished } from "./copy.ts";
-import { entryAt, hasEntries, publishedEntry } from "../state/entries.ts";
+import { entryAt, hasEntries, publishedBelow, publishedEntry } from "../state/entries.ts";
 import {
   hasOverlay,
   overlayEntry,
@@ -21,7 +24,7 @@ import {
 } from "./journal.ts";
 import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
-import type { Tree, TreeSettings } from "./tree.ts";
+import { directoryFacts, type Tree, type TreeSettings } from "./tree.ts";
 
 export interface StageJob {
   readonly volume: Volume;
@@ -60,6 +63,52 @@ export async function stage(job: StageJob): Promise<void> {
     throw error;
   }
   journal.flush();
+}
+
+/**
+ * Looks whether what was staged is there. Whoever cleans up beside us must not make us publish what is left.
+ *
+ * @throws TargetError
+ */
+export async function checkStaged(job: StageJob): Promise<void> {
+  const { volume, candidate } = job;
+  const views = openViews(job);
+  const { tree } = candidate;
+  await inSlices(pathsToStage(volume.state, views.base), job.signal, ({ path }) => {
+    const row = views.wanted(path);
+    if (row === undefined) return;
+    const stats = tree.stat(path);
+    const isSame = row.kind === FILE ? stats && isRecorded(stats, row) : stats?.isSymbolicLink();
+    if (isSame !== true) throw takenFromCandidate(volume, path);
+  });
+}
+
+/**
+ * The same for all that was in the recycled tree before: by the directories that we did not write to.
+ *
+ * @throws TargetError
+ */
+export async function checkRecycled(job: StageJob): Promise<void> {
+  const { volume, candidate, signal } = job;
+  const { tree, slot } = candidate;
+  const views = openViews(job);
+  const below = publishedBelow(volume.state);
+  await inSlices(directoriesOf(volume.state, slot), signal, ({ path, ino, ctime }) => {
+    if (tree.touched.has(path)) return;
+    const facts = directoryFacts(tree, path);
+    if (facts?.ino === ino && facts.ctime === ctime) return;
+    if (facts !== undefined) throw takenFromCandidate(volume, path);
+    // Where nothing is wanted in it, we removed it ourselves.
+    for (const inside of below(path))
+      if (views.wanted(inside.path) !== undefined) throw takenFromCandidate(volume, path);
+  });
+}
+
+function takenFromCandidate({ layout }: Volume, path: string): TargetError {
+  return new TargetError(
+    `${quotePath(path)} in the next tree was changed or taken away in the target ${layout.target}`,
+    { hint: "somebody else is at work in it; sync again" },
+  );
 }
 
 interface Views {

@@ -26,8 +26,8 @@ import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import { comparePaths, parentOf, quotePath } from "../snapshot/path.ts";
 import { randomName } from "./layout.ts";
-import { inheriting, trySetMode } from "./modes.ts";
-import { DIRECTORY, isReadOnly, PROC, removeTree, WRITABLE } from "./remove.ts";
+import { giveGroup, hasSetGroup, inheriting, trySetMode } from "./modes.ts";
+import { DIRECTORY, isReadOnly, openOwn, PROC, removeTree, WRITABLE } from "./remove.ts";
 
 export interface TreeSettings {
   readonly dirMode: number;
@@ -42,6 +42,7 @@ export const READING: TreeSettings = { dirMode: 0o755, owner: undefined, obstacl
 export interface Tree {
   readonly root: string;
   readonly dirMode: number;
+  readonly owner: TreeSettings["owner"];
   /** Directories written to since the tree was opened; the root is the empty string. */
   readonly touched: ReadonlySet<string>;
   /**
@@ -65,7 +66,7 @@ export interface Tree {
   touch(directory: string): void;
   /** Removes a directory if nothing is in it. */
   removeIfEmpty(directory: string): boolean;
-  /** Gives a directory that may be as a killed process left it, half made or made writable, the mode of a new one. */
+  /** Gives a directory that may be as a killed process left it, half made or made writable, the mode and owner of a new one. */
   settle(directory: string): void;
   /**
    * Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. `stranger`: a
@@ -93,7 +94,11 @@ interface OpenDirectory {
 /** Directories held open; enough for the depth of a tree and the breadth of what is in flight. */
 const HELD = 64;
 
-export function openTree(root: string, settings: TreeSettings): Tree {
+/**
+ * @param aside where directories are made, to be moved into place with their mode and owner: in a tree that others see, a process that
+ * is killed must not leave one half made, which nobody could tell from one that was there
+ */
+export function openTree(root: string, settings: TreeSettings, aside?: string): Tree {
   const held = new Map<string, OpenDirectory>();
   const touched = new Set<string>();
   const emptied = new Set<string>();
@@ -110,7 +115,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
       known.users++;
       return known;
     }
-    const fd = directory === "" ? openSync(root, DIRECTORY) : openBelow(directory, create);
+    const fd = directory === "" ? openExisting(root) : openBelow(directory, create);
     const opened: OpenDirectory = {
       fd,
       path: PROC ? `/proc/self/fd/${fd}` : join(root, directory),
@@ -126,7 +131,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
     const parent = use(parentOf(directory), create);
     const path = `${parent.path}/${name}`;
     try {
-      return openSync(path, DIRECTORY);
+      return openExisting(path);
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       if (!create) throw error;
@@ -140,23 +145,43 @@ export function openTree(root: string, settings: TreeSettings): Tree {
         unlinkSync(path);
       } else if (code !== "ENOENT") throw error;
       loosen(parentOf(directory), parent.fd);
-      mkdirSync(path, settings.dirMode);
       touched.add(parentOf(directory));
       touched.add(directory);
-      const fd = openSync(path, DIRECTORY);
-      try {
-        trySetMode(() => fchmodSync(fd, inheriting(settings.dirMode, fstatSync(fd).mode)));
-        loosen(directory, fd);
-        if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
-        return fd;
-      } catch (failure) {
-        // Half made, it would be taken for one that was there.
-        closeSync(fd);
-        rmdirSync(path);
-        throw failure;
-      }
+      return makeDirectory(directory, path, parent);
     } finally {
       parent.users--;
+    }
+  }
+
+  /** In a tree that is ours alone, our permissions are too, whoever took them away. */
+  function openExisting(path: string): number {
+    return settings.obstacles === "replace" ? openOwn(path) : openSync(path, DIRECTORY);
+  }
+
+  function makeDirectory(directory: string, path: string, parent: OpenDirectory): number {
+    const place = aside === undefined ? path : `${aside}/${randomName("directory")}`;
+    mkdirSync(place, settings.dirMode);
+    let fd: number | undefined;
+    try {
+      fd = openSync(place, DIRECTORY);
+      const opened = fd;
+      const { mode, gid } = fstatSync(aside === undefined ? fd : parent.fd);
+      if (aside !== undefined && hasSetGroup(mode)) giveGroup(fd, gid);
+      trySetMode(() => fchmodSync(opened, inheriting(settings.dirMode, mode)));
+      loosen(directory, fd);
+      if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
+      if (place !== path) renameSync(place, path);
+      return fd;
+    } catch (failure) {
+      // Half made, it would be taken for one that was there.
+      if (fd !== undefined) closeSync(fd);
+      rmdirSync(place);
+      loosened.delete(directory);
+      const { code } = failure as NodeJS.ErrnoException;
+      // Somebody else has just made one, and is at work in it.
+      if (place !== path && (code === "ENOTEMPTY" || code === "EEXIST"))
+        return openSync(path, DIRECTORY);
+      throw failure;
     }
   }
 
@@ -199,6 +224,7 @@ export function openTree(root: string, settings: TreeSettings): Tree {
   const tree: Tree = {
     root,
     dirMode: settings.dirMode,
+    owner: settings.owner,
     touched,
     at(path, create) {
       const name = nameOf(path);
@@ -243,9 +269,9 @@ export function openTree(root: string, settings: TreeSettings): Tree {
     link: (existing, path) => inside(path, true, (place) => linkSync(existing, place)),
     replaceByLink: (existing, path) =>
       inside(path, true, (place) => {
-        const aside = `${parentOf(place)}/${randomName("link")}`;
-        linkSync(existing, aside);
-        renameSync(aside, place);
+        const link = `${parentOf(place)}/${randomName("link")}`;
+        linkSync(existing, link);
+        renameSync(link, place);
       }),
     symlink: (text, path) =>
       inside(path, true, (place) => {
@@ -271,7 +297,11 @@ export function openTree(root: string, settings: TreeSettings): Tree {
     removeIfEmpty,
     settle(directory) {
       const opened = use(directory, false);
-      const mode = fstatSync(opened.fd).mode & 0o7777;
+      const { mode: found, uid, gid } = fstatSync(opened.fd);
+      const mode = found & 0o7777;
+      const { owner } = settings;
+      if (owner !== undefined && (uid !== owner.uid || gid !== owner.gid))
+        fchownSync(opened.fd, owner.uid, owner.gid);
       // Bits beyond those may be inherited from the volume.
       const wanted = (mode & 0o7000) | settings.dirMode;
       // One that is written to gets its mode when it is sealed.
@@ -402,10 +432,19 @@ export function directoryFacts(
   tree: Tree,
   directory: string,
 ): { readonly ino: number; readonly ctime: number } | undefined {
-  const stats = lstatSync(join(tree.root, directory), { throwIfNoEntry: false });
-  if (stats === undefined || !stats.isDirectory()) return undefined;
+  const stats = lookAt(join(tree.root, directory));
+  if (stats?.isDirectory() !== true) return undefined;
   // Renaming a tree changes the root's own ctime, so for the root it is the time of its content.
   return { ino: stats.ino, ctime: directory === "" ? stats.mtimeMs : stats.ctimeMs };
+}
+
+function lookAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,6 +1,6 @@
 /** Comparing a published tree, byte by byte, with what was recorded. */
 import { createHash } from "node:crypto";
-import { closeSync, constants, openSync, readlinkSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readlinkSync, readSync, type Stats } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { comparePaths } from "../snapshot/path.ts";
 import { shownRows } from "../state/entries.ts";
@@ -24,32 +24,48 @@ export type Fault = "changed" | "missing" | "extra";
 /**
  * Compares a tree with the rows of a generation; memory follows neither.
  *
- * @param alone true where everything in the tree is ours: it is walked, and what is too much in it is a fault
+ * @param whose `alone`: everything in the tree is ours, so that it is walked, and what is too much in it is a fault; `dirMode`: what its
+ * directories should have then, where that is known
  */
 export async function verifyTree(
   state: State,
   tree: Tree,
   generation: number,
-  alone: boolean,
+  { alone, dirMode }: { readonly alone: boolean; readonly dirMode?: number | undefined },
   signal: AbortSignal,
   onFault: (fault: Fault, path: string) => void,
 ): Promise<TreeReport> {
   const rows = shownRows(state, generation);
-  const found = alone ? filesIn(tree) : presentFiles(tree, shownRows(state, generation));
+  const modes = hasModes(state);
+  const found = alone
+    ? allIn(tree, modes ? dirMode : undefined)
+    : presentFiles(tree, shownRows(state, generation));
   try {
-    return await compare(tree, rows, found, hasModes(state), signal, onFault);
+    return await compare(tree, rows, found, modes, signal, onFault);
   } finally {
     rows.return();
   }
 }
 
-function* filesIn(tree: Tree): ReturnType<Tree["walk"]> {
-  for (const found of tree.walk())
-    if (found.stranger !== undefined || !found.stats.isDirectory()) yield found;
+/** What is found at a path. */
+interface Found {
+  readonly path: string;
+  readonly stats: Stats;
+  /** Known without looking further: a name that is none of ours, a directory of another mode. */
+  readonly fault?: "extra" | "changed";
+}
+
+function* allIn(tree: Tree, dirMode: number | undefined): Generator<Found> {
+  for (const { path, stats, stranger } of tree.walk()) {
+    if (stranger !== undefined) yield { path, stats, fault: "extra" };
+    else if (!stats.isDirectory()) yield { path, stats };
+    else if (dirMode !== undefined && (stats.mode & 0o777) !== (dirMode & 0o777))
+      yield { path, stats, fault: "changed" };
+  }
 }
 
 /** What is where we put something, among other people's files. */
-function* presentFiles(tree: Tree, rows: Iterable<PublishedRow>): ReturnType<Tree["walk"]> {
+function* presentFiles(tree: Tree, rows: Iterable<PublishedRow>): Generator<Found> {
   for (const { path } of rows) {
     const stats = tree.stat(path);
     if (stats !== undefined) yield { path, stats };
@@ -59,7 +75,7 @@ function* presentFiles(tree: Tree, rows: Iterable<PublishedRow>): ReturnType<Tre
 async function compare(
   tree: Tree,
   rows: Iterator<PublishedRow>,
-  found: ReturnType<Tree["walk"]>,
+  found: Iterable<Found>,
   modes: boolean,
   signal: AbortSignal,
   onFault: (fault: Fault, path: string) => void,
@@ -71,9 +87,9 @@ async function compare(
   };
   let row = rows.next();
   let started = performance.now();
-  for (const { path, stats, stranger } of found) {
-    if (stranger !== undefined) {
-      add("extra", path);
+  for (const { path, stats, fault } of found) {
+    if (fault !== undefined) {
+      add(fault, path);
       continue;
     }
     while (row.done !== true && comparePaths(row.value.path, path) < 0) {
