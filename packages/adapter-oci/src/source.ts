@@ -1,10 +1,17 @@
 /** A source that is an image: what its layers hold, one over the other. */
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createMeter, createScratch, type Place, readPlace, type Unpacked } from "@pannier/archive";
+import {
+  createMeter,
+  createScratch,
+  ExpansionError,
+  type Place,
+  readPlace,
+  type Unpacked,
+} from "@pannier/archive";
 import { type Source, type SourceContext, SourceError } from "@pannier/core/adapter";
 import { type ImageStore, readToc, type Reference, tocPlace } from "@pannier/oci";
-import { framedFile, readFrames } from "./frames.ts";
+import { type FramedFile, framedFile, readFrames } from "./frames.ts";
 import { type Layer, readImage } from "./image.ts";
 import type { OciSettings } from "./options.ts";
 import { fileRow, placeOf, rowsOfToc } from "./rows.ts";
@@ -48,6 +55,8 @@ export function imageSource(init: ImageSourceInit): Source {
   const depots: Depot[] = [];
   /** How many files were read one by one, by layer. */
   const singles = new Map<string, number>();
+  /** Layers of which the content is far larger than they are: their tables tell how large, and their files are read within that. */
+  const inflated = new Set<string>();
   let opening: Promise<LayerTable> | undefined;
   let opened: LayerTable | undefined;
   /** The digest of the image that was listed last. */
@@ -140,7 +149,17 @@ export function imageSource(init: ImageSourceInit): Source {
           const unpacking = { store, layer, root, limits, meter, scratch, prefix, operation };
           return context.retry(async () => {
             const writer = known?.write(layer);
-            await unpackLayer({ ...unpacking, signal: inner }, (row) => writer?.add(row));
+            try {
+              await unpackLayer({ ...unpacking, signal: inner }, (row) => writer?.add(row));
+            } catch (error) {
+              if (!(error instanceof ExpansionError) || tocPlace(layer.blob) === undefined) {
+                throw error;
+              }
+              inflated.add(layer.key);
+              prefixes.delete(layer.key);
+              if (known !== undefined) await look(layer, known, inner);
+              return;
+            }
             inner.throwIfAborted();
             writer?.finish();
           }, inner);
@@ -230,12 +249,16 @@ export function imageSource(init: ImageSourceInit): Source {
       const layer = await layerOf(key, signal);
       if (layer.title !== undefined) return readBlob(layer, range, signal);
       const file = found === undefined ? undefined : framedFile(found.row);
+      const framed = (parts: FramedFile) =>
+        readFrames(parts, range, (part) => fetched(layer, part, signal));
       const count = (singles.get(key) ?? 0) + 1;
-      if (file !== undefined && (count <= FEW || layer.blob.size >= LARGE_LAYER)) {
+      const isFramed = count <= FEW || layer.blob.size >= LARGE_LAYER || inflated.has(key);
+      if (file !== undefined && isFramed) {
         singles.set(key, count);
-        return readFrames(file, range, (part) => fetched(layer, part, signal));
+        return framed(file);
       }
       await share(`layer ${key}`, (inner) => unpackAll([layer], undefined, "read", inner), signal);
+      if (file !== undefined && inflated.has(key)) return framed(file);
       const now = placed(path, key);
       if (now === undefined) {
         throw new SourceError("changed", `${JSON.stringify(entry.path)} is not in the image`);

@@ -29,11 +29,6 @@ const byTitle: Render = async (files) =>
 
 const directory = await mkdtemp(join(tmpdir(), "pannier-layout-"));
 vitest.afterAll(() => rm(directory, { recursive: true, force: true }));
-vitest.describe("one layer in a layout", () => {
-  const stores = makeStores(oneLayer, (name) => `oci+file://${directory}/${name}`);
-  describeAdapter(vitest, { adapter, traits: { integrity: true }, ...stores }, sizes);
-});
-
 const registry = await openRegistry();
 vitest.afterAll(() => registry.close());
 const server = { host: "127.0.0.1", port: registry.port };
@@ -48,12 +43,11 @@ vitest.describe("one layer in a registry", () => {
 /** Files by title cannot have modes or links. */
 vitest.describe("a file a layer, as ORAS writes them", () => {
   const traits = {
-    network: "http",
     integrity: true,
     symlinks: false,
     modes: "none",
     mtimes: false,
   } as const;
-  const stores = makeStores(byTitle, address, server);
+  const stores = makeStores(byTitle, (name) => `oci+file://${directory}/${name}`);
   describeAdapter(vitest, { adapter, traits, ...stores }, { ...sizes, manyFiles: 300 });
 });

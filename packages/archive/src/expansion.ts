@@ -1,8 +1,15 @@
 /** Archives that grow to many times their size. */
-import { limitError } from "./errors.ts";
+import { SourceError } from "@pannier/core/adapter";
 
 /** Archives may grow by this much whatever their size: the factor is for larger ones. */
 const FREE_EXPANSION = 10 * 1024 * 1024;
+
+/** An archive grew to more than it may. */
+export class ExpansionError extends SourceError {
+  constructor(what: string) {
+    super("invalid", what, { hint: "raise the limit if you trust this source" });
+  }
+}
 
 /**
  * Compares what comes out of an archive with what went in so far: claims of the server do not count.
@@ -16,7 +23,7 @@ export function createExpansionGuard(what: string, factor: number) {
   const grew = (bytes: number) => {
     produced += bytes;
     if (produced > FREE_EXPANSION && produced > received * factor) {
-      throw limitError(`${what} grows to more than ${factor} times its size`);
+      throw new ExpansionError(`${what} grows to more than ${factor} times its size`);
     }
   };
   return {

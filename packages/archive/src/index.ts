@@ -1,5 +1,5 @@
 export { guarded, limitError } from "./errors.ts";
-export { createExpansionGuard } from "./expansion.ts";
+export { createExpansionGuard, ExpansionError } from "./expansion.ts";
 export { decompress, formatOf, isProgram, looksLikeArchive, MAGIC_LENGTH, peek } from "./format.ts";
 export { type Member, refuseKind, safeSegments } from "./member.ts";
 export { readPlace } from "./read-place.ts";

@@ -1,33 +1,25 @@
-/** What is pushed is followed: the suite of the oci adapter, on images that are pushed. */
+/** What is pushed is followed: the suite of the oci adapter, on images that are pushed to a layout; test/real has registries. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describeAdapter } from "@pannier/adapter-kit";
 import { ociAdapter } from "@pannier/adapter-oci";
 import * as vitest from "vitest";
 import { makePushedStores } from "./stores.ts";
-import { openRegistry } from "../../../test/support/registry.ts";
 
-const registry = await openRegistry();
-vitest.afterAll(() => registry.close());
+const directory = await mkdtemp(join(tmpdir(), "pannier-pushed-"));
+vitest.afterAll(() => rm(directory, { recursive: true, force: true }));
 
-for (const layers of [100, 1]) {
-  vitest.describe(`pushed in ${layers} layers at most`, () => {
-    const stores = makePushedStores(
-      layers,
-      (name, port = registry.port) => `oci+http://127.0.0.1:${port}/team/${name}`,
-      { host: "127.0.0.1", port: registry.port },
-    );
-    describeAdapter(
-      vitest,
-      {
-        adapter: ociAdapter as never,
-        traits: {
-          network: "http",
-          integrity: true,
-          mtimes: false,
-          holds: (path) => !/(?:^|\/)\.wh\./.test(path),
-        },
-        ...stores,
-      },
-      { largeFile: 20 << 20 },
-    );
-  });
-}
+describeAdapter(
+  vitest,
+  {
+    adapter: ociAdapter as never,
+    traits: {
+      integrity: true,
+      mtimes: false,
+      holds: (path) => !/(?:^|\/)\.wh\./.test(path),
+    },
+    ...makePushedStores(100, (name) => `oci+file://${directory}/${name}`),
+  },
+  { largeFile: 20 << 20, manyFiles: 1000 },
+);

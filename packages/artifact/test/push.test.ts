@@ -163,6 +163,24 @@ test("large files have layers of their own, in frames that are read by themselve
   expect((await readAll(other.source, entry)).equals(large)).toBe(true);
 });
 
+test("files that compress to next to nothing are followed as well: their sizes are told", async () => {
+  const { url } = await registry();
+  const contents: Record<string, Buffer> = {};
+  for (let i = 0; i < 12; i++) contents[`zeros-${i}`] = Buffer.alloc(4 << 20);
+  await pushFiles(filesOf(contents), url);
+  const limits = { maxFiles: 1e6, maxBytes: 1e12, maxFileBytes: 1e12, maxExpansion: 200 };
+  for (const published of [false, true]) {
+    const opened = await openSource(oci(url), { limits });
+    onTestFinished(() => opened.close());
+    const listed = await listAll(opened.source);
+    // What was unpacked is gone then.
+    if (published) await opened.source.published?.(never);
+    for (const [path, content] of Object.entries(contents)) {
+      expect((await readAll(opened.source, listed.file(path))).equals(content)).toBe(true);
+    }
+  }
+});
+
 test("a name that would take something away is refused", async () => {
   const { url } = await registry();
   await expect(pushFiles(filesOf({ "a/.wh.b": "1" }), url)).rejects.toMatchObject({

@@ -7,7 +7,7 @@ let stores = 0;
 export function makePushedStores(
   layers: number,
   address: (name: string, port?: number) => string,
-  server: { readonly host: string; readonly port: number },
+  server?: { readonly host: string; readonly port: number },
 ): Pick<Harness, "create" | "failures"> {
   return {
     async create(files) {
