@@ -2,7 +2,7 @@
 import { extname } from "node:path";
 import type { Adapter, Source } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
-import { locate, rootOf } from "@pannier/object-store";
+import { checkMarker, locate, rootOf } from "@pannier/object-store";
 import { containerUrl } from "./address.ts";
 import { makeApi } from "./api.ts";
 import type { LaneData } from "./azure-lane.ts";
@@ -29,7 +29,8 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
       idleTimeout,
       onRequest: (operation) => context.request(operation),
     });
-    const { anonymous, endpoint, marker } = options;
+    const { anonymous, endpoint } = options;
+    const marker = checkMarker(options.marker);
     const connection = await connect({
       account,
       anonymous,

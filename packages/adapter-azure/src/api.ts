@@ -2,14 +2,8 @@
 import type { Pipeline } from "@azure/core-rest-pipeline";
 import type { IHttpClient } from "@azure/storage-blob";
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
-import {
-  type HttpClient,
-  type HttpResponse,
-  ifMatch,
-  versionOf,
-  whyOtherVersion,
-} from "@pannier/http-client";
-import { readObject } from "@pannier/object-store";
+import { type HttpClient, type HttpResponse, ifMatch, whyOtherVersion } from "@pannier/http-client";
+import { markerVersion, readObject } from "@pannier/object-store";
 import { blobUrl, containerUrl, VERSION } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { blobError, isUnauthenticated } from "./errors.ts";
@@ -97,20 +91,13 @@ export function makeApi({ http, endpoint, container, signIn }: ApiInit): Api {
       };
       inner?.pipeline.removePolicy({ name: "formDataPolicy" });
       const found = await blob.getProperties();
-      const version = versionOf({
-        headers: {
-          etag: found.etag,
-          "last-modified": found.lastModified?.toUTCString(),
-          "content-length": String(found.contentLength),
-          date: found.date?.toUTCString(),
-        },
-      });
-      if (version === undefined) {
-        throw new SourceError("unsupported", `${key}: the server tells neither ETag nor date`, {
-          hint: "leave the marker out: then everything is listed",
-        });
-      }
-      return version;
+      const headers = {
+        etag: found.etag,
+        "last-modified": found.lastModified?.toUTCString(),
+        "content-length": String(found.contentLength),
+        date: found.date?.toUTCString(),
+      };
+      return markerVersion({ headers }, key);
     },
 
     content({ key, path, size, mtime, etag, listedAt }, range, signal) {

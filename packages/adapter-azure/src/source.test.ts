@@ -54,6 +54,12 @@ test("an idle poll with a marker is one HEAD", async () => {
   expect(await (await container.open("site/")).source.probe(signal)).toBeUndefined();
 });
 
+test("a marker without a name is refused before anything is asked", async () => {
+  const container = await openContainer({ a: "1" });
+  await expect(container.open("", { marker: "" })).rejects.toThrow('option "marker" is empty');
+  expect(container.log).toEqual([]);
+});
+
 test("the SDK asks about a marker of any name, and what it asks is signed", async () => {
   for (const marker of ["a b+ü%2F#?&=", "a//b/", ":list", "/x"]) {
     const container = await openContainer({ [`site/${marker}`]: "1" });

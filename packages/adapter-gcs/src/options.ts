@@ -5,7 +5,7 @@ import {
   type OptionValues,
   UsageError,
 } from "@pannier/core/adapter";
-import { isExposed, parseEndpoint } from "@pannier/object-store";
+import { checkMarker, isExposed, parseEndpoint } from "@pannier/object-store";
 
 export const gcsOptions = {
   project: {
@@ -93,13 +93,12 @@ export function checkSettings(
       "use https, or set anonymous=true for an emulator",
     );
   }
-  if (marker === "") throw new UsageError('option "marker" is empty');
   return {
     bucket,
     endpoint,
     anonymous,
     project,
     userProject,
-    marker,
+    marker: checkMarker(marker),
   };
 }

@@ -8,9 +8,8 @@ import {
   rangeHeader,
   readText,
   serverTime,
-  versionOf,
 } from "@pannier/http-client";
-import type { KeyRange } from "@pannier/object-store";
+import { type KeyRange, markerVersion } from "@pannier/object-store";
 import type { Connection, Place } from "./connection.ts";
 import { compositeOf, etagDigest, partsOf, wholeDigest } from "./digest.ts";
 import {
@@ -303,13 +302,7 @@ export function makeApi(init: {
       const { headers } = response;
       await response.discard();
       // Where versions are suspended each has the id "null"; where they are kept, one content may come again.
-      const version = versionOf(response);
-      if (version === undefined) {
-        throw new SourceError("unsupported", `${key}: the server tells neither ETag nor date`, {
-          hint: "leave the marker out: then everything is listed",
-        });
-      }
-      return `${headers["x-amz-version-id"] ?? ""} ${version}`;
+      return `${headers["x-amz-version-id"] ?? ""} ${markerVersion(response, key)}`;
     },
 
     async lane() {

@@ -1,8 +1,9 @@
 /** Where requests go and how they are signed: what the SDK knows of environments, profiles, roles and endpoints. */
 import { type Credentials, readToken, UsageError } from "@pannier/core/adapter";
 import { type HttpClient, readBytes } from "@pannier/http-client";
+import { parseEndpoint } from "@pannier/object-store";
 import { isNothingFound, noCredentials, signInError } from "./errors.ts";
-import { isArn, parseEndpoint, type S3Settings } from "./options.ts";
+import { ENDPOINT, isArn, type S3Settings } from "./options.ts";
 import type { Keys, Scope } from "./sign.ts";
 
 /** Where a bucket is. */
@@ -256,7 +257,7 @@ async function configuredEndpoint(config: SdkConfig): Promise<URL | undefined> {
   const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = process.env;
   const text =
     AWS_ENDPOINT_URL_S3 || AWS_ENDPOINT_URL || (await config.serviceConfiguredEndpoint?.());
-  return typeof text === "string" && text !== "" ? parseEndpoint(text) : undefined;
+  return typeof text === "string" && text !== "" ? parseEndpoint(text, ENDPOINT) : undefined;
 }
 
 /** What was given to Pannier. The file is read anew each time. */

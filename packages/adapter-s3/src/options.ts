@@ -5,7 +5,7 @@ import {
   type OptionValues,
   UsageError,
 } from "@pannier/core/adapter";
-import { type Root, rootOf } from "@pannier/object-store";
+import { checkMarker, parseEndpoint, type Root, rootOf } from "@pannier/object-store";
 
 export const s3Options = {
   region: {
@@ -49,6 +49,9 @@ export const s3Options = {
     placeholder: "KEY",
   },
 } as const satisfies OptionSpecs;
+
+/** Where an endpoint comes from, for messages. */
+export const ENDPOINT = "the endpoint (option endpoint, or AWS_ENDPOINT_URL_S3)";
 
 /** The options and the URL, checked and taken apart. */
 export interface S3Settings {
@@ -96,38 +99,22 @@ export function checkSettings(
   if (region !== undefined && !/^[A-Za-z0-9-]{1,64}$/.test(region)) {
     throw new UsageError('option "region" is not a valid region', "write one like eu-central-1");
   }
-  if (marker === "") throw new UsageError('option "marker" is empty');
   return {
     bucket,
     root: rootOf(location),
     region,
-    endpoint: options.endpoint === undefined ? undefined : parseEndpoint(options.endpoint),
+    endpoint:
+      options.endpoint === undefined ? undefined : parseEndpoint(options.endpoint, ENDPOINT),
     pathStyle,
     anonymous,
     profile,
     requesterPays,
     versions,
-    marker,
+    marker: checkMarker(marker),
   };
 }
 
 /** Whether it is an access point's, which locations have in no other form. */
 export function isArn(bucket: string): boolean {
   return bucket.startsWith("arn:");
-}
-
-/** @throws UsageError */
-export function parseEndpoint(text: string): URL {
-  const url = URL.parse(text);
-  const usable =
-    url !== null &&
-    (url.protocol === "http:" || url.protocol === "https:") &&
-    url.username + url.password + url.search + url.hash === "";
-  if (!usable) {
-    throw new UsageError(
-      "the endpoint must be a URL such as https://host",
-      "it has neither a user nor a query; check the option endpoint, or AWS_ENDPOINT_URL_S3",
-    );
-  }
-  return url;
 }

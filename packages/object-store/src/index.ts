@@ -1,4 +1,5 @@
 export { isExposed, parseEndpoint } from "./endpoint.ts";
+export { checkMarker, markerVersion } from "./marker.ts";
 export { locate, type Root } from "./locate.ts";
 export {
   listObjects,
