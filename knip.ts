@@ -31,7 +31,7 @@ const config: KnipConfig = {
     // Of the system: the tests of a full volume and of shared blocks, skipped by name where not permitted.
     "packages/core": {
       // A thread is started by its URL, processes by tests by their path.
-      entry: ["src/{lane,transfer}/*-worker.ts", "test/*-child.ts"],
+      entry: ["src/{lane,state,transfer}/*-worker.ts", "test/*-child.ts"],
       ignoreBinaries: ["mkfifo", "mount", "setpriv", "umount"],
     },
     "packages/adapter-file": {

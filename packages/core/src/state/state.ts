@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { UsageError } from "../source/errors.ts";
+import { moveLongLog } from "./checkpoint.ts";
 import { DamagedState } from "./damaged.ts";
 import { FROM_VERSION_1, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
@@ -9,6 +10,7 @@ import { FROM_VERSION_1, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 export const STATE_SUFFIXES = ["", "-wal", "-shm", "-journal"];
 
 export interface State {
+  readonly file: string;
   readonly db: DatabaseSync;
   /** Makes it anew, with nothing in it: what was prepared before is of no use any more. */
   renew(): void;
@@ -31,6 +33,7 @@ export function openState(file: string, readOnly = false): State {
   // An iterator does not hold its statement, which would be collected under it (Node 22).
   const iterating = new Set<StatementSync>();
   return {
+    file,
     get db() {
       return db;
     },
@@ -137,15 +140,19 @@ export async function longTransaction<Result>(
   work: () => Promise<Result>,
   keep = true,
 ): Promise<Result> {
-  state.db.exec("BEGIN IMMEDIATE");
+  state.db.exec("PRAGMA wal_autocheckpoint = 0; BEGIN IMMEDIATE");
+  let result: Result;
   try {
-    const result = await work();
+    result = await work();
     state.db.exec(keep ? "COMMIT" : "ROLLBACK");
-    return result;
   } catch (error) {
     rollBack(state);
     throw error;
+  } finally {
+    state.db.exec("PRAGMA wal_autocheckpoint = 1000");
   }
+  await moveLongLog(state.file);
+  return result;
 }
 
 /** Empties one of the tables that hold work under way. Unlike a plain DELETE, which is quick for many rows, it writes nothing where there are none. */
