@@ -11,7 +11,7 @@ import {
   type Store,
 } from "@pannier/adapter-kit";
 import { type Adapter, resolveSource, type Source, sync, type SyncEvent } from "@pannier/core";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 
 const FILES = 500;
 const AT_ONCE = 16;
@@ -30,12 +30,15 @@ export function describeFailingLine({ adapter, create }: Pick<Harness, "adapter"
       Array.from({ length: FILES }, (_, i) => [`dir-${i % 7}/${i}`, randomBytes(2048)]),
     );
     let store: Store;
+    afterEach(() => void vi.stubEnv("PANNIER_TEST_LANES", undefined));
     beforeAll(async () => {
       store = await create(stored(files));
       return () => store.close();
     }, 60_000);
 
     test("rides out a server that is too busy, with fewer requests, and then with more again", async () => {
+      // Lanes ask without being seen here.
+      vi.stubEnv("PANNIER_TEST_LANES", "never");
       const http = { status: 429, probability: 0.3, seed: 1, first: 100 };
       const watched = watchReads(adapter);
       const { events, stats, path } = await syncThrough(store, watched.adapter, { http });
@@ -45,6 +48,15 @@ export function describeFailingLine({ adapter, create }: Pick<Harness, "adapter"
       // It ends with as many as the server now takes: the last ones do not wait for each other.
       expect(Math.min(...watched.underWay.slice(50, 350))).toBeLessThan(AT_ONCE / 4);
       expect(Math.max(...watched.underWay.slice(-100))).toBeGreaterThanOrEqual(AT_ONCE / 2);
+    });
+
+    test("rides out a server that is too busy for lanes", async () => {
+      vi.stubEnv("PANNIER_TEST_LANES", "always");
+      const http = { status: 429, probability: 0.3, seed: 1, first: 100 };
+      const { events, stats, path } = await syncThrough(store, adapter, { http });
+      expect(stats.answered).toBe(100);
+      expect(retriesIn(events)).toBeGreaterThanOrEqual(100);
+      await expectContent(path, files);
     });
 
     test.each<[what: string, faults: Faults]>([

@@ -59,6 +59,7 @@ function read(files: readonly FileEntry[], stopAfter = Infinity, isFile = false)
         drop: () => {},
       };
     },
+    failed: () => {},
     request: () => {},
   };
   const data = { root: join(root, "tree", isFile ? (files[0]?.path ?? "") : ""), isFile };

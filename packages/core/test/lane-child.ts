@@ -30,6 +30,8 @@ syncBuiltinESMExports();
 /** By what a file's name begins with; anything else is read well. */
 const WAYS: Readonly<Record<string, (sink: Sink, index: number, text: Buffer) => unknown>> = {
   left: () => undefined,
+  throttled: (sink, index) => sink.failed(index, "throttled"),
+  fails: (sink, index) => sink.failed(index, "unavailable"),
   short: (sink, index, text) => sink.put(index, text.subarray(1)),
   long: (sink, index, text) => sink.put(index, Buffer.concat([text, text])),
   other: (sink, index, text) => sink.put(index, text, { algorithm: "md5", value: "0".repeat(32) }),

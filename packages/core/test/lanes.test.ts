@@ -112,6 +112,24 @@ describe.each(["swap", "mirror"] as const)("publish %s", (publish) => {
   });
 });
 
+it("what a lane asked for in vain is told, and a throttle leaves fewer requests", async () => {
+  const paths = [...names("throttled", 4), ...names("good", 20)];
+  const source = withLanes(textsOf(paths));
+  const retries: string[] = [];
+  await run(source, {
+    onEvent(event) {
+      if (event.type === "retry")
+        retries.push(`${event.what} ${(event.error as SourceError).code}`);
+    },
+  });
+  expect(retries.toSorted()).toEqual(
+    names("throttled", 4)
+      .map((path) => `${path} throttled`)
+      .toSorted(),
+  );
+  expect(readTree(join(target, "current"))).toEqual(textsOf(paths));
+});
+
 it("changes are fetched by lanes too, and content that is the same keeps its inode", async () => {
   const paths = names("good", 50);
   const source = withLanes(textsOf(paths));

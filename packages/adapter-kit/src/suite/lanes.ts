@@ -71,6 +71,7 @@ async function readByLane(
         drop: () => {},
       };
     },
+    failed: () => {},
     request: () => {},
   };
   // As the thread gets it.

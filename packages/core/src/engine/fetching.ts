@@ -3,6 +3,8 @@ import type { Run } from "./run.ts";
 import { nameSource } from "./run.ts";
 import { PROGRESS_INTERVAL } from "./listing.ts";
 import type { PlanTotals } from "../state/plan-totals.ts";
+import { quotePath } from "../snapshot/path.ts";
+import { SourceError } from "../source/errors.ts";
 import { toEntry } from "../state/row.ts";
 import { howManyLanes } from "../lane/how-many.ts";
 import { type Lanes, openLanes } from "../lane/lanes.ts";
@@ -226,6 +228,13 @@ function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
         most,
         idleTimeout: settings.idleTimeout,
         owner: settings.tree.owner,
+        throttled: () => limiter.throttled(),
+        failed({ entry }, code) {
+          const message = `${quotePath(entry.path)} did not come as it should`;
+          const error = new SourceError(code, message);
+          const what = into === "" ? entry.path : `${into}/${entry.path}`;
+          mount.emit({ type: "retry", source: position, what, attempt: 1, delay: 0, error });
+        },
         request: layer.request,
         warn: (message) => mount.emit({ type: "warning", source: position, message }),
       },

@@ -13,6 +13,8 @@ export interface LaneBatch {
   readonly data: unknown;
 }
 
+export type LaneFailure = "throttled" | "unavailable";
+
 /** Where the content of a batch's files goes, each at most once, in any order. Synchronous: what it is given is the caller's again when it returns. */
 export interface Sink {
   /** Nobody waits for the files any more: `read` should return. */
@@ -25,6 +27,11 @@ export interface Sink {
   put(file: number, content: Uint8Array, digest?: Digest): void;
   /** The same for content that comes in pieces. */
   begin(file: number, digest?: Digest): Writing;
+  /**
+   * Tells that a request for a file came to nothing, which the user then learns; `throttled`: the source asks for fewer at once. Not needed for a file
+   * that was not asked for, nor for content that the sink did not keep.
+   */
+  failed(file: number, code: LaneFailure): void;
   /** Counts a request, as `SourceContext.request` does. */
   request(operation: string): void;
 }

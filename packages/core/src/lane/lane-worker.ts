@@ -1,7 +1,7 @@
 /** A lane: the thread that fetches batches of files by the module of their source; see `lanes.ts`. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { OpenLane } from "./contract.ts";
-import type { LaneDone, LaneInit, ToLane } from "./messages.ts";
+import { type LaneDone, type LaneInit, THROTTLED, type ToLane } from "./messages.ts";
 import { openSink } from "./sink.ts";
 
 const init = workerData as LaneInit;
@@ -17,7 +17,7 @@ port.on("message", (message: ToLane) => {
 });
 
 async function fetch({ id, files, data }: Extract<ToLane, { id: number }>): Promise<void> {
-  const sink = openSink(files, init);
+  const sink = openSink(files, init, () => port.postMessage(THROTTLED, []));
   try {
     await lane.read({ files: files.map(({ entry }) => entry), data }, sink, stop.signal);
   } catch {

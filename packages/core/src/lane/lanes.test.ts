@@ -20,6 +20,7 @@ const { signal } = new AbortController();
 function open(names: readonly string[], init: Partial<LanesInit> = {}) {
   const warnings: string[] = [];
   const requests: string[] = [];
+  const told: string[] = [];
   const texts = Object.fromEntries(names.map((name) => [name, `this is ${name}`]));
   const data: TestData = { texts };
   const module = new URL("../../test/lane-child.ts", import.meta.url);
@@ -29,6 +30,8 @@ function open(names: readonly string[], init: Partial<LanesInit> = {}) {
       most: 1,
       idleTimeout: 20_000,
       owner: undefined,
+      throttled: () => told.push("throttled"),
+      failed: ({ entry }, code) => told.push(`${entry.path} ${code}`),
       request: (operation) => requests.push(operation),
       warn: (message) => warnings.push(message),
       ...init,
@@ -46,7 +49,7 @@ function open(names: readonly string[], init: Partial<LanesInit> = {}) {
     path: join(directory, path),
     mode: 0o644,
   }));
-  return { lanes, files, warnings, requests, texts };
+  return { lanes, files, warnings, requests, told, texts };
 }
 
 const here = () => readdirSync(directory).toSorted();
@@ -80,6 +83,19 @@ test("what a lane does not get is left alone, and nothing of it is there", async
   ).toEqual(["a", "b"]);
   expect(here()).toEqual(["a", "b"]);
   expect(await lanes.ready(signal)).toBe(true);
+});
+
+test("what is asked for in vain is told, a throttle at once", async () => {
+  const { lanes, files, told } = open(["a", "throttled-1", "fails-1", "other-1", "left-1"]);
+  await lanes.ready(signal);
+  const facts = await lanes.fetch(files);
+  expect(facts.map((fact) => fact !== undefined)).toEqual([true, false, false, false, false]);
+  expect(told).toEqual([
+    "throttled",
+    "throttled-1 throttled",
+    "fails-1 unavailable",
+    "other-1 unavailable",
+  ]);
 });
 
 test.each([

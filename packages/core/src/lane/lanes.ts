@@ -5,15 +5,18 @@
 import { unlinkSync } from "node:fs";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
+import type { LaneFailure } from "./contract.ts";
 import type { LaneSpec, Source } from "../source/contract.ts";
 import type { Attributes } from "../transfer/output.ts";
 import {
+  type FromLane,
   type LaneDone,
   type LaneFacts,
   type LaneFile,
   type LaneInit,
   RECEIVED,
   STOPPED,
+  THROTTLED,
   type ToLane,
 } from "./messages.ts";
 
@@ -34,6 +37,10 @@ export interface LanesInit {
   readonly most: number;
   readonly idleTimeout: number;
   readonly owner: Attributes["owner"];
+  /** Told that the source asks for fewer requests at once. */
+  throttled(): void;
+  /** Told of a file that was asked for in vain, before its batch is answered. */
+  failed(file: LaneFile, code: LaneFailure): void;
   /** Told of requests. */
   request(operation: string): void;
   warn(message: string): void;
@@ -162,7 +169,10 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       seen: 0n,
       seenAt: performance.now(),
     };
-    worker.on("message", (done: LaneDone) => answered(lane, done));
+    worker.on("message", (message: FromLane) => {
+      if (message === THROTTLED) init.throttled();
+      else answered(lane, message);
+    });
     worker.on("error", (error: Error) =>
       lose(lane, `a thread that fetches files failed: ${error.message}`),
     );
@@ -171,13 +181,14 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     return lane;
   }
 
-  function answered(lane: Lane, { id, facts, requests, writing }: LaneDone): void {
+  function answered(lane: Lane, { id, facts, failed, requests, writing }: LaneDone): void {
     const batch = lane.pending.get(id);
     if (batch === undefined) return;
     lane.pending.delete(id);
     lane.seenAt = performance.now();
     for (const [operation, count] of requests)
       for (let i = 0; i < count; i++) init.request(operation);
+    for (const [index, code] of failed) init.failed(batch.files[index] as LaneFile, code);
     const done = facts.filter((fact) => fact !== undefined).length;
     fetched += done;
     left += facts.length - done;

@@ -1,5 +1,6 @@
 /** What the engine and its lanes tell each other. */
 import type { Attributes, DiskFacts } from "../transfer/output.ts";
+import type { LaneFailure } from "./contract.ts";
 import type { FileEntry } from "../source/contract.ts";
 
 export interface LaneInit {
@@ -35,11 +36,18 @@ export interface LaneFacts extends DiskFacts {
   readonly sha256: string;
 }
 
+/** A word in between: the source asks for fewer requests at once. */
+export const THROTTLED = "throttled";
+
+export type FromLane = LaneDone | typeof THROTTLED;
+
 /** The answer to a batch. */
 export interface LaneDone {
   readonly id: number;
   /** In the order of the batch's files; `undefined`: nothing is there. */
   readonly facts: readonly (LaneFacts | undefined)[];
+  /** Files that were asked for in vain. */
+  readonly failed: ReadonlyMap<number, LaneFailure>;
   /** Requests by their operation. */
   readonly requests: ReadonlyMap<string, number>;
   /** Milliseconds spent writing files that came as a whole. */

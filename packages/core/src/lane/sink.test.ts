@@ -41,7 +41,7 @@ function make(facts: Partial<FileEntry> = {}, mode = 0o640) {
   };
   const file: LaneFile = { entry, path: join(directory, "file"), mode };
   const shared = new BigInt64Array(new SharedArrayBuffer(16));
-  const sink = openSink([file], { owner: undefined, shared });
+  const sink = openSink([file], { owner: undefined, shared }, () => {});
   return { sink, shared, path: file.path, finish: () => sink.finish().facts[0] };
 }
 

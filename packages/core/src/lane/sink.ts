@@ -9,7 +9,7 @@ import {
   writeNow,
 } from "../transfer/output-sync.ts";
 import type { Digest } from "../source/contract.ts";
-import type { Sink, Writing } from "./contract.ts";
+import type { LaneFailure, Sink, Writing } from "./contract.ts";
 import {
   type LaneDone,
   type LaneFacts,
@@ -30,9 +30,11 @@ interface Opened extends Sink {
 export function openSink(
   files: readonly LaneFile[],
   { owner, shared }: Pick<LaneInit, "owner" | "shared">,
+  onThrottled: () => void,
 ): Opened {
   const facts = Array.from<LaneFacts | undefined>({ length: files.length });
   const requests = new Map<string, number>();
+  const failed = new Map<number, LaneFailure>();
   /** Files that were begun: each has one chance. */
   const begun = new Set<number>();
   const open = new Set<Writing>();
@@ -58,9 +60,13 @@ export function openSink(
     put(file, content, digest) {
       came(content.length);
       const wanted = take(file);
-      if (wanted === undefined || content.length !== wanted.entry.size) return;
-      const sha256 = checked(content, wanted.entry.digest, digest);
-      if (sha256 === undefined) return;
+      if (wanted === undefined) return;
+      const isWhole = content.length === wanted.entry.size;
+      const sha256 = isWhole ? checked(content, wanted.entry.digest, digest) : undefined;
+      if (sha256 === undefined) {
+        failed.set(file, "unavailable");
+        return;
+      }
       const started = performance.now();
       const { path, mode, entry } = wanted;
       try {
@@ -130,6 +136,12 @@ export function openSink(
       return it;
     },
 
+    failed(file, code) {
+      if (over) return;
+      failed.set(file, code);
+      if (code === "throttled") onThrottled();
+    },
+
     request(operation) {
       requests.set(operation, (requests.get(operation) ?? 0) + 1);
     },
@@ -137,7 +149,7 @@ export function openSink(
     finish() {
       over = true;
       for (const unfinished of open) unfinished.drop();
-      return { facts, requests, writing };
+      return { facts, failed, requests, writing };
     },
   };
 }

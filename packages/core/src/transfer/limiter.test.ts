@@ -194,3 +194,22 @@ describe("forEachConcurrent", () => {
     ).rejects.toThrow("stop");
   });
 });
+
+test("throttles and successes that were met elsewhere count, those of one moment once", async () => {
+  const limiter = createLimiter(16);
+  let told = 0;
+  limiter.onChange = () => told++;
+  limiter.throttled();
+  limiter.throttled();
+  expect(limiter.limit).toBe(8);
+  expect(limiter.free).toBe(8);
+  expect(told).toBeGreaterThan(0);
+  limiter.succeeded(8 + 9);
+  expect(limiter.limit).toBe(10);
+  const { promise: done, resolve } = Promise.withResolvers<void>();
+  const work = limiter.run(() => done, new AbortController().signal);
+  expect(limiter.free).toBe(9);
+  resolve();
+  await work;
+  expect(limiter.free).toBe(10);
+});

@@ -9,6 +9,8 @@ export interface Limiter {
   readonly limit: number;
   /** How many more may begin now. */
   readonly free: number;
+  /** The source asked for fewer without one of our turns: halves the limit, but not several times for what was under way at once. */
+  throttled(): void;
   /** Counts requests that were answered well without having asked for a turn here. */
   succeeded(count: number): void;
   /** Tells of each change of {@link Limiter.free}. One listener at most. */
@@ -19,6 +21,9 @@ export interface Limiter {
    */
   run<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
 }
+
+/** Milliseconds in which the answers come that were under way when the limit was lowered. */
+const SETTLED = 500;
 
 /**
  * Additive increase, multiplicative decrease: a `throttled` failure halves the limit, and as many successes as the limit
@@ -31,6 +36,7 @@ export function createLimiter(max: number): Limiter {
   let running = 0;
   let successes = 0;
   let lowered = 0;
+  let loweredAt = -Infinity;
 
   function startWaiting(): void {
     for (const start of waiting) {
@@ -40,6 +46,13 @@ export function createLimiter(max: number): Limiter {
       start();
     }
     limiter.onChange?.();
+  }
+
+  function lower(): void {
+    limit = Math.max(1, Math.floor(limit / 2));
+    successes = 0;
+    lowered++;
+    loweredAt = performance.now();
   }
 
   function succeeded(count: number): void {
@@ -70,6 +83,12 @@ export function createLimiter(max: number): Limiter {
       succeeded(count);
       startWaiting();
     },
+    throttled() {
+      const now = performance.now();
+      if (now - loweredAt < SETTLED) return;
+      lower();
+      limiter.onChange?.();
+    },
     get limit() {
       return limit;
     },
@@ -89,9 +108,7 @@ export function createLimiter(max: number): Limiter {
         return result;
       } catch (error) {
         if (error instanceof SourceError && error.code === "throttled" && began === lowered) {
-          limit = Math.max(1, Math.floor(limit / 2));
-          successes = 0;
-          lowered++;
+          lower();
         }
         throw error;
       } finally {

@@ -37,6 +37,7 @@ async function read(
   const names = Object.keys(files);
   const got: Record<string, string> = {};
   const requests: string[] = [];
+  const failures: [string, string][] = [];
   const sink: Sink = {
     stopped: false,
     put(index, content) {
@@ -50,6 +51,7 @@ async function read(
         drop: () => {},
       };
     },
+    failed: (index, code) => failures.push([names[index] as string, code]),
     request: (operation) => requests.push(operation),
   };
   const controller = new AbortController();
@@ -61,7 +63,7 @@ async function read(
     fingerprint: "1",
   }));
   await lane.read({ files: entries, data: undefined }, sink, controller.signal);
-  return { got, requests };
+  return { got, requests, failures };
 }
 
 const answer = (body: string, ...lines: string[]) =>
@@ -141,7 +143,9 @@ describe("leaves", () => {
     ["nothing", ""],
   ])("%s", async (_, text) => {
     const origin = await serveRaw((socket) => void socket.end(text, "latin1"));
-    expect((await read(origin, { a: 5 })).got).toEqual({});
+    const { got, failures } = await read(origin, { a: 5 });
+    expect(got).toEqual({});
+    expect(failures).toEqual([["a", text.includes("503") ? "throttled" : "unavailable"]]);
   });
 
   test("a body that is cut, and reads on", async () => {

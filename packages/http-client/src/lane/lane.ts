@@ -48,6 +48,9 @@ interface Batch {
 /** Milliseconds between looks at connections that may have fallen silent. */
 const LOOK = 500;
 
+/** Too many requests; unavailable, as stores say of too many. */
+const THROTTLES: ReadonlySet<number> = new Set([429, 503]);
+
 /** What must not be in a request: it would begin another one. */
 const UNSAFE = /[^\x21-\x7e]/;
 const UNSAFE_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
@@ -151,8 +154,10 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
     const { sink } = batch;
     let digest: Digest | undefined;
     let writing: Writing | undefined;
+    let throttled = false;
     return {
       head(head) {
+        throttled = THROTTLES.has(head.status);
         if (head.status !== 200 || head.length !== entry.size) return false;
         const judged = asked.judge(head);
         digest = judged?.digest;
@@ -176,7 +181,10 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
         busy--;
         writing?.drop();
         if (untouched && job.tries++ === 0 && !sink.stopped) queue.push(job);
-        else finished(job);
+        else {
+          sink.failed(index, throttled ? "throttled" : "unavailable");
+          finished(job);
+        }
       },
     };
   }
