@@ -10,6 +10,8 @@ export interface ShareInit {
   readonly server: { readonly host: string; readonly port: number };
   /** How to open a directory of the server's machine. */
   readonly address: (directory: string, port: number, route: Route) => SourceAddress;
+  /** Whether the server reads as another user than this one: then a directory can be kept from it. */
+  readonly otherUser?: boolean | undefined;
 }
 
 /** Whole seconds in the past: protocols that tell no less cannot tell apart what changes within one. */
@@ -33,6 +35,9 @@ export async function makeShare(files: StoreFiles, init: ShareInit): Promise<Sto
     source: (route) =>
       init.address(join(root, route.directory ?? ""), route.port ?? init.server.port, route),
     change,
+    ...(init.otherUser === true && {
+      deny: (directory: string) => chmod(join(root, directory), 0o700),
+    }),
     server: init.server,
     close: () => rm(root, { recursive: true }),
   };

@@ -47,6 +47,13 @@ export function makeStores(
         return { url: `http://127.0.0.1:${other ?? port}${root}${path}`, options };
       },
       change,
+      ...(render === renderIndex && {
+        deny: async (directory: string) => {
+          pages.set(`${root}${encode(directory)}/`, (_, response) => {
+            response.writeHead(403).end();
+          });
+        },
+      }),
       server: { host: "127.0.0.1", port },
       close: () => change(new Map([...tree.keys()].map((path) => [path, undefined]))),
     };

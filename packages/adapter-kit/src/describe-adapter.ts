@@ -7,6 +7,7 @@ import { laneChecks } from "./suite/lanes.ts";
 import { lifecycleChecks } from "./suite/lifecycle.ts";
 import { listingChecks } from "./suite/listing.ts";
 import { nameChecks } from "./suite/names.ts";
+import { scopeChecks } from "./suite/scope.ts";
 import { allTraits, makeCheck, type Vitest } from "./suite/trial.ts";
 
 /**
@@ -34,6 +35,7 @@ export function describeAdapter(
   const check = makeCheck(vitest, harness, traits, settings);
   const parts = {
     listing: listingChecks,
+    scope: scopeChecks,
     names: nameChecks,
     content: contentChecks,
     lanes: laneChecks,

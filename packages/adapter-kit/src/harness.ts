@@ -38,6 +38,8 @@ export interface Store {
    * themselves. May be called while a file is being read.
    */
   change(files: StoreFiles): Promise<void>;
+  /** Makes a directory one that the source may not read. Where it is there, a listing must not enter what is not wanted. */
+  deny?(directory: string): Promise<void>;
   /** Where the server listens, unless {@link Traits.network} is `none`. */
   readonly server?: { readonly host: string; readonly port: number } | undefined;
   /** Frees everything. */

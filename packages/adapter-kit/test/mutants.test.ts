@@ -75,6 +75,52 @@ const inMemory: [what: string, finding: string, mutation: Mutation][] = [
     "Unicode names",
     eachEntry((entry) => ({ ...entry, path: entry.path.normalize() })),
   ],
+  [
+    "more left out than the scope says",
+    "lists all that is wanted",
+    (source) => ({
+      async list(signal, scope) {
+        const { entries, ...listing } = await source.list(signal);
+        const kept: Entry[] = [];
+        for await (const batch of entries)
+          kept.push(
+            ...batch.filter(({ path }) => scope?.wants(path.replace("keep", "skip")) ?? true),
+          );
+        return { ...listing, entries: [kept] };
+      },
+    }),
+  ],
+  [
+    "another ignore file than is listed",
+    "tells of an ignore file",
+    (source) => ({
+      async list(signal, scope) {
+        await scope?.ignoreFile({ kind: "file", path: ".pannierignore", fingerprint: "x" });
+        return source.list(signal);
+      },
+    }),
+  ],
+  [
+    "an ignore file that is told when it is gone",
+    "tells of an ignore file",
+    (source) => {
+      let told: Entry | undefined;
+      return {
+        async list(signal, scope) {
+          const listing = await source.list(signal);
+          for await (const batch of listing.entries)
+            told = batch.find(({ path }) => path === ".pannierignore") ?? told;
+          await scope?.ignoreFile(told);
+          return listing;
+        },
+      };
+    },
+  ],
+  [
+    "a directory entered that is not wanted",
+    "may not be read",
+    (source) => ({ list: (signal) => source.list(signal) }),
+  ],
   ["no order", "keeps its promise of order", eachEntry((entry) => entry, { ordered: true })],
   [
     "links followed",
@@ -216,7 +262,30 @@ function memoryHarness(adapter: Adapter): Harness {
     adapter,
     traits: { mtimes: false },
     failures: { "not-found": () => ({ url: "memory://missing" }) },
-    create: memoryStore,
+    async create(files) {
+      const store = await memoryStore(files);
+      closed = undefined;
+      return {
+        ...store,
+        deny: async (directory) => {
+          closed = directory;
+        },
+      };
+    },
+  };
+}
+
+/** A directory that may not be read. */
+let closed: string | undefined;
+
+function closing(source: Source): Source {
+  return {
+    ...source,
+    async list(signal, scope) {
+      if (closed !== undefined && scope?.enters(closed) !== false)
+        throw new SourceError("auth", `${closed} may not be read`);
+      return source.list(signal, scope);
+    },
   };
 }
 
@@ -224,7 +293,7 @@ function mutate(adapter: Adapter, mutation: Mutation): Adapter {
   return {
     ...adapter,
     async open(location, options, context) {
-      const source = await adapter.open(location, options, context);
+      const source = closing(await adapter.open(location, options, context));
       return { ...source, ...mutation(source, context) };
     },
   };
