@@ -1,7 +1,7 @@
 /**
  * `engine=js`: isomorphic-git as the reader of packs, for machines without git. Our own protocol client fetches.
  *
- * It holds whole packs in memory, while indexing them several times over: 1.6 GB for a pack of 300 MB.
+ * It holds whole packs in memory, while indexing them several times over: 1.6 GB for a pack of 300 MB. So it takes no large ones.
  */
 import { createHash, randomUUID } from "node:crypto";
 import fs from "node:fs";
@@ -11,6 +11,9 @@ import { NoRoomError, saysFull, SourceError } from "@pannier/core/adapter";
 import { walkTree } from "../tree.ts";
 import { checkExpansion } from "./expansion.ts";
 import { CacheDamaged, type GitObject, type ObjectStore } from "./store.ts";
+
+/** Bytes of a pack that is taken in. */
+const MOST_PACKED = 64 * 1024 * 1024;
 
 /** Bytes of a large blob that are handed over at a time. */
 const PIECE = 256 * 1024;
@@ -75,7 +78,7 @@ export function jsStore(gitDir: string, maxExpansion: number): ObjectStore {
       const git = await import("isomorphic-git");
       const name = `tmp_${randomUUID()}`;
       try {
-        const id = await writePack(pack, join(packs, `${name}.pack`), signal);
+        const id = await writePack(upTo(MOST_PACKED, pack), join(packs, `${name}.pack`), signal);
         await inspect(join(packs, `${name}.pack`), maxExpansion, signal);
         const { oids } = await git.indexPack({
           fs,
@@ -136,6 +139,20 @@ function readerFs(gitDir: string) {
 
 const NO_FILE = Object.assign(new Error("no such file"), { code: "ENOENT" });
 const DIRECTORY = { isDirectory: () => true, isFile: () => false };
+
+async function* upTo(most: number, pack: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let size = 0;
+  for await (const chunk of pack) {
+    size += chunk.length;
+    if (size > most) {
+      const what = `the repository sends more than ${most} bytes at once, which engine=js would hold in memory several times over`;
+      throw new SourceError("unsupported", what, {
+        hint: "install git, and leave engine at auto or set engine=cli; with depth=1 less is sent",
+      });
+    }
+    yield chunk;
+  }
+}
 
 /** Writes a pack to a file and returns its id, the digest at its end: https://git-scm.com/docs/gitformat-pack */
 async function writePack(
