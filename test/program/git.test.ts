@@ -16,8 +16,12 @@ async function forge() {
   const repository = await server.repository("org/repo");
   await repository.commit({ a: "1", "sub/b": "2" });
   server.intercept = ({ url = "" }, response) => {
-    if (/\/(info\/refs|git-upload-pack)/.test(url)) return false;
-    if (url === "/data") response.setHeader("content-type", "application/json").end("{}");
+    if (/\/private.*\/info\/refs/.test(url)) response.writeHead(401).end();
+    else if (/\/broken.*\/info\/refs/.test(url)) response.writeHead(500).end();
+    else if (/\/kept.*\/info\/refs/.test(url)) response.writeHead(403).end();
+    else if (/\/(info\/refs|git-upload-pack)/.test(url)) return false;
+    else if (url.endsWith("/data"))
+      response.setHeader("content-type", "application/json").end("{}");
     else if (url === "/page.html") response.setHeader("content-type", "text/html").end("<p>");
     else
       response
@@ -98,6 +102,36 @@ exec sh -c "$word"
       expect(http.stderr).toContain(`git+${url}/org/repo`);
       await runPannierOk(["sync", `${url}/org/repo?unpack=no`, target, "--max-delete", "100%"]);
       expect(await readdir(join(target, "current"))).toEqual(["repo"]);
+    });
+
+    test("may have a dot in its last name", async () => {
+      const server = await forge();
+      const repository = await server.repository("org/next.js");
+      await repository.commit({ a: "1" });
+      const target = join(await workDirectory(), "target");
+      await runPannierOk(["sync", `${server.url}/org/next.js`, target]);
+      expect(await readdir(join(target, "current"))).toEqual(["a"]);
+    });
+
+    test("is not taken for a file where its server wants a sign-in, or fails", async () => {
+      const { url } = await forge();
+      const target = join(await workDirectory(), "target");
+      for (const [name, code] of [
+        ["private/data", 3],
+        ["broken/data", 5],
+      ] as const) {
+        const refused = await runPannier(["sync", `${url}/${name}`, target, "--timeout", "3s"]);
+        expect([name, refused.code]).toEqual([name, code]);
+        expect(refused.stderr).toContain("PANNIER_ADAPTER=http");
+      }
+      const env = { PANNIER_ADAPTER: "http" };
+      await runPannierOk(["sync", `${url}/private/data`, target], { env });
+      // Stores of files answer so for what they do not have.
+      await runPannierOk(["sync", `${url}/kept/data`, target, "--max-delete", "100%"]);
+      // A page to sign in at is no content, whatever the name.
+      const page = await runPannier(["sync", `${url}/kept/tool.js?ref=main`, target]);
+      expect(page.code).toBe(6);
+      expect(page.stderr).toContain("this is a web page");
     });
 
     test("is not guessed at while its server is not up to an answer", async () => {

@@ -58,14 +58,25 @@ export const gitAdapter: Adapter<typeof gitOptions> = {
   },
 };
 
-/** Web servers have repositories at URLs that look like a directory's or a file's without extension; with an option of ours it may be any. */
+/** Names of files that people fetch by their URL. A repository may have any other: `next.js`, `d3.v7`. */
+const FILE_ENDINGS = new Set(
+  (
+    "7z apk avif bin br bz2 cer conf crt css csv db deb der dmg doc docx eot epub exe geojson gguf gif gz htm html ico img ini iso " +
+    "jar jpeg jpg json jsonl key lock log map md mmdb mov mp3 mp4 msi ndjson npy npz odt ogg onnx otf parquet pbf pdf pem php png " +
+    "pptx rar rpm rss safetensors sh sha1 sha256 sha512 sig sqlite svg tar tbz tbz2 tgz tif tiff toml tsv ttf txt txz tzst war wasm " +
+    "wav webm webp whl woff woff2 xhtml xlsx xml xsd xz yaml yml zip zst"
+  ).split(" "),
+);
+
+/** Web servers have repositories at URLs that look like a directory's or a file's; with an option of ours it may be any. */
 function isSuspect({ scheme, pathname, query }: Location): boolean {
   if (!/^https?$/.test(scheme)) return false;
   const names = Object.keys(query);
   // Whatever else is in the query is for another program.
   if (names.some((name) => !Object.hasOwn(gitOptions, name))) return false;
   if (names.some((name) => name !== "path")) return true;
-  return !/^\/*$|\.[a-z0-9]{1,9}$/i.test(pathname);
+  const ending = /\.([a-z0-9]{1,11})$/i.exec(pathname)?.[1]?.toLowerCase() ?? "";
+  return !/^\/*$/.test(pathname) && !FILE_ENDINGS.has(ending);
 }
 
 /** Which engine reads objects. */

@@ -6,6 +6,9 @@ import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
 import { entryByContent } from "./content.ts";
 import { createDigestReader } from "./digest.ts";
 
+/** Names under which a page is what is wanted. Under any other, it is more likely one that asks to sign in, or that shows a repository. */
+const PAGE = /\.(?:[px]?html?\d?|php\d?|[aj]spx?|cgi)$/i;
+
 export interface FileSourceInit {
   readonly client: HttpClient;
   readonly url: URL;
@@ -38,7 +41,7 @@ export function fileSource({ client, url, name, checksum, surely }: FileSourceIn
         });
       }
       const { pin, size, mtime, mediaType } = resource;
-      if (mediaType === "text/html" && !surely && expected === undefined && !name.includes("."))
+      if (mediaType === "text/html" && !surely && expected === undefined && !PAGE.test(name))
         throw new SourceError("invalid", "this is a web page, not content", {
           hint: `for the repository that it shows write git+${url.protocol}//${url.host}${url.pathname}; for the page itself add unpack=no to the URL`,
         });

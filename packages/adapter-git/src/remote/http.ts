@@ -21,6 +21,18 @@ type Server = Pick<Advertisement, "version" | "capabilities"> & {
   readonly format: ObjectFormat;
 };
 
+/** What is asked of a server. */
+interface Conversation {
+  /** As it is counted. */
+  readonly operation: string;
+  /** Whether the answer must come at some pace. */
+  readonly paced: boolean;
+}
+
+const REFS: Conversation = { operation: "refs", paced: true };
+/** Keeping a connection alive while a pack is prepared takes a byte a second: packets have a floor of their own. */
+const FETCH: Conversation = { operation: "fetch", paced: false };
+
 /**
  * A repository at an HTTP URL.
  *
@@ -37,14 +49,18 @@ export function httpRemote(url: string, client: HttpClient): Remote {
   /** Whether to ask what the server can do before anything else. */
   let doubtful = false;
 
-  function post(server: Server, body: string, operation: string, signal: AbortSignal) {
+  function post(
+    server: Server,
+    body: string,
+    { operation, paced }: Conversation,
+    signal: AbortSignal,
+  ) {
     return client.request(`${server.root}/git-upload-pack`, {
       method: "POST",
       redirect: "manual",
       expect: "any",
       operation,
-      // Keeping a connection alive while a pack is prepared takes a byte a second: packets have a floor of their own.
-      paced: operation !== "fetch",
+      paced,
       signal,
       headers: {
         "content-type": "application/x-git-upload-pack-request",
@@ -58,12 +74,12 @@ export function httpRemote(url: string, client: HttpClient): Remote {
   /** Asks a server of which it is not known what it can do; `undefined` where it does not understand. */
   async function askUnknown<T>(
     body: string,
-    operation: string,
+    conversation: Conversation,
     signal: AbortSignal,
     read: (response: HttpResponse) => Promise<T>,
   ): Promise<T | undefined> {
     if (doubtful) return undefined;
-    const response = await post(guess, body, operation, signal);
+    const response = await post(guess, body, conversation, signal);
     if (!isAnswer(response)) {
       await response.discard();
       doubtful = response.status >= 500;
@@ -84,13 +100,13 @@ export function httpRemote(url: string, client: HttpClient): Remote {
   async function ask<T>(
     server: Server,
     body: string,
-    operation: string,
+    conversation: Conversation,
     signal: AbortSignal,
     read: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     // Should it fail, it may have been replaced or moved: the next request starts from what the user wrote.
     known = undefined;
-    const response = await post(server, body, operation, signal);
+    const response = await post(server, body, conversation, signal);
     if (!isAnswer(response)) {
       await response.discard();
       throw failure(response);
@@ -122,11 +138,11 @@ export function httpRemote(url: string, client: HttpClient): Remote {
       const read = (response: HttpResponse) =>
         reading(response, (reader) => readRefs(reader, prefixes));
       const list = (server: Server) =>
-        ask(server, refsRequest(prefixes, server.format), "refs", signal, read);
+        ask(server, refsRequest(prefixes, server.format), REFS, signal, read);
       if (known?.version === 2) return list(known);
       if (known === undefined) {
         const body = refsRequest(prefixes, guess.format);
-        const refs = await askUnknown(body, "refs", signal, read);
+        const refs = await askUnknown(body, REFS, signal, read);
         if (refs !== undefined) return refs;
       }
       const { server, refs } = await discover(prefixes, signal);
@@ -147,10 +163,10 @@ export function httpRemote(url: string, client: HttpClient): Remote {
         }
       };
       const fetch = (server: Server) =>
-        ask(server, fetchRequest(request, server), "fetch", signal, read(server.version));
+        ask(server, fetchRequest(request, server), FETCH, signal, read(server.version));
       if (known !== undefined) return fetch({ ...known, format });
       const body = fetchRequest(request, guess);
-      const result = await askUnknown(body, "fetch", signal, read(2));
+      const result = await askUnknown(body, FETCH, signal, read(2));
       return result ?? fetch((await discover([], signal)).server);
     },
 
@@ -171,9 +187,10 @@ function askForRefs(base: string, client: HttpClient, signal: AbortSignal): Prom
 }
 
 /**
- * Whether a git repository is at a URL. Who may not see it is told `false`, as by a server that has none.
+ * Whether a git repository is at a URL. 403 is no answer to that: stores of files say so of whatever they do not have, and
+ * servers of git say 401 or 404 to who may not see a repository.
  *
- * @throws SourceError where the server cannot be reached, or is not up to an answer right now
+ * @throws SourceError where the server cannot be reached, wants a sign-in, or fails
  */
 export async function isRepository(
   url: string,
@@ -183,8 +200,21 @@ export async function isRepository(
   const response = await askForRefs(url.replace(/\/+$/, ""), client, signal);
   await response.discard();
   const { status, headers } = response;
-  if ([408, 425, 429, 502, 503, 504].includes(status)) throw statusError(status, headers);
+  if ([401, 407, 408, 425, 429].includes(status) || (status >= 500 && status !== 501))
+    throw undecided(statusError(status, headers));
   return isAdvertisement(response);
+}
+
+/** @param error why it is not known whether a repository is there */
+function undecided({ code, message, transient, retryAfter, reached, hint }: SourceError) {
+  const advice =
+    "write git+ before the URL of a repository; PANNIER_ADAPTER=http takes it for a file";
+  return new SourceError(code, message, {
+    transient,
+    retryAfter,
+    reached,
+    hint: hint === undefined ? advice : `${hint}; ${advice}`,
+  });
 }
 
 /** The media type alone: servers and proxies add parameters to it. */

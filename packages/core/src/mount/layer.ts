@@ -82,7 +82,7 @@ export async function openLayer(
   const source = await untilAborted(opening, deadline, () => {
     isLate = true;
   });
-  limiter = createLimiter(atOnce(settings, source));
+  limiter = createLimiter(() => atOnce(settings, source));
   const url = describeSource(spec.source);
   const { options: own } = spec.source;
   return {

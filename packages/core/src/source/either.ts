@@ -53,6 +53,9 @@ function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceCont
     get ranges() {
       return chosen?.ranges;
     },
+    get concurrency() {
+      return chosen?.concurrency;
+    },
     get contentAddressed() {
       return chosen?.contentAddressed;
     },

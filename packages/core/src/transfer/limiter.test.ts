@@ -24,6 +24,22 @@ function held(limiter: Limiter, signal = never) {
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("createLimiter", () => {
+  test("goes by what suits the source as soon as that is known", async () => {
+    let most = 1;
+    const limiter = createLimiter(() => most);
+    const works = [held(limiter)];
+    expect([limiter.max, limiter.limit, limiter.free]).toEqual([1, 1, 0]);
+    most = 3;
+    works.push(held(limiter), held(limiter), held(limiter));
+    await turn();
+    expect(works.map((work) => work.state.started)).toEqual([true, true, true, false]);
+    expect([limiter.max, limiter.limit]).toEqual([3, 3]);
+    most = 2;
+    expect([limiter.max, limiter.limit, limiter.free]).toEqual([2, 2, 0]);
+    for (const work of works) work.finish();
+    await Promise.all(works.map((work) => work.done));
+  });
+
   test("runs at most max at once, first come first served", async () => {
     const limiter = createLimiter(2);
     const order: number[] = [];

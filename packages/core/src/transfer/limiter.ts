@@ -29,14 +29,25 @@ const SETTLED = 500;
  * Additive increase, multiplicative decrease: a `throttled` failure halves the limit, and as many successes as the limit
  * allows at once raise it by one. Failures of requests that began before the limit was last lowered do not lower it
  * again, nor do their successes raise it: they tell of the time before.
+ *
+ * @param most requests at once; asked anew each time where it may change
  */
-export function createLimiter(max: number): Limiter {
+export function createLimiter(most: number | (() => number)): Limiter {
   const waiting = new Set<() => void>();
+  let max = typeof most === "number" ? most : most();
   let limit = max;
   let running = 0;
   let successes = 0;
   let lowered = 0;
   let loweredAt = -Infinity;
+
+  /** A source may learn only from its first answer what suits it. */
+  function look(): number {
+    const now = typeof most === "number" ? most : most();
+    if (now !== max) limit = limit === max ? now : Math.min(limit, now);
+    max = now;
+    return max;
+  }
 
   function startWaiting(): void {
     for (const start of waiting) {
@@ -77,7 +88,9 @@ export function createLimiter(max: number): Limiter {
   }
 
   const limiter: Limiter = {
-    max,
+    get max() {
+      return look();
+    },
     onChange: undefined,
     succeeded(count) {
       succeeded(count);
@@ -90,13 +103,16 @@ export function createLimiter(max: number): Limiter {
       limiter.onChange?.();
     },
     get limit() {
+      look();
       return limit;
     },
     get free() {
+      look();
       return Math.max(0, limit - running);
     },
     async run(work, signal) {
       signal.throwIfAborted();
+      look();
       if (running < limit) {
         running++;
         limiter.onChange?.();
