@@ -1,6 +1,6 @@
 /**
- * Signature Version 4 for requests without a body. The SDK's own signer takes ten times as long, which is most of what
- * a small object costs.
+ * Signature Version 4 for requests without a body. The SDK's own signer takes about twice as long (26 to 38 µs in place of 16) and answers
+ * later, and its whole request for an object 566 µs without the network.
  *
  * @see https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
  */
