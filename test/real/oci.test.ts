@@ -1,6 +1,7 @@
 /** The oci adapter against registries that people run, with what other programs write. */
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { link, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -119,6 +120,48 @@ for (const name of ["distribution", "craneRegistry"] as const) {
           "site/page": "1",
           "site/new": "2",
         });
+      },
+    );
+
+    const podman = findProgram("podman");
+    test.skipIf(buildah === undefined || podman === undefined)(
+      "an image that podman pushed in zstd:chunked form is followed by its tables of contents",
+      { meta: { skipReason: "no buildah or no podman" } },
+      async () => {
+        const cwd = await work();
+        const storage = ["--root", join(cwd, "root"), "--runroot", join(cwd, "run")];
+        const all = [...storage, "--storage-driver", "vfs"];
+        const target = `127.0.0.1:${port}/podman/site:live`;
+        await mkdir(join(cwd, "site/deep"), { recursive: true });
+        const random = randomBytes(3 << 20);
+        // With holes and hard links, which its tables tell of in ways of their own.
+        await writeFile(
+          join(cwd, "site/holes"),
+          Buffer.concat([random, Buffer.alloc(5 << 20), random]),
+        );
+        await writeFile(join(cwd, "site/deep/page"), "1");
+        await link(join(cwd, "site/deep/page"), join(cwd, "site/same"));
+        const push = async () => {
+          const container = await execute(buildah as string, [...all, "from", "scratch"]);
+          const id = container.stdout.trim();
+          await execute(buildah as string, [...all, "copy", id, join(cwd, "site"), "/"]);
+          await execute(buildah as string, [...all, "commit", id, "image"]);
+          const form = ["--tls-verify=false", "--compression-format", "zstd:chunked"];
+          const to = [...form, "localhost/image", `docker://${target}`];
+          await execute(podman as string, [...all, "push", ...to]);
+        };
+        await push();
+        const sync = async () => {
+          const args = ["sync", url("podman/site:live"), "target", "--json"];
+          const { stdout } = await runPannierOk(args, { cwd });
+          await execute("diff", ["-r", "site", "target/current"], { cwd });
+          return JSON.parse(stdout.trim().split("\n").at(-1) as string) as object;
+        };
+        expect(await sync()).toMatchObject({ added: 3 });
+        await writeFile(join(cwd, "site/new"), "2");
+        await push();
+        // The table and the one file that is new, not the megabytes beside it.
+        expect(await sync()).toMatchObject({ added: 1, changed: 0, requests: 4, received: 1 });
       },
     );
 

@@ -11,6 +11,9 @@ import { digestOf } from "./store.ts";
 
 export const TOC_POSITION = "io.github.containers.zstd-chunked.manifest-position";
 export const TOC_CHECKSUM = "io.github.containers.zstd-chunked.manifest-checksum";
+/** As podman 4 calls them. */
+const OLD_POSITION = "io.containers.zstd-chunked.manifest-position";
+const OLD_CHECKSUM = "io.containers.zstd-chunked.manifest-checksum";
 /** The kind of table that there is, in the annotation and the footer. */
 export const TOC_KIND = 1;
 /** Bytes of a table at most, unpacked: parsing is one step, in which nothing else has its turn. A layer with a larger one is read whole. */
@@ -49,8 +52,8 @@ export interface Chunk {
 
 /** Where the table of a layer is; `undefined` where it has none, or one that is too large. @throws SourceError `invalid` */
 export function tocPlace({ annotations, size }: Descriptor): TocPlace | undefined {
-  const position = annotations[TOC_POSITION];
-  const checksum = annotations[TOC_CHECKSUM];
+  const position = annotations[TOC_POSITION] ?? annotations[OLD_POSITION];
+  const checksum = annotations[TOC_CHECKSUM] ?? annotations[OLD_CHECKSUM];
   if (position === undefined || checksum === undefined) return undefined;
   const [, ...parts] = /^(\d{1,15}):(\d{1,15}):(\d{1,15}):(\d{1,3})$/.exec(position) ?? [];
   const [offset = 0, length = 0, unpacked = 0, kind] = parts.map(Number);
