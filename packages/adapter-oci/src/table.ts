@@ -4,9 +4,8 @@
  * a path, unless a layer above took it away.
  */
 import { rmSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import { type Change, type Entry, SourceError } from "@pannier/core/adapter";
+import { type Change, DatabaseSync, type Entry, SourceError } from "@pannier/core/adapter";
 import type { Layer } from "./image.ts";
 
 /** One path of a layer. */

@@ -7,9 +7,8 @@ import { createHash, hash } from "node:crypto";
 import { constants, existsSync } from "node:fs";
 import { copyFile, type FileHandle, open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import { type Entry, SourceError, type Scope } from "@pannier/core/adapter";
+import { DatabaseSync, type Entry, SourceError, type Scope } from "@pannier/core/adapter";
 
 /**
  * Files up to this size lie in one file together. A file of its own would take a block of the disk anyway, and four calls of the

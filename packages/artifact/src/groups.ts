@@ -5,9 +5,9 @@
  * bounded loads: https://arxiv.org/abs/1608.01350).
  */
 import { hash } from "node:crypto";
-import { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
 import { type PublishedEntry, RefusedError } from "@pannier/core";
+import { DatabaseSync } from "@pannier/core/adapter";
 
 /** Files from this size on have layers of their own, while there is room. */
 const LARGE = 8 << 20;

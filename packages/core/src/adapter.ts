@@ -15,5 +15,6 @@ export { nearest } from "./source/nearest.ts";
 export { largeReads } from "./source/large-reads.ts";
 export { passing } from "./source/passing.ts";
 export { makePause, type Pause, sortInSlices } from "./timing/slices.ts";
+export { DatabaseSync } from "./state/sqlite.ts";
 export { untilAborted } from "./timing/until-aborted.ts";
 export { createPace, type Pace } from "./transfer/pace.ts";

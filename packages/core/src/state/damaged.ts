@@ -1,5 +1,5 @@
 /** A state that is damaged, and how that is told from a fault of the program's own. */
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync } from "./sqlite.ts";
 import { InternalError } from "../errors.ts";
 import { SCHEMA } from "./schema.ts";
 

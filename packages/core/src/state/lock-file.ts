@@ -1,5 +1,5 @@
 /** An exclusive lock that SQLite holds on a file of its own, which the kernel frees when the process dies, however it dies. */
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync } from "./sqlite.ts";
 
 /**
  * @returns what frees it

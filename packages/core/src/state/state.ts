@@ -1,6 +1,7 @@
 /** The state of a mount: one SQLite file below the target. What is asked of its tables is in the modules beside this one. */
 import { rmSync } from "node:fs";
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import type { SQLInputValue, StatementSync } from "node:sqlite";
+import { DatabaseSync } from "./sqlite.ts";
 import { UsageError } from "../source/errors.ts";
 import { moveLongLog } from "./checkpoint.ts";
 import { DamagedState } from "./damaged.ts";
