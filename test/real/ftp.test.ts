@@ -66,6 +66,8 @@ for (const name of ["vsftpd", "proftpd"] as const) {
             makeShare(files, {
               parent: root,
               server: { host: "127.0.0.1", port: server[way] },
+              // vsftpd runs as who starts it.
+              otherUser: name === "proftpd" && process.getuid?.() === 0,
               address: (at, port) => ({
                 url: `${scheme}://127.0.0.1:${port}${pathOf(at)}`,
                 options,

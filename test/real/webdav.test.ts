@@ -63,6 +63,8 @@ for (const name of ["apacheDav", "nginxDav"] as const) {
             makeShare(files, {
               parent: root,
               server: { host: "127.0.0.1", port: scheme === "dav" ? server.plain : server.tls },
+              // nginx runs as who starts it.
+              otherUser: server.name === "apache" && process.getuid?.() === 0,
               address: (at, port) => ({
                 url: `${scheme}://127.0.0.1:${port}/${location}${pathOf(at)}`,
                 credentials: signIn,

@@ -1,9 +1,12 @@
 /** Data connections: passive, to the host of the control connection, encrypted as that is. */
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
+import type { FTPResponse } from "basic-ftp";
 import { largeReads, SourceError } from "@pannier/core/adapter";
 import { type Connection, inTime } from "./connection.ts";
 import { refusalOf } from "./errors.ts";
+
+const UNREAD = /failed to open directory/i;
 
 /**
  * Sends a command that is answered by a stream of data.
@@ -23,7 +26,7 @@ export async function* receive(
   const data = await openData(connection);
   const control = client.ftp.socket;
   const began = Promise.withResolvers<void>();
-  let finished: Promise<unknown> | undefined;
+  let finished: Promise<FTPResponse> | undefined;
   let left = true;
   // Whoever waits for data is told by the iterator; an error in between must not end the process.
   data.on("error", () => {});
@@ -52,8 +55,15 @@ export async function* receive(
     }
     control.setTimeout(idleTimeout);
     // The end of the data alone may be a cut.
-    await inTime(finished, idleTimeout, () => connection.close());
+    const reply = await inTime(finished, idleTimeout, () => connection.close());
     left = false;
+    // vsftpd's word on a directory that may be entered and not be read: what it sent is not what is there.
+    if (UNREAD.test(reply.message)) {
+      throw new SourceError("auth", "the server may not read the directory", {
+        reached: "signed-in",
+        hint: "let the user who is signed in read it, or leave it out by --exclude",
+      });
+    }
   } finally {
     data.destroy();
     // Some servers end the session where an encrypted transfer was left in the middle, after having said the last word on it.

@@ -207,3 +207,20 @@ test("replies that come in pieces are read whole", async () => {
   const { source } = await open(OLD, "/", true);
   expect(await contentsOf(source)).toEqual({ "a.txt": "hello\n" });
 });
+
+test("a directory that may be entered and not be read is not taken for an empty one", async () => {
+  const { source } = await open({
+    ...OLD,
+    LIST: {
+      async do(control, data) {
+        control.write("150 Here comes the directory listing.\r\n");
+        (await data).end();
+        control.write("226 Transfer done (but failed to open directory).\r\n");
+      },
+    },
+  });
+  await expect(listAll(source)).rejects.toMatchObject({
+    code: "auth",
+    hint: expect.stringContaining("--exclude"),
+  });
+});

@@ -119,7 +119,11 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = {
 
     /** `undefined` where the server does not list all at once. */
     async function askDeep(path: string, signal: AbortSignal): Promise<HttpResponse | undefined> {
-      const response = await ask(path, "infinity", NO_DEPTH, signal);
+      const response = await ask(path, "infinity", NO_DEPTH, signal).catch((error: unknown) => {
+        // Apache hangs up where a collection may not be read, wanted or not: the next time it is walked.
+        if (!signal.aborted && (error as SourceError).reached === undefined) deep = false;
+        throw error;
+      });
       if (response.status === 207) return response;
       await response.discard();
       deep = false;

@@ -1,7 +1,7 @@
 /** What is not wanted may be passed over. What is wanted is all there. */
 import { filterScope, makeFilter, type Scope } from "@pannier/core";
 import { listAll } from "../open-source.ts";
-import type { Check } from "./trial.ts";
+import { type AllTraits, type Check, when } from "./trial.ts";
 
 const FILES = {
   "a.txt": "1",
@@ -24,7 +24,7 @@ const SCOPES: readonly (readonly [include: readonly string[], exclude: readonly 
 const never = new AbortController().signal;
 const leavingOut = (pattern: string) => filterScope(makeFilter([], [pattern]));
 
-export function scopeChecks(check: Check): void {
+export function scopeChecks(check: Check, traits: AllTraits): void {
   check("lists all that is wanted, and nothing that is not there", async (t) => {
     const { source } = await t.opened(FILES);
     for (const [include, exclude] of SCOPES) {
@@ -37,41 +37,44 @@ export function scopeChecks(check: Check): void {
     }
   });
 
-  check("tells of an ignore file as it is listed, before it goes by it", async (t) => {
-    const ignoring = { ...FILES, ".pannierignore": "skip/" };
-    const { source, store } = await t.opened(ignoring);
-    const told: (string | undefined)[] = [];
-    const makeScope = (): Scope => {
-      let known: Scope | undefined;
-      return {
-        get filters() {
-          return known !== undefined;
-        },
-        wants: (path) => known?.wants(path) !== false,
-        enters: (directory) => known?.enters(directory) !== false,
-        async ignoreFile(entry) {
-          told.push(entry?.kind === "file" ? `${entry.path} ${entry.fingerprint}` : undefined);
-          if (entry !== undefined) known = leavingOut("skip/");
-        },
+  when(traits.holds(".pannierignore"), check)(
+    "tells of an ignore file as it is listed, before it goes by it",
+    async (t) => {
+      const ignoring = { ...FILES, ".pannierignore": "skip/" };
+      const { source, store } = await t.opened(ignoring);
+      const told: (string | undefined)[] = [];
+      const makeScope = (): Scope => {
+        let known: Scope | undefined;
+        return {
+          get filters() {
+            return known !== undefined;
+          },
+          wants: (path) => known?.wants(path) !== false,
+          enters: (directory) => known?.enters(directory) !== false,
+          async ignoreFile(entry) {
+            told.push(entry?.kind === "file" ? `${entry.path} ${entry.fingerprint}` : undefined);
+            if (entry !== undefined) known = leavingOut("skip/");
+          },
+        };
       };
-    };
-    const wanted = leavingOut("skip/");
-    const listed = await listAll(source, never, makeScope());
-    t.expect(listed.paths.filter((path) => wanted.wants(path)).toSorted()).toEqual(
-      Object.keys(ignoring)
-        .filter((path) => wanted.wants(path))
-        .toSorted(),
-    );
-    const { fingerprint } = listed.file(".pannierignore");
-    // Where it is not told, the engine finds it in the listing.
-    if (told.length > 0) t.expect(told).toEqual([`.pannierignore ${fingerprint}`]);
-    await t.change(store, { ".pannierignore": undefined });
-    told.length = 0;
-    t.expect((await listAll(source, never, makeScope())).paths.toSorted()).toEqual(
-      Object.keys(FILES),
-    );
-    t.expect(told.filter((entry) => entry !== undefined)).toEqual([]);
-  });
+      const wanted = leavingOut("skip/");
+      const listed = await listAll(source, never, makeScope());
+      t.expect(listed.paths.filter((path) => wanted.wants(path)).toSorted()).toEqual(
+        Object.keys(ignoring)
+          .filter((path) => wanted.wants(path))
+          .toSorted(),
+      );
+      const { fingerprint } = listed.file(".pannierignore");
+      // Where it is not told, the engine finds it in the listing.
+      if (told.length > 0) t.expect(told).toEqual([`.pannierignore ${fingerprint}`]);
+      await t.change(store, { ".pannierignore": undefined });
+      told.length = 0;
+      t.expect((await listAll(source, never, makeScope())).paths.toSorted()).toEqual(
+        Object.keys(FILES),
+      );
+      t.expect(told.filter((entry) => entry !== undefined)).toEqual([]);
+    },
+  );
 
   check("a directory that may not be read fails the listing only where it is wanted", async (t) => {
     const { source, store } = await t.opened(FILES);
