@@ -85,12 +85,19 @@ export function createPostPublish(
 
   /** In the order of the list: what one prepares, the next may need. A newer revision begins it anew. */
   async function work(): Promise<void> {
-    while (wanted !== undefined && !stopping.signal.aborted) {
-      const now = wanted;
-      const isWanted = () => wanted === now && !stopping.signal.aborted;
-      for (const hook of hooks)
-        if (isWanted() && hook.isDue(now.revision)) await hook.run(now, isWanted, pause);
-      if (wanted === now) wanted = undefined;
+    // So that `working` is set before this can end.
+    await Promise.resolve();
+    try {
+      while (wanted !== undefined && !stopping.signal.aborted) {
+        const now = wanted;
+        const isWanted = () => wanted === now && !stopping.signal.aborted;
+        for (const hook of hooks)
+          if (isWanted() && hook.isDue(now.revision)) await hook.run(now, isWanted, pause);
+        if (wanted === now) wanted = undefined;
+      }
+    } finally {
+      // At once: what is wanted a moment later begins anew.
+      working = undefined;
     }
   }
 
@@ -110,9 +117,7 @@ export function createPostPublish(
       if (wanted === undefined && !hooks.some((hook) => hook.isDue(revision))) return;
       wanted = result;
       wake?.();
-      working ??= work().finally(() => {
-        working = undefined;
-      });
+      working ??= work();
     },
     idle: async () => working,
     async stop(grace) {

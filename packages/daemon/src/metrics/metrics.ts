@@ -1,8 +1,7 @@
 /** What is counted and measured, from the same events that everything else lives on. */
-import { statfs } from "node:fs/promises";
 import { describeFailure } from "@pannier/core";
 import type { Mount } from "../mount.ts";
-import { endsWithin } from "../within.ts";
+import { freeBytes } from "../shown.ts";
 import type { MountEvent } from "../world.ts";
 import { counter, type Family, gauge, histogram, type Labels, render } from "./text.ts";
 
@@ -184,8 +183,7 @@ export function createMetrics(version: string): Metrics {
         looking = undefined;
         looked = performance.now();
       });
-      // A volume whose server is gone does not answer.
-      await endsWithin(looking, LOOK);
+      await looking;
     }
     mounts = now;
     return render(families);
@@ -193,7 +191,7 @@ export function createMetrics(version: string): Metrics {
 
   async function look(now: readonly Mount[]): Promise<void> {
     const stats = await Promise.all(
-      now.map(async ({ config }) => [config.name, await freeBytes(config.options.target)] as const),
+      now.map(async ({ config }) => [config.name, await freeBytes(config.options)] as const),
     );
     free = new Map(stats.flatMap(([name, bytes]) => (bytes === undefined ? [] : [[name, bytes]])));
   }
@@ -201,13 +199,4 @@ export function createMetrics(version: string): Metrics {
 
 function seconds(milliseconds: number | undefined): number | undefined {
   return milliseconds === undefined ? undefined : milliseconds / 1000;
-}
-
-async function freeBytes(path: string): Promise<number | undefined> {
-  try {
-    const { bavail, bsize } = await statfs(path);
-    return bavail * bsize;
-  } catch {
-    return undefined;
-  }
 }
