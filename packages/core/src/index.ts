@@ -21,7 +21,13 @@ export {
 } from "./failure.ts";
 export type * from "./events.ts";
 export * from "./engine/follow.ts";
-export { history, type HistoryEntry, status, type TargetStatus } from "./engine/history.ts";
+export {
+  history,
+  historyAndHeld,
+  type HistoryEntry,
+  status,
+  type TargetStatus,
+} from "./engine/history.ts";
 export {
   MOUNT_OPTIONS,
   type MountOption,

@@ -444,6 +444,42 @@ describe("a rollback", () => {
     expect(status(target)).toMatchObject({ held: false });
   });
 
+  it("does not hold back what other filters make of the same state", async () => {
+    const source = memorySource();
+    for (const text of ["one", "two"]) {
+      source.content = { a: text, b: text };
+      source.token = text;
+      await run(source, { exclude: ["c"] });
+    }
+    // As from the command line, which does not know the filters.
+    await rollback(target, undefined, { mount: { sources: [source] } });
+    for (let time = 0; time < 2; time++)
+      expect(await run(source, { exclude: ["c"] })).toMatchObject({ result: "unchanged" });
+    expect(current()).toEqual({ a: "one", b: "one" });
+    await run(source, { exclude: ["b"] });
+    expect(current()).toEqual({ a: "two" });
+    expect(status(target)).toMatchObject({ held: false });
+  });
+
+  it("asks nobody where there is nothing to go back to", async () => {
+    const source = memorySource({ a: "1" });
+    await run(source);
+    let asked = 0;
+    const mount = async () => {
+      asked++;
+      return { sources: [source] };
+    };
+    await expect(rollback(target, undefined, { mount })).rejects.toThrow(
+      "no older revision is kept",
+    );
+    source.content = { a: "2" };
+    await run(source);
+    await expect(rollback(target, "other", { mount })).rejects.toThrow("is not kept");
+    expect(asked).toBe(0);
+    await rollback(target, undefined, { mount });
+    expect(asked).toBe(1);
+  });
+
   it("is not refused for what the held back state would delete", async () => {
     const source = memorySource(
       Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`f${i}`, "x"])),

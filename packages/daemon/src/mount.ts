@@ -4,13 +4,12 @@ import { join } from "node:path";
 import {
   type Credentials,
   follow,
-  history,
+  historyAndHeld,
   type HistoryEntry,
   type LayerSpec,
   rollback,
   sleep,
   startTimer,
-  status,
   type SyncResult,
   UsageError,
 } from "@pannier/core";
@@ -274,7 +273,7 @@ function read({ target, publish, link = "current" }: MountOptions): Recorded {
   const nothing = { history: [], held: false };
   if (publish !== "mirror" && !existsSync(join(target, link))) return nothing;
   try {
-    return { history: history(target), held: status(target)?.held ?? false };
+    return historyAndHeld(target);
   } catch {
     return nothing;
   }

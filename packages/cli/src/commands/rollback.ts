@@ -10,7 +10,7 @@ type RollbackMount = Pick<SyncOptions, "sources" | "credentials">;
 export async function run(invocation: Invocation): Promise<number> {
   const { args, settings, world, signal, onEvent, clearProgress, print, printJson } = invocation;
   const target = resolve(world.cwd, oneTarget(world.env, args[0]));
-  const mount = await mountOf(target, invocation);
+  const mount = () => mountOf(target, invocation);
   const now = await rollback(target, args[1], { signal, onEvent, mount });
   clearProgress();
   if (settings.json === true) await printJson({ ...now, time: new Date(now.time).toISOString() });

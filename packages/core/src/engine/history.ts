@@ -60,16 +60,25 @@ export function status(target: string): TargetStatus | undefined {
 
 /** The generations of a target, the newest first. May be called beside a running sync. */
 export function history(target: string): HistoryEntry[] {
-  return (
-    readTarget(target, (state, root) =>
-      generations(state).map((generation, index) =>
-        toHistory(generation, index === 0, root, publishMode(state)),
-      ),
-    ) ?? []
-  );
+  return historyAndHeld(target).history;
 }
 
-function readTarget<Result>(
+/** The same, and whether the sources are held back after a rollback: one reading of the state for both. */
+export function historyAndHeld(target: string): {
+  readonly history: HistoryEntry[];
+  readonly held: boolean;
+} {
+  const found = readTarget(target, (state, root) => ({
+    history: generations(state).map((generation, index) =>
+      toHistory(generation, index === 0, root, publishMode(state)),
+    ),
+    held: getMeta(state, "held") !== undefined,
+  }));
+  return found ?? { history: [], held: false };
+}
+
+/** @returns `undefined` where nothing ever was synced */
+export function readTarget<Result>(
   target: string,
   read: (state: State, root: string) => Result,
 ): Result | undefined {

@@ -122,7 +122,7 @@ async function listChanges(
     const delta = await layer.source.changes?.(record.revision, to, run.signal, scope);
     return delta !== undefined && (await diffChanges(diff, delta.changes));
   });
-  if (complete) return { ...record, revision: to, token: probe.token };
+  if (complete) return { ...record, settings: layer.settings, revision: to, token: probe.token };
   await clearLayer(state, layer.position, makePause(run.signal));
   return undefined;
 }
@@ -150,6 +150,7 @@ async function listWhole(
       return {
         identity: layer.identity,
         view: layer.view,
+        settings: layer.settings,
         url: layer.url,
         adapter: layer.adapter,
         into: layer.into,

@@ -2,7 +2,14 @@
 import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
-import { type HistoryEntry, nothingPublished, status, toHistory, unreadable } from "./history.ts";
+import {
+  type HistoryEntry,
+  nothingPublished,
+  readTarget,
+  status,
+  toHistory,
+  unreadable,
+} from "./history.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { UsageError } from "../source/errors.ts";
 import { withTimeout } from "../timing/deadline.ts";
@@ -22,11 +29,13 @@ import { isOfDamage } from "../state/damaged.ts";
 import { inWords, openVolume } from "../volume/open.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "../volume/publish.ts";
 import { forgetTree, type Generation, generations } from "../state/generations.ts";
-import { longTransaction } from "../state/state.ts";
+import { longTransaction, type State } from "../state/state.ts";
 import { makePause, type Pause } from "../timing/slices.ts";
 import { READING } from "../volume/tree.ts";
 import { type TreeReport, verifyTree } from "../volume/verify.ts";
 import type { Volume } from "../volume/volume.ts";
+
+type RollbackMount = Omit<SyncOptions, "target" | "signal" | "onEvent" | "dryRun">;
 
 /**
  * Makes a kept revision the published one again. The sources, as they are now, are held back until they change, whether what they hold
@@ -42,10 +51,10 @@ export async function rollback(
     readonly signal?: AbortSignal | undefined;
     readonly onEvent?: ((event: SyncEvent) => void) | undefined;
     /**
-     * The mount's sources and settings: they are asked what they hold now, for five seconds at most; where they do not answer, what the
+     * The mount's sources and settings, or what finds them once there is something to go back to: they are asked what they hold now, for five seconds at most; where they do not answer, what the
      * next sync finds is held back. Default: what they were last known to hold is held back.
      */
-    readonly mount?: Omit<SyncOptions, "target" | "signal" | "onEvent" | "dryRun"> | undefined;
+    readonly mount?: RollbackMount | (() => Promise<RollbackMount | undefined>) | undefined;
   } = {},
 ): Promise<HistoryEntry> {
   const before = status(target);
@@ -55,12 +64,15 @@ export async function rollback(
       "a mirrored target keeps no older trees to go back to",
       "use --publish swap",
     );
-  const asked = init.mount === undefined ? undefined : await ask(target, init.mount, init);
+  // Before anybody is asked. Chosen again below, under the lock.
+  chooseKept(readTarget(target, olderGenerations) ?? [], revision);
+  const mount = typeof init.mount === "function" ? await init.mount() : init.mount;
+  const asked = mount === undefined ? undefined : await ask(target, mount, init);
   const volume = openVolume({
     target,
     publish: "swap",
     link: before.link,
-    owner: init.mount?.owner,
+    owner: mount?.owner,
     emit: (event) => init.onEvent?.(event),
   });
   try {
@@ -126,6 +138,8 @@ async function ask(
   }
 }
 
+const olderGenerations = (state: State) => generations(state).slice(1);
+
 function chooseKept(older: readonly Generation[], revision: string | undefined): Generation {
   const kept = older.filter(({ tree }) => tree !== null);
   const named = kept.filter(({ tree }) => tree === revision);
@@ -148,7 +162,12 @@ function chooseKept(older: readonly Generation[], revision: string | undefined):
 }
 
 function stateOf({ layers, digest }: Generation): SourcesState {
-  return { urls: urlsOf(layers), tokens: layers.map(({ token }) => token), digest };
+  return {
+    urls: urlsOf(layers),
+    tokens: layers.map(({ token }) => token),
+    settings: layers.map(({ settings }) => (settings === undefined ? [] : [settings])),
+    digest,
+  };
 }
 
 /** A new generation with the rows and the tree of an older one. */

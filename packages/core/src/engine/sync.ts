@@ -260,8 +260,15 @@ export async function lookAtSources(options: SyncOptions): Promise<SourcesState>
   try {
     const published = latestGeneration(mount.volume.state);
     const probes = await probeLayers(run, published);
-    if (tellAll(probes))
-      return sourcesState(mount, probes, probes.unchanged ? published?.digest : undefined);
+    if (tellAll(probes)) {
+      const now = sourcesState(mount, probes, probes.unchanged ? published?.digest : undefined);
+      // The command line does not know the filters of the next sync: most likely they are those of the last one.
+      const settings = now.settings?.map((own, position) => {
+        const before = published?.layers[position]?.settings;
+        return before === undefined ? [] : [...own, before];
+      });
+      return { ...now, settings };
+    }
     if (mount.layers.some(({ position, view }) => published?.layers[position]?.view !== view))
       throw new UsageError("the settings are not those of what is published");
     const { digest } = await makePlan(run, published, undefined, probes, {});
@@ -273,7 +280,12 @@ export async function lookAtSources(options: SyncOptions): Promise<SourcesState>
 }
 
 function sourcesState({ layers }: Mount, { tokens }: Probes, digest?: string): SourcesState {
-  return { urls: urlsOf(layers), tokens, digest };
+  return {
+    urls: urlsOf(layers),
+    tokens,
+    digest,
+    settings: layers.map(({ settings }) => [settings]),
+  };
 }
 
 /** From listings to a plan that may be carried out. In one transaction: what fails half way leaves no half plan. */

@@ -23,6 +23,7 @@ export interface Layer {
   /** See LayerRecord. */
   readonly identity: string;
   readonly view: string;
+  readonly settings: string;
   /** As {@link SyncOptions} have it. */
   readonly verifyContent: boolean;
   /** Bounds the reads of this source. */
@@ -98,6 +99,13 @@ export async function openLayer(
       location.rawQuery,
       own,
       into,
+      options.include ?? [],
+      options.exclude ?? [],
+      settings.symlinks,
+      settings.mode ?? null,
+      settings.tree,
+    ),
+    settings: digest(
       options.include ?? [],
       options.exclude ?? [],
       settings.symlinks,

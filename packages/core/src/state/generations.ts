@@ -10,6 +10,8 @@ export interface LayerRecord {
   readonly identity: string;
   /** Digest of all else that decides what a listing yields: the whole query, options, filters, `into`. */
   readonly view: string;
+  /** Digest of the part of it that is no source's: filters, modes, owner. Not known in states of older versions. */
+  readonly settings?: string | undefined;
   /** The source, redacted. */
   readonly url: string;
   readonly adapter: string;

@@ -25,7 +25,20 @@ export function isSameState(one: SourcesState, other: SourcesState): boolean {
   if (one.digest !== undefined && one.digest === other.digest) return true;
   if (one.urls !== undefined && other.urls !== undefined && !isSameList(one.urls, other.urls))
     return false;
+  if (!isUnderSameSettings(one.settings, other.settings)) return false;
   return tellAll(one) && isSameList(one.tokens, other.tokens);
+}
+
+/** With other filters the same token means another tree. */
+function isUnderSameSettings(
+  one: SourcesState["settings"],
+  other: SourcesState["settings"],
+): boolean {
+  if (one === undefined || other === undefined) return true;
+  return one.every((known, index) => {
+    const now = other[index] ?? [];
+    return known.length === 0 || now.length === 0 || known.some((digest) => now.includes(digest));
+  });
 }
 
 function isSameList<Item>(one: readonly Item[], other: readonly Item[]): boolean {

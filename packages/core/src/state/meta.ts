@@ -7,6 +7,11 @@ export interface SourcesState {
   /** Which they are: the same token may mean another tree with another `path=`. Not known in states of older versions. */
   readonly urls?: readonly string[] | undefined;
   readonly tokens: readonly (string | null)[];
+  /**
+   * Of each, digests of the settings under which they are taken for the same: who goes back may not know those of the next sync. Not
+   * known in states of older versions.
+   */
+  readonly settings?: readonly (readonly string[])[] | undefined;
   /** Of the tree that they make; not known where they told by their tokens alone. */
   readonly digest?: string | undefined;
 }
