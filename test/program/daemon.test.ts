@@ -222,7 +222,7 @@ test.each([
     );
     const { code, stderr } = await second.kill("SIGTERM");
     expect({ code, stderr }).toMatchObject({ code: 0 });
-    expect(stderr).toContain("what is published stays, and a better file is waited for");
+    expect(stderr).toContain("what is published stays until the file is corrected");
   },
 );
 

@@ -144,7 +144,7 @@ for (const name of ["vsftpd", "proftpd"] as const) {
         await failing(`ftp://127.0.0.1:${server.limited}${pathOf(at)}/`, credentials),
       ).toMatchObject({
         code: "throttled",
-        message: expect.stringMatching(/takes no more connections/),
+        message: expect.stringMatching(/accepts no more connections/),
       });
     });
 

@@ -39,7 +39,8 @@ export async function findRoot(
     let real = await ask(() => realpath(path));
     const mounted = await ask(() => isMounted(real));
     if (rules.mountpoint && !mounted) throw gone("nothing is mounted at the source's path");
-    if (before?.mounted === true && !mounted) throw gone("the source was a mount, and is none now");
+    if (before?.mounted === true && !mounted)
+      throw gone("the source was a mount point and is not one now");
     if (rules.required !== undefined)
       await ask(() => checkRequired(real, rules.required as string));
 

@@ -38,7 +38,7 @@ const LONGEST_REPLY = 65_536;
 /** FTPS ports of RFC 4217 and of custom. */
 const PORTS: Readonly<Record<Tls, number>> = { off: 21, explicit: 21, implicit: 990 };
 
-/** @throws SourceError, UsageError, or an FTPError for the pool to look at where the server takes no more connections */
+/** @throws SourceError, UsageError, or an FTPError for the pool to look at where the server accepts no more connections */
 export async function connect(init: ConnectionInit): Promise<Connection> {
   const { location, tls, credentials, env, idleTimeout, ways } = init;
   const [{ Client }, login, files] = await Promise.all([
@@ -139,7 +139,7 @@ async function startTls(client: Client, secure: object): Promise<void> {
   } catch (error) {
     if (refusalOf(error) === undefined) throw error;
     throw new SourceError("unsupported", "the server has no TLS on this port", {
-      hint: "without tls=explicit it is asked without encryption, password included",
+      hint: "without tls=explicit everything is sent unencrypted, the password included",
     });
   }
 }

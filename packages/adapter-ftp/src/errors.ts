@@ -91,9 +91,9 @@ export function translateConnect(error: unknown): unknown {
   if (isTooMany(error)) {
     return new SourceError(
       "throttled",
-      `the server takes no more connections (its reply is ${code})`,
+      `the server accepts no more connections (its reply is ${code})`,
       {
-        hint: "somebody else uses them: wait, or let the server allow more",
+        hint: "other clients use them: wait, or let the server allow more",
       },
     );
   }

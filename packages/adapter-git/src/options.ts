@@ -26,7 +26,7 @@ export const gitOptions = {
   engine: {
     type: "enum",
     description:
-      "who reads objects: the git program or JavaScript; auto takes git where it is installed",
+      "what reads objects: the git program or JavaScript; auto uses git where it is installed",
     values: ["auto", "js", "cli"],
     default: "auto",
   },

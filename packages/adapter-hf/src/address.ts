@@ -44,7 +44,7 @@ export function parseAddress(location: Location): Address {
     throw new UsageError(`"${revision}" is not a valid revision`, FORM);
   }
   if (segments.some((segment) => /^\.{0,2}$|[/\0]/.test(segment))) {
-    throw new UsageError("the path in the URL has a segment that is no name", FORM);
+    throw new UsageError("the path in the URL has an invalid segment", FORM);
   }
   return { kind, repository: `${organization}/${name}`, revision, path: segments.join("/") };
 }

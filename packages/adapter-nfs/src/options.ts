@@ -15,13 +15,13 @@ export const nfsOptions = {
     type: "integer",
     min: 0,
     max: LAST_ID,
-    description: "user id that the server is told; default: this process's",
+    description: "user id sent to the server; default: this process's",
   },
   gid: {
     type: "integer",
     min: 0,
     max: LAST_ID,
-    description: "group id that the server is told; default: this process's",
+    description: "group id sent to the server; default: this process's",
   },
   mountPort: {
     type: "integer",

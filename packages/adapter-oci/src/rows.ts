@@ -155,7 +155,7 @@ export function refuseSpecial(path: string, root: string, failure: SourceError):
 export function missingTarget(target: string): SourceError {
   return new SourceError(
     "invalid",
-    `a layer holds a hard link to ${JSON.stringify(target)}, which is no earlier file of it that is wanted`,
+    `a layer holds a hard link to ${JSON.stringify(target)}, which is not an earlier, wanted file of the layer`,
     { hint: "nothing of it is used" },
   );
 }

@@ -117,7 +117,7 @@ export async function connectionError(
       reached: "answered",
       hint:
         by === "guest"
-          ? "it takes no guests: give a user and a password (credentials.username, credentials.passwordFile)"
+          ? "it does not allow guests: give a user and a password (credentials.username, credentials.passwordFile)"
           : "check the user, the password and the option domain: one of them is wrong, or the user may not read the share",
       cause: error,
     });

@@ -96,7 +96,7 @@ function toItem(found: NamedFacts, prefix: string, now: number): DirectoryItem {
 function checkName(name: string, path: string): void {
   // Separates names as well, on this protocol.
   if (name.includes("\\")) {
-    throw new SourceError("invalid", `the server lists a name that is none: ${quotePath(path)}`);
+    throw new SourceError("invalid", `the server lists an invalid name: ${quotePath(path)}`);
   }
 }
 

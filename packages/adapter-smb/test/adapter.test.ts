@@ -271,8 +271,8 @@ function shareWith(name: string): SourceSpec {
 
 test.each([
   ["日".repeat(200), /日日日" holds a name longer than 255 bytes/],
-  ["a\\b", /a name that is none: "a\\\\b"/],
-  ["..", /a name that is none: "\.\."/],
+  ["a\\b", /an invalid name: "a\\\\b"/],
+  ["..", /an invalid name: "\.\."/],
   ["caf\ufffd", /the name of "caf\ufffd" is not Unicode/],
 ])("a name that cannot be published (%j) is refused", async (name, message) => {
   const target = await mkdtemp(join(tmpdir(), "pannier-smb-"));

@@ -105,7 +105,7 @@ function statusOf(line: string): number {
 function notDav(cause?: unknown): SourceError {
   return new SourceError(
     "invalid",
-    "the server's answer to PROPFIND is not WebDAV, or not all of it",
+    "the server's answer to PROPFIND is not WebDAV, or is incomplete",
     {
       hint: "check the path in the URL: servers have WebDAV below one of their own, such as /dav/ or /remote.php/dav/files/USER/",
       cause,

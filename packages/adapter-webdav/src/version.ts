@@ -19,7 +19,7 @@ export function fingerprintOf({ size, mtime, etag }: Facts, path: string, now: n
   if (mtime !== undefined) return timeFingerprint(size, mtime, now);
   throw new SourceError(
     "unsupported",
-    `the server tells neither ETag nor date of ${quotePath(path)}`,
+    `the server sends neither an ETag nor a date of ${quotePath(path)}`,
     {
       hint: "a change of it would go unnoticed; leave it out with --exclude, or let the server tell one of them",
     },

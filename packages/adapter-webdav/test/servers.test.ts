@@ -249,7 +249,7 @@ test("a file with neither ETag nor date is named, and not taken for unchanged", 
   );
   await expect(listAll(source)).rejects.toMatchObject({
     code: "unsupported",
-    message: 'the server tells neither ETag nor date of "a"',
+    message: 'the server sends neither an ETag nor a date of "a"',
   });
 });
 

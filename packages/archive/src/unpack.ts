@@ -96,7 +96,7 @@ function nothingLeft({ strip, path }: UnpackInit): SourceError {
 function missingTarget(target: string): SourceError {
   return new SourceError(
     "invalid",
-    `the archive holds a hard link to ${JSON.stringify(target)}, which is no earlier file in it`,
+    `the archive holds a hard link to ${JSON.stringify(target)}, which is not an earlier file in it`,
     { hint: "nothing of it is used" },
   );
 }

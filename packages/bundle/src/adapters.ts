@@ -50,7 +50,7 @@ async function findAdapter(name: string, cwd: string, program: string): Promise<
       .toSorted(([a], [b]) => rank(a) - rank(b))[0] ?? [];
   if (exportName === undefined || adapter === undefined)
     throw new UsageError(
-      `"${name}" is no adapter`,
+      `"${name}" is not an adapter`,
       "the module must export one as adapter, or as its default",
     );
   const manifest = await manifestOf(entry);

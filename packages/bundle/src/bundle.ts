@@ -118,12 +118,12 @@ async function dashboardAssets(
 async function clear(out: string): Promise<void> {
   const names = await readdir(out).catch((error: NodeJS.ErrnoException): string[] => {
     if (error.code === "ENOENT") return [];
-    if (error.code === "ENOTDIR") throw new UsageError(`"${out}" is no directory`);
+    if (error.code === "ENOTDIR") throw new UsageError(`"${out}" is not a directory`);
     throw error;
   });
   if (names.length > 0 && !(await isBundle(out, names)))
     throw new UsageError(
-      `"${out}" holds something that is no bundle`,
+      `"${out}" holds something other than a bundle`,
       "name a directory that is empty, or not there",
     );
   for (const name of names) await rm(join(out, name), { recursive: true });

@@ -31,7 +31,7 @@ export function readNeeds(manifest: Manifest, adapter: Adapter): Needs {
     }
     if (!Array.isArray(value) || value.some((one) => typeof one !== "string"))
       throw new UsageError(
-        `"pannier.${key}" in the package.json of ${manifest.name} is no list of names`,
+        `"pannier.${key}" in the package.json of ${manifest.name} is not a list of names`,
       );
   }
   return needs;

@@ -122,7 +122,7 @@ async function loadForeign(name: string, cwd: string): Promise<Adapter> {
   const adapter = exports.adapter ?? exports.default;
   if (isAdapter(adapter)) return adapter;
   throw new UsageError(
-    `"${name}" is no adapter`,
+    `"${name}" is not an adapter`,
     "the module must export one as adapter, or as its default",
   );
 }

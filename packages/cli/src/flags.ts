@@ -35,7 +35,7 @@ function parseHttp(value: string): HttpFlag {
   const port = Number(digits);
   if (digits === undefined || port > 65_535)
     throw new UsageError(
-      `"${value}" is no address to listen at`,
+      `"${value}" is not a valid address to listen on`,
       "write a port, HOST:PORT, or off",
     );
   return { enabled: true, host: host?.replace(/^\[|\]$/g, "") || undefined, port };

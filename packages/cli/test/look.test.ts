@@ -259,7 +259,7 @@ test.each([
   [[], "no command is given. See pannier help"],
   [["ls", "x", "--adapter", "no-such-adapter"], 'there is no adapter "no-such-adapter"'],
   [["ls", "x", "--adapter", "./no-such-file.js"], 'there is no adapter "./no-such-file.js"'],
-  [["ls", "x", "--adapter", "./run.ts"], '"./run.ts" is no adapter'],
+  [["ls", "x", "--adapter", "./run.ts"], '"./run.ts" is not an adapter'],
 ])("%j", async (args, told) => {
   const { code, stdout, stderr } = await run(args);
   expect(stderr).toContain(`pannier: ${told}`);

@@ -118,7 +118,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
 
   function describeRefusal(): string {
     return supervisor.mounts.some(({ isResting }) => isResting)
-      ? "the configuration is refused; what is published stays, and a better file is waited for"
+      ? "the configuration is refused; what is published stays until the file is corrected"
       : "the changed configuration is refused, the old one goes on";
   }
 

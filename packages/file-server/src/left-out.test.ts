@@ -10,7 +10,5 @@ test("what is left out is told once in the life of a source, and nothing is wher
     paths.forEach(leftOut.add);
     leftOut.tell();
   }
-  expect(warnings).toEqual([
-    'left out what is a FIFO, a socket or a device: "run/socket" and 2 more',
-  ]);
+  expect(warnings).toEqual(['left out a FIFO, a socket or a device: "run/socket" and 2 more']);
 });

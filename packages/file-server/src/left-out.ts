@@ -17,7 +17,7 @@ export interface LeftOut {
  */
 export function leftOutWarning(
   warn: (message: string) => void,
-  what = "left out what is a FIFO, a socket or a device",
+  what = "left out a FIFO, a socket or a device",
 ): () => LeftOut {
   let warned = false;
   return () => {

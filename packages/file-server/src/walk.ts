@@ -447,6 +447,6 @@ function checkName(name: string, prefix: string): void {
   if (name !== "" && name !== "." && name !== ".." && !/[/\0]/.test(name)) return;
   throw new SourceError(
     "invalid",
-    `the server lists a name that is none: ${quotePath(name)} in ${quotePath(prefix || "/")}`,
+    `the server lists an invalid name: ${quotePath(name)} in ${quotePath(prefix || "/")}`,
   );
 }

@@ -32,5 +32,5 @@ test("bytes are the receiver's own", () => {
 
 test("what is no message is refused before room is made for it", () => {
   const take = createFrameReader(() => {});
-  expect(() => take(Buffer.from("HTTP/1.1 400 Bad Request"))).toThrow("this is no message");
+  expect(() => take(Buffer.from("HTTP/1.1 400 Bad Request"))).toThrow("this is not a message");
 });

@@ -36,7 +36,7 @@ export function createFrameReader<Message>(
     filled = 0;
     if (part === "head") {
       const [jsonLength, bodyLength] = [head.readUInt32LE(0), head.readUInt32LE(4)];
-      if (jsonLength + bodyLength > LARGEST) throw new Error("this is no message");
+      if (jsonLength + bodyLength > LARGEST) throw new Error("this is not a message");
       json = Buffer.allocUnsafe(jsonLength);
       body = Buffer.allocUnsafe(bodyLength);
       part = "json";

@@ -46,5 +46,5 @@ test.each([
   ["no JSON", "Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3])"],
 ])("takes nothing more from a helper that sends what is no message: %s", async (_, bytes) => {
   const nonsense = `writeSync(3, ${bytes}); setInterval(() => {}, 1000);`;
-  expect(await run(nonsense)).toEqual({ messages: [], why: "sent what is no message" });
+  expect(await run(nonsense)).toEqual({ messages: [], why: "sent something other than a message" });
 });

@@ -15,7 +15,7 @@ export interface HelperProcessInit<Message> {
   /** Something came from it, if only a part of a message. */
   readonly onSign?: () => void;
   readonly onMessage: (message: Message, body: Buffer) => void;
-  /** It could not be started, ended, or sent what is no message. @param why to be put behind "the process" */
+  /** It could not be started, ended, or sent something other than a message. @param why to be put behind "the process" */
   readonly onEnd: (why: string) => void;
 }
 
@@ -60,7 +60,7 @@ export function startHelperProcess<Message>({
       if (piece.length === piece.buffer.byteLength) (piece.buffer as ArrayBuffer).transfer(0);
     } catch {
       channel.destroy();
-      return onEnd("sent what is no message");
+      return onEnd("sent something other than a message");
     }
     const whole = messages;
     messages = [];

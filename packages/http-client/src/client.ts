@@ -211,7 +211,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       answer.body.discard().catch(() => {});
       throw new SourceError(
         "invalid",
-        `${what}the answer is encoded as was not asked for: ${JSON.stringify(coding.slice(0, 50))}`,
+        `${what}the answer has an encoding that was not asked for: ${JSON.stringify(coding.slice(0, 50))}`,
       );
     }
     const length = answer.headers["content-length"];

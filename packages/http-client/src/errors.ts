@@ -163,7 +163,7 @@ export function statusError(
       reached: "signed-in",
       hint: signedIn
         ? "what was signed in with may not read this"
-        : "nobody was signed in: it may be for users only, or for nobody",
+        : "no credentials were sent: it may need them, or be closed to everybody",
     });
   }
   if (status === 407) {

@@ -27,13 +27,13 @@ test.each([
 });
 
 test.each([
-  ["a part for the whole", part("bytes 0-9/100"), undefined, /a part of it for the whole/],
-  ["the whole for a part", whole("100"), PART, /the whole of it for a part/],
+  ["a part for the whole", part("bytes 0-9/100"), undefined, /a part instead of the whole/],
+  ["the whole for a part", whole("100"), PART, /the whole instead of a part/],
   ["another length", whole("99"), undefined, /it has 99 bytes; 100 were listed/],
   ["another size", part("bytes 5-9/99"), PART, /it has 99 bytes; 100 were listed/],
-  ["another offset", part("bytes 0-4/100"), PART, /another part/],
-  ["no word of which part", part(), PART, /another part/],
-  ["the words of two parts", part("bytes 5-9/100, bytes 5-9/100"), PART, /another part/],
+  ["another offset", part("bytes 0-4/100"), PART, /a different part/],
+  ["no word of which part", part(), PART, /a different part/],
+  ["the words of two parts", part("bytes 5-9/100, bytes 5-9/100"), PART, /a different part/],
 ])("is not: %s", (_, answer, range, why) => {
   expect(whyOtherPart(answer, 100, range)).toMatch(why);
 });

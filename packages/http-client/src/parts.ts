@@ -20,12 +20,12 @@ export function whyOtherPart(
   range: ByteRange | undefined,
 ): string | undefined {
   if (range === undefined) {
-    if (status === 206) return "the server sent a part of it for the whole";
+    if (status === 206) return "the server sent a part instead of the whole";
     return whyOtherSize(headers["content-length"], size);
   }
-  if (status === 200) return "the server sent the whole of it for a part";
+  if (status === 200) return "the server sent the whole instead of a part";
   const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers["content-range"] ?? "") ?? [];
-  if (Number(start) !== range.offset) return "the server sent another part than was asked for";
+  if (Number(start) !== range.offset) return "the server sent a different part than requested";
   return whyOtherSize(total === "*" ? undefined : total, size);
 }
 

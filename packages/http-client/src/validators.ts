@@ -94,7 +94,7 @@ export function whyOtherVersion(
   const dated = !Number.isNaN(modified) && mtime !== undefined;
   if (!dated) {
     const unknown = wanted === undefined && mtime === undefined;
-    return unknown ? undefined : "its version cannot be told: no ETag and no date to compare";
+    return unknown ? undefined : "its version is unknown: there is no ETag and no date to compare";
   }
   if (Math.floor(modified / 1000) !== Math.floor(mtime / 1000)) return CHANGED;
   // Another content within the same second would look the same.

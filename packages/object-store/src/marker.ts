@@ -12,7 +12,7 @@ export function checkMarker(marker: string | undefined): string | undefined {
 export function markerVersion(response: Pick<HttpResponse, "headers">, key: string): string {
   const version = versionOf(response);
   if (version !== undefined) return version;
-  throw new SourceError("unsupported", `${key}: the server tells neither ETag nor date`, {
+  throw new SourceError("unsupported", `${key}: the server sends neither an ETag nor a date`, {
     hint: "leave the marker out: then everything is listed",
   });
 }

@@ -87,7 +87,7 @@ function entriesOf(items: readonly unknown[], limit: number): TocEntry[] {
   const entries: TocEntry[] = [];
   let chunks: Chunk[] = [];
   for (const item of items as Record<string, unknown>[]) {
-    if (typeof item !== "object" || item === null) throw lies("an entry is no object");
+    if (typeof item !== "object" || item === null) throw lies("an entry is not an object");
     const name = item["name"];
     if (typeof name !== "string" || name === "") throw lies("an entry has no name");
     const number = (key: string): number => {

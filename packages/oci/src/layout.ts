@@ -25,7 +25,7 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
   async function readIndex(signal: AbortSignal): Promise<readonly Descriptor[]> {
     signal.throwIfAborted();
     const bytes = await readSmall(indexFile).catch((error: unknown) => {
-      throw readError(error, "index.json", "this is no image layout, or not yet");
+      throw readError(error, "index.json", "this is not an image layout, or not yet");
     });
     const index = parseManifest(bytes);
     if (index.kind === "index") return index.manifests;
@@ -71,7 +71,7 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
       const info = await stat(path).catch((error: unknown) => {
         throw readError(error, `the blob ${blob.digest}`, "it is not in the image layout");
       });
-      if (!info.isFile()) throw new SourceError("invalid", `the blob ${blob.digest} is no file`);
+      if (!info.isFile()) throw new SourceError("invalid", `the blob ${blob.digest} is not a file`);
       const bytes = piecesOf(path, offset, length, signal);
       return range === undefined ? checkedBlob(bytes, blob) : bytes;
     },
@@ -113,7 +113,7 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
 
 async function readSmall(path: string): Promise<Buffer> {
   const info = await stat(path);
-  if (!info.isFile()) throw new SourceError("invalid", `${path} is no file`);
+  if (!info.isFile()) throw new SourceError("invalid", `${path} is not a file`);
   if (info.size > MAX_MANIFEST) {
     throw new SourceError("invalid", `${path} has more than ${MAX_MANIFEST} bytes`);
   }

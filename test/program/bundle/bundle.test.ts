@@ -328,7 +328,7 @@ describe("a mistake is named", () => {
     for (const [names, message] of [
       [["pannier-adapter-none"], 'there is no package "pannier-adapter-none"'],
       [["./none.js"], 'there is no file "./none.js"'],
-      [["./data.js"], '"./data.js" is no adapter'],
+      [["./data.js"], '"./data.js" is not an adapter'],
       [["./broken.js"], 'the adapter "./broken.js" cannot be loaded: no libshelf here'],
       [[], "no adapter is chosen"],
     ] as const)
@@ -339,7 +339,7 @@ describe("a mistake is named", () => {
     const cwd = await makeTemporary();
     for (const [pannier, message] of [
       [{ debain: ["git"] }, 'has an unknown key "pannier.debain"'],
-      [{ debian: "git" }, '"pannier.debian" in the package.json of shelf is no list of names'],
+      [{ debian: "git" }, '"pannier.debian" in the package.json of shelf is not a list of names'],
       [{ native: ["none"] }, "the package none is not installed"],
       [{ threads: ["none"] }, "none.js"],
     ] as const) {
@@ -356,7 +356,7 @@ describe("a mistake is named", () => {
     await mkdir(join(cwd, "out"));
     await writeFile(join(cwd, "out/mine"), "");
     const shelf = join(import.meta.dirname, SHELF);
-    expect(await mistakeOf([shelf], cwd)).toContain("holds something that is no bundle");
+    expect(await mistakeOf([shelf], cwd)).toContain("holds something other than a bundle");
     expect(Object.keys(await digests(cwd))).toEqual(["out/mine"]);
   });
 
@@ -375,7 +375,7 @@ describe("a mistake is named", () => {
     }
     const before = await digests(cwd);
     const shelf = join(import.meta.dirname, SHELF);
-    expect(await mistakeOf([shelf], cwd)).toContain("holds something that is no bundle");
+    expect(await mistakeOf([shelf], cwd)).toContain("holds something other than a bundle");
     expect(await digests(cwd)).toEqual(before);
   });
 });

@@ -245,7 +245,7 @@ export async function readFetch(
 const MOST_TOLD = 1 << 20;
 
 function endlessProgress(): SourceError {
-  return new SourceError("unavailable", "the server tells of its progress without end", {
+  return new SourceError("unavailable", "the server sends progress messages without end", {
     transient: false,
   });
 }

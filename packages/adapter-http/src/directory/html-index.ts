@@ -188,7 +188,7 @@ function comparable(path: string): string {
 function outside(href: string, { pathname }: URL): SourceError {
   return new SourceError(
     "invalid",
-    `the index ${quotePath(pathname)} lists what is not below it: ${quotePath(href)}`,
+    `the index ${quotePath(pathname)} lists an entry outside of its directory: ${quotePath(href)}`,
     { hint: "a proxy in front of the server may have to leave paths as they are" },
   );
 }

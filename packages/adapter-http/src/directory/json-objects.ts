@@ -51,7 +51,7 @@ export async function* jsonObjects(
 
 /** Where the object that begins at `from` ends; `undefined` when it is not all there yet. */
 function endOfObject(text: string, from: number): number | undefined {
-  if (text[from] !== "{") throw malformed("holds something that is no object");
+  if (text[from] !== "{") throw malformed("holds something other than an object");
   let depth = 0;
   let quoted = false;
   for (let i = from; i < text.length; i++) {

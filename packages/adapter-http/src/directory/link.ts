@@ -122,7 +122,7 @@ function isHarmless({ search }: URL): boolean {
 function unknownLink(href: string, named = false): SourceError {
   return new SourceError(
     "invalid",
-    `the index has a link of which it is not known whether it is a file: ${quotePath(href)}`,
+    `the index has a link that may or may not be a file: ${quotePath(href)}`,
     { hint: `put a SHA256SUMS file there${named ? ", or leave it out by --exclude" : ""}` },
   );
 }

@@ -252,7 +252,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
 /**
  * What the sources hold now, without touching the target.
  *
- * @throws what {@link plan} throws; UsageError where the settings are not those of what is published, whose digests could not be compared
+ * @throws what {@link plan} throws; UsageError where the settings differ from those of the published tree, whose digests could not be compared
  */
 export async function lookAtSources(options: SyncOptions): Promise<SourcesState> {
   const mount = await openMount({ ...options, dryRun: true });
@@ -270,7 +270,7 @@ export async function lookAtSources(options: SyncOptions): Promise<SourcesState>
       return { ...now, settings };
     }
     if (mount.layers.some(({ position, view }) => published?.layers[position]?.view !== view))
-      throw new UsageError("the settings are not those of what is published");
+      throw new UsageError("the settings differ from those of the published tree");
     const { digest } = await makePlan(run, published, undefined, probes, {});
     return sourcesState(mount, probes, digest);
   } finally {

@@ -103,7 +103,7 @@ function refuseNesting(specs: readonly LayerSpec[], target: string): void {
     const path = resolve(decodedPath(source.location));
     if (path === target || target.startsWith(path.endsWith(sep) ? path : path + sep))
       throw new TargetError(`the target ${target} lies inside its source ${path}`, {
-        hint: "choose a target outside of it",
+        hint: "choose a target outside the source",
       });
     if (path.startsWith(`${target}${sep}`))
       throw new TargetError(`the source ${path} lies inside the target ${target}`, {

@@ -83,7 +83,7 @@ export async function prepareCandidate(
       volume.emit({
         type: "healed",
         message:
-          "the tree to be recycled was changed by somebody else; it is compared with what was recorded",
+          "the tree to be recycled was changed by another process; it is compared with what was recorded",
       });
       await reconcile(state, tree, record.slot, record.base, pause);
     }

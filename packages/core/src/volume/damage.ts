@@ -79,7 +79,7 @@ export async function findDamage(
     distrustPublished(state);
     return healed(
       volume,
-      `the published tree was not as published: ${changed} changed, ${missing} missing, ${extra} added by somebody else`,
+      `the published tree was not as published: ${changed} changed, ${missing} missing, ${extra} added by others`,
     );
   } finally {
     tree.close();

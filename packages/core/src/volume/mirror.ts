@@ -159,7 +159,7 @@ export async function publishMirror(
 
 function takenAway({ layout }: Volume): TargetError {
   return new TargetError(`what was to be published was taken away in the target ${layout.target}`, {
-    hint: "somebody else is at work in it; the next sync looks at every file",
+    hint: "another process is changing it; the next sync looks at every file",
   });
 }
 

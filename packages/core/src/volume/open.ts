@@ -175,7 +175,7 @@ export function inWords(error: unknown, target: string): unknown {
     permission,
     hint: permission
       ? "let Pannier's user write to it and to all that is in it"
-      : "somebody else may be at work in it; what was published before stays, and the next sync tries again",
+      : "another process may be changing it; what was published before stays, and the next sync tries again",
   });
 }
 

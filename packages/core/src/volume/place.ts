@@ -104,7 +104,7 @@ export function holdPlace(target: string, owner: { readonly uid: number } | unde
         if (!isInPlace())
           throw new TargetError(
             `the target ${target}, or Pannier's own directory in it, was replaced or taken away meanwhile`,
-            { hint: "somebody else is at work in it; sync again" },
+            { hint: "another process is changing it; sync again" },
           );
       },
       release,

@@ -44,7 +44,7 @@ export async function publishCandidate(
   if (!candidate.tree.isInPlace())
     throw new TargetError(
       `the next tree was replaced or taken away in the target ${volume.layout.target}`,
-      { hint: "somebody else is at work in it; sync again" },
+      { hint: "another process is changing it; sync again" },
     );
   const tree = freeTreeName(volume, generation.revision);
   // Before the commit: on a full volume this is what fails.

@@ -107,7 +107,7 @@ export async function checkRecycled(job: StageJob): Promise<void> {
 function takenFromCandidate({ layout }: Volume, path: string): TargetError {
   return new TargetError(
     `${quotePath(path)} in the next tree was changed or taken away in the target ${layout.target}`,
-    { hint: "somebody else is at work in it; sync again" },
+    { hint: "another process is changing it; sync again" },
   );
 }
 

@@ -121,7 +121,7 @@ it.each([
   ],
   [
     `${MOUNT}    hooks: { postPublish: { url: ftp://x/ } }\n`,
-    "line 4, column 34: mounts[0].hooks.postPublish.url: it is no http or https URL",
+    "line 4, column 34: mounts[0].hooks.postPublish.url: it is not an http or https URL",
   ],
   [
     `${MOUNT}    hooks: { postPublish: { signal: HOP, process: x } }\n`,
@@ -135,7 +135,7 @@ it.each([
     `${MOUNT}    name: a/b\n`,
     "line 4, column 11: mounts[0].name has the wrong form: letters, digits, and . _ - between them",
   ],
-  [`${MOUNT}http: { port: 80800 }\n`, "line 4, column 15: http.port: 80800 is no port"],
+  [`${MOUNT}http: { port: 80800 }\n`, "line 4, column 15: http.port: 80800 is not a valid port"],
   [`${MOUNT}htpp: { port: 80 }\n`, 'line 4, column 1: unknown key "htpp": did you mean "http"?'],
   ["mounts:\n  - target: /t\n", "line 2, column 5: mounts[0].sources is missing"],
   [

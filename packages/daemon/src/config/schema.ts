@@ -122,7 +122,7 @@ const postPublish = z.union([
   z.strictObject({
     url: text("URL to call; any status of 200 to 299 is success.").check(
       z.refine((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? ""), {
-        error: "it is no http or https URL",
+        error: "it is not an http or https URL",
       }),
     ),
     method: z.optional(z.enum(["GET", "POST", "PUT"]).check(z.describe("Default POST."))),
@@ -228,7 +228,7 @@ export const configSchema = z.strictObject({
       port: z.optional(
         read((value) => {
           const port = parseCount(value, 0);
-          if (port > 65_535) throw new UsageError(`${port} is no port`);
+          if (port > 65_535) throw new UsageError(`${port} is not a valid port`);
           return port;
         }, "Default 8080."),
       ),

@@ -241,10 +241,9 @@ async function webhook({ request, http, init, query }: Call, forge: Forge): Prom
   if (!isGenuine(proof, secret, body.signature)) return refuse();
   if (isPing(headers)) return json(200, { triggered: [] });
   const mounts = mountsMeant(forge, { headers, body: body.content, query }, init.mounts());
-  if (mounts === undefined) return json(400, { error: "the body is no JSON object" });
+  if (mounts === undefined) return json(400, { error: "the body is not a JSON object" });
   for (const mount of mounts) mount.trigger();
   init.metrics.triggered(forge, mounts.length);
-  if (mounts.length === 0)
-    init.log("info", `a call of the ${forge} webhook is about no mount of ours`);
+  if (mounts.length === 0) init.log("info", `a call of the ${forge} webhook matches no mount`);
   return json(202, { triggered: mounts.map(({ config }) => config.name) });
 }
