@@ -60,7 +60,7 @@ async function follow(
     moments.push(observe(pid, accessLog));
     if (moments.length === 2) {
       // While it still runs: its end writes to the state.
-      changed = changedSince(target, mark);
+      changed = ifNoneMatchHeaders(target, mark);
       break;
     }
     mark = Date.now();
@@ -86,7 +86,7 @@ function observe(pid: number, accessLog: string): Moment {
 }
 
 /** Files and directories below `root` that were written after a moment. */
-function changedSince(root: string, moment: number): number {
+function ifNoneMatchHeaders(root: string, moment: number): number {
   return readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
     (path) => lstatSync(join(root, path)).mtimeMs > moment,
   ).length;

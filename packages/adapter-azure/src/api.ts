@@ -2,7 +2,7 @@
 import type { Pipeline } from "@azure/core-rest-pipeline";
 import type { IHttpClient } from "@azure/storage-blob";
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
-import { type HttpClient, type HttpResponse, ifMatch, whyOtherVersion } from "@pannier/http-client";
+import { type HttpClient, type HttpResponse, ifMatch, versionMismatch } from "@pannier/http-client";
 import { markerVersion, readObject } from "@pannier/object-store";
 import { blobUrl, containerUrl, VERSION } from "./address.ts";
 import type { Connection } from "./connection.ts";
@@ -120,7 +120,7 @@ export function makeApi({ http, endpoint, container, signIn }: ApiInit): Api {
             return read(part);
           }
         },
-        whyOther: (response) => whyOtherVersion(response, { etag, mtime }, listedAt),
+        mismatch: (response) => versionMismatch(response, { etag, mtime }, listedAt),
       });
     },
   };

@@ -1,6 +1,6 @@
 /** Blobs in a lane, signed in by what is the same for all: a token, a shared access signature, or nothing. An account's key signs each by the SDK. */
 import type { OpenLane } from "@pannier/core/adapter";
-import { ifMatch, type LaneTarget, openHttpLane, whyOtherVersion } from "@pannier/http-client/lane";
+import { ifMatch, type LaneTarget, openHttpLane, versionMismatch } from "@pannier/http-client/lane";
 import { locate, type Root } from "@pannier/object-store/lane";
 import { blobUrl, VERSION } from "./address.ts";
 import type { Signature } from "./sign-in.ts";
@@ -31,7 +31,7 @@ export const openLane: OpenLane = (context) =>
           },
           judge(answer) {
             const listed = { etag, mtime: entry.mtime };
-            const other = whyOtherVersion(answer, listed, listedAt);
+            const other = versionMismatch(answer, listed, listedAt);
             return other === undefined ? { digest: undefined } : undefined;
           },
         };

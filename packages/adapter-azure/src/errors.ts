@@ -2,7 +2,7 @@
 import { SourceError, UsageError } from "@pannier/core/adapter";
 import { parseRetryAfter, statusError } from "@pannier/http-client";
 
-/** An answer that is none. */
+/** A response with an error status. */
 export interface Refusal {
   readonly status: number;
   /** By lower-case name. */
@@ -55,7 +55,7 @@ export function isUnauthenticated({ status, headers }: Refusal): boolean {
 }
 
 /**
- * Translates an answer that is none.
+ * Translates a response with an error status.
  *
  * @param blob what was asked for, as messages name it; `undefined` for the container
  * @param known `renewed`: the credentials have changed since, trying again can help; `listed`: a listing told of the blob,

@@ -10,7 +10,7 @@ import { SourceError } from "@pannier/core/adapter";
 /** Calls through the pool before one is tried in place, and again after a slow one. */
 const WARY = 16;
 /** Milliseconds above which an answer did not come from memory. */
-const SLOW = 0.25;
+const SLOW_CALL_MS = 0.25;
 
 export interface Calls {
   /** Whether to use `now` (else `later`). */
@@ -45,7 +45,7 @@ export function makeCalls(idleTimeout: number): Calls {
       try {
         return call();
       } finally {
-        if (performance.now() - began > SLOW) wary = WARY;
+        if (performance.now() - began > SLOW_CALL_MS) wary = WARY;
       }
     },
 

@@ -11,7 +11,7 @@ const BATCH = 1000;
 /** Milliseconds after which what there is is sent, so that the other side sees that all is well. */
 const SIGN_OF_LIFE = 200;
 /** Batches that may be on their way: what bounds memory where the other side is slower. */
-const AHEAD = 4;
+const MAX_UNREAD_BATCHES = 4;
 
 export interface WalkInit {
   /** Without symlinks, and without a `/` at the end. */
@@ -201,7 +201,7 @@ function send(last: boolean): void {
   parentPort?.postMessage(batch, [facts.buffer]);
   if (last) return;
   sent++;
-  for (let done = doneBatches(); sent - done >= AHEAD; done = doneBatches()) {
+  for (let done = doneBatches(); sent - done >= MAX_UNREAD_BATCHES; done = doneBatches()) {
     Atomics.wait(taken, 0, done);
   }
   startBatch();

@@ -9,7 +9,7 @@ import { fingerprintOf } from "./fingerprint.ts";
 import { listTree } from "./list.ts";
 import { bytesOf, checkArgument, textOf } from "./names.ts";
 import { ftpOptions, tlsOf } from "./options.ts";
-import { createPool, MOST } from "./pool.ts";
+import { createPool, MAX_CONNECTIONS } from "./pool.ts";
 import { readFile } from "./read.ts";
 
 /** Where the source is on the server. */
@@ -34,7 +34,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
     const { request, retry } = context;
     return treeSource(
       {
-        concurrency: MOST,
+        concurrency: MAX_CONNECTIONS,
         async look(signal) {
           try {
             return await pool.run(signal, async (connection) => {

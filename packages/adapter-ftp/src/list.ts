@@ -13,7 +13,7 @@ import { refusalOf, translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { type Line, lsParser, type ParseLine, parseMlsdLine } from "./lines.ts";
 import { bytesOf, checkArgument, textOf } from "./names.ts";
-import { MOST, type Pool } from "./pool.ts";
+import { MAX_CONNECTIONS, type Pool } from "./pool.ts";
 import { eachLine } from "./text.ts";
 import { receive } from "./transfer.ts";
 import { isUnknown } from "./ways.ts";
@@ -56,7 +56,7 @@ export function listTree(listing: Listing): AsyncGenerator<readonly Entry[]> {
   return walk({
     read: (prefix, inner, count) =>
       listing.retry(() => readDirectory(listing, prefix, foreign, inner, count), inner),
-    concurrency: MOST,
+    concurrency: MAX_CONNECTIONS,
     signal,
     scope,
     onSpecial,

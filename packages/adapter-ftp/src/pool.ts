@@ -5,9 +5,9 @@ import { isTooMany, translateConnect } from "./errors.ts";
 import { createWays } from "./ways.ts";
 
 /** Connections at once. One does one thing at a time, and servers often allow about ten from one address. */
-export const MOST = 8;
+export const MAX_CONNECTIONS = 8;
 /** Milliseconds after which one more is tried, where the server took no more of them: it may have been starting, or busy. */
-const AGAIN = 60_000;
+const RETRY_AFTER_MS = 60_000;
 
 export interface Pool {
   /** Does something on a connection of its own. What was left in an unknown state is not used again. */
@@ -37,7 +37,9 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
   let closed = false;
 
   function most(): number {
-    return refused === undefined || performance.now() - refused.at >= AGAIN ? MOST : refused.most;
+    return refused === undefined || performance.now() - refused.at >= RETRY_AFTER_MS
+      ? MAX_CONNECTIONS
+      : refused.most;
   }
 
   /** The longest waiting looks again: there is a connection, or room for one. */

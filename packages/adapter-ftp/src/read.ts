@@ -1,5 +1,5 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, passing } from "@pannier/core/adapter";
+import { type Body, type ByteRange, type FileEntry, releaseAfterUse } from "@pannier/core/adapter";
 import { changedSinceListed, clampRange } from "@pannier/file-server";
 import type { Connection } from "./connection.ts";
 import { translate } from "./errors.ts";
@@ -32,7 +32,7 @@ export async function readFile(
 ): Promise<Body> {
   const { from, to } = clampRange(entry, range);
   const reading: Reading = { pool, path: checkArgument(path), entry, from, to, signal };
-  if (to - from > WHOLE) return passing(stream(reading));
+  if (to - from > WHOLE) return releaseAfterUse(stream(reading));
   const chunks: Uint8Array[] = [];
   for await (const chunk of stream(reading)) chunks.push(chunk);
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);

@@ -70,7 +70,7 @@ export async function* receive(
     // Listings are left only where they are refused: whoever sends such need not be waited for.
     const isOver = data instanceof TLSSocket || !command.startsWith("RETR ");
     if (left && isOver && data.bytesRead > 0) connection.close();
-    else if (left && !client.closed) await settle(connection, finished);
+    else if (left && !client.closed) await awaitLastReply(connection, finished);
   }
 }
 
@@ -85,7 +85,7 @@ async function seek({ send, ways }: Connection, offset: number): Promise<void> {
 }
 
 /** After a transfer that was left or refused: waits for the server's last word on it. */
-async function settle(
+async function awaitLastReply(
   connection: Connection,
   finished: Promise<unknown> | undefined,
 ): Promise<void> {

@@ -38,14 +38,14 @@ interface PageRequest {
   readonly prefix: string;
   /** First name of the page, included. */
   readonly startOffset?: string | undefined;
-  /** Where it ends, not included. */
+  /** Exclusive upper bound. */
   readonly endOffset?: string | undefined;
   readonly pageToken?: string | undefined;
 }
 
 interface Page {
   readonly items: readonly GcsObject[];
-  /** There is more. */
+  /** Set where there are more pages: the next request sends it as `pageToken`. */
   readonly nextPageToken: string | undefined;
 }
 
@@ -133,7 +133,7 @@ export function makeApi({ http, connection, settings }: ApiInit): Api {
             signal,
           });
         },
-        whyOther: (response) => whyOtherGeneration(response, generation),
+        mismatch: (response) => whyOtherGeneration(response, generation),
       });
     },
   };

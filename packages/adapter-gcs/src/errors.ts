@@ -12,7 +12,7 @@ export type Asked =
   | { readonly kind: "object"; readonly key: string; readonly generation?: string | undefined };
 
 /**
- * Translates an answer that is none, and reads it to its end.
+ * Translates a response with an error status, and reads it to its end.
  *
  * @see https://cloud.google.com/storage/docs/json_api/v1/status-codes
  */

@@ -1,5 +1,5 @@
 /** Git LFS: files of which the repository only holds a pointer. https://github.com/git-lfs/git-lfs/tree/main/docs */
-import { passing, SourceError } from "@pannier/core/adapter";
+import { releaseAfterUse, SourceError } from "@pannier/core/adapter";
 import { type HttpClient, readText } from "@pannier/http-client";
 
 /** What stands in the repository for a file. */
@@ -103,7 +103,7 @@ export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClie
         subject: `Git LFS object ${pointer.oid}`,
         signal,
       });
-      return passing(response.body);
+      return releaseAfterUse(response.body);
     },
   };
 }

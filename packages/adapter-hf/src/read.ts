@@ -15,7 +15,7 @@ import {
   isNothing,
   rangeHeader,
   tagIn,
-  whyOtherPart,
+  rangeMismatch,
 } from "@pannier/http-client";
 import { ANSWERS, type Hub, isOid } from "./hub.ts";
 
@@ -42,7 +42,7 @@ export async function readVersion(reading: Reading): Promise<Body> {
   const why =
     response.status === 416
       ? "it is shorter than when it was listed"
-      : whyOtherPart(response, entry.size, range);
+      : rangeMismatch(response, entry.size, range);
   if (why !== undefined) {
     await response.discard();
     throw changed(entry, why);

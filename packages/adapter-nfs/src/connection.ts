@@ -11,9 +11,9 @@ export const CONNECTIONS = 8;
 /** Milliseconds without a question after which the helper is ended: it holds some 50 MiB. */
 const UNUSED = 20_000;
 /** Milliseconds on top of the idle timeout that a helper which owes an answer may give no sign of life: then it hangs. */
-const PATIENCE = 5000;
+const HELPER_GRACE_MS = 5000;
 /** Milliseconds without an answer after which one who leaves takes what is being asked for dead. */
-const SUSPICIOUS = 100;
+const SUSPECT_AFTER_MS = 100;
 
 interface Answer {
   readonly items: readonly Item[];
@@ -37,7 +37,7 @@ export interface ConnectionInit {
   readonly greeting: Greeting;
   /** The helper's module. Default: the one beside this one. */
   readonly helper?: URL | undefined;
-  /** Default {@link PATIENCE}. */
+  /** Default {@link HELPER_GRACE_MS}. */
   readonly patience?: number | undefined;
 }
 
@@ -66,7 +66,7 @@ interface Helper {
 }
 
 export function createConnection(init: ConnectionInit): Connection {
-  const { start, greeting, patience = PATIENCE } = init;
+  const { start, greeting, patience = HELPER_GRACE_MS } = init;
   const waiting: Asked[] = [];
   /** What the helper was asked and has not answered yet, also where nobody waits for it any longer. */
   const asked = new Map<number, Asked>();
@@ -232,7 +232,7 @@ export function createConnection(init: ConnectionInit): Connection {
     const found = [...asked].find(([, other]) => other === one);
     if (found !== undefined) helper?.send({ cancel: found[0] });
     // It waits for the greeting, and who comes next would wait for the same.
-    else if (performance.now() - since > SUSPICIOUS) greeted?.giveUp();
+    else if (performance.now() - since > SUSPECT_AFTER_MS) greeted?.giveUp();
   }
 }
 

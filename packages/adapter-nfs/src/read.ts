@@ -1,5 +1,5 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, passing } from "@pannier/core/adapter";
+import { type Body, type ByteRange, type FileEntry, releaseAfterUse } from "@pannier/core/adapter";
 import { changedSinceListed, clampRange, matches } from "@pannier/file-server";
 import { type Connection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
@@ -7,7 +7,7 @@ import { translate } from "./errors.ts";
 /** Bytes of one question, which opens the file, reads, and looks what the file is after that. */
 const PIECE = 1024 * 1024;
 /** Pieces of one stream that are asked for and not yet there. */
-const AHEAD = 4;
+const READ_AHEAD_PIECES = 4;
 
 /**
  * @param path relative to what the source's path leads to; empty for that itself
@@ -21,7 +21,7 @@ export async function readFile(
   signal: AbortSignal,
 ): Promise<Body> {
   const { from, to } = clampRange(entry, range);
-  if (to - from > PIECE) return passing(stream(connection, path, entry, from, to, signal));
+  if (to - from > PIECE) return releaseAfterUse(stream(connection, path, entry, from, to, signal));
   return readPiece(connection, path, entry, from, to - from, signal);
 }
 
@@ -38,7 +38,7 @@ async function* stream(
   const asked: Promise<Uint8Array>[] = [];
   try {
     for (let next = from; next < to || asked.length > 0;) {
-      while (asked.length < AHEAD && next < to) {
+      while (asked.length < READ_AHEAD_PIECES && next < to) {
         const length = Math.min(PIECE, to - next);
         const piece = readPiece(connection, path, entry, next, length, inner);
         // Nobody waits for those behind one that failed.

@@ -57,9 +57,9 @@ interface SdkConfig {
 /** AWS asks for one, most others take any. */
 const ANY_REGION = "us-east-1";
 /** Milliseconds before keys expire, from which on the SDK looks for others. */
-const SOON = 300_000;
+const RENEW_BEFORE_EXPIRY_MS = 300_000;
 /** Milliseconds between its looks: what gives keys may give the same ones until their end, and each look may start a process. */
-const PAUSE = 10_000;
+const RENEW_PAUSE_MS = 10_000;
 
 /** Bytes of an answer with keys. */
 const MAX_ANSWER = 1 << 20;
@@ -250,7 +250,7 @@ function sameKeys(a: Keys | undefined, b: Keys | undefined): boolean {
 function renewalOf({ expiration }: Identity): number {
   if (expiration === undefined) return Infinity;
   const end = expiration.getTime();
-  return Math.max(end - SOON, Math.min(Date.now() + PAUSE, end));
+  return Math.max(end - RENEW_BEFORE_EXPIRY_MS, Math.min(Date.now() + RENEW_PAUSE_MS, end));
 }
 
 async function configuredEndpoint(config: SdkConfig): Promise<URL | undefined> {

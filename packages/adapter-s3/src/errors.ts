@@ -30,7 +30,7 @@ const BAD_KEYS = new Set([
   "AuthFailure",
 ]);
 
-/** An answer that is none, read to its end. */
+/** A response with an error status, read to its end. */
 export interface Refusal {
   readonly status: number;
   /** AWS's code; empty where there is none, as for any HEAD. */

@@ -1,7 +1,7 @@
 /** Whether an answer is the version of an object that was listed. */
 import type { ByteRange, FileEntry } from "@pannier/core/adapter";
 import type { HttpResponse } from "@pannier/http-client";
-import { isTimeFingerprint, whyOtherPart, whyOtherVersion } from "@pannier/http-client/lane";
+import { isTimeFingerprint, rangeMismatch, versionMismatch } from "@pannier/http-client/lane";
 
 export interface Version extends Pick<FileEntry, "size" | "mtime" | "fingerprint"> {
   readonly key: string;
@@ -25,6 +25,6 @@ export function whyNot(
   // What a version id names cannot be another.
   const pinned = served !== undefined && served !== "null";
   const listed = { etag: isTimeFingerprint(fingerprint) ? undefined : fingerprint, mtime };
-  const other = pinned ? undefined : whyOtherVersion(response, listed, listedAt);
-  return other ?? whyOtherPart(response, size, range);
+  const other = pinned ? undefined : versionMismatch(response, listed, listedAt);
+  return other ?? rangeMismatch(response, size, range);
 }

@@ -53,7 +53,7 @@ const READ_SIZE = 32 * 1024;
 const OPENSSH_READ_SIZE = 255 * 1024;
 
 /** Milliseconds without any byte after which one who leaves takes the connection for dead: most answers come sooner. */
-const SUSPICIOUS = 100;
+const SUSPECT_AFTER_MS = 100;
 
 /** Bytes a second that come at least where no answer gets complete: each packet of ssh has some 40 of its own. */
 const LEAST = 136;
@@ -248,7 +248,7 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
     const before = received;
     const since = performance.now();
     return () => {
-      if (received === before && performance.now() - since > SUSPICIOUS)
+      if (received === before && performance.now() - since > SUSPECT_AFTER_MS)
         fail(new SourceError("unavailable", "the server was given up"));
     };
   }

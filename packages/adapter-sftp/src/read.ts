@@ -1,5 +1,5 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, passing } from "@pannier/core/adapter";
+import { type Body, type ByteRange, type FileEntry, releaseAfterUse } from "@pannier/core/adapter";
 import { changedSinceListed, clampRange } from "@pannier/file-server";
 import type { Attributes } from "ssh2";
 import type { Callback, Session } from "./connection.ts";
@@ -10,7 +10,7 @@ import { told } from "./kind.ts";
 /** Up to this size a file comes in one piece. */
 const WHOLE = 256 * 1024;
 /** Bytes of one stream that are asked for and not yet there. */
-const AHEAD = 1024 * 1024;
+const READ_AHEAD_BYTES = 1024 * 1024;
 
 interface OpenFile {
   readonly session: Session;
@@ -31,7 +31,7 @@ export async function readFile(
   signal: AbortSignal,
 ): Promise<Body> {
   const { from, to } = clampRange(entry, range);
-  if (to - from > WHOLE) return passing(stream(session, path, entry, from, to, signal));
+  if (to - from > WHOLE) return releaseAfterUse(stream(session, path, entry, from, to, signal));
   try {
     const file = await openFile(session, path, entry, signal);
     try {
@@ -61,7 +61,7 @@ async function* stream(
     await checkVersion(file);
     const asked: Promise<Buffer>[] = [];
     const rest = chunks(from, to, session.readSize);
-    const atOnce = Math.max(2, Math.floor(AHEAD / session.readSize));
+    const atOnce = Math.max(2, Math.floor(READ_AHEAD_BYTES / session.readSize));
     for (let next = 0; next < rest.length || asked.length > 0;) {
       while (asked.length < atOnce && next < rest.length) {
         const [at, end] = rest[next++] as [number, number];

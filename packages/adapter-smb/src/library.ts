@@ -19,7 +19,7 @@ const DIRECTORY = 0x10;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 /** Milliseconds for one request. Whoever waits for the helper has a better idea of what is too long, and ends it. */
-const PATIENCE = 3_600_000;
+const REQUEST_TIMEOUT_MS = 3_600_000;
 
 /** A call that failed. */
 export class CallError extends Error {
@@ -164,7 +164,7 @@ export async function loadLibrary(connection: Connection): Promise<Library> {
   // With a user set, the library asks only when it connects, and takes the password for empty when it finds that connection
   // again by the user's name; servers behind DFS links are then signed in to without one.
   call.setUser(context, "");
-  call.setTimeout(context, PATIENCE);
+  call.setTimeout(context, REQUEST_TIMEOUT_MS);
   call.setNoAnonymous(context, by === "guest" ? 0 : 1);
   call.setKerberos(context, by === "kerberos" ? 1 : 0);
   call.setFallback(context, 0);

@@ -5,19 +5,19 @@ import { type Helper, startHelper } from "./helper.ts";
 import type { Connection } from "./protocol.ts";
 
 /** Processes at once. Each has some 40 MiB, and a connection of its own. */
-const MOST = 4;
+const MAX_HELPERS = 4;
 /**
  * Milliseconds of work after which others that wait are reason enough for a second one: it takes about as long to start. Of two
  * one prepares what it asks for, or passes on what it got, while the other waits.
  */
-const WORTH_A_SECOND = 200;
+const ANOTHER_HELPER_FROM_MS = 200;
 /**
  * Milliseconds for an answer from which on they are reason enough for more than that: then the server is far away, and most of
  * the time is waiting. From a server near by two read 2,000 files in 1.4 s on two cores, four in 1.7, one in 2.
  */
-const SLOW = 8;
+const MAX_SLOW_MS = 8;
 /** Milliseconds of silence after which one that still owes an answer to somebody who left is taken for blocked. */
-const SUSPICIOUS = 100;
+const SUSPECT_AFTER_MS = 100;
 /** Milliseconds without work after which a process is ended. */
 const IDLE = 10_000;
 
@@ -99,9 +99,9 @@ export function createPool(init: PoolInit): Pool {
       // It may be blocked for as long as the server is silent.
       const silence = slot.left && slot.load === 0 ? slot.helper.silence() : undefined;
       if (silence === undefined) usable.push(slot);
-      else if (silence > SUSPICIOUS) end(slot, "the server was silent");
+      else if (silence > SUSPECT_AFTER_MS) end(slot, "the server was silent");
     }
-    const from = usable.length === 0 && slots.size >= MOST ? [...slots] : usable;
+    const from = usable.length === 0 && slots.size >= MAX_HELPERS ? [...slots] : usable;
     // Of those that have as much to do, the first, which is connected already.
     return from.toSorted((a, b) => a.load - b.load)[0] ?? start();
   }
@@ -115,7 +115,7 @@ export function createPool(init: PoolInit): Pool {
     const release = (error?: unknown) => {
       slot.load--;
       slot.left = signal.aborted;
-      if (isBusy(slot, slots.size) && slot.load > 0 && slots.size < MOST && !closed) start();
+      if (isBusy(slot, slots.size) && slot.load > 0 && slots.size < MAX_HELPERS && !closed) start();
       if (error !== undefined && !signal.aborted && !isAnswer(error)) {
         end(slot, "the connection broke");
       }
@@ -156,7 +156,9 @@ export function createPool(init: PoolInit): Pool {
 function isBusy({ helper: { work }, before }: Slot, among: number): boolean {
   if (before === undefined) return false;
   const time = work.time - before.time;
-  return time > (among === 1 ? WORTH_A_SECOND : SLOW * (work.answers - before.answers));
+  return (
+    time > (among === 1 ? ANOTHER_HELPER_FROM_MS : MAX_SLOW_MS * (work.answers - before.answers))
+  );
 }
 
 function endWhenIdle(slot: Slot): void {

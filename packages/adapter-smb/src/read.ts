@@ -1,5 +1,5 @@
 /** The content of a file, as long as it is the version that was listed. */
-import { type Body, type ByteRange, type FileEntry, passing } from "@pannier/core/adapter";
+import { type Body, type ByteRange, type FileEntry, releaseAfterUse } from "@pannier/core/adapter";
 import { changedSinceListed, clampRange, matches } from "@pannier/file-server";
 import { encodePath } from "./address.ts";
 import { isDirectory, translate } from "./errors.ts";
@@ -12,7 +12,7 @@ const WHOLE = 256 * 1024;
 /** Bytes of one read: 64 KiB come at a fifth of the speed. */
 const CHUNK = 1024 * 1024;
 /** Reads of one file that are asked for and not yet there. */
-const AHEAD = 2;
+const READ_AHEAD_READS = 2;
 
 export interface Read {
   readonly pool: Pool;
@@ -29,7 +29,7 @@ export async function readFile(read: Read): Promise<Body> {
   const path = encodePath(read.path);
   const { from, to } = clampRange(entry, range);
   const { size = 0 } = entry;
-  if (size > WHOLE) return passing(stream(read, from, to));
+  if (size > WHOLE) return releaseAfterUse(stream(read, from, to));
   try {
     const { facts, bytes } = await pool.use(signal, (helper) =>
       helper.ask({ op: "file", path, length: size }, signal),
@@ -72,7 +72,7 @@ async function* streamFrom(
     check(entry, facts);
     const asked: Promise<Buffer>[] = [];
     for (let at = from; at < to || asked.length > 0;) {
-      while (at < to && asked.length < AHEAD) {
+      while (at < to && asked.length < READ_AHEAD_READS) {
         const length = Math.min(CHUNK, to - at);
         const part = readPart(helper, { handle, offset: at, length }, entry, signal);
         // Nobody waits for the second where the first failed.

@@ -15,8 +15,8 @@ import {
   rangeHeader,
   resourceOf,
   tagIn,
-  whyOtherPart,
-  whyOtherVersion,
+  rangeMismatch,
+  versionMismatch,
 } from "@pannier/http-client";
 import type { SignIn } from "./sign-in.ts";
 import { etagOf } from "./version.ts";
@@ -101,8 +101,8 @@ function whyNot({ entry, range, versions }: Reading, response: HttpResponse): st
   if (response.status === 416) return "it is shorter than when it was listed";
   const listed = { etag: etagOf(entry.fingerprint), mtime: entry.mtime };
   return (
-    whyOtherVersion(response, listed, versions.listedAt) ??
-    whyOtherPart(response, entry.size, isPart(range) ? range : undefined)
+    versionMismatch(response, listed, versions.listedAt) ??
+    rangeMismatch(response, entry.size, isPart(range) ? range : undefined)
   );
 }
 
@@ -149,7 +149,7 @@ async function check(
   const listed = { etag: etagOf(entry.fingerprint), mtime: entry.mtime };
   const same =
     tag === undefined || tagIn(headers["etag"]) === undefined
-      ? whyOtherVersion(response, listed, versions.listedAt) === undefined
+      ? versionMismatch(response, listed, versions.listedAt) === undefined
       : tag === tagIn(headers["etag"]);
   if (sameSize && same) return;
   throw new SourceError("changed", `${quotePath(entry.path)} changed while it was read`);

@@ -13,7 +13,7 @@ export { readCredentialFile, readSecret, readToken } from "./source/secrets.ts";
 export { comparePaths, quotePath } from "./snapshot/path.ts";
 export { nearest } from "./source/nearest.ts";
 export { largeReads } from "./source/large-reads.ts";
-export { passing } from "./source/passing.ts";
+export { releaseAfterUse } from "./source/release-after-use.ts";
 export { makePause, type Pause, sortInSlices } from "./timing/slices.ts";
 export { DatabaseSync } from "./state/sqlite.ts";
 export { untilAborted } from "./timing/until-aborted.ts";

@@ -82,7 +82,7 @@ export function startMount(init: MountInit): Mount {
   /** To open the target, in a row. */
   let failures = 0;
   let waiters: { begun: boolean; readonly resolve: (outcome: Outcome) => void }[] = [];
-  const settle = (outcome: Outcome, which: (waiter: { begun: boolean }) => boolean) => {
+  const resolveWaiters = (outcome: Outcome, which: (waiter: { begun: boolean }) => boolean) => {
     for (const waiter of waiters.filter(which)) waiter.resolve(outcome);
     waiters = waiters.filter((waiter) => !which(waiter));
   };
@@ -95,8 +95,8 @@ export function startMount(init: MountInit): Mount {
       pushed.settle(event);
     }
     if (event.type === "started") for (const waiter of waiters) waiter.begun = true;
-    if (event.type === "done") settle({ result: event.result }, ({ begun }) => begun);
-    if (event.type === "failed") settle({ error: event.error }, ({ begun }) => begun);
+    if (event.type === "done") resolveWaiters({ result: event.result }, ({ begun }) => begun);
+    if (event.type === "failed") resolveWaiters({ error: event.error }, ({ begun }) => begun);
     init.onEvent(mount, event);
     if (event.type !== "done" || outage === undefined) return;
     const { failures: failed, busy: tookOver } = outage;
@@ -153,7 +153,7 @@ export function startMount(init: MountInit): Mount {
       stopping.abort();
       current.abort();
       for (const { reject } of rollbacks) reject(ending());
-      settle({ stopped: true }, () => true);
+      resolveWaiters({ stopped: true }, () => true);
       const clock = startTimer(() => killing.abort(), grace);
       const ended = Promise.all([mount.ended, postPublish.stop(grace), pushed.stop(grace)]);
       return endsWithin(ended, grace + SLACK).finally(() => clearTimeout(clock));

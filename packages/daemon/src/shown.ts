@@ -14,7 +14,7 @@ interface Found {
 }
 
 /** Milliseconds for one look: a volume whose server is gone does not answer, and shows nothing to readers either. */
-const PATIENCE = 1000;
+const LOOK_TIMEOUT_MS = 1000;
 
 /**
  * Looks at once. One at a volume that does not answer holds a thread of Node's for as long, of which there are four; all files and names of
@@ -73,7 +73,7 @@ export function createLooks(look: (place: Place) => Promise<Found> = lookAt): Lo
         known = begun;
         looking.set(key, known);
       }
-      if (await endsWithin(known.found, PATIENCE)) return known.found;
+      if (await endsWithin(known.found, LOOK_TIMEOUT_MS)) return known.found;
       return known.isUnderWay ? undefined : last.get(key);
     },
   };

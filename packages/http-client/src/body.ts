@@ -1,5 +1,5 @@
 /** Bodies that tell the truth: one that was cut short fails, and one that is larger than allowed is not kept. */
-import { createPace, passing, SourceError } from "@pannier/core/adapter";
+import { createPace, releaseAfterUse, SourceError } from "@pannier/core/adapter";
 import type { HttpResponse } from "./response.ts";
 import { connectionError } from "./errors.ts";
 
@@ -90,7 +90,7 @@ export async function readText(body: AsyncIterable<Uint8Array>, limit: number): 
       throw new SourceError("invalid", "the answer is not UTF-8 text", { cause: error });
     }
   };
-  for await (const chunk of passing(body)) {
+  for await (const chunk of releaseAfterUse(body)) {
     size += chunk.byteLength;
     if (size > limit) throw new SourceError("invalid", `the answer is larger than ${limit} bytes`);
     text += decode(chunk);
@@ -102,7 +102,7 @@ export async function readText(body: AsyncIterable<Uint8Array>, limit: number): 
 const WHOLE = 256 * 1024;
 
 /** Milliseconds after which what came of it is passed on: it may come for a long time. */
-const PATIENCE = 1000;
+const PASS_ON_AFTER_MS = 1000;
 
 /** A body for the engine, which is done with each chunk when it asks for the next. */
 export async function contentOf({
@@ -110,7 +110,7 @@ export async function contentOf({
   body,
 }: Pick<HttpResponse, "headers" | "body">): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const length = Number(headers["content-length"] ?? Infinity);
-  if (length > WHOLE) return passing(body);
+  if (length > WHOLE) return releaseAfterUse(body);
   const chunks: Uint8Array[] = [];
   const iterator = body[Symbol.asyncIterator]();
   const began = performance.now();
@@ -118,7 +118,7 @@ export async function contentOf({
     const result = await iterator.next();
     if (result.done === true) return Buffer.concat(chunks);
     chunks.push(result.value);
-    if (performance.now() - began > PATIENCE) return begunWith(chunks, iterator);
+    if (performance.now() - began > PASS_ON_AFTER_MS) return begunWith(chunks, iterator);
   }
 }
 

@@ -10,10 +10,10 @@ export { type Authorize, makeAuthorize, readNetrc, type SignIn } from "./credent
 export { readTlsFiles } from "./dispatcher.ts";
 export { connectionError, parseRetryAfter, statusError } from "./errors.ts";
 export { isAbove, namesBelow, namesOf, UnreadableName } from "./names.ts";
-export { rangeHeader, whyOtherPart } from "./parts.ts";
+export { rangeHeader, rangeMismatch } from "./parts.ts";
 export { type Environment, proxyFor } from "./proxy.ts";
 export {
-  changedSince,
+  ifNoneMatchHeaders,
   inspect,
   inspectByHead,
   isNothing,
@@ -23,7 +23,7 @@ export {
   resourceOf,
   sameVersion,
   settledPin,
-  stillThat,
+  ifMatchHeaders,
 } from "./resource.ts";
 export {
   ifMatch,
@@ -32,7 +32,7 @@ export {
   tagIn,
   timeFingerprint,
   versionOf,
-  whyOtherVersion,
+  versionMismatch,
 } from "./validators.ts";
 export type { HttpResponse } from "./response.ts";
 export { readXml } from "./xml.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { rangeHeader, whyOtherPart } from "./parts.ts";
+import { rangeHeader, rangeMismatch } from "./parts.ts";
 
 test("a range as it is asked for", () => {
   expect(rangeHeader({ offset: 5, length: 10 })).toBe("bytes=5-14");
@@ -22,8 +22,8 @@ test.each([
   ["the part", part("bytes 5-9/100"), PART],
   ["the part, of a size that is not told", part("bytes 5-9/*"), PART],
 ])("is what was asked for: %s", (_, answer, range) => {
-  expect(whyOtherPart(answer, 100, range)).toBeUndefined();
-  expect(whyOtherPart(answer, undefined, range)).toBeUndefined();
+  expect(rangeMismatch(answer, 100, range)).toBeUndefined();
+  expect(rangeMismatch(answer, undefined, range)).toBeUndefined();
 });
 
 test.each([
@@ -35,5 +35,5 @@ test.each([
   ["no word of which part", part(), PART, /a different part/],
   ["the words of two parts", part("bytes 5-9/100, bytes 5-9/100"), PART, /a different part/],
 ])("is not: %s", (_, answer, range, why) => {
-  expect(whyOtherPart(answer, 100, range)).toMatch(why);
+  expect(rangeMismatch(answer, 100, range)).toMatch(why);
 });

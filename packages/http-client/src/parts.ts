@@ -14,22 +14,22 @@ export function rangeHeader({ offset, length }: ByteRange): string {
  * @param size the file's, as listed
  * @param range what was asked for; `undefined`: the whole
  */
-export function whyOtherPart(
+export function rangeMismatch(
   { status, headers }: Pick<HttpResponse, "status" | "headers">,
   size: number | undefined,
   range: ByteRange | undefined,
 ): string | undefined {
   if (range === undefined) {
     if (status === 206) return "the server sent a part instead of the whole";
-    return whyOtherSize(headers["content-length"], size);
+    return sizeMismatch(headers["content-length"], size);
   }
   if (status === 200) return "the server sent the whole instead of a part";
   const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers["content-range"] ?? "") ?? [];
   if (Number(start) !== range.offset) return "the server sent a different part than requested";
-  return whyOtherSize(total === "*" ? undefined : total, size);
+  return sizeMismatch(total === "*" ? undefined : total, size);
 }
 
-function whyOtherSize(found: string | undefined, size: number | undefined): string | undefined {
+function sizeMismatch(found: string | undefined, size: number | undefined): string | undefined {
   if (found === undefined || size === undefined || Number(found) === size) return undefined;
   return `it has ${found} bytes; ${size} were listed`;
 }

@@ -4,7 +4,7 @@ import { contentOf } from "./body.ts";
 import { isCompressedOnTheWay, plainBody } from "./coding.ts";
 import type { HttpClient } from "./client.ts";
 import type { HttpResponse } from "./response.ts";
-import { rangeHeader, whyOtherPart } from "./parts.ts";
+import { rangeHeader, rangeMismatch } from "./parts.ts";
 import { ifMatch, isFresh, serverTime, tagIn, timeFingerprint } from "./validators.ts";
 
 /**
@@ -86,10 +86,10 @@ export async function inspect(
 ): Promise<Resource | undefined> {
   const ask = (headers: Record<string, string>, others: readonly number[] = []) =>
     client.request(url, { headers, operation, signal, expect: [200, 206, 304, ...others] });
-  let response = await ask({ ...changedSince(known), range: "bytes=0-0" }, NO_RANGE);
+  let response = await ask({ ...ifNoneMatchHeaders(known), range: "bytes=0-0" }, NO_RANGE);
   if (NO_RANGE.includes(response.status)) {
     await response.discard();
-    response = await ask(changedSince(known));
+    response = await ask(ifNoneMatchHeaders(known));
   }
   await response.discard();
   return response.status === 304 ? undefined : resourceOf(response);
@@ -124,7 +124,7 @@ export async function inspectByHead(
 }
 
 /** The condition "only if it is another version". */
-export function changedSince(pin: Pin | undefined): Record<string, string> {
+export function ifNoneMatchHeaders(pin: Pin | undefined): Record<string, string> {
   const [kind, value] = split(pin);
   // One that is not valid would be compared with nothing, or refused.
   if (kind === "etag") return /^(?:W\/)?"[^"]+"$/.test(value) ? { "if-none-match": value } : {};
@@ -147,7 +147,7 @@ export async function readPinned(
 ): Promise<Body> {
   if (isNothing(range, size)) return new Uint8Array(0);
   const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
-  const headers = { ...stillThat(pin), ...(partial ? { range: rangeHeader(range) } : {}) };
+  const headers = { ...ifMatchHeaders(pin), ...(partial ? { range: rangeHeader(range) } : {}) };
   const response = await client.request(url, {
     headers,
     operation: "read",
@@ -161,7 +161,7 @@ export async function readPinned(
       return new Uint8Array(0);
     }
   }
-  const reason = whyChanged(response, pin, size, partial ? range : undefined);
+  const reason = changeMismatch(response, pin, size, partial ? range : undefined);
   if (reason !== undefined) {
     await response.discard();
     throw new SourceError("changed", reason);
@@ -176,7 +176,7 @@ export function isNothing(range: ByteRange | undefined, size: number | undefined
 }
 
 /** Why an answer is not the version asked for; `undefined` if it is. */
-function whyChanged(
+function changeMismatch(
   response: HttpResponse,
   pin: Pin | undefined,
   size: number | undefined,
@@ -186,7 +186,7 @@ function whyChanged(
   if (status === 412) return "the file changed since it was listed";
   if (status === 416) return "the file is shorter than when it was listed";
   if (!sameVersion(response, pin)) return "the file changed since it was listed";
-  return whyOtherPart(response, size, range);
+  return rangeMismatch(response, size, range);
 }
 
 /** Compared here as well, because servers ignore conditions; weakly, because a weak ETag fails every If-Match. */
@@ -219,7 +219,7 @@ function isSameDate(one: string | undefined, other: string): boolean {
 }
 
 /** The condition "only if it is still that version". */
-export function stillThat(pin: Pin | undefined): Record<string, string> {
+export function ifMatchHeaders(pin: Pin | undefined): Record<string, string> {
   const [kind, value] = split(pin);
   if (kind === "etag") return ifMatch(value);
   if (kind === "second") return { "if-unmodified-since": new Date(value).toUTCString() };

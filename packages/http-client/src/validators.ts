@@ -82,7 +82,7 @@ export function versionOf(response: Pick<HttpResponse, "headers">): string | und
  *
  * @param listedAt when it was listed, as {@link serverTime} tells
  */
-export function whyOtherVersion(
+export function versionMismatch(
   { headers }: Pick<HttpResponse, "headers">,
   { etag, mtime }: ListedVersion,
   listedAt: number,

@@ -5,7 +5,7 @@ import {
   type HttpResponse,
   isNothing,
   rangeHeader,
-  whyOtherPart,
+  rangeMismatch,
 } from "@pannier/http-client";
 
 interface ObjectRead {
@@ -20,7 +20,7 @@ interface ObjectRead {
    */
   ask(headers: Readonly<Record<string, string>>): Promise<HttpResponse>;
   /** Why an answer is of another version; `undefined` if it is not. Servers and proxies ignore what they do not know. */
-  whyOther(response: HttpResponse): string | undefined;
+  mismatch(response: HttpResponse): string | undefined;
 }
 
 /** @throws SourceError `changed` where the answer is not what was listed; what `ask` throws */
@@ -29,7 +29,7 @@ export async function readObject({ subject, size, range, ...how }: ObjectRead): 
   if (isNothing(range, size)) return new Uint8Array(0);
   const part = range !== undefined && (range.offset > 0 || range.length !== undefined);
   const response = await how.ask(part ? { range: rangeHeader(range) } : {});
-  const reason = how.whyOther(response) ?? whyOtherPart(response, size, part ? range : undefined);
+  const reason = how.mismatch(response) ?? rangeMismatch(response, size, part ? range : undefined);
   if (reason !== undefined) {
     await response.discard();
     throw new SourceError("changed", `${subject}: ${reason}`);

@@ -376,7 +376,7 @@ function catFile(env: NodeJS.ProcessEnv, question: Question, batchCommand: boole
     let wrong: Error | undefined;
     const parser = answerParser(question, (answer) => {
       pending.shift()?.resolve(answer);
-      if (pending.length === 0) rest();
+      if (pending.length === 0) armIdleTimer();
     });
     git.child.stdin?.on("error", () => {}); // It ended first: the questions are answered below.
     git.child.stdout.on("data", (chunk: Buffer) => {
@@ -395,7 +395,7 @@ function catFile(env: NodeJS.ProcessEnv, question: Question, batchCommand: boole
     return batch;
   };
 
-  const rest = () => {
+  const armIdleTimer = () => {
     clearTimeout(idle);
     idle = setTimeout(() => {
       current?.git.child.stdin?.end();

@@ -34,7 +34,7 @@ export function jsStore(gitDir: string, maxExpansion: number): ObjectStore {
     files = readerFs(gitDir);
   };
 
-  const rest = () => {
+  const armIdleTimer = () => {
     clearTimeout(idle);
     idle = setTimeout(forget, IDLE_MS);
     idle.unref();
@@ -45,7 +45,7 @@ export function jsStore(gitDir: string, maxExpansion: number): ObjectStore {
 
     async read(oid) {
       const git = await import("isomorphic-git");
-      rest();
+      armIdleTimer();
       try {
         const { type, object } = await git.readObject({
           fs: files,
@@ -95,7 +95,7 @@ export function jsStore(gitDir: string, maxExpansion: number): ObjectStore {
         await rename(join(packs, `${name}.pack`), join(packs, `pack-${id}.pack`));
         await rename(join(packs, `${name}.idx`), join(packs, `pack-${id}.idx`));
         files = readerFs(gitDir);
-        rest();
+        armIdleTimer();
       } catch (error) {
         await rm(join(packs, `${name}.pack`), { force: true });
         await rm(join(packs, `${name}.idx`), { force: true });

@@ -12,7 +12,7 @@ import {
   pinOf,
   settledPin,
   sameVersion,
-  stillThat,
+  ifMatchHeaders,
 } from "@pannier/http-client";
 
 /** A part's name begins so; the rest is a digest of the URL. Beside it lies a note. */
@@ -141,7 +141,7 @@ async function ask(
   part: string,
   signal: AbortSignal,
 ): Promise<{ response: HttpResponse; kept: Note | undefined }> {
-  const headers = stillThat(wanted);
+  const headers = ifMatchHeaders(wanted);
   const note = keep ? await readNote(part) : undefined;
   try {
     if (note !== undefined && sameVersion({ headers: { etag: note.etag } }, wanted)) {

@@ -2,7 +2,7 @@
 import { comparePaths, quotePath, SourceError } from "@pannier/core/adapter";
 
 /** Paths that are remembered from one listing to the next; where there are more, everything is asked about. */
-const MOST = 10_000;
+const MAX_PATHS = 10_000;
 
 /**
  * A file that cannot be fetched because the server says that it does not exist would hold up all others for ever. So after a
@@ -51,7 +51,7 @@ export function createAbsences(warn: (message: string) => void): Absences {
           count++;
           if (why !== "absent") return;
           absents++;
-          if (absent.size < MOST) absent.add(path);
+          if (absent.size < MAX_PATHS) absent.add(path);
         },
         found(more) {
           entries += more;
@@ -65,7 +65,7 @@ export function createAbsences(warn: (message: string) => void): Absences {
           }
           known = absent;
           folders.clear();
-          everywhere = absents > MOST;
+          everywhere = absents > MAX_PATHS;
           const more = count > 1 ? ` and ${count - 1} more` : "";
           const text =
             first === undefined

@@ -9,7 +9,7 @@ import {
 import {
   type HttpClient,
   type HttpResponse,
-  changedSince,
+  ifNoneMatchHeaders,
   inspect,
   type Pin,
   pinOf,
@@ -91,7 +91,7 @@ export function directorySource(init: DirectorySourceInit): Source {
       const pin = known?.startsWith(`${name} `) ? known.slice(name.length + 1) : undefined;
       if (pin === undefined && init.manifest === "auto") return undefined;
       const response = await client.request(urlOf(name), {
-        headers: changedSince(pin),
+        headers: ifNoneMatchHeaders(pin),
         operation: "probe",
         signal,
         expect: init.manifest === "auto" ? "any" : [200, 304],

@@ -5,7 +5,7 @@ import { TargetError } from "../errors.ts";
 import { UsageError } from "../source/errors.ts";
 import { isBroken, isOfDamage } from "../state/damaged.ts";
 import { HOME, type Layout, layoutOf } from "../volume/layout.ts";
-import { inWords } from "../volume/open.ts";
+import { toTargetError } from "../volume/open.ts";
 import { type Generation, generations } from "../state/generations.ts";
 import { getMeta } from "../state/meta.ts";
 import { hasTables, openState, type State } from "../state/state.ts";
@@ -101,7 +101,7 @@ export function hasState({ state, target }: Layout): boolean {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOTDIR") return false;
-    throw inWords(error, target);
+    throw toTargetError(error, target);
   }
 }
 
@@ -110,7 +110,7 @@ export function openForReading(layout: Layout): State {
   try {
     return openState(layout.state, true);
   } catch (error) {
-    throw isBroken(error) ? unreadable(layout, error) : inWords(error, layout.target);
+    throw isBroken(error) ? unreadable(layout, error) : toTargetError(error, layout.target);
   }
 }
 

@@ -18,15 +18,15 @@ import { pathsChangedSince, publishedRows, rowsAt, shown } from "../state/entrie
 import { clearPlan, planRow } from "../state/plan.ts";
 import {
   type Held,
-  heldBack,
-  hold,
+  rollbackHold,
+  setRollbackHold,
   isSameState,
   type SourcesState,
   urlsOf,
 } from "../state/hold.ts";
 import { asNoRoom } from "../volume/room.ts";
 import { isOfDamage } from "../state/damaged.ts";
-import { inWords, openVolume } from "../volume/open.ts";
+import { toTargetError, openVolume } from "../volume/open.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "../volume/publish.ts";
 import { forgetTree, type Generation, generations } from "../state/generations.ts";
 import { longTransaction, type State } from "../state/state.ts";
@@ -108,7 +108,7 @@ export async function rollback(
     return toHistory(generations(state)[0] as Generation, true, volume.layout.target, "swap");
   } catch (error) {
     if (isOfDamage(error, volume.state)) throw unreadable(volume.layout, error);
-    throw asNoRoom(error) ?? inWords(error, volume.layout.target);
+    throw asNoRoom(error) ?? toTargetError(error, volume.layout.target);
   } finally {
     volume.close();
     volume.release();
@@ -116,14 +116,14 @@ export async function rollback(
 }
 
 /** Milliseconds: whoever goes back is in a hurry. */
-const PATIENCE = 5000;
+const PROBE_TIMEOUT_MS = 5000;
 
 async function ask(
   target: string,
   mount: Omit<SyncOptions, "target">,
   { signal, onEvent }: Pick<SyncOptions, "signal" | "onEvent">,
 ): Promise<Held> {
-  const deadline = withTimeout(signal, PATIENCE);
+  const deadline = withTimeout(signal, PROBE_TIMEOUT_MS);
   try {
     return await lookAtSources({ ...mount, target, signal: deadline.signal });
   } catch (error) {
@@ -224,9 +224,9 @@ async function goBack(
       pause,
     );
     // Where nobody asked, a second step back still holds back what the first one did.
-    const back = asked ?? heldBack(state) ?? stateOf(latest);
+    const back = asked ?? rollbackHold(state) ?? stateOf(latest);
     const isWanted = back !== "next" && isSameState(back, stateOf(wanted));
-    hold(state, isWanted ? undefined : back);
+    setRollbackHold(state, isWanted ? undefined : back);
   });
   finishPublish(volume);
 }

@@ -36,7 +36,14 @@ import {
   planDamage,
   trustPublished,
 } from "../volume/damage.ts";
-import { heldBack, hold, isHeldBack, type SourcesState, tellAll, urlsOf } from "../state/hold.ts";
+import {
+  rollbackHold,
+  setRollbackHold,
+  isStillRolledBack,
+  type SourcesState,
+  tellAll,
+  urlsOf,
+} from "../state/hold.ts";
 import { clearPlan } from "../state/plan.ts";
 import {
   type EmptiedLayer,
@@ -50,7 +57,7 @@ import { HOME, layoutOf } from "../volume/layout.ts";
 import { finishMirror, publishMirror, stageMirror } from "../volume/mirror.ts";
 import { noteModes } from "../volume/modes.ts";
 import { noteOwnership, ownershipChanged, planOwnership } from "../volume/ownership.ts";
-import { inWords, renewIfDamaged } from "../volume/open.ts";
+import { toTargetError, renewIfDamaged } from "../volume/open.ts";
 import type { Volume } from "../volume/volume.ts";
 import { openPublishedTree, publishCandidate } from "../volume/publish.ts";
 import { removeTree } from "../volume/remove.ts";
@@ -148,7 +155,7 @@ export async function syncMount(
     // An aborted step fails in its own words; what counts is why it was aborted.
     throw run.signal.aborted
       ? run.signal.reason
-      : (noRoom ?? inWords(error, mount.volume.layout.target));
+      : (noRoom ?? toTargetError(error, mount.volume.layout.target));
   } finally {
     run.end();
   }
@@ -204,12 +211,12 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   run.step("probe");
   const probes = await probeLayers(run, published);
   // The first look after a rollback for which nobody could ask.
-  if (heldBack(state) === "next" && tellAll(probes) && !settings.dryRun)
-    hold(state, probes.unchanged ? undefined : sourcesState(mount, probes));
+  if (rollbackHold(state) === "next" && tellAll(probes) && !settings.dryRun)
+    setRollbackHold(state, probes.unchanged ? undefined : sourcesState(mount, probes));
   const current =
     published !== undefined &&
     damage === undefined &&
-    (probes.unchanged || isHeldBack(state, sourcesState(mount, probes)));
+    (probes.unchanged || isStillRolledBack(state, sourcesState(mount, probes)));
   if (current) return run.unchanged(published, probes.immutable);
 
   run.step("list");
@@ -221,11 +228,14 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
       // What the sources now tell of themselves saves the next listing.
       const { digest } = next;
       if (!settings.dryRun)
-        hold(state, digest === published.digest ? undefined : sourcesState(mount, probes, digest));
+        setRollbackHold(
+          state,
+          digest === published.digest ? undefined : sourcesState(mount, probes, digest),
+        );
       return run.unchanged(published, probes.immutable);
     }
     if (isQuiet(totals) && (settings.dryRun || totals.rereadFiles === 0))
-      return settle(run, published, next, probes.immutable);
+      return keepWhatWasLearnt(run, published, next, probes.immutable);
   }
   guardEmptied(next.emptied, mount.layers, settings.maxDelete);
   guardDeletes(totals, published?.files ?? 0, settings.maxDelete);
@@ -237,10 +247,11 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   run.step("fetch");
   const outcome = settings.publish === "swap" ? await swap(run, next) : await mirror(run, next);
   // Everything that was fetched turned out to be what is published.
-  if (outcome === undefined) return settle(run, published as Generation, next, probes.immutable);
+  if (outcome === undefined)
+    return keepWhatWasLearnt(run, published as Generation, next, probes.immutable);
 
   run.step("collect");
-  if (!next.held) hold(state, undefined);
+  if (!next.held) setRollbackHold(state, undefined);
   trustPublished(state);
   noteOwnership(state, settings.tree);
   await collect(volume, settings.keep, makePause());
@@ -319,7 +330,8 @@ async function makePlan(
     run.step("plan");
     let digest = await completePlan(run, published, damage, pause);
     // After a rollback it is what was gone back to that is mended, not what was rolled back from.
-    const held = published !== undefined && isHeldBack(state, sourcesState(mount, probes, digest));
+    const held =
+      published !== undefined && isStillRolledBack(state, sourcesState(mount, probes, digest));
     if (held && damage !== undefined) {
       await clearPlan(state, pause);
       ({ layers } = published);
@@ -449,7 +461,7 @@ async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
 }
 
 /** Nothing visible changed: what was learnt is kept, so that it need not be asked again. */
-async function settle(
+async function keepWhatWasLearnt(
   run: Run,
   published: Generation,
   next: Next,

@@ -7,7 +7,7 @@ import { openMount } from "../mount/mount.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
 import { layoutOf } from "../volume/layout.ts";
-import { inWords } from "../volume/open.ts";
+import { toTargetError } from "../volume/open.ts";
 import { publishedDirMode } from "../volume/ownership.ts";
 import { isDirectory } from "../volume/remove.ts";
 import { isOfDamage } from "../state/damaged.ts";
@@ -48,7 +48,9 @@ export async function verify(
       tree.close();
     }
   } catch (error) {
-    throw isOfDamage(error, state) ? unreadable(layout, error) : inWords(error, layout.target);
+    throw isOfDamage(error, state)
+      ? unreadable(layout, error)
+      : toTargetError(error, layout.target);
   } finally {
     state.close();
   }

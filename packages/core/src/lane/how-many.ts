@@ -9,7 +9,7 @@ const BYTES = 16 * 2 ** 20;
 const FILES_EACH = 500;
 
 /** Each takes some MiB of memory. */
-const MOST = 4;
+const MAX_LANES = 4;
 
 /**
  * Lanes for a sync of so many files: cores less one, which is the main thread's, but one at least; 0 where they do not pay.
@@ -22,5 +22,8 @@ export function howManyLanes(
 ): number {
   if (forced === "always") return 2;
   if (forced === "never" || (files < FILES && bytes < BYTES)) return 0;
-  return Math.max(1, Math.min(MOST, availableParallelism() - 1, Math.ceil(files / FILES_EACH)));
+  return Math.max(
+    1,
+    Math.min(MAX_LANES, availableParallelism() - 1, Math.ceil(files / FILES_EACH)),
+  );
 }

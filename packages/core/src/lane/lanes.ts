@@ -21,13 +21,13 @@ import {
 } from "./messages.ts";
 
 /** Batches that a lane has before it: one in work, one to go on with. */
-const AHEAD = 2;
+const QUEUED_BATCHES = 2;
 /** Times the idle timeout after which a lane that shows no sign of life is given up: its own reads are given up sooner. */
 const SILENCE = 3;
 /** Milliseconds that a lane has to tell what it did once it is stopped. */
 const GRACE = 1000;
 /** Where writing a file takes longer than this on average, in milliseconds, others can wait beside: up to so many lanes. */
-const SLOW = 0.5;
+const SLOW_FILE_MS = 0.5;
 const SLOW_LANES = 4;
 /** Files of which most must have been fetched: a lane that always fails costs each file a second request. */
 const PROBATION = 64;
@@ -193,7 +193,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     fetched += done;
     left += facts.length - done;
     if (left >= PROBATION && left > fetched) open = false;
-    if (writing > done * SLOW) most = Math.max(most, Math.min(SLOW_LANES, atOnce));
+    if (writing > done * SLOW_FILE_MS) most = Math.max(most, Math.min(SLOW_LANES, atOnce));
     batch.resolve(facts);
     if (lane.pending.size === 0) {
       lane.atOnce = 0;
@@ -225,7 +225,8 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     let best: Lane | undefined;
     for (const lane of lanes)
       if (best === undefined || lane.pending.size < best.pending.size) best = lane;
-    if (best !== undefined && best.pending.size < (lanes.size < most ? 1 : AHEAD)) return best;
+    if (best !== undefined && best.pending.size < (lanes.size < most ? 1 : QUEUED_BATCHES))
+      return best;
     return lanes.size < most ? "start" : undefined;
   }
 

@@ -10,7 +10,7 @@ let memory: Uint8Array | undefined;
 /**
  * The `onread` of a socket (`net.connect`, `tls.connect`) by which large files come. Left to itself Node reads 64 KiB at a time,
  * each into fresh memory, and of what was encrypted 16 KiB into memory that several pieces share. So it reads all that has come,
- * and each piece has memory of its own, which `passing` can free. To whoever reads the socket,
+ * and each piece has memory of its own, which `releaseAfterUse` can free. To whoever reads the socket,
  * nothing else is different.
  *
  * A file of 512 MiB takes a third less processor time by FTP and by HTTPS, and by HTTPS half of the memory.

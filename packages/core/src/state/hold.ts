@@ -5,17 +5,17 @@ import type { State } from "./state.ts";
 export type { Held, SourcesState };
 
 /** @param held `undefined`: nothing is held back any more */
-export function hold(state: State, held: Held | undefined): void {
+export function setRollbackHold(state: State, held: Held | undefined): void {
   setMeta(state, "held", held);
 }
 
-export function heldBack(state: State): Held | undefined {
+export function rollbackHold(state: State): Held | undefined {
   return getMeta(state, "held");
 }
 
 /** Whether the sources are still as they were when somebody rolled back. */
-export function isHeldBack(state: State, now: SourcesState): boolean {
-  const held = heldBack(state);
+export function isStillRolledBack(state: State, now: SourcesState): boolean {
+  const held = rollbackHold(state);
   if (held === undefined) return false;
   if (held === "next") return now.digest !== undefined || tellAll(now);
   return isSameState(held, now);

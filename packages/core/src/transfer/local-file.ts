@@ -49,7 +49,7 @@ export async function adoptFile(
   const { digest } = options.entry;
   const trusted =
     digest?.algorithm === "sha256" ? { sha256: digest.value.toLowerCase() } : undefined;
-  return settle(found, local, options, attributes, trusted);
+  return finishLocalFile(found, local, options, attributes, trusted);
 }
 
 /**
@@ -86,7 +86,7 @@ export async function cloneFile(
   } finally {
     await closeFile(source.fd);
   }
-  return settle({ fd, size }, local, options, options, undefined);
+  return finishLocalFile({ fd, size }, local, options, options, undefined);
 }
 
 interface OpenedFile {
@@ -126,7 +126,7 @@ async function moved(from: string, to: string): Promise<boolean> {
 }
 
 /** Checks and finishes the file at the destination, or removes it. */
-async function settle(
+async function finishLocalFile(
   { fd, size }: Pick<OpenedFile, "fd" | "size">,
   local: LocalFile,
   options: FetchOptions,

@@ -38,14 +38,14 @@ const BATCH_BYTES = 512 * 1024;
 const LINGER = 5;
 
 /** Batches that a thread has before it: one in work, one to go on with. */
-const AHEAD = 2;
+const QUEUED_BATCHES = 2;
 
 /** Another thread is started when a file takes longer than this on average, in milliseconds, up to so many threads. */
-const SLOW = 0.5;
+const SLOW_FILE_MS = 0.5;
 const THREADS = 4;
 
 /** Files that may be on their way to the disk at once so that no thread runs dry. */
-export const FILES_AHEAD = BATCH_FILES * AHEAD;
+export const FILES_AHEAD = BATCH_FILES * QUEUED_BATCHES;
 
 export interface SmallFile extends Attributes {
   /** Absolute; must not exist. */
@@ -160,8 +160,9 @@ function openThreads(): SmallFiles {
         if ("ino" in result) resolve(result);
         else reject(Object.assign(new Error(result.message), result));
       }
-      if (spent > batch.length * SLOW && threads.length < THREADS && waiting.length > 0) start();
-      hand();
+      if (spent > batch.length * SLOW_FILE_MS && threads.length < THREADS && waiting.length > 0)
+        start();
+      dispatchBatches();
     });
     worker.on("error", fail);
     worker.on("exit", () => fail(new Error("the thread that writes files ended")));
@@ -173,11 +174,11 @@ function openThreads(): SmallFiles {
     lingering === undefined || waiting.length >= BATCH_FILES || waitingBytes >= BATCH_BYTES;
 
   /** Hands over what has waited long enough, as far as threads are free for it. */
-  const hand = () => {
+  const dispatchBatches = () => {
     while (waiting.length > 0 && isDue()) {
       if (threads.length === 0) start();
       const free = threads.reduce((a, b) => (b.batches.length < a.batches.length ? b : a));
-      if (free.batches.length >= AHEAD) return;
+      if (free.batches.length >= QUEUED_BATCHES) return;
       const batch = takeBatch(waiting);
       waitingBytes -= sizeOf(batch);
       const message = pack(batch);
@@ -195,9 +196,9 @@ function openThreads(): SmallFiles {
         waitingBytes += size;
         lingering ??= setTimeout(() => {
           lingering = undefined;
-          hand();
+          dispatchBatches();
         }, LINGER);
-        hand();
+        dispatchBatches();
       });
     },
     close() {

@@ -288,10 +288,10 @@ async function reconcile(
   await longTransaction(state, async () => {
     await beginReconciling(state, pause);
     const noted = notedEntry(state);
-    for (const { path, stats, stranger } of tree.walk()) {
+    for (const { path, stats, nonUtf8 } of tree.walk()) {
       await pause();
-      if (stranger !== undefined) {
-        stranger.remove();
+      if (nonUtf8 !== undefined) {
+        nonUtf8.remove();
         continue;
       }
       if (stats.isDirectory()) {

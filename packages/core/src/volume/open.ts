@@ -80,7 +80,7 @@ export function openVolume(settings: VolumeSettings): Volume {
   } catch (error) {
     close();
     place.release();
-    throw asNoRoom(error) ?? inWords(error, layout.target);
+    throw asNoRoom(error) ?? toTargetError(error, layout.target);
   }
 }
 
@@ -119,7 +119,7 @@ function hold(target: string, owner: VolumeSettings["owner"]): Place {
   try {
     return holdPlace(target, owner);
   } catch (error) {
-    throw asTargetError(error, target);
+    throw openingError(error, target);
   }
 }
 
@@ -165,9 +165,9 @@ function isNotAllowed(error: unknown): boolean {
 }
 
 /** What the file system said while we were at work on the target, in words. Everything else is passed on. */
-export function inWords(error: unknown, target: string): unknown {
+export function toTargetError(error: unknown, target: string): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
-  if (code === "ERR_SQLITE_ERROR") return sqliteInWords(error as Error, target);
+  if (code === "ERR_SQLITE_ERROR") return sqliteToTargetError(error as Error, target);
   if (code === undefined || syscall === undefined || !FILE_SYSTEM_CODES.has(code)) return error;
   const permission = isNotAllowed(error);
   return new TargetError(`the target ${target} cannot be worked on: ${syscall} failed (${code})`, {
@@ -180,7 +180,7 @@ export function inWords(error: unknown, target: string): unknown {
 }
 
 /** SQLite tells that the file system said no, and not what: the state is asked about. A fault in what SQLite was asked is passed on. */
-function sqliteInWords(error: Error, target: string): Error {
+function sqliteToTargetError(error: Error, target: string): Error {
   const { errcode = 0 } = error as { errcode?: number };
   // SQLITE_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CANTOPEN.
   if (![3, 5, 6, 7, 8, 10, 14].includes(errcode & 0xff)) return error;
@@ -235,7 +235,7 @@ function tryToWrite(home: string): void {
 }
 
 /** File system errors on the target, in words. */
-function asTargetError(error: unknown, target: string): Error {
+function openingError(error: unknown, target: string): Error {
   const { code } = error as NodeJS.ErrnoException;
   if (error instanceof TargetError) return error;
   if (code === "EEXIST" || code === "ENOTDIR")

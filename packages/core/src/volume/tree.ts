@@ -69,17 +69,21 @@ export interface Tree {
   /** Gives a directory that may be as a killed process left it, half made or made writable, the mode and owner of a new one. */
   settle(directory: string): void;
   /**
-   * Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. `stranger`: a
+   * Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. `nonUtf8`: a
    * name that is not Unicode, so none of ours; `path` then only looks like it.
    */
-  walk(): Generator<{ readonly path: string; readonly stats: Stats; readonly stranger?: Stranger }>;
+  walk(): Generator<{
+    readonly path: string;
+    readonly stats: Stats;
+    readonly nonUtf8?: NonUtf8Entry;
+  }>;
   /** Gives directories that had to be made writable their mode back. Not the root: who may not write to a directory may not move it. */
   seal(): void;
   close(): void;
 }
 
 /** What only its bytes name. */
-interface Stranger {
+interface NonUtf8Entry {
   /** Removes it, whole. */
   remove(): void;
 }
@@ -406,7 +410,7 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
         loosenAt(directory);
         removeTree(raw);
       };
-      yield { path: directory === "" ? name : `${directory}/${name}`, stats, stranger: { remove } };
+      yield { path: directory === "" ? name : `${directory}/${name}`, stats, nonUtf8: { remove } };
     }
   }
 

@@ -56,8 +56,8 @@ interface Found {
 }
 
 function* allIn(tree: Tree, dirMode: number | undefined): Generator<Found> {
-  for (const { path, stats, stranger } of tree.walk()) {
-    if (stranger !== undefined) yield { path, stats, fault: "extra" };
+  for (const { path, stats, nonUtf8 } of tree.walk()) {
+    if (nonUtf8 !== undefined) yield { path, stats, fault: "extra" };
     else if (!stats.isDirectory()) yield { path, stats };
     else if (dirMode !== undefined && (stats.mode & 0o777) !== (dirMode & 0o777))
       yield { path, stats, fault: "changed" };

@@ -74,7 +74,7 @@ export interface CommandInit {
 }
 
 /** Time between asking a process group to end and ending it. */
-export const PATIENCE = 2000;
+export const KILL_AFTER_MS = 2000;
 /** Characters of the output that are kept for a message. */
 const TAIL = 2000;
 
@@ -112,7 +112,7 @@ export async function runCommand(init: CommandInit): Promise<void> {
   let lastResort: NodeJS.Timeout | undefined;
   const end = () => {
     kill("SIGTERM");
-    lastResort ??= setTimeout(killNow, PATIENCE);
+    lastResort ??= setTimeout(killNow, KILL_AFTER_MS);
   };
   const clock = startTimer(() => {
     timedOut = true;

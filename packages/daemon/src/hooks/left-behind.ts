@@ -8,7 +8,7 @@ export const MARK = "PANNIER_HOOK_RUN";
 
 /** What is being killed may be starting another one. */
 const ROUNDS = 20;
-const PAUSE = 10;
+const ROUND_PAUSE_MS = 10;
 
 /** Kills what carries this mark. Never throws. */
 export async function endLeftBehind(mark: string): Promise<void> {
@@ -22,7 +22,7 @@ export async function endLeftBehind(mark: string): Promise<void> {
         // It has ended meanwhile.
       }
     }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    await new Promise((resolve) => setTimeout(resolve, ROUND_PAUSE_MS));
   }
 }
 

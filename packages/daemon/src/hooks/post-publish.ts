@@ -28,7 +28,13 @@ import {
 } from "@pannier/core";
 import type { PostPublishConfig } from "../config/config.ts";
 import { callUrl } from "./call.ts";
-import { HookFailure, hookEnvironment, type HookSubject, PATIENCE, runCommand } from "./command.ts";
+import {
+  HookFailure,
+  hookEnvironment,
+  type HookSubject,
+  KILL_AFTER_MS,
+  runCommand,
+} from "./command.ts";
 import type { HookTools } from "./pre-publish.ts";
 import { sendSignal } from "./signal.ts";
 
@@ -124,7 +130,7 @@ export function createPostPublish(
       stopping.abort();
       wake?.();
       // Asked early enough to have ended when the grace is over.
-      const patience = Math.max(grace / 2, grace - PATIENCE);
+      const patience = Math.max(grace / 2, grace - KILL_AFTER_MS);
       const timer = startTimer(() => abort.abort(new Error("the process ends")), patience);
       await working;
       clearTimeout(timer);

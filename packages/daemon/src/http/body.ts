@@ -13,7 +13,7 @@ const RATE = 32_768;
 /** Milliseconds of that rate that may come at once. */
 const BURST = 250;
 /** Milliseconds after which a body is given up that somebody else waits for. */
-const PATIENCE = 2000;
+const BODY_TIMEOUT_MS = 2000;
 
 interface Body {
   /** In pieces; `undefined`: longer than what is held. */
@@ -52,7 +52,7 @@ export function createBodies(): Bodies {
   }
 
   function turn(request: IncomingMessage): Promise<void> {
-    const late = [...reading].find(({ since }) => performance.now() - since > PATIENCE);
+    const late = [...reading].find(({ since }) => performance.now() - since > BODY_TIMEOUT_MS);
     late?.request.destroy();
     return new Promise((resolve, reject) => {
       waiting.set(request, resolve);
@@ -70,7 +70,7 @@ export function createBodies(): Bodies {
       reading.add(reader);
       const clock = setTimeout(() => {
         if (waiting.size > 0) request.destroy();
-      }, PATIENCE).unref();
+      }, BODY_TIMEOUT_MS).unref();
       try {
         return await readOne(request, secret, pace);
       } finally {

@@ -49,12 +49,12 @@ async function isReady({ config: { options }, state }: Mount): Promise<boolean> 
 }
 
 /** Milliseconds: a next look that is further away is not waited for. */
-const SOON = 60_000;
+const SOON_MS = 60_000;
 
 /** Asks for what is gone: the next look at the sources may be far, or never, where they cannot change. Not for more than one at a time. */
 function bringBack(mount: Mount): void {
   const { phase, due, history } = mount.state;
-  const isFar = phase === "waiting" && due !== undefined && due - performance.now() > SOON;
+  const isFar = phase === "waiting" && due !== undefined && due - performance.now() > SOON_MS;
   if (isFar && history.length > 0) mount.trigger();
 }
 

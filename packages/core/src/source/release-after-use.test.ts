@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { passing } from "./passing.ts";
+import { releaseAfterUse } from "./release-after-use.ts";
 
 async function* chunks(all: readonly Uint8Array[]) {
   yield* all;
@@ -8,7 +8,7 @@ async function* chunks(all: readonly Uint8Array[]) {
 it("frees the memory of a chunk once the next is asked for", async () => {
   const all = [Buffer.allocUnsafeSlow(1000).fill(1), Buffer.allocUnsafeSlow(1000).fill(2)];
   const seen: number[] = [];
-  for await (const chunk of passing(chunks(all))) {
+  for await (const chunk of releaseAfterUse(chunks(all))) {
     seen.push(chunk[999] as number);
     expect(all.filter(({ buffer }) => (buffer as ArrayBuffer).detached)).toHaveLength(
       seen.length - 1,
@@ -22,7 +22,7 @@ it("leaves memory alone that is shared, or that is nobody's", async () => {
   const memory = Buffer.allocUnsafeSlow(10);
   const empty = Buffer.allocUnsafeSlow(0);
   const all = [memory.subarray(0, 5), empty, memory.subarray(5)];
-  for await (const chunk of passing(chunks(all)))
+  for await (const chunk of releaseAfterUse(chunks(all)))
     expect((chunk.buffer as ArrayBuffer).detached).toBe(false);
   expect([memory, empty].map(({ buffer }) => (buffer as ArrayBuffer).detached)).toEqual([
     false,
@@ -39,6 +39,6 @@ it("ends a stream that nobody reads on", async () => {
       freed = true;
     }
   }
-  for await (const _ of passing(endless())) break;
+  for await (const _ of releaseAfterUse(endless())) break;
   expect(freed).toBe(true);
 });

@@ -7,7 +7,7 @@
  *
  * The memory may be another's at once: whoever still writes a chunk to a file while asking for the next writes what is not theirs.
  */
-export function passing(stream: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+export function releaseAfterUse(stream: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
       const iterator = stream[Symbol.asyncIterator]();
