@@ -38,7 +38,10 @@ const { memorySource } = await import("./memory-source.ts");
 
 const source = memorySource();
 process.env["PANNIER_TEST_LANES"] = order.lanes ? "always" : "never";
-if (order.lanes) source.lane = order.kind === "lane" ? { kill: order } : {};
+if (order.lanes) {
+  const counted = { ...order, calls: new Int32Array(new SharedArrayBuffer(4)) };
+  source.lane = order.kind === "lane" ? { kill: counted } : {};
+}
 for (let revision = order.from; ; revision++) {
   fs.writeSync(1, `${revision}\n`);
   source.content = revisionContent(order.seed, revision);

@@ -7,16 +7,20 @@ export interface TestData {
   /** Contents by path. */
   readonly texts: Readonly<Record<string, string>>;
   /** Dies at the n-th call of the writer that changes something on the volume, before it is done or after. */
-  readonly kill?: { readonly at: number; readonly before: boolean };
+  readonly kill?: {
+    readonly at: number;
+    readonly before: boolean;
+    /** Calls so far, of all threads: each sync has threads of its own. */
+    readonly calls: Int32Array<SharedArrayBuffer>;
+  };
 }
 
-let calls = 0;
 let kill: TestData["kill"];
 
 for (const name of ["openSync", "writeSync", "futimesSync", "fchmodSync", "unlinkSync"] as const) {
   const original = fs[name] as (...args: unknown[]) => unknown;
   (fs as Record<string, unknown>)[name] = (...args: unknown[]) => {
-    const isIt = kill !== undefined && ++calls === kill.at;
+    const isIt = kill !== undefined && Atomics.add(kill.calls, 0, 1) + 1 >= kill.at;
     if (isIt && kill?.before === true) process.kill(process.pid, "SIGKILL");
     try {
       return original(...args);
