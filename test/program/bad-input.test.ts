@@ -197,7 +197,10 @@ const CASES: Record<string, Case> = {
     await pannierOk(["sync", source, target]);
     const { DatabaseSync } = await import("node:sqlite");
     const db = new DatabaseSync(join(target, ".pannier/state.db"));
-    db.exec("PRAGMA user_version = 2");
+    const { user_version: own } = db.prepare("PRAGMA user_version").get() as {
+      readonly user_version: number;
+    };
+    db.exec(`PRAGMA user_version = ${own + 1}`);
     db.close();
   }),
   "a target whose .pannier is somebody's file": badUse(2, /\.pannier/, async ({ target }) => {

@@ -1,6 +1,7 @@
 /** From the modules of a bundle to the packages that they are of. */
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { UsageError } from "@pannier/core";
 
 export interface Manifest {
   readonly name: string;
@@ -71,7 +72,10 @@ export async function manifestOf(path: string): Promise<Manifest> {
     if (manifest?.name !== undefined && manifest.version !== undefined) return manifest;
     directory = dirname(directory);
   }
-  throw new Error(`${path} is of no package`);
+  throw new UsageError(
+    `${path} is of no package`,
+    "put a package.json with a name and a version beside it: the bill of materials lists it by these",
+  );
 }
 
 function read(directory: string): Promise<Manifest | undefined> {

@@ -213,6 +213,7 @@ describe("what is told about it", () => {
       "@pannier/cli",
       "@pannier/core",
       "@pannier/daemon",
+      "@pannier/file-server",
       "commander",
       "ignore",
       "yaml",
@@ -325,11 +326,13 @@ describe("a mistake is named", () => {
     const cwd = await makeTemporary();
     await writeFile(join(cwd, "data.js"), "export const name = 'shelf';");
     await writeFile(join(cwd, "broken.js"), "throw new Error('no libshelf here');");
+    await cp(join(import.meta.dirname, SHELF), join(cwd, "alone.js"));
     for (const [names, message] of [
       [["pannier-adapter-none"], 'there is no package "pannier-adapter-none"'],
       [["./none.js"], 'there is no file "./none.js"'],
       [["./data.js"], '"./data.js" is not an adapter'],
       [["./broken.js"], 'the adapter "./broken.js" cannot be loaded: no libshelf here'],
+      [["./alone.js"], `${join(cwd, "alone.js")} is of no package`],
       [[], "no adapter is chosen"],
     ] as const)
       expect(await mistakeOf(names, cwd)).toBe(message);
