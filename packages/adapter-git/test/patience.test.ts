@@ -66,6 +66,6 @@ test("progress has an end", async () => {
   const progress = `8004\x02${"counting ".repeat(3641)}`;
   const told = Array.from({ length: 40 }, () => [0, progress.slice(0, 0x8004)] as const);
   await expect(read([[0, "000dpackfile\n"], ...told])).rejects.toMatchObject({
-    message: expect.stringContaining("progress without end"),
+    message: expect.stringContaining("progress messages without end"),
   });
 });
