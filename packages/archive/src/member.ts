@@ -44,7 +44,7 @@ export function unreadable(name: string): SourceError | undefined {
   return name.includes("\uFFFD") ? refuseName(name, "is not UTF-8") : undefined;
 }
 
-/** The same as {@link segmentsOf}. @throws SourceError `invalid` also for a name that cannot be read */
+/** The same as `segmentsOf`. @throws SourceError `invalid` also for a name that cannot be read */
 export function safeSegments(name: string): string[] {
   const segments = segmentsOf(name);
   const failure = unreadable(name);
