@@ -135,7 +135,7 @@ describeWithProgram(CHROMIUM, "the dashboard", () => {
     const failing = card(page, "policies");
     await failing
       .getByText(
-        /^The last sync failedthe server did not accept the passwordLook at PANNIER_PASSWORD_FILE$/,
+        /^The last sync failed\S+: the server did not accept the passwordLook at PANNIER_PASSWORD_FILE$/,
       )
       .waitFor();
     expect(await page.title()).toBe("(1) Pannier");

@@ -239,7 +239,7 @@ const CASES: readonly Case[] = [
       await pour(response, () => packet(`\x02${"counting ".repeat(100)}`));
     },
     code: 5,
-    says: /progress without end/,
+    says: /progress messages without end/,
     within: 100,
     engines: ["cli"],
   },
