@@ -4,7 +4,7 @@ import { createHttpClient, makeAuthorize } from "@pannier/http-client";
 import { parseAddress } from "./address.ts";
 import { createHub, isOid, type Item } from "./hub.ts";
 import { entryOf, listDirectory } from "./list.ts";
-import { hfOptions, parseEndpoint } from "./options.ts";
+import { hfOptions, hubOf } from "./options.ts";
 import { readVersion } from "./read.ts";
 import { findToken, withToken } from "./token.ts";
 
@@ -29,7 +29,7 @@ export const hfAdapter: Adapter<typeof hfOptions> = {
   async open(location, options, context): Promise<Source> {
     const address = parseAddress(location);
     const { env } = process;
-    const endpoint = parseEndpoint(options.endpoint, env["HF_ENDPOINT"]);
+    const endpoint = hubOf(options.endpoint, env["HF_ENDPOINT"]);
     const { credentials, idleTimeout, retry } = context;
     const { origin } = endpoint;
     const authorize = withToken(makeAuthorize({ origin, credentials, env }), origin, env);

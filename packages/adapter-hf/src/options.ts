@@ -1,4 +1,5 @@
-import { type OptionSpecs, UsageError } from "@pannier/core/adapter";
+import type { OptionSpecs } from "@pannier/core/adapter";
+import { parseEndpoint } from "@pannier/object-store";
 
 export const hfOptions = {
   endpoint: {
@@ -13,22 +14,10 @@ const HUGGING_FACE = "https://huggingface.co";
 /**
  * @param option as given in the URL
  * @param variable `HF_ENDPOINT`, as Hugging Face's own library has it
- * @returns without a slash at the end
  * @throws UsageError
  */
-export function parseEndpoint(option: string | undefined, variable: string | undefined): URL {
-  const url = URL.parse(option ?? (variable || HUGGING_FACE));
-  const usable =
-    url !== null &&
-    (url.protocol === "http:" || url.protocol === "https:") &&
-    url.username + url.password + url.search + url.hash === "";
-  if (!usable) {
-    const name = option === undefined ? "the variable HF_ENDPOINT" : 'option "endpoint"';
-    throw new UsageError(
-      `${name} must be a URL such as https://host`,
-      "it has neither a user nor a query",
-    );
-  }
-  url.pathname = url.pathname.replace(/\/+$/, "");
-  return url;
+export function hubOf(option: string | undefined, variable: string | undefined): URL {
+  return option === undefined
+    ? parseEndpoint(variable || HUGGING_FACE, "the variable HF_ENDPOINT")
+    : parseEndpoint(option, 'option "endpoint"');
 }
