@@ -30,7 +30,7 @@ const TABLES: Readonly<Record<string, () => string>> = {
 /** The page with its tables written anew. */
 export function withTables(text: string): string {
   return text.replaceAll(
-    /(<!-- table: (\w+), written by npm run docs -->\n)[^]*?(<!-- end of table -->)/g,
+    /(<!-- table: (\w+), written by npm run docs:tables -->\n)[^]*?(<!-- end of table -->)/g,
     (_, start: string, name: string, end: string) => `${start}\n${TABLES[name]?.()}\n${end}`,
   );
 }

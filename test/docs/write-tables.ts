@@ -1,4 +1,4 @@
-/** `npm run docs`: writes the tables of {@link withTables} into the pages that have them. */
+/** `npm run docs:tables`: writes the tables of {@link withTables} into the pages that have them. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { withTables } from "./option-tables.ts";

@@ -73,7 +73,7 @@ test("a check of what a program gives", async () => {
 test("a line of both tables of the manual", async () => {
   const { withTables } = await import("../docs/option-tables.ts");
   const empty = (name: string) =>
-    withTables(`<!-- table: ${name}, written by npm run docs -->\n<!-- end of table -->`);
+    withTables(`<!-- table: ${name}, written by npm run docs:tables -->\n<!-- end of table -->`);
   expect(empty("flags")).toContain("| `--deep-shade` | `PERCENT` | how dark it is | `40` |");
   expect(empty("mount")).toContain("| `deepShade` | `PERCENT` | how dark it is | `40` |");
 });
