@@ -3,11 +3,11 @@ import { extname } from "node:path";
 import type { Adapter, Source } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { checkMarker, locate, rootOf } from "@pannier/object-store";
-import { containerUrl } from "./address.ts";
-import { makeApi } from "./api.ts";
+import { containerUrl } from "./content.ts";
+import { makeApi } from "./request.ts";
 import type { LaneData } from "./azure-lane.ts";
 import { connect } from "./connection.ts";
-import { createListing } from "./listing.ts";
+import { createListing } from "./list.ts";
 import { azureOptions, placeOf } from "./options.ts";
 
 export const azureAdapter: Adapter<typeof azureOptions> = {

@@ -2,7 +2,7 @@
 import type { OpenLane } from "@pannier/core/adapter";
 import { ifMatch, type LaneTarget, openHttpLane, versionMismatch } from "@pannier/http-client/lane";
 import { locate, type Root } from "@pannier/object-store/lane";
-import { blobUrl, VERSION } from "./address.ts";
+import { blobUrl, VERSION } from "./content.ts";
 import type { Signature } from "./sign-in.ts";
 
 export interface LaneData {

@@ -3,10 +3,10 @@ import { extname } from "node:path";
 import { type Adapter, type Source, SourceError } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { listObjects, type ListObjectsPage, locate, rootOf } from "@pannier/object-store";
-import { makeApi } from "./api.ts";
+import { makeApi } from "./request.ts";
 import { connect } from "./connection.ts";
 import type { LaneData } from "./gcs-lane.ts";
-import { LISTED_AT_ONCE, listPageBy } from "./listing.ts";
+import { LISTED_AT_ONCE, listPageBy } from "./list.ts";
 import { checkSettings, gcsOptions } from "./options.ts";
 
 /** An answer takes tens of milliseconds whatever the object's size, and many may be waited for; the engine asks for fewer where the server wants that. */

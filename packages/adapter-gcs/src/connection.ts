@@ -9,7 +9,7 @@ import { type Credentials, readToken, SourceError } from "@pannier/core/adapter"
 import { type Environment, type HttpClient, readBytes } from "@pannier/http-client";
 import { type Renewed, renewed } from "@pannier/object-store";
 import type { AuthClient, GoogleAuth } from "google-auth-library";
-import { credentialsFile, kindOf } from "./credentials.ts";
+import { credentialsFile, kindOf } from "./sign-in.ts";
 import { isNothingFound, signInError } from "./errors.ts";
 import type { GcsSettings } from "./options.ts";
 

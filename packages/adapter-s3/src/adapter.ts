@@ -3,7 +3,7 @@ import { extname } from "node:path";
 import type { Adapter, Source } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { listObjects, locate, type ObjectsInit } from "@pannier/object-store";
-import { makeApi } from "./api.ts";
+import { makeApi } from "./request.ts";
 import { connect } from "./connection.ts";
 import { checkSettings, s3Options } from "./options.ts";
 import type { Next } from "./page.ts";

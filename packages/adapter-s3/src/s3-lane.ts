@@ -5,7 +5,7 @@ import { locate, type Root } from "@pannier/object-store/lane";
 import type { Place } from "./connection.ts";
 import { partsOf, wholeDigest } from "./digest.ts";
 import { createSigner, encodePath, type Keys, queryOf } from "./sign.ts";
-import { whyNot } from "./version.ts";
+import { whyNot } from "./content.ts";
 
 export interface LaneData {
   readonly root: Root;

@@ -1,8 +1,8 @@
 import { describeAdapter } from "@pannier/adapter-kit";
 import * as vitest from "vitest";
-import { type S3Server, startS3Server } from "../test/s3-server.ts";
-import { createStore } from "../test/stores.ts";
-import { s3Adapter } from "./index.ts";
+import { type S3Server, startS3Server } from "./s3-server.ts";
+import { createStore } from "./stores.ts";
+import { s3Adapter } from "../src/index.ts";
 
 const ID = "AKIAEXAMPLEEXAMPLE00";
 const SECRET = "a-secret-that-nobody/may+see";

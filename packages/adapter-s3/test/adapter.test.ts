@@ -13,10 +13,10 @@ import {
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { createHttpClient } from "@pannier/http-client";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { type S3Server, startS3Server } from "../test/s3-server.ts";
-import { connect } from "./connection.ts";
-import { s3 } from "./index.ts";
-import { checkSettings } from "./options.ts";
+import { type S3Server, startS3Server } from "./s3-server.ts";
+import { connect } from "../src/connection.ts";
+import { s3 } from "../src/index.ts";
+import { checkSettings } from "../src/options.ts";
 
 const ID = "AKIAEXAMPLEEXAMPLE00";
 const SECRET = "a-secret";

@@ -25,7 +25,7 @@ import type { S3Settings } from "./options.ts";
 import { isEscaped, type ListedPage, type Next, parseObjects, parseVersions } from "./page.ts";
 import type { LaneData } from "./s3-lane.ts";
 import { createSigner, encodePath, type Keys, queryOf } from "./sign.ts";
-import { type Version, whyNot } from "./version.ts";
+import { type Version, whyNot } from "./content.ts";
 
 /** 1,000 keys of 1,024 bytes, each of which may be escaped as three. */
 const MAX_PAGE = 8 << 20;

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { createHttpClient, type Environment } from "@pannier/http-client";
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import { authority, listen, tokenServer } from "../test/authority.ts";
-import { entraSignIn } from "./entra.ts";
+import { authority, listen, tokenServer } from "./authority.ts";
+import { entraSignIn } from "../src/entra.ts";
 
 const SECRET = "client-secret-that-nobody-may-see";
 const ASSERTION = "federated-token-that-nobody-may-see";

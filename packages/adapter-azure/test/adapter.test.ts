@@ -8,9 +8,9 @@ import { listAll, readAll } from "@pannier/adapter-kit";
 import { sync, type SyncOptions } from "@pannier/core";
 import type { Credentials } from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
-import { ACCOUNT, makeBlob } from "../test/blob-server.ts";
-import { type Container, contents, openContainer } from "../test/open.ts";
-import { azure } from "./index.ts";
+import { ACCOUNT, makeBlob } from "./blob-server.ts";
+import { type Container, contents, openContainer } from "./open.ts";
+import { azure } from "../src/index.ts";
 
 const { signal } = new AbortController();
 const SAS = "sv=2024-11-04&sp=rl&sig=a%2Fsignature%2Fthat%2Fnobody%2Fmay%2Fsee";

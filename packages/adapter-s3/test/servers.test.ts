@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { expect, onTestFinished, test } from "vitest";
-import { s3 } from "./index.ts";
+import { s3 } from "../src/index.ts";
 
 const HOUR = 3_600_000;
 const { signal } = new AbortController();

@@ -7,7 +7,7 @@ import {
   type StoredObject,
 } from "@pannier/object-store";
 import { serverTime, timeFingerprint } from "@pannier/http-client";
-import type { Api } from "./api.ts";
+import type { Api } from "./request.ts";
 import { compareUnits, inByteOrder } from "./order.ts";
 import { type ListedBlob, type Page, parsePage } from "./page.ts";
 

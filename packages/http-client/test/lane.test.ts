@@ -3,10 +3,10 @@ import type { Socket } from "node:net";
 import type { Digest, FileEntry, Sink } from "@pannier/core/adapter";
 import { generate } from "selfsigned";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { serve, serveRaw, serveTls } from "../../test/servers.ts";
-import type { LaneTarget } from "./connection.ts";
-import type { Head } from "./head.ts";
-import { type LaneRequest, openHttpLane } from "./lane.ts";
+import { serve, serveRaw, serveTls } from "./servers.ts";
+import type { LaneTarget } from "../src/lane/connection.ts";
+import type { Head } from "../src/lane/head.ts";
+import { type LaneRequest, openHttpLane } from "../src/lane/lane.ts";
 
 interface Options {
   readonly atOnce?: number;

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeAdapter } from "@pannier/adapter-kit";
 import * as vitest from "vitest";
-import { type GcsServer, startGcsServer } from "../test/gcs-server.ts";
-import { createStore } from "../test/stores.ts";
-import { gcsAdapter } from "./index.ts";
+import { type GcsServer, startGcsServer } from "./gcs-server.ts";
+import { createStore } from "./stores.ts";
+import { gcsAdapter } from "../src/index.ts";
 
 const TOKEN = "ya29.a-token-that-nobody-may-see";
 

@@ -4,7 +4,7 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { listAll, openSource } from "@pannier/adapter-kit";
 import { expect, onTestFinished, test } from "vitest";
-import { gcs } from "./index.ts";
+import { gcs } from "../src/index.ts";
 
 async function open(answer: (response: ServerResponse, count: number) => void) {
   let count = 0;

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { expect, onTestFinished, test } from "vitest";
-import { azure } from "./index.ts";
+import { azure } from "../src/index.ts";
 
 const OLD = new Date(Date.now() - 3_600_000);
 const { signal } = new AbortController();

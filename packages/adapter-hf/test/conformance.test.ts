@@ -1,7 +1,7 @@
 import { describeAdapter, type Store, type StoreFiles } from "@pannier/adapter-kit";
 import * as vitest from "vitest";
-import { type HubServer, startHub } from "../test/hub.ts";
-import { hfAdapter } from "./index.ts";
+import { type HubServer, startHub } from "./hub.ts";
+import { hfAdapter } from "../src/index.ts";
 
 vitest.describe("a model", () => {
   let hub: HubServer;

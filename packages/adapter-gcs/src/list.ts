@@ -1,7 +1,7 @@
 /** Pages of the API as pages of a listing. */
 import type { Digest } from "@pannier/core/adapter";
 import type { ListObjectsPage, StoredObject } from "@pannier/object-store";
-import type { Api, GcsObject } from "./api.ts";
+import type { Api, GcsObject } from "./request.ts";
 
 /** Listings may go on side by side as far as a bucket's rate of requests allows: 5,000 a second before it scales. */
 export const LISTED_AT_ONCE = 8;

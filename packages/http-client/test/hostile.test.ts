@@ -2,8 +2,8 @@
 import type { Socket } from "node:net";
 import { SourceError } from "@pannier/core/adapter";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { serveRaw } from "../test/servers.ts";
-import { contentOf, createHttpClient, type HttpClientOptions, readText } from "./index.ts";
+import { serveRaw } from "./servers.ts";
+import { contentOf, createHttpClient, type HttpClientOptions, readText } from "../src/index.ts";
 
 function client(options: Partial<HttpClientOptions> = {}) {
   const made = createHttpClient({ idleTimeout: 5000, ...options });

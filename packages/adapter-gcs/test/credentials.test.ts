@@ -8,9 +8,9 @@ import { inspect } from "node:util";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import type { Credentials } from "@pannier/core/adapter";
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import { type GcsServer, startGcsServer } from "../test/gcs-server.ts";
-import { startTokenServer, type TokenServer } from "../test/token-server.ts";
-import { gcs } from "./index.ts";
+import { type GcsServer, startGcsServer } from "./gcs-server.ts";
+import { startTokenServer, type TokenServer } from "./token-server.ts";
+import { gcs } from "../src/index.ts";
 
 let server: GcsServer;
 let google: TokenServer;

@@ -8,9 +8,9 @@ import { sync } from "@pannier/core";
 import { UsageError } from "@pannier/core/adapter";
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { serveProxy } from "../../http-client/test/servers.ts";
-import { crc32c } from "../test/crc32c.ts";
-import { fail, type GcsServer, startGcsServer } from "../test/gcs-server.ts";
-import { gcs } from "./index.ts";
+import { crc32c } from "./crc32c.ts";
+import { fail, type GcsServer, startGcsServer } from "./gcs-server.ts";
+import { gcs } from "../src/index.ts";
 
 let server: GcsServer;
 

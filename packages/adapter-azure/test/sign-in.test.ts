@@ -20,10 +20,10 @@ import {
   test,
   vi,
 } from "vitest";
-import { authority, type Call, tokenServer } from "../test/authority.ts";
-import { ACCOUNT, makeBlob } from "../test/blob-server.ts";
-import { type Container, openContainer } from "../test/open.ts";
-import { azure } from "./index.ts";
+import { authority, type Call, tokenServer } from "./authority.ts";
+import { ACCOUNT, makeBlob } from "./blob-server.ts";
+import { type Container, openContainer } from "./open.ts";
+import { azure } from "../src/index.ts";
 
 const KEY = Buffer.from("a key that nobody may see").toString("base64");
 const SAS = "sv=2024-11-04&sp=rl&sig=a%2Fsignature%2Fthat%2Fnobody%2Fmay%2Fsee";

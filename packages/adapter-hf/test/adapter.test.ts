@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { type FileEntry, parseLocation, sync } from "@pannier/core";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { type HubServer, startHub } from "../test/hub.ts";
-import { parseAddress } from "./address.ts";
-import { hf, hfAdapter } from "./index.ts";
-import { findToken } from "./token.ts";
+import { type HubServer, startHub } from "./hub.ts";
+import { parseAddress } from "../src/address.ts";
+import { hf, hfAdapter } from "../src/index.ts";
+import { findToken } from "../src/token.ts";
 
 const TOKEN = "hf_aTokenThatNobodyMaySee";
 const MODEL = "models/org/model";

@@ -4,7 +4,7 @@ import type { IHttpClient } from "@azure/storage-blob";
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
 import { type HttpClient, type HttpResponse, ifMatch, versionMismatch } from "@pannier/http-client";
 import { markerVersion, readObject } from "@pannier/object-store";
-import { blobUrl, containerUrl, VERSION } from "./address.ts";
+import { blobUrl, containerUrl, VERSION } from "./content.ts";
 import type { Connection } from "./connection.ts";
 import { blobError, isUnauthenticated } from "./errors.ts";
 

@@ -8,14 +8,14 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { SourceError, UsageError } from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
-import { makeIdentity, serve, serveProxy, serveRaw, serveTls } from "../test/servers.ts";
+import { makeIdentity, serve, serveProxy, serveRaw, serveTls } from "./servers.ts";
 import {
   connectionError,
   createHttpClient,
   type HttpClientOptions,
   readBytes,
   readText,
-} from "./index.ts";
+} from "../src/index.ts";
 
 function client(options: Partial<HttpClientOptions> = {}) {
   const made = createHttpClient({ idleTimeout: 5000, ...options });

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sync } from "@pannier/core";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type S3Server, startS3Server } from "../test/s3-server.ts";
-import { s3 } from "./index.ts";
+import { type S3Server, startS3Server } from "./s3-server.ts";
+import { s3 } from "../src/index.ts";
 
 let server: S3Server;
 let target: string;

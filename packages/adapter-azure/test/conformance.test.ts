@@ -1,8 +1,8 @@
 import { describeAdapter } from "@pannier/adapter-kit";
 import * as vitest from "vitest";
-import { ACCOUNT, type BlobServer, makeBlob, openBlobServer } from "../test/blob-server.ts";
-import { createStore } from "../test/stores.ts";
-import { azureAdapter } from "./index.ts";
+import { ACCOUNT, type BlobServer, makeBlob, openBlobServer } from "./blob-server.ts";
+import { createStore } from "./stores.ts";
+import { azureAdapter } from "../src/index.ts";
 
 const KEY = Buffer.from("a key that nobody may see").toString("base64");
 const WRONG = Buffer.from("another that nobody may see").toString("base64");

@@ -9,9 +9,9 @@ import { sync } from "@pannier/core";
 import type { Credentials } from "@pannier/core/adapter";
 import { generate } from "selfsigned";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { type AwsServer, startAwsServer } from "../test/aws-server.ts";
-import { type S3Server, startS3Server } from "../test/s3-server.ts";
-import { s3 } from "./index.ts";
+import { type AwsServer, startAwsServer } from "./aws-server.ts";
+import { type S3Server, startS3Server } from "./s3-server.ts";
+import { s3 } from "../src/index.ts";
 
 const ID = "AKIAFIXED00000000000";
 const SECRET = "fixed-secret";

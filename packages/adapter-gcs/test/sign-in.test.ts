@@ -6,9 +6,9 @@ import { inspect } from "node:util";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { sync } from "@pannier/core";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { type GcsServer, startGcsServer } from "../test/gcs-server.ts";
-import { startTokenServer, type TokenServer } from "../test/token-server.ts";
-import { gcs } from "./index.ts";
+import { type GcsServer, startGcsServer } from "./gcs-server.ts";
+import { startTokenServer, type TokenServer } from "./token-server.ts";
+import { gcs } from "../src/index.ts";
 
 const { signal } = new AbortController();
 /** When each token ends, in milliseconds since the epoch. */

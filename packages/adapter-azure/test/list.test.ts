@@ -1,8 +1,8 @@
 import { listAll } from "@pannier/adapter-kit";
 import { comparePaths } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
-import { makeBlob } from "../test/blob-server.ts";
-import { contents, openContainer } from "../test/open.ts";
+import { makeBlob } from "./blob-server.ts";
+import { contents, openContainer } from "./open.ts";
 
 /** Names that a listing in parallel cuts anywhere, and whose two orders differ. */
 function manyNames(): string[] {
