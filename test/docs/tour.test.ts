@@ -107,6 +107,8 @@ test.concurrent("the programs that embed it", { timeout: 60_000 }, async () => {
     writeFileSync(join(made, `embed-${index}.mjs`), program);
     expect(await bash(`node embed-${index}.mjs`, made)).toMatch(/^published [0-9a-f]{40}/);
   }
+  // A service that starts again finds nothing new, and has to come to its content all the same.
+  expect(await bash("node embed-1.mjs", made)).toMatch(/^unchanged [0-9a-f]{40} /);
   expect(readFileSync(join(made, "embedded/current/theme/brand/name.txt"), "utf8")).toBe("brand");
   expect(readFileSync(join(made, "followed/current/name.txt"), "utf8")).toBe("site");
 });
