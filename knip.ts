@@ -42,7 +42,9 @@ const config: KnipConfig = {
     // A thread loads it by its URL.
     "packages/adapter-azure": { entry: ["src/azure-lane.ts"] },
     "packages/adapter-gcs": { entry: ["src/gcs-lane.ts"] },
+    "packages/adapter-http": { entry: ["src/http-lane.ts"] },
     "packages/adapter-s3": { entry: ["src/s3-lane.ts"] },
+    "packages/adapter-webdav": { entry: ["src/webdav-lane.ts"] },
     // A process is started by its URL.
     "packages/adapter-nfs": { entry: ["src/nfs-helper.ts", "test/fake-helper.js"] },
     "packages/adapter-smb": {

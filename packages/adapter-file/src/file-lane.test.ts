@@ -64,7 +64,7 @@ function read(files: readonly FileEntry[], stopAfter = Infinity, isFile = false)
   };
   const data = { root: join(root, "tree", isFile ? (files[0]?.path ?? "") : ""), isFile };
   const plain = { ...data, root: data.root.replace(/\/$/, "") };
-  void openLane({ idleTimeout: 1000, atOnce: 1 }).read(
+  void openLane({ idleTimeout: 1000, atOnce: 1, mostUnlisted: 0 }).read(
     { files, data: plain },
     sink,
     new AbortController().signal,

@@ -1,10 +1,18 @@
 /** The adapter: decides by the URL and its options whether a source is one file, an archive or a directory. */
+import { extname } from "node:path";
 import { formatOf, looksLikeArchive, MAGIC_LENGTH } from "@pannier/archive";
-import { type Adapter, type Location, type Source, UsageError } from "@pannier/core/adapter";
+import {
+  type Adapter,
+  type LaneSpec,
+  type Location,
+  type Source,
+  UsageError,
+} from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient, makeAuthorize } from "@pannier/http-client";
 import { archiveSource } from "./archive/archive.ts";
 import { directorySource } from "./directory/directory.ts";
 import { fileSource, probeUrl } from "./file.ts";
+import type { LaneData } from "./http-lane.ts";
 import { checkOptions, httpOptions, type HttpSettings } from "./options.ts";
 
 export const httpAdapter: Adapter<typeof httpOptions> = {
@@ -23,9 +31,10 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
     const { credentials, idleTimeout } = context;
     const { username, password } = location;
     const signIn = { origin: url.origin, username, password, credentials, env: process.env };
+    const authorize = makeAuthorize(signIn);
     const http = createHttpClient({
       credentials,
-      authorize: makeAuthorize(signIn),
+      authorize,
       env: process.env,
       idleTimeout,
       onRequest: (operation) => context.request(operation),
@@ -36,6 +45,15 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
         http.request(asked, { subject: subjectOf(asked, url), ...request }),
     };
     const { strip, path, checksum, manifest } = settings;
+    const lane = async (directory: URL): Promise<LaneSpec | undefined> => {
+      const target = await http.direct(directory);
+      // Cookies are for some paths and not for others.
+      if (target === undefined || credentials.cookieFile !== undefined) return undefined;
+      const headers = await authorize(directory);
+      const data: LaneData = { target, headers, directory: directory.href };
+      // Beside this file, whether that is source, built, or bundled with the program.
+      return { module: new URL(`./http-lane${extname(import.meta.url)}`, import.meta.url), data };
+    };
     const file = () => fileSource({ client, url, name, checksum, surely: options.unpack === "no" });
     const archive = () => archiveSource({ client, url, strip, path, checksum, context });
     switch (kind) {
@@ -44,7 +62,7 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
       case "archive":
         return archive();
       case "directory":
-        return directorySource({ client, url, manifest, path, checksum, context });
+        return directorySource({ client, url, manifest, path, checksum, context, lane });
       case "unknown":
         return undecided(
           (signal, known) => probeUrl(client, url, signal, known),

@@ -24,32 +24,37 @@ export interface Site {
   readonly pages: Map<string, Page | Handler>;
   /** What was asked: `GET /x 200`. */
   readonly log: string[];
+  /** Answers in the pages' place, where it returns true. */
+  before: (request: IncomingMessage, response: ServerResponse) => boolean;
   close(): Promise<void>;
 }
 
 export async function openSite(pages: Record<string, Page | Handler> = {}): Promise<Site> {
-  const site = { pages: new Map(Object.entries(pages)), log: [] as string[] };
+  const site: Site = {
+    pages: new Map(Object.entries(pages)),
+    log: [],
+    before: () => false,
+    port: 0,
+    origin: "",
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url as string, "http://x");
     const page = site.pages.get(pathname);
     response.on("close", () =>
       site.log.push(`${request.method} ${request.url} ${response.statusCode}`),
     );
+    if (site.before(request, response)) return;
     if (typeof page === "function") page(request, response);
     else if (page === undefined) response.writeHead(404).end("nothing here");
     else answer(page, request, response);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  return {
-    ...site,
-    port,
-    origin: `http://127.0.0.1:${port}`,
-    async close() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+  return Object.assign(site, { port, origin: `http://127.0.0.1:${port}` });
 }
 
 const digests = new WeakMap<Page, string>();

@@ -1,4 +1,5 @@
 /** The adapter: a collection of a WebDAV server, or one file of it, as a source. */
+import { extname } from "node:path";
 import {
   type Adapter,
   type Location,
@@ -14,7 +15,6 @@ import {
   serverTime,
 } from "@pannier/http-client";
 import {
-  encodePath,
   type Listing,
   listDeep,
   listWalked,
@@ -25,10 +25,12 @@ import {
   resourcesOf,
   toEntry,
 } from "./list.ts";
+import { encodePath } from "./request.ts";
 import type { Resource } from "./multistatus.ts";
 import { webdavOptions } from "./options.ts";
 import { makeSignIn } from "./sign-in.ts";
 import { readVersion } from "./read.ts";
+import type { LaneData } from "./webdav-lane.ts";
 
 const PROPFIND = `<?xml version="1.0" encoding="utf-8"?>
 <propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getlastmodified/><getetag/></prop></propfind>`;
@@ -176,6 +178,19 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = {
           range,
           signal,
         });
+      },
+
+      async lane() {
+        // Cookies are for some paths and not for others.
+        if (root === undefined || root.file !== undefined || credentials.cookieFile !== undefined)
+          return undefined;
+        const target = await client.direct(url);
+        const headers = await signIn.forAll(url);
+        if (target === undefined || headers === undefined) return undefined;
+        const data: LaneData = { target, base: root.path, headers, ...versions };
+        // Beside this file, whether that is source, built, or bundled with the program.
+        const module = new URL(`./webdav-lane${extname(import.meta.url)}`, import.meta.url);
+        return { module, data };
       },
 
       close: () => client.close(),

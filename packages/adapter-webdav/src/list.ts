@@ -17,6 +17,7 @@ import {
 } from "@pannier/http-client";
 import { type DirectoryItem, failedItem, walk } from "@pannier/file-server";
 import { parseMultistatus, type Resource } from "./multistatus.ts";
+import { encodePath } from "./request.ts";
 import { fingerprintOf } from "./version.ts";
 
 /** Collections at once. */
@@ -266,8 +267,4 @@ function misplaced(href: string, own: readonly string[]): SourceError {
     `the server lists ${quotePath(href)}, which is not below ${quotePath(base)}`,
     { hint: "a proxy in front of the server may have to leave paths as they are" },
   );
-}
-
-export function encodePath(path: string): string {
-  return path.split("/").map(encodeURIComponent).join("/");
 }

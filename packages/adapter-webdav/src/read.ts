@@ -10,7 +10,6 @@ import {
   contentOf,
   type HttpClient,
   type HttpResponse,
-  ifMatch,
   isNothing,
   rangeHeader,
   resourceOf,
@@ -18,11 +17,8 @@ import {
   rangeMismatch,
   versionMismatch,
 } from "@pannier/http-client";
+import { AT_ONCE, conditionsOf, etagOf } from "./request.ts";
 import type { SignIn } from "./sign-in.ts";
-import { etagOf } from "./version.ts";
-
-/** Bytes up to which content is taken for sent at once. */
-const AT_ONCE = 64 * 1024;
 
 /** What a source knows of its server's versions. */
 interface Versions {
@@ -83,12 +79,6 @@ function ask(
     operation: "read",
     signal,
   });
-}
-
-function conditionsOf({ fingerprint, mtime }: FileEntry): Record<string, string> {
-  const etag = etagOf(fingerprint);
-  if (etag !== undefined) return ifMatch(etag);
-  return mtime === undefined ? {} : { "if-unmodified-since": new Date(mtime).toUTCString() };
 }
 
 function isPart(range: ByteRange | undefined): range is ByteRange {

@@ -10,6 +10,8 @@ import { answerDigest, type DigestChallenge, parseDigest } from "./digest.ts";
 
 export interface SignIn {
   readonly authorize: Authorize;
+  /** What signs in any request, each in the same way; `undefined` where the server asks for digests. */
+  readonly forAll: (url: URL) => Promise<Readonly<Record<string, string>> | undefined>;
   /** Sends a request, and once more where the server answered with a challenge that can be met. */
   request(
     client: HttpClient,
@@ -40,7 +42,11 @@ export function makeSignIn(plain: Authorize): SignIn {
     return true;
   }
 
-  return {
+  const signIn: SignIn = {
+    async forAll(url) {
+      return typeof asked === "object" ? undefined : signIn.authorize(url);
+    },
+
     async authorize(url, method = "GET") {
       const headers = await plain(url, method);
       const { authorization, ...others } = headers;
@@ -77,4 +83,5 @@ export function makeSignIn(plain: Authorize): SignIn {
       }
     },
   };
+  return signIn;
 }

@@ -1,6 +1,6 @@
 /** What tells two versions of a file apart. */
 import { SourceError, quotePath } from "@pannier/core/adapter";
-import { isTimeFingerprint, tagIn, timeFingerprint } from "@pannier/http-client";
+import { tagIn, timeFingerprint } from "@pannier/http-client";
 
 export interface Facts {
   readonly size: number | undefined;
@@ -24,9 +24,4 @@ export function fingerprintOf({ size, mtime, etag }: Facts, path: string, now: n
       hint: "a change of it would go unnoticed; leave it out with --exclude, or let the server tell one of them",
     },
   );
-}
-
-/** The ETag in a fingerprint. */
-export function etagOf(fingerprint: string): string | undefined {
-  return isTimeFingerprint(fingerprint) ? undefined : fingerprint.replace(/^etag /, "");
 }

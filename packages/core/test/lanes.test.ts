@@ -144,14 +144,19 @@ it("changes are fetched by lanes too, and content that is the same keeps its ino
   expect(source.reads).toEqual([]);
 });
 
-it("sizes that are unknown, or over the limit, are no business of lanes", async () => {
-  const source = withLanes(textsOf(names("good", 3)));
+it("sizes that are not listed are found out; what is over the limit is no business of lanes", async () => {
+  const content = textsOf([...names("good", 3), ...names("cut", 1)]);
+  const source = withLanes(content);
   source.sizes = false;
   await run(source);
-  expect(source.reads.toSorted()).toEqual(names("good", 3).toSorted());
-  source.sizes = true;
-  source.content["large"] = "x".repeat(100);
-  await expect(run(source, { maxFileBytes: 50 })).rejects.toThrow("more than the 50 allowed");
+  expect(source.reads).toEqual(names("cut", 1));
+  expect(readTree(join(target, "current"))).toEqual(content);
+  expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
+  for (const sizes of [false, true]) {
+    source.sizes = sizes;
+    source.content["large"] = "x".repeat(100);
+    await expect(run(source, { maxFileBytes: 50 })).rejects.toThrow("more than the 50 ");
+  }
 });
 
 it("a ceiling on bandwidth is held: nothing passes it in a lane", async () => {

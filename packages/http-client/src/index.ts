@@ -17,14 +17,12 @@ export {
   inspect,
   inspectByHead,
   isNothing,
-  type Pin,
   pinOf,
   readPinned,
   resourceOf,
-  sameVersion,
   settledPin,
-  ifMatchHeaders,
 } from "./resource.ts";
+export { ifMatchHeaders, type Pin, sameVersion } from "./pin.ts";
 export {
   ifMatch,
   isTimeFingerprint,

@@ -5,13 +5,8 @@ import { isCompressedOnTheWay, plainBody } from "./coding.ts";
 import type { HttpClient } from "./client.ts";
 import type { HttpResponse } from "./response.ts";
 import { rangeHeader, rangeMismatch } from "./parts.ts";
-import { ifMatch, isFresh, serverTime, tagIn, timeFingerprint } from "./validators.ts";
-
-/**
- * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages, which know no more,
- * `second DATE` and `minute DATE`. It is kept in tokens and with entries.
- */
-export type Pin = string;
+import { ifMatchHeaders, type Pin, sameVersion, splitPin } from "./pin.ts";
+import { isFresh, serverTime, tagIn, timeFingerprint } from "./validators.ts";
 
 /** The version of an answer, `undefined` where the server gives neither an ETag nor a date. */
 export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined {
@@ -125,7 +120,7 @@ export async function inspectByHead(
 
 /** The condition "only if it is another version". */
 export function ifNoneMatchHeaders(pin: Pin | undefined): Record<string, string> {
-  const [kind, value] = split(pin);
+  const [kind, value] = splitPin(pin);
   // One that is not valid would be compared with nothing, or refused.
   if (kind === "etag") return /^(?:W\/)?"[^"]+"$/.test(value) ? { "if-none-match": value } : {};
   return kind === "modified" ? { "if-modified-since": value } : {};
@@ -187,49 +182,6 @@ function changeMismatch(
   if (status === 416) return "the file is shorter than when it was listed";
   if (!sameVersion(response, pin)) return "the file changed since it was listed";
   return rangeMismatch(response, size, range);
-}
-
-/** Compared here as well, because servers ignore conditions; weakly, because a weak ETag fails every If-Match. */
-export function sameVersion(
-  response: Pick<HttpResponse, "headers">,
-  pin: Pin | undefined,
-): boolean {
-  const [kind, value] = split(pin);
-  const modified = response.headers["last-modified"];
-  switch (kind) {
-    case "etag":
-      return tagIn(response.headers["etag"]) === tagIn(value);
-    case "modified":
-      return modified === value || isSameDate(modified, value);
-    case "second":
-      // Of the index: the file itself may come without a date (nginx with SSI).
-      return modified === undefined || isSameDate(modified, value);
-    case "minute": {
-      // In the server's time zone, which the page does not name; zones differ by quarters of an hour.
-      const apart = Math.floor(Date.parse(modified ?? "") / 60_000) - Date.parse(value) / 60_000;
-      return modified === undefined || (apart % 15 === 0 && Math.abs(apart) <= 14 * 60);
-    }
-    default:
-      return true;
-  }
-}
-
-function isSameDate(one: string | undefined, other: string): boolean {
-  return one !== undefined && Date.parse(one) === Date.parse(other);
-}
-
-/** The condition "only if it is still that version". */
-export function ifMatchHeaders(pin: Pin | undefined): Record<string, string> {
-  const [kind, value] = split(pin);
-  if (kind === "etag") return ifMatch(value);
-  if (kind === "second") return { "if-unmodified-since": new Date(value).toUTCString() };
-  const isDate = kind === "modified" && !Number.isNaN(Date.parse(value));
-  return isDate ? { "if-unmodified-since": value } : {};
-}
-
-function split(pin: Pin | undefined): [kind: string, value: string] {
-  const [, kind = "", value = ""] = /^(\S+) (.*)$/s.exec(pin ?? "") ?? [];
-  return [kind, value];
 }
 
 function totalSize(contentRange: string | undefined): string | undefined {

@@ -13,13 +13,14 @@ interface Options {
   readonly idleTimeout?: number;
   readonly tls?: LaneTarget["tls"];
   readonly headers?: LaneRequest["headers"];
+  readonly most?: number;
   readonly judge?: (head: Head) => { digest: Digest | undefined } | undefined;
 }
 
 /** Reads files by a lane, and returns what it got of them. */
 async function read(
   origin: string,
-  files: Readonly<Record<string, number>>,
+  files: Readonly<Record<string, number | undefined>>,
   options: Options = {},
 ) {
   const { atOnce = 4, idleTimeout = 5000, tls = { version: "" }, headers = {} } = options;
@@ -29,10 +30,11 @@ async function read(
       request: ({ path }) => ({
         path: `/${path}`,
         headers,
+        most: options.most,
         judge: options.judge ?? (() => ({ digest: undefined })),
       }),
     },
-    { idleTimeout, atOnce },
+    { idleTimeout, atOnce, mostUnlisted: 10 },
   );
   const names = Object.keys(files);
   const got: Record<string, string> = {};
@@ -125,6 +127,17 @@ describe("reads", () => {
     expect(got).toEqual({ a: "hello", b: "hello", c: "hello" });
     expect(requests).toHaveLength(4);
   });
+});
+
+test("reads what is of a size that is not listed, up to a bound; leaves what is longer without a word", async () => {
+  const origin = await serve(
+    ({ url }, response) => void response.end("x".repeat(Number(url?.[1]))),
+  );
+  const unlisted = { 5: undefined, 9: undefined };
+  expect((await read(origin, unlisted)).got).toEqual({ 5: "xxxxx", 9: "xxxxxxxxx" });
+  const { got, failures } = await read(origin, { ...unlisted, 6: 6, 8: 8 }, { most: 7 });
+  expect(got).toEqual({ 5: "xxxxx", 6: "xxxxxx" });
+  expect(failures).toEqual([]);
 });
 
 describe("leaves", () => {

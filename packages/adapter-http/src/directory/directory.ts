@@ -1,6 +1,7 @@
 /** A source that is a directory of a web server: listed by a manifest, or else by the server's own index pages. */
 import {
   type Entry,
+  type LaneSpec,
   type Listing,
   type Source,
   type SourceContext,
@@ -21,6 +22,7 @@ import {
 import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
 import { createDigestReader } from "../digest.ts";
 import { createAbsences } from "./absences.ts";
+import { fileUrl } from "./file-url.ts";
 import { walkIndex } from "./index-walk.ts";
 import { MANIFEST_NAMES, readManifest } from "./manifest.ts";
 
@@ -41,6 +43,8 @@ export interface DirectorySourceInit {
   /** Of the manifest. */
   readonly checksum: ChecksumOption | undefined;
   readonly context: SourceContext;
+  /** Makes a lane of a directory's URL, if there may be one. */
+  readonly lane: (directory: URL) => Promise<LaneSpec | undefined>;
 }
 
 export function directorySource(init: DirectorySourceInit): Source {
@@ -52,11 +56,7 @@ export function directorySource(init: DirectorySourceInit): Source {
   let listed: Listed | undefined;
   const absences = createAbsences(context.warn);
 
-  const urlOf = (file: string) => {
-    const found = new URL(url);
-    found.pathname += file.split("/").map(encodeURIComponent).join("/");
-    return found;
-  };
+  const urlOf = (file: string) => fileUrl(url, file);
 
   async function listByManifest(name: string, response: HttpResponse, signal: AbortSignal) {
     const expected = await resolveChecksum(init.checksum, urlOf(name), client, signal);
@@ -137,6 +137,8 @@ export function directorySource(init: DirectorySourceInit): Source {
       }
       return readByDigest(entry, file, range, signal);
     },
+
+    lane: () => init.lane(urlOf(prefix)),
 
     get ranges() {
       return listed?.ranges;

@@ -1,5 +1,14 @@
 /** What lanes read is what the source reads. */
-import type { Entry, FileEntry, LaneContext, OpenLane, Sink, Source } from "@pannier/core/adapter";
+import { hash } from "node:crypto";
+import type {
+  Digest,
+  Entry,
+  FileEntry,
+  LaneContext,
+  OpenLane,
+  Sink,
+  Source,
+} from "@pannier/core/adapter";
 import { listAll } from "../open-source.ts";
 import { type Check, noise } from "./trial.ts";
 
@@ -54,20 +63,23 @@ async function readByLane(
   const spec = await source.lane?.(controller.signal);
   if (spec === undefined) return undefined;
   const { openLane } = (await import(spec.module.href)) as { readonly openLane: OpenLane };
-  const context: LaneContext = { idleTimeout: 5000, atOnce: 4 };
+  const context: LaneContext = { idleTimeout: 5000, atOnce: 4, mostUnlisted: 1e6 };
   const got = new Map<string, Buffer>();
-  const take = (index: number, content: Buffer) => {
-    const { path, size } = files[index] as FileEntry;
-    if (content.length === size) got.set(path, content);
+  // As the engine's own.
+  const take = (index: number, content: Buffer, ...answered: (Digest | undefined)[]) => {
+    const { path, size, digest } = files[index] as FileEntry;
+    const isListed = content.length === (size ?? content.length);
+    if (isListed && [digest, ...answered].every((each) => isDigest(content, each)))
+      got.set(path, content);
   };
   const sink: Sink = {
     stopped: false,
-    put: (index, content) => take(index, Buffer.from(content)),
-    begin(index) {
+    put: (index, content, digest) => take(index, Buffer.from(content), digest),
+    begin(index, digest) {
       const pieces: Buffer[] = [];
       return {
         write: (piece) => pieces.push(Buffer.from(piece)) > 0,
-        end: () => take(index, Buffer.concat(pieces)),
+        end: () => take(index, Buffer.concat(pieces), digest),
         drop: () => {},
       };
     },
@@ -79,6 +91,12 @@ async function readByLane(
   await openLane(context).read({ files, data }, sink, controller.signal);
   controller.abort();
   return got;
+}
+
+function isDigest(content: Buffer, digest: Digest | undefined): boolean {
+  if (digest === undefined || digest.partSize !== undefined) return true;
+  const { algorithm, value } = digest;
+  return !/^(?:md5|sha)/.test(algorithm) || hash(algorithm, content) === value;
 }
 
 function filesOf({ entries }: { readonly entries: ReadonlyMap<string, Entry> }): FileEntry[] {

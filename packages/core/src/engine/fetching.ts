@@ -23,6 +23,8 @@ const BATCH_BYTES = 8 * 2 ** 20;
 
 /** Larger files are left to reads in parts. */
 const LANE_FILE = 64 * 2 ** 20;
+/** The same where the size is not listed: as many as a batch has may be as large. */
+const LANE_FILE_UNLISTED = 2 ** 20;
 
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;
@@ -227,6 +229,7 @@ function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
         lane,
         most,
         idleTimeout: settings.idleTimeout,
+        mostUnlisted: Math.min(LANE_FILE_UNLISTED, settings.limits.maxFileBytes),
         owner: settings.tree.owner,
         throttled: () => limiter.throttled(),
         failed({ entry }, code) {
@@ -250,7 +253,7 @@ function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
       limiter,
       batch: [],
       bytes: 0,
-      takes: ({ row: { size } }) => lanes.open && size !== null && size <= largest,
+      takes: ({ row: { size } }) => lanes.open && (size ?? 0) <= largest,
       add(job) {
         const { row } = job;
         const place = job.at();

@@ -20,7 +20,7 @@ export interface Sink {
   /** Nobody waits for the files any more: `read` should return. */
   readonly stopped: boolean;
   /**
-   * The content of a file as a whole. What has not the listed size or digest, or not the one given here, is not kept.
+   * The content of a file as a whole. What has not the listed size or digest, or not the digest given here, is not kept.
    *
    * @param file its position in the batch
    */
@@ -50,6 +50,8 @@ export interface LaneContext {
   readonly idleTimeout: number;
   /** Requests that may be under way at once in this lane. */
   readonly atOnce: number;
+  /** Bytes of a file whose size is not listed; of a larger one the sink keeps nothing. */
+  readonly mostUnlisted: number;
 }
 
 export interface Lane {

@@ -7,7 +7,8 @@ import { openSink } from "./sink.ts";
 const init = workerData as LaneInit;
 const port = parentPort as NonNullable<typeof parentPort>;
 const { openLane } = (await import(init.module)) as { readonly openLane: OpenLane };
-const lane = openLane({ idleTimeout: init.idleTimeout, atOnce: init.atOnce });
+const { idleTimeout, atOnce, mostUnlisted } = init;
+const lane = openLane({ idleTimeout, atOnce, mostUnlisted });
 const stop = new AbortController();
 
 port.on("message", (message: ToLane) => {

@@ -29,6 +29,7 @@ function open(names: readonly string[], init: Partial<LanesInit> = {}) {
       lane: () => Promise.resolve({ module, data }),
       most: 1,
       idleTimeout: 20_000,
+      mostUnlisted: 1000,
       owner: undefined,
       throttled: () => told.push("throttled"),
       failed: ({ entry }, code) => told.push(`${entry.path} ${code}`),

@@ -36,6 +36,7 @@ export interface LanesInit {
   readonly lane: NonNullable<Source["lane"]>;
   readonly most: number;
   readonly idleTimeout: number;
+  readonly mostUnlisted: number;
   readonly owner: Attributes["owner"];
   /** Told that the source asks for fewer requests at once. */
   throttled(): void;
@@ -152,6 +153,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       module: url,
       idleTimeout: init.idleTimeout,
       atOnce: 0,
+      mostUnlisted: init.mostUnlisted,
       owner: init.owner,
       shared,
     };

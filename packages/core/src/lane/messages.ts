@@ -8,6 +8,7 @@ export interface LaneInit {
   readonly module: string;
   readonly idleTimeout: number;
   readonly atOnce: number;
+  readonly mostUnlisted: number;
   readonly owner: Attributes["owner"];
   /** See {@link STOPPED} and {@link RECEIVED}. */
   readonly shared: BigInt64Array<SharedArrayBuffer>;

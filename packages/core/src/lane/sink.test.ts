@@ -41,7 +41,7 @@ function make(facts: Partial<FileEntry> = {}, mode = 0o640) {
   };
   const file: LaneFile = { entry, path: join(directory, "file"), mode };
   const shared = new BigInt64Array(new SharedArrayBuffer(16));
-  const sink = openSink([file], { owner: undefined, shared }, () => {});
+  const sink = openSink([file], { owner: undefined, shared, mostUnlisted: 20 }, () => {});
   return { sink, shared, path: file.path, finish: () => sink.finish().facts[0] };
 }
 
@@ -71,6 +71,13 @@ describe.each(["as a whole", "in pieces"])("a file that comes %s", (way) => {
     expect(shared[1]).toBe(BigInt(CONTENT.length));
   });
 
+  test("is of a size that is not listed", () => {
+    const { sink, path, finish } = make({ size: undefined, digest: digestOf("sha256") });
+    give(sink, CONTENT);
+    expect(finish()?.size).toBe(CONTENT.length);
+    expect(readFileSync(path)).toEqual(CONTENT);
+  });
+
   test("is empty", () => {
     const { sink, path, finish } = make({ size: 0 });
     give(sink, Buffer.alloc(0));
@@ -81,6 +88,7 @@ describe.each(["as a whole", "in pieces"])("a file that comes %s", (way) => {
   test.each([
     ["is shorter", {}, CONTENT.subarray(1), undefined],
     ["is longer", {}, Buffer.concat([CONTENT, CONTENT]), undefined],
+    ["is longer than may be unlisted", { size: undefined }, Buffer.alloc(21), undefined],
     ["is not what the listing says", { digest: digestOf("md5", Buffer.from("x")) }, CONTENT],
     ["is not what the answer says", {}, CONTENT, digestOf("sha256", Buffer.from("x"))],
     [

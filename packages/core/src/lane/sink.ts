@@ -29,7 +29,7 @@ interface Opened extends Sink {
 
 export function openSink(
   files: readonly LaneFile[],
-  { owner, shared }: Pick<LaneInit, "owner" | "shared">,
+  { owner, shared, mostUnlisted }: Pick<LaneInit, "owner" | "shared" | "mostUnlisted">,
   onThrottled: () => void,
 ): Opened {
   const facts = Array.from<LaneFacts | undefined>({ length: files.length });
@@ -61,7 +61,8 @@ export function openSink(
       came(content.length);
       const wanted = take(file);
       if (wanted === undefined) return;
-      const isWhole = content.length === wanted.entry.size;
+      const { size = Math.min(content.length, mostUnlisted) } = wanted.entry;
+      const isWhole = content.length === size;
       const sha256 = isWhole ? checked(content, wanted.entry.digest, digest) : undefined;
       if (sha256 === undefined) {
         failed.set(file, "unavailable");
@@ -110,7 +111,8 @@ export function openSink(
         write(piece) {
           came(piece.length);
           return attempt(() => {
-            if (at + piece.length > (entry.size ?? 0)) throw new Error("longer than listed");
+            if (at + piece.length > (entry.size ?? mostUnlisted))
+              throw new Error("longer than listed");
             fd ??= createNow(path, mode);
             content.update(piece);
             writeNow(fd, piece, 0, piece.length, at);
@@ -119,7 +121,7 @@ export function openSink(
         },
         end() {
           attempt(() => {
-            if (at !== entry.size) throw new Error("shorter than listed");
+            if (at < (entry.size ?? 0)) throw new Error("shorter than listed");
             const { sha256, wrong } = content.finish();
             if (wrong !== undefined) throw new Error("another digest");
             const whole = fd ?? createNow(path, mode);

@@ -19,6 +19,8 @@ export interface LaneRequest {
   readonly path: string;
   /** By lower-case name; those of every request are added. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Bytes; a longer file is left to `read` without a word. */
+  readonly most?: number | undefined;
   /** Whether an answer with status 200 is the listed version of the whole file, and the digest that it vouches for. Its length is looked at anyway. */
   judge(head: Head): { readonly digest: Digest | undefined } | undefined;
 }
@@ -56,7 +58,7 @@ const UNSAFE = /[^\x21-\x7e]/;
 const UNSAFE_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
 export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): Lane {
-  const { idleTimeout } = context;
+  const { idleTimeout, mostUnlisted } = context;
   let { atOnce } = context;
   /** In the order in which they came. */
   let queue: Job[] = [];
@@ -155,10 +157,14 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
     let digest: Digest | undefined;
     let writing: Writing | undefined;
     let throttled = false;
+    let isOurs = true;
     return {
       head(head) {
         throttled = THROTTLES.has(head.status);
-        if (head.status !== 200 || head.length !== entry.size) return false;
+        const { size = head.length } = entry;
+        if (head.status !== 200 || head.length !== size) return false;
+        isOurs = size <= (asked.most ?? (entry.size === undefined ? mostUnlisted : Infinity));
+        if (!isOurs) return false;
         const judged = asked.judge(head);
         digest = judged?.digest;
         return judged !== undefined;
@@ -182,7 +188,7 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
         writing?.drop();
         if (untouched && job.tries++ === 0 && !sink.stopped) queue.push(job);
         else {
-          sink.failed(index, throttled ? "throttled" : "unavailable");
+          if (isOurs) sink.failed(index, throttled ? "throttled" : "unavailable");
           finished(job);
         }
       },
