@@ -32,7 +32,7 @@ export const hfAdapter: Adapter<typeof hfOptions> = {
     const endpoint = hubOf(options.endpoint, env["HF_ENDPOINT"]);
     const { credentials, idleTimeout, retry } = context;
     const { origin } = endpoint;
-    const authorize = withToken(makeAuthorize({ origin, credentials, env }), origin, env);
+    const authorize = withToken(makeAuthorize({ origin, credentials, env }), endpoint, env);
     const client = createHttpClient({
       credentials,
       authorize,
@@ -66,13 +66,13 @@ export const hfAdapter: Adapter<typeof hfOptions> = {
         return { token: commit, revision: commit };
       },
 
-      async list(signal) {
+      async list(signal, scope) {
         signal.throwIfAborted();
         const { commit, file } = await look(signal);
         const name = path.slice(path.lastIndexOf("/") + 1);
         const entries =
           file === undefined
-            ? listDirectory(hub, commit, path, retry, signal)
+            ? listDirectory({ hub, commit, path, retry, scope }, signal)
             : [[entryOf(file, name)]];
         return { ordered: false, entries, revision: commit, token: () => commit };
       },

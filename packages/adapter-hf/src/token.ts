@@ -1,8 +1,9 @@
 /** What signs in, where Hugging Face's own tools look for it: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SourceError } from "@pannier/core/adapter";
+import { SourceError, UsageError } from "@pannier/core/adapter";
 import type { Authorize } from "@pannier/http-client";
+import { isExposed } from "@pannier/object-store";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -46,12 +47,22 @@ function checked(token: string, from: string): string {
  * Signs requests to the Hub in. Credentials that were given to Pannier go before those of Hugging Face's tools.
  *
  * @param given for the Hub's origin as well
+ * @throws UsageError instead of sending a token to the Hub so that others can read it
  */
-export function withToken(given: Authorize, origin: string, env: Environment): Authorize {
+export function withToken(given: Authorize, hub: URL, env: Environment): Authorize {
   return async (url, method) => {
     const headers = await given(url, method);
-    if (headers["authorization"] !== undefined || url.origin !== origin) return headers;
-    const token = await findToken(env);
+    if (url.origin !== hub.origin) return headers;
+    const own = headers["authorization"];
+    const token = own === undefined ? await findToken(env) : undefined;
+    if (own === undefined && token === undefined) return headers;
+    if (isExposed(hub)) {
+      const what = token === undefined ? "what was given to Pannier" : `the token of ${token.from}`;
+      throw new UsageError(
+        `${what} would be sent over plain http to the Hub`,
+        "use https in HF_ENDPOINT or the option endpoint, or give no token",
+      );
+    }
     return token === undefined ? headers : { ...headers, authorization: `Bearer ${token.value}` };
   };
 }

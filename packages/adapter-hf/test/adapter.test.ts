@@ -1,8 +1,8 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
-import { type FileEntry, parseLocation, sync } from "@pannier/core";
+import { type FileEntry, filterScope, makeFilter, parseLocation, sync } from "@pannier/core";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type HubServer, startHub } from "./hub.ts";
 import { parseAddress } from "../src/address.ts";
@@ -151,17 +151,38 @@ describe("what is listed", () => {
     await expect(listAll(source)).rejects.toMatchObject({ code: "invalid" });
   });
 
-  test("what is neither a file nor a directory has to be excluded", async () => {
+  test("what is neither a file nor a directory is refused where it is wanted", async () => {
     hub.commit(MODEL, new Map([["x", "1"]]));
-    hub.intercept = ({ pathname }, response) => {
-      if (!pathname.includes("/tree/")) return false;
-      response.end(JSON.stringify([{ type: "commit", path: "sub" }]));
-      return true;
-    };
-    await expect(listAll(await open("hf://org/model"))).rejects.toMatchObject({
+    hub.others = [{ type: "commit", path: "lib/sub" }];
+    const source = await open("hf://org/model");
+    await expect(listAll(source)).rejects.toMatchObject({
       code: "unsupported",
+      message: '"lib/sub" is neither a file nor a directory (commit)',
       hint: "exclude it",
     });
+    const scoped = (exclude: string) =>
+      listAll(source, signal, filterScope(makeFilter([], [exclude])));
+    await expect(scoped("/other/")).rejects.toMatchObject({ code: "unsupported" });
+    expect((await scoped("/lib/sub")).paths).toEqual(["x"]);
+    expect((await scoped("/lib/")).paths).toEqual(["x"]);
+  });
+
+  test("a repository's own ignore file leaves out what is no file, wherever it is listed", async () => {
+    hub.commit(
+      MODEL,
+      new Map([
+        [".pannierignore", "lib/\n"],
+        ["x", "1"],
+      ]),
+    );
+    hub.others = [{ type: "commit", path: "lib" }];
+    const target = join(folder, "target");
+    const sources = [hf("hf://org/model", { endpoint: hub.endpoint })];
+    // A submodule may be anything that has something below it, or not: both have to be left out.
+    await expect(sync({ sources, target })).rejects.toMatchObject({ code: "unsupported" });
+    hub.commit(MODEL, new Map([[".pannierignore", "lib\n"]]));
+    await sync({ sources, target });
+    expect(await readdir(join(target, "current"))).toEqual(["x"]);
   });
 
   test("pages that do not end are given up", async () => {
@@ -287,6 +308,32 @@ describe("who may see it", () => {
       code: "not-found",
       message: 'org/model has no revision "v9"',
     });
+  });
+
+  test("nothing that signs in goes to a Hub over plain http, unless that is this machine", async () => {
+    hub.commit(MODEL, new Map([["a", "1"]]));
+    // By a proxy, so that the name need not be known to anybody.
+    vi.stubEnv("HTTP_PROXY", hub.endpoint);
+    vi.stubEnv("NO_PROXY", undefined);
+    const openExposed = async (credentials = {}) => {
+      const spec = hf("hf://org/model", { endpoint: "http://hub.test" });
+      const opened = await openSource(spec, { credentials });
+      onTestFinished(() => opened.close());
+      return opened.source;
+    };
+    expect((await listAll(await openExposed())).paths).toEqual(["a"]);
+    hub.log.length = 0;
+    vi.stubEnv("HF_TOKEN", TOKEN);
+    await expect(listAll(await openExposed())).rejects.toMatchObject({
+      name: "UsageError",
+      message: "the token of HF_TOKEN would be sent over plain http to the Hub",
+    });
+    const tokenFile = join(folder, "given");
+    await writeFile(tokenFile, TOKEN);
+    await expect((await openExposed({ tokenFile })).probe(signal)).rejects.toMatchObject({
+      message: "what was given to Pannier would be sent over plain http to the Hub",
+    });
+    expect(hub.log).toEqual([]);
   });
 
   test("a token is found where Hugging Face's tools look for it", async () => {

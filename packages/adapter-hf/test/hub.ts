@@ -32,6 +32,8 @@ export interface HubServer {
   }[];
   /** Origin that large files are fetched from. Default: the one that was asked. */
   storage: string | undefined;
+  /** What repositories list beside their files: submodules and the like. */
+  others: readonly { readonly type: string; readonly path: string }[];
   /** Answers a request in the server's place. */
   intercept: ((url: URL, response: ServerResponse) => boolean) | undefined;
   /** @param repository `models/org/name` */
@@ -89,7 +91,7 @@ export async function startHub(): Promise<HubServer> {
     const tree = repository.commits.get(commit);
     if (tree === undefined) return refuse(response, 404, "RevisionNotFound");
     if (what === "revision") return json(response, { id: name, sha: commit });
-    if (what === "tree") return list(response, url, tree, decodeURIComponent(path));
+    if (what === "tree") return list(response, url, tree, decodeURIComponent(path), self.others);
     if (what === "paths-info") {
       let body = "";
       for await (const chunk of request.setEncoding("utf8")) body += String(chunk);
@@ -125,6 +127,7 @@ export async function startHub(): Promise<HubServer> {
     endpoint: "",
     log: [],
     storage: undefined,
+    others: [],
     intercept: undefined,
     commit(id, changes, ref = "main") {
       const repository: Repository = repositories.get(id) ?? {
@@ -165,7 +168,13 @@ export async function startHub(): Promise<HubServer> {
   return Object.assign(self, { port, endpoint: `http://127.0.0.1:${port}` });
 }
 
-function list(response: ServerResponse, url: URL, tree: Tree, path: string): void {
+function list(
+  response: ServerResponse,
+  url: URL,
+  tree: Tree,
+  path: string,
+  others: HubServer["others"],
+): void {
   const prefix = path === "" ? "" : `${path}/`;
   const directories = new Set<string>();
   for (const name of tree.keys()) {
@@ -181,7 +190,10 @@ function list(response: ServerResponse, url: URL, tree: Tree, path: string): voi
   const more = from + PAGE < names.length;
   json(
     response,
-    names.slice(from, from + PAGE).flatMap((name) => itemAt(tree, name)),
+    [
+      ...(from === 0 ? others : []),
+      ...names.slice(from, from + PAGE).flatMap((name) => itemAt(tree, name)),
+    ],
     more ? { link: `<${next.href}>; rel="next"` } : {},
   );
 }
