@@ -30,8 +30,8 @@ afterEach(async () => {
   vi.unstubAllEnvs();
 });
 
-async function open(url: string, credentials = {}) {
-  const opened = await openSource(hf(url, { endpoint: hub.endpoint }), { credentials });
+async function open(url: string, credentials = {}, endpoint = hub.endpoint) {
+  const opened = await openSource(hf(url, { endpoint }), { credentials });
   onTestFinished(() => opened.close());
   return opened.source;
 }
@@ -315,22 +315,22 @@ describe("who may see it", () => {
     // By a proxy, so that the name need not be known to anybody.
     vi.stubEnv("HTTP_PROXY", hub.endpoint);
     vi.stubEnv("NO_PROXY", undefined);
-    const openExposed = async (credentials = {}) => {
-      const spec = hf("hf://org/model", { endpoint: "http://hub.test" });
-      const opened = await openSource(spec, { credentials });
-      onTestFinished(() => opened.close());
-      return opened.source;
-    };
-    expect((await listAll(await openExposed())).paths).toEqual(["a"]);
+    expect((await listAll(await open("hf://org/model", {}, "http://hub.test"))).paths).toEqual([
+      "a",
+    ]);
     hub.log.length = 0;
     vi.stubEnv("HF_TOKEN", TOKEN);
-    await expect(listAll(await openExposed())).rejects.toMatchObject({
+    await expect(
+      listAll(await open("hf://org/model", {}, "http://hub.test")),
+    ).rejects.toMatchObject({
       name: "UsageError",
       message: "the token of HF_TOKEN would be sent over plain http to the Hub",
     });
     const tokenFile = join(folder, "given");
     await writeFile(tokenFile, TOKEN);
-    await expect((await openExposed({ tokenFile })).probe(signal)).rejects.toMatchObject({
+    await expect(
+      (await open("hf://org/model", { tokenFile }, "http://hub.test")).probe(signal),
+    ).rejects.toMatchObject({
       message: "what was given to Pannier would be sent over plain http to the Hub",
     });
     expect(hub.log).toEqual([]);

@@ -1,5 +1,5 @@
 /** From members of a layer, as its archive or its table of contents has them, to rows. */
-import { refuseKind, safeSegments } from "@pannier/archive";
+import { refuseKind, segmentsOf, unreadable } from "@pannier/archive";
 import { SourceError } from "@pannier/core/adapter";
 import type { TocEntry } from "@pannier/oci";
 import type { Row } from "./table.ts";
@@ -13,6 +13,8 @@ const META = ".wh..wh.";
 export type Place =
   | { readonly kind: "member"; readonly path: string }
   | { readonly kind: "whiteout" | "opaque"; readonly path: string }
+  /** It cannot be published, nor be known to take nothing away. */
+  | { readonly kind: "refused"; readonly path: string; readonly why: SourceError }
   /** It is outside of the root, or nothing that is content. */
   | { readonly kind: "none" };
 
@@ -21,7 +23,15 @@ export type Place =
  * @throws SourceError `invalid` for a name that leads out of the tree
  */
 export function placeOf(name: string, root: string, whiteouts: boolean): Place {
-  const segments = safeSegments(name);
+  const place = readPlaceOf(name, root, whiteouts);
+  const why = place.kind === "none" ? undefined : unreadable(name);
+  if (place.kind === "none" || why === undefined) return place;
+  // What other names it stands for, or hides, cannot be told.
+  return { kind: "refused", path: place.path, why };
+}
+
+function readPlaceOf(name: string, root: string, whiteouts: boolean): Place {
+  const segments = segmentsOf(name);
   const last = segments.at(-1) ?? "";
   const parent = segments.slice(0, -1);
   if (!whiteouts || !segments.some((segment) => segment.startsWith(WHITEOUT))) {
@@ -72,6 +82,11 @@ export function markRow(kind: "dir" | "whiteout" | "opaque", path: string): Row 
   return { ...NOTHING, path, kind };
 }
 
+/** What cannot be published is an error once it is listed and wanted. */
+export function refusedRow(path: string, { code, message, hint }: SourceError): Row {
+  return { ...NOTHING, path, kind: "refused", target: JSON.stringify({ code, message, hint }) };
+}
+
 export function linkRow(path: string, target: string, mtime: number | undefined): Row {
   return { ...NOTHING, path, kind: "link", target, mtime: timeOf(mtime) };
 }
@@ -106,9 +121,13 @@ export function rowsOfToc(
   const rows = new Map<string, Row>();
   for (const entry of entries) {
     const place = placeOf(entry.name, root, whiteouts);
-    const target = entry.type === "hardlink" ? safeSegments(entry.linkName).join("/") : "";
+    const target = entry.type === "hardlink" ? segmentsOf(entry.linkName).join("/") : "";
     if (place.kind === "none") continue;
     const { path } = place;
+    if (place.kind === "refused") {
+      if (entry.type !== "dir") rows.set(path, refusedRow(path, place.why));
+      continue;
+    }
     if (place.kind !== "member") {
       const key = `${place.kind}\0${path}`;
       rows.set(key, markRow(place.kind, path));
@@ -130,8 +149,12 @@ export function rowsOfToc(
       }
       case "hardlink": {
         const of = rows.get(target);
-        if (of?.kind !== "file") throw missingTarget(entry.linkName);
-        rows.set(path, { ...of, path, mode: mode & 0o777, mtime: timeOf(mtime) });
+        rows.set(
+          path,
+          of?.kind === "file"
+            ? { ...of, path, mode: mode & 0o777, mtime: timeOf(mtime) }
+            : refusedRow(path, missingTarget(entry.linkName)),
+        );
         break;
       }
       case "symlink":
@@ -141,15 +164,10 @@ export function rowsOfToc(
         rows.set(path, markRow("dir", path));
         break;
       default:
-        refuseSpecial(path, root, refuseKind(entry.name, type));
+        rows.set(path, refusedRow(path, refuseKind(entry.name, type)));
     }
   }
   return rows;
-}
-
-/** A device that lies where nothing is wanted does no harm. */
-export function refuseSpecial(path: string, root: string, failure: SourceError): void {
-  if (root === "" || path === root || path.startsWith(`${root}/`)) throw failure;
 }
 
 export function missingTarget(target: string): SourceError {

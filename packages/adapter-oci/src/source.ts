@@ -9,12 +9,12 @@ import {
   readPlace,
   type Unpacked,
 } from "@pannier/archive";
-import { type Source, type SourceContext, SourceError } from "@pannier/core/adapter";
+import { IGNORE_FILE, type Source, type SourceContext, SourceError } from "@pannier/core/adapter";
 import { type ImageStore, readToc, type Reference, tocPlace } from "@pannier/oci";
 import { type FramedFile, framedFile, readFrames } from "./frames.ts";
 import { type Layer, readImage } from "./image.ts";
 import type { OciSettings } from "./options.ts";
-import { fileRow, placeOf, rowsOfToc } from "./rows.ts";
+import { fileRow, placeOf, refusedRow, rowsOfToc } from "./rows.ts";
 import { makeSharedWork } from "./shared.ts";
 import { type LayerTable, openLayerTable } from "./table.ts";
 import type { TagChoice } from "./tags.ts";
@@ -111,6 +111,7 @@ export function imageSource(init: ImageSourceInit): Source {
       const place = placeOf(title, root, false);
       const sha256 = blob.digest.slice("sha256:".length);
       const facts = { size: blob.size, sha256, mode: undefined, mtime: undefined };
+      if (place.kind === "refused") writer.add(refusedRow(place.path, place.why));
       if (place.kind === "member" && place.path !== "") writer.add(fileRow(place.path, facts));
     } else {
       const place = tocPlace(blob);
@@ -208,20 +209,22 @@ export function imageSource(init: ImageSourceInit): Source {
       return { token: found, revision: hexOf(found) };
     },
 
-    async list(signal) {
+    async list(signal, scope) {
       signal.throwIfAborted();
       const name = reference.digest ?? (await tagNow(signal));
       const { digest, layers } = await share(`image ${name}`, (inner) => load(name, inner), signal);
       listed = digest;
+      const known = await table();
+      await scope?.ignoreFile(known.entry(IGNORE_FILE, layers, root));
       return {
-        entries: (await table()).entries(layers, root),
+        entries: known.entries(layers, root, scope),
         ordered: true,
         revision: hexOf(digest),
         token: () => digest,
       };
     },
 
-    async changes(from, to, signal) {
+    async changes(from, to, signal, scope) {
       signal.throwIfAborted();
       const known = await table();
       const before = known.image(`sha256:${from}`);
@@ -229,7 +232,7 @@ export function imageSource(init: ImageSourceInit): Source {
       if (before?.every((layer) => known.has(layer)) !== true) return undefined;
       const name = `sha256:${to}`;
       const { layers } = await share(`image ${name}`, (inner) => load(name, inner), signal);
-      const changes = await known.compare(before, layers, root);
+      const changes = await known.compare(before, layers, root, scope);
       listed = name;
       return changes === undefined ? undefined : { changes };
     },

@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Change, Entry } from "@pannier/core/adapter";
+import { type Change, type Entry, type Scope, SourceError } from "@pannier/core/adapter";
 import * as fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import type { Layer } from "./image.ts";
-import { fileRow, markRow } from "./rows.ts";
+import { fileRow, markRow, refusedRow } from "./rows.ts";
 import { type LayerTable, openLayerTable, type Row } from "./table.ts";
 
 function open(): LayerTable {
@@ -30,9 +30,11 @@ const name = fc.constantFrom("a", "a-", "a0", "b");
 const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => names.join("/"));
 const row = fc.tuple(
   path,
-  fc.constantFrom("file", "file", "file", "dir", "whiteout", "opaque"),
+  fc.constantFrom("file", "file", "file", "dir", "whiteout", "opaque", "refused"),
   fc.integer({ min: 0, max: 2 }),
 );
+/** Below these of a layer lies nothing in it. */
+const LEAVES = ["file", "whiteout", "refused"];
 /** Within a layer, nothing lies below a file or a whiteout, and each path is there once. */
 const rows = fc.array(row, { maxLength: 8 }).map((list) => {
   const kept = new Map<string, readonly [string, string, number]>();
@@ -41,8 +43,8 @@ const rows = fc.array(row, { maxLength: 8 }).map((list) => {
     const clashes = [...kept.values()].some(
       ([other, otherKind]) =>
         other === at ||
-        (at.startsWith(`${other}/`) && (otherKind === "file" || otherKind === "whiteout")) ||
-        (other.startsWith(`${at}/`) && (kind === "file" || kind === "whiteout")),
+        (at.startsWith(`${other}/`) && LEAVES.includes(otherKind)) ||
+        (other.startsWith(`${at}/`) && LEAVES.includes(kind)),
     );
     if (!clashes) kept.set(at, item);
   }
@@ -51,7 +53,10 @@ const rows = fc.array(row, { maxLength: 8 }).map((list) => {
 
 const digest = (content: number) => String(content).repeat(64);
 
+const REFUSED = new SourceError("invalid", "a device");
+
 function toRow([at, kind, content]: readonly [string, string, number]): Row {
+  if (kind === "refused") return refusedRow(at, REFUSED);
   return kind === "file"
     ? fileRow(at, { size: 1, sha256: digest(content), mode: 0o644, mtime: 0 })
     : markRow(kind as "dir", at);
@@ -75,9 +80,9 @@ function apply(layers: readonly (readonly (readonly [string, string, number])[])
       }
       if (kind === "whiteout") continue;
       tree.delete(at);
-      if (kind !== "file") continue;
+      if (kind !== "file" && kind !== "refused") continue;
       removeBelow(at);
-      tree.set(at, `sha256:${digest(content)}`);
+      tree.set(at, kind === "file" ? `sha256:${digest(content)}` : kind);
     }
   }
   return tree;
@@ -93,10 +98,25 @@ const below = (tree: ReadonlyMap<string, string>, root: string) =>
       .map(([at, content]) => [root === "" ? at : at.slice(root.length + 1), content]),
   );
 
-async function shown(table: LayerTable, layers: readonly Layer[], root: string) {
+/** Where what cannot be published is not wanted. */
+const without = (tree: ReadonlyMap<string, string>) =>
+  new Map([...tree].filter(([, content]) => content !== "refused"));
+
+/** A scope that leaves out these. */
+const leavingOut = (paths: Iterable<string>): Scope => {
+  const left = new Set(paths);
+  return {
+    filters: true,
+    wants: (at) => !left.has(at),
+    enters: () => true,
+    ignoreFile: async () => {},
+  };
+};
+
+async function shown(table: LayerTable, layers: readonly Layer[], root: string, scope?: Scope) {
   const tree = new Map<string, string>();
   try {
-    for await (const batch of table.entries(layers, root)) {
+    for await (const batch of table.entries(layers, root, scope)) {
       for (const entry of batch)
         tree.set(entry.path, (entry as Entry & { fingerprint: string }).fingerprint);
     }
@@ -128,11 +148,23 @@ test("an image shows what its layers make one over the other, and the changes be
           tree: below(apply(indexes.map((index) => lists[index] as (typeof lists)[0])), root),
         }));
         const [from, to] = trees as [(typeof trees)[0], (typeof trees)[0]];
-        expect([...(await shown(table, from.layers, root))]).toEqual(sorted(from.tree));
-        expect([...(await shown(table, to.layers, root))]).toEqual(sorted(to.tree));
+        const refused = [from, to].map(
+          ({ tree }) => new Set([...tree.keys()].filter((at) => tree.get(at) === "refused")),
+        );
+        for (const [index, { layers: own, tree }] of trees.entries()) {
+          const scope = leavingOut(refused[index] as Set<string>);
+          expect([...(await shown(table, own, root, scope))]).toEqual(sorted(without(tree)));
+          const all = await shown(table, own, root).catch((error: Error) => error.message);
+          const wanted = refused[index]?.size === 0 ? sorted(tree) : REFUSED.message;
+          expect(typeof all === "string" ? all : [...all]).toEqual(wanted);
+          const first = sorted(tree)[0]?.[0] ?? "a";
+          const found = table.entry(first, own, root) as { fingerprint?: string } | undefined;
+          expect(found?.fingerprint).toEqual(without(tree).get(first));
+        }
 
-        const changed = new Map(from.tree);
-        const delta = await table.compare(from.layers, to.layers, root);
+        const changed = without(from.tree);
+        const scope = leavingOut(refused[1] as Set<string>);
+        const delta = await table.compare(from.layers, to.layers, root, scope);
         const seen = new Set<string>();
         for await (const batch of delta as AsyncGenerator<readonly Change[]>) {
           for (const change of batch) {
@@ -145,7 +177,7 @@ test("an image shows what its layers make one over the other, and the changes be
               changed.set(at, (change.entry as Entry & { fingerprint: string }).fingerprint);
           }
         }
-        expect(sorted(changed)).toEqual(sorted(to.tree));
+        expect(sorted(changed)).toEqual(sorted(without(to.tree)));
       },
     ),
     { numRuns: 300 },

@@ -5,17 +5,24 @@
  */
 import { rmSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
-import { type Change, DatabaseSync, type Entry, SourceError } from "@pannier/core/adapter";
+import {
+  type Change,
+  DatabaseSync,
+  type Entry,
+  type Scope,
+  SourceError,
+} from "@pannier/core/adapter";
 import type { Layer } from "./image.ts";
 
 /** One path of a layer. */
 export interface Row {
   readonly path: string;
-  /** A file, a symlink, a directory; a whiteout of what lies below; a directory that hides all that lies below ("opaque"). */
-  readonly kind: "file" | "link" | "dir" | "whiteout" | "opaque";
+  /** A file, a symlink, a directory; a whiteout of what lies below; a directory that hides all that lies below ("opaque"); what cannot be published. */
+  readonly kind: "file" | "link" | "dir" | "whiteout" | "opaque" | "refused";
   readonly size: number | null;
   readonly mode: number | null;
   readonly mtime: number | null;
+  /** Of a link; of what is refused, why, in JSON. */
   readonly target: string | null;
   readonly sha256: string | null;
   /** Where its frames begin in the layer and where the last one ends; `null` where it cannot be read by itself. */
@@ -42,13 +49,20 @@ export interface LayerTable {
     sha256: string,
     layer: string,
   ): { readonly row: Row; readonly layer: string } | undefined;
-  /** What an image shows, in the order of paths. */
-  entries(layers: readonly Layer[], root: Root): AsyncGenerator<readonly Entry[]>;
+  /**
+   * What an image shows, in the order of paths.
+   *
+   * @throws SourceError where it shows something that is wanted and cannot be published
+   */
+  entries(layers: readonly Layer[], root: Root, scope?: Scope): AsyncGenerator<readonly Entry[]>;
+  /** What an image shows at one path of the source, if that can be published. */
+  entry(path: string, layers: readonly Layer[], root: Root): Entry | undefined;
   /** What differs between two images; `undefined` where only their listings tell. */
   compare(
     from: readonly Layer[],
     to: readonly Layer[],
     root: Root,
+    scope?: Scope,
   ): Promise<AsyncGenerator<readonly Change[]> | undefined>;
   image(digest: string): readonly Layer[] | undefined;
   images(): readonly (readonly Layer[])[];
@@ -66,7 +80,7 @@ interface RowWriter {
 /** The directory of an image that becomes the root of the source; empty for all of it. */
 type Root = string;
 
-const VERSION = 1;
+const VERSION = 2;
 const BATCH = 500;
 
 const SCHEMA = `
@@ -175,7 +189,7 @@ function tableOf(db: DatabaseSync): LayerTable {
   };
 
   const toEntry = (row: StoredRow, root: Root): Entry => {
-    const path = root === "" ? row.path : row.path.slice(root.length + 1);
+    const path = pathBelow(row.path, root);
     const mtime = row.mtime ?? undefined;
     if (row.kind === "link") return { kind: "symlink", path, target: row.target as string, mtime };
     const value = row.sha256 as string;
@@ -191,7 +205,7 @@ function tableOf(db: DatabaseSync): LayerTable {
     };
   };
 
-  async function* entries(layers: readonly Layer[], root: Root) {
+  async function* entries(layers: readonly Layer[], root: Root, scope?: Scope) {
     const positions = positionsOf(layers);
     const cover = makeCover(positions);
     let found = root === "";
@@ -217,7 +231,8 @@ function tableOf(db: DatabaseSync): LayerTable {
       const path = group[0]?.path;
       if (path === undefined) return;
       const top = cover.enter(path, group);
-      if (top !== undefined && isEntry(top)) batch.push(toEntry(top, root));
+      if (top?.kind === "refused") judge(top, root, scope);
+      else if (top !== undefined && isEntry(top)) batch.push(toEntry(top, root));
       group = [];
     };
     for (let path = "", layer = -1; ;) {
@@ -237,7 +252,7 @@ function tableOf(db: DatabaseSync): LayerTable {
     if (batch.length > 0) yield batch;
   }
 
-  async function compare(from: readonly Layer[], to: readonly Layer[], root: Root) {
+  async function compare(from: readonly Layer[], to: readonly Layer[], root: Root, scope?: Scope) {
     const [before, after] = [positionsOf(from), positionsOf(to)];
     const common = [...before.keys()].filter((id) => after.has(id));
     const inOrder = (positions: ReadonlyMap<number, number>) =>
@@ -248,7 +263,7 @@ function tableOf(db: DatabaseSync): LayerTable {
     );
     const run = ++runs;
     await touch(run, differing, [...new Set([...before.keys(), ...after.keys()])], root);
-    return changes(run, before, after, root);
+    return changes(run, before, after, root, scope);
   }
 
   /** Notes each path at which two images may differ: those of the layers that only one has, and what lies below where they hide it. */
@@ -291,6 +306,7 @@ function tableOf(db: DatabaseSync): LayerTable {
     before: ReadonlyMap<number, number>,
     after: ReadonlyMap<number, number>,
     root: Root,
+    scope: Scope | undefined,
   ): AsyncGenerator<readonly Change[]> {
     const next = db.prepare(
       `SELECT path FROM touched WHERE run = ? AND path > ? ORDER BY path LIMIT ${BATCH}`,
@@ -302,11 +318,12 @@ function tableOf(db: DatabaseSync): LayerTable {
         const rows = next.all(run, path) as unknown as { path: string }[];
         for (const row of rows) {
           const all = allAt(row.path);
-          const was = resolve(row.path, all, before, directory);
-          const is = resolve(row.path, all, after, directory);
+          const was = published(resolve(row.path, all, before, directory));
+          const top = resolve(row.path, all, after, directory);
+          if (top?.kind === "refused") judge(top, root, scope);
+          const is = published(top);
           if (is === undefined) {
-            const gone = root === "" ? row.path : row.path.slice(root.length + 1);
-            if (was !== undefined) batch.push({ kind: "delete", path: gone });
+            if (was !== undefined) batch.push({ kind: "delete", path: pathBelow(row.path, root) });
           } else if (was === undefined || differs(was, is)) {
             batch.push({ kind: "put", entry: toEntry(is, root) });
           }
@@ -368,6 +385,11 @@ function tableOf(db: DatabaseSync): LayerTable {
       return rows.find(({ layer }) => layer === key) ?? rows[0];
     },
     entries,
+    entry(path, layers, root) {
+      const at = root === "" ? path : `${root}/${path}`;
+      const row = resolve(at, allAt(at), positionsOf(layers), makeDirectories());
+      return row === undefined || row.kind === "refused" ? undefined : toEntry(row, root);
+    },
     compare,
     image(digest) {
       const text = db.prepare("SELECT layers FROM images WHERE digest = ?").get(digest)?.["layers"];
@@ -406,8 +428,26 @@ function tableOf(db: DatabaseSync): LayerTable {
   };
 }
 
+/** Whether it is something that an image shows as content. */
 function isEntry({ kind }: Row): boolean {
-  return kind === "file" || kind === "link";
+  return kind === "file" || kind === "link" || kind === "refused";
+}
+
+function published(row: StoredRow | undefined): StoredRow | undefined {
+  return row?.kind === "refused" ? undefined : row;
+}
+
+/** @throws SourceError why a row cannot be published, where it is wanted */
+function judge({ path, target }: Row, root: Root, scope: Scope | undefined): void {
+  if (scope?.wants(pathBelow(path, root)) === false) return;
+  const { code, message, hint } = JSON.parse(target as string) as SourceError;
+  throw new SourceError(code, message, {
+    hint: `${hint ?? "mend the image"}; --exclude leaves it out`,
+  });
+}
+
+function pathBelow(path: string, root: Root): string {
+  return root === "" ? path : path.slice(root.length + 1);
 }
 
 function differs(a: Row, b: Row): boolean {

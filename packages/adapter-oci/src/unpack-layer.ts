@@ -1,5 +1,7 @@
 /** Takes a layer whole: its content goes to scratch files, what it holds to the table. */
+import { createHash } from "node:crypto";
 import {
+  type Content,
   type createMeter,
   createExpansionGuard,
   decompress,
@@ -7,8 +9,8 @@ import {
   guarded,
   peek,
   readTar,
-  safeSegments,
   type Scratch,
+  segmentsOf,
 } from "@pannier/archive";
 import { type Limits, SourceError } from "@pannier/core/adapter";
 import { type ImageStore, readToc, type TocPlace, tocPlace } from "@pannier/oci";
@@ -19,7 +21,7 @@ import {
   markRow,
   missingTarget,
   placeOf,
-  refuseSpecial,
+  refusedRow,
   rowsOfToc,
 } from "./rows.ts";
 import type { Row } from "./table.ts";
@@ -88,12 +90,18 @@ async function readMembers(
   grew: (bytes: number) => void,
   add: (row: Row) => void,
 ): Promise<void> {
+  /** Files that are larger than one may be: they are not kept. */
+  const large = new Map<string, Content>();
   for await (const member of readTar(tar)) {
     meter.count();
     const place = placeOf(member.name, root, layer.whiteouts);
-    const target = member.kind === "hardlink" ? safeSegments(member.target).join("/") : "";
+    const target = member.kind === "hardlink" ? segmentsOf(member.target).join("/") : "";
     if (place.kind === "none" || (place.kind === "member" && place.path === "")) continue;
     const { path } = place;
+    if (place.kind === "refused") {
+      if (member.kind !== "directory") add(refusedRow(path, place.why));
+      continue;
+    }
     if (place.kind !== "member") {
       add(markRow(place.kind, path));
       continue;
@@ -102,15 +110,31 @@ async function readMembers(
     switch (member.kind) {
       case "file": {
         const { size, mode } = member;
-        meter.measure(size, member.name);
         const facts = { mode, mtime };
+        if (meter.tooLarge(size, member.name) !== undefined) {
+          // The engine refuses it, where it is wanted.
+          const sha256 = await hashOf(member.content);
+          large.set(path, { size, sha256 });
+          add(fileRow(path, { size, sha256, ...facts }));
+          break;
+        }
+        meter.measure(size, member.name);
         const written = await scratch.put(prefix + path, size, member.content, facts);
         add(fileRow(path, { ...written, ...facts }));
         break;
       }
       case "hardlink": {
         const size = scratch.sizeOf(prefix + target);
-        if (size === undefined) throw missingTarget(member.target);
+        if (size === undefined) {
+          const known = large.get(target);
+          const { mode } = member;
+          add(
+            known === undefined
+              ? refusedRow(path, missingTarget(member.target))
+              : fileRow(path, { ...known, mode, mtime }),
+          );
+          break;
+        }
         meter.measure(size, member.name);
         grew(size);
         const facts = { mode: member.mode, mtime };
@@ -125,9 +149,15 @@ async function readMembers(
         add(markRow("dir", path));
         break;
       case "special":
-        refuseSpecial(path, root, member.failure);
+        add(refusedRow(path, member.failure));
     }
   }
+}
+
+async function hashOf(content: AsyncIterable<Uint8Array>): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of content) hash.update(chunk);
+  return hash.digest("hex");
 }
 
 /** What a table says and what is there: a reader of files and a reader of layers must find the same. */
@@ -139,7 +169,7 @@ function compare(told: ReadonlyMap<string, Row>, found: ReadonlyMap<string, Row>
       row.kind === other.kind &&
       row.size === other.size &&
       row.sha256 === other.sha256 &&
-      row.target === other.target &&
+      (row.target === other.target || row.kind === "refused") &&
       row.mode === other.mode;
     if (!same) throw lies(`it tells of ${JSON.stringify(row.path)} what is not so`);
   }

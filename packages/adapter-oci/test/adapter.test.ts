@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
-import type { Credentials, Limits } from "@pannier/core";
+import { type Credentials, filterScope, type Limits, makeFilter, sync } from "@pannier/core";
 import { MEDIA } from "@pannier/oci";
 import { expect, onTestFinished, test } from "vitest";
 import { openRegistry, type RegistryOptions } from "../../../test/support/registry.ts";
@@ -146,6 +146,68 @@ test("a device is refused where it is wanted, and passed over elsewhere", async 
     message: expect.stringContaining("character device"),
   });
   expect(await tree(`${url}:v1`, { path: "site" })).toEqual({ page: "1" });
+});
+
+const leavingOut = (...patterns: readonly string[]) => filterScope(makeFilter([], patterns));
+
+test.each<[string, TarMember]>([
+  ["a device", { name: "x", type: "character-device" }],
+  ["a hard link to nothing", { name: "x", type: "link", linkname: "nothing" }],
+  ["a name that is not UTF-8", { name: "x\uFFFD", content: "1" }],
+  ["what takes away a name that is not UTF-8", { name: ".wh.x\uFFFD" }],
+])("%s fails the listing only where it is wanted", async (_, member) => {
+  const { url } = await registry();
+  await putImage(`${url}:v1`, [await gzipLayer([member, { name: "page", content: "1" }])]);
+  const { source } = await open(`${url}:v1`);
+  expect(await failure(listAll(source))).toMatchObject({
+    code: "invalid",
+    hint: expect.stringContaining("--exclude leaves it out"),
+  });
+  expect((await listAll(source, never, leavingOut("x*"))).paths).toEqual(["page"]);
+  expect(await failure(listAll(source, never, leavingOut("page")))).toMatchObject({
+    code: "invalid",
+  });
+});
+
+test("a layer above hides what cannot be published, and a file by its title is judged, too", async () => {
+  const shown = await treeOf(
+    [{ name: "dev/null", type: "character-device" }],
+    [{ name: ".wh.dev" }, { name: "page", content: "1" }],
+  );
+  expect(shown).toEqual({ page: "1" });
+  const { url } = await registry();
+  await putImage(`${url}:v1`, [titled("x\uFFFD", "1"), titled("page", "1")]);
+  const { source } = await open(`${url}:v1`);
+  expect(await failure(listAll(source))).toMatchObject({ code: "invalid" });
+  expect((await listAll(source, never, leavingOut("x*"))).paths).toEqual(["page"]);
+});
+
+test("an image's own ignore file leaves out what cannot be published", async () => {
+  const { url } = await registry();
+  const device = { name: "a", type: "character-device" } as const;
+  const ignoring = { name: ".pannierignore", content: "a\n" };
+  await putImage(`${url}:v1`, [await gzipLayer([device, ignoring, { name: "b", content: "1" }])]);
+  const folder = await mkdtemp(join(tmpdir(), "pannier-oci-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  await sync({ sources: [oci(`${url}:v1`)], target: folder });
+  expect(await readdir(join(folder, "current"))).toEqual(["b"]);
+});
+
+test("a file larger than one may be is the engine's to judge, once it is wanted", async () => {
+  const { url } = await registry();
+  const large = { name: "large", content: "more than eight" };
+  const link = { name: "link", type: "link", linkname: "large" } as const;
+  await putImage(`${url}:v1`, [await gzipLayer([large, link, { name: "small", content: "1" }])]);
+  const folder = await mkdtemp(join(tmpdir(), "pannier-oci-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const settings = { sources: [oci(`${url}:v1`)], target: folder, maxFileBytes: 8 };
+  expect(await failure(sync(settings))).toMatchObject({
+    message: expect.stringContaining('"large" has 15 bytes'),
+  });
+  await sync({ ...settings, exclude: ["l*"] });
+  expect(await readdir(join(folder, "current"))).toEqual(["small"]);
+  await sync({ ...settings, maxFileBytes: 100 });
+  expect(await readFile(join(folder, "current", "link"), "utf8")).toBe("more than eight");
 });
 
 test("a directory of an image is the root, also where layers above hide or replace it", async () => {

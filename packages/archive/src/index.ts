@@ -1,7 +1,7 @@
 export { guarded, limitError } from "./errors.ts";
 export { createExpansionGuard, ExpansionError } from "./expansion.ts";
 export { decompress, formatOf, isProgram, looksLikeArchive, MAGIC_LENGTH, peek } from "./format.ts";
-export { type Member, refuseKind, safeSegments } from "./member.ts";
+export { type Member, refuseKind, segmentsOf, unreadable } from "./member.ts";
 export { readPlace } from "./read-place.ts";
 export {
   type Content,

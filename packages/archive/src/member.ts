@@ -44,14 +44,6 @@ export function unreadable(name: string): SourceError | undefined {
   return name.includes("\uFFFD") ? refuseName(name, "is not UTF-8") : undefined;
 }
 
-/** The same as `segmentsOf`. @throws SourceError `invalid` also for a name that cannot be read */
-export function safeSegments(name: string): string[] {
-  const segments = segmentsOf(name);
-  const failure = unreadable(name);
-  if (failure !== undefined) throw failure;
-  return segments;
-}
-
 function refuseName(name: string, why: string): SourceError {
   return new SourceError("invalid", `the archive holds ${JSON.stringify(name)}, which ${why}`, {
     hint: "nothing of it is used",
