@@ -22,10 +22,11 @@ import {
 import { parsePointer } from "./lfs.ts";
 import { type Module, openModules, translate } from "./modules.ts";
 import { checkPath, checkRef, fullSha, type GitOptions, gitOptions } from "./options.ts";
-import { resolveRef } from "./refs.ts";
+import { resolveRef, type Resolved } from "./refs.ts";
 import { isOid } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
 import { isRepositoryAt, transportOf } from "./remotes.ts";
+import { checkSignature, GIT_SIGNATURES } from "./signature/check.ts";
 import { isTree } from "./store/store.ts";
 import { type Commit, findInTree } from "./tree.ts";
 
@@ -43,6 +44,7 @@ export const gitAdapter: Adapter<typeof gitOptions> = {
   suspects: isSuspect,
   recognise: (location, context, signal) => isRepositoryAt(location, context, signal),
   options: gitOptions,
+  signatures: GIT_SIGNATURES,
   description: "git repositories over http, https and ssh, or on this machine",
 
   async open(location, options, context) {
@@ -111,12 +113,27 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
   let warned = false;
   let ambiguous = false;
 
-  const resolve = (remote: Remote, signal: AbortSignal) =>
-    resolveRef(remote, options.ref, signal, (message) => {
+  const { signers = [] } = context;
+  /** What the remote answered last. */
+  let resolved: Resolved | undefined;
+
+  const resolve = async (remote: Remote, signal: AbortSignal): Promise<Resolved> => {
+    resolved = await resolveRef(remote, options.ref, signal, (message) => {
       // Not at each poll.
       if (!ambiguous) context.warn(`ref=${options.ref} has two meanings: ${message}`);
       ambiguous = true;
     });
+    return resolved;
+  };
+
+  /** The commit, here with all that it holds, and its signature where somebody has to have signed it. */
+  async function take({ repository }: Module, { commit, tag }: Resolved, signal: AbortSignal) {
+    if (signers.length === 0)
+      return { commit: await repository.commit(commit, signal), signature: undefined };
+    const taken = await repository.commit(commit, signal, tag?.oid);
+    const signature = await checkSignature(repository.store, commit, tag, signers, signal);
+    return { commit: taken, signature };
+  }
 
   async function place(module: Module, commit: Commit, scope: Scope | undefined): Promise<Place> {
     const tree = await findDirectory(module, commit, path);
@@ -131,20 +148,24 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       signal.throwIfAborted();
       if (sha !== undefined) return { token: sha, revision: sha, immutable: true };
       const { repository } = await modules.root();
-      const now = await resolve(repository.remote, signal);
-      return { token: now, revision: now };
+      const { commit } = await resolve(repository.remote, signal);
+      return { token: commit, revision: commit };
     },
 
     async list(signal, scope) {
       signal.throwIfAborted();
       const module = await modules.root();
       try {
-        const now = sha ?? (await resolve(module.repository.remote, signal));
-        const commit = await module.repository.commit(now, signal);
+        const now: Resolved =
+          sha === undefined
+            ? await resolve(module.repository.remote, signal)
+            : { commit: sha, tag: undefined };
+        const { commit, signature } = await take(module, now, signal);
         const root = await place(module, commit, scope);
         await scope?.ignoreFile(await findIgnoreFile(root));
         const entries = listPlace(root, modules, signal);
-        return { entries, ordered: true, revision: now, token: () => now };
+        const revision = now.commit;
+        return { entries, ordered: true, revision, token: () => revision, signature };
       } catch (error) {
         throw translate(module, error);
       }
@@ -158,7 +179,9 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       try {
         if ((await repository.cached(from)) === undefined) return undefined;
         repository.keep(from);
-        const after = await place(module, await repository.commit(to, signal), scope);
+        const now = resolved?.commit === to ? resolved : { commit: to, tag: undefined };
+        const { commit, signature } = await take(module, now, signal);
+        const after = await place(module, commit, scope);
         // Fetching may have meant to start anew.
         const old = await repository.cached(from);
         if (old === undefined) return undefined;
@@ -166,7 +189,7 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
         if (tree === undefined || !isTree(tree.mode)) return undefined;
         const before = { ...after, commit: old, tree: tree.oid };
         if (levels > 0 && (await submodulesDiffer(before, after))) return undefined;
-        return { changes: diffPlaces(before.tree, after, signal) };
+        return { changes: diffPlaces(before.tree, after, signal), signature };
       } catch (error) {
         throw translate(module, error);
       }

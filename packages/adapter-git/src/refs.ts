@@ -3,6 +3,20 @@ import { nearest, SourceError } from "@pannier/core/adapter";
 import { printable } from "./remote/pkt-line.ts";
 import type { Remote } from "./remote/remote.ts";
 
+/** What a name means at the remote. */
+export interface Resolved {
+  readonly commit: string;
+  /** The annotated tag that it was found by. */
+  readonly tag: NamedTag | undefined;
+}
+
+export interface NamedTag {
+  /** Without `refs/tags/`. */
+  readonly name: string;
+  /** Of the tag itself. */
+  readonly oid: string;
+}
+
 /**
  * The object that a ref points at, annotated tags peeled. A tag wins over a branch of the same name, as in git's own commands.
  *
@@ -15,7 +29,7 @@ export async function resolveRef(
   ref: string | undefined,
   signal: AbortSignal,
   ambiguous: (message: string) => void,
-): Promise<string> {
+): Promise<Resolved> {
   const names = candidates(ref);
   const refs = await remote.refs(names, signal);
   const found = names.flatMap((name) => refs.find((each) => each.name === name) ?? []);
@@ -23,7 +37,9 @@ export async function resolveRef(
   if (first === undefined) throw await missing(remote, ref, signal);
   if (second !== undefined)
     ambiguous(`${first.name} is taken; write ref=${second.name} for the other`);
-  return first.peeled ?? first.oid;
+  const { oid, peeled } = first;
+  if (peeled === undefined) return { commit: oid, tag: undefined };
+  return { commit: peeled, tag: { oid, name: first.name.replace(/^refs\/tags\//, "") } };
 }
 
 /** The rules of gitrevisions(7), in their order. */

@@ -25,8 +25,8 @@ export interface Repository {
   ready(): Promise<void>;
   /** A commit of the cache; `undefined` where it is not there. */
   cached(oid: string): Promise<Commit | undefined>;
-  /** A commit with everything that it holds, fetched unless it is in the cache. */
-  commit(oid: string, signal: AbortSignal): Promise<Commit>;
+  /** A commit with everything that it holds, fetched unless it is in the cache. @param tag the annotated tag of it that is wanted too */
+  commit(oid: string, signal: AbortSignal, tag?: string): Promise<Commit>;
   /** Says which commit is published: the next fetches build on it, and it survives when the cache is made small. */
   keep(oid: string): void;
   /** Says that what was fetched last is published: the rest may go. */
@@ -84,7 +84,8 @@ export function openRepository(init: RepositoryInit): Repository {
     distrusted = false;
   };
 
-  async function fetch(oid: string, signal: AbortSignal): Promise<void> {
+  /** @param want the commit, or a tag of it */
+  async function fetch(oid: string, want: string, signal: AbortSignal): Promise<void> {
     if (!store.formats.includes(formatOf(oid)))
       throw new SourceError("unsupported", "engine=js reads no repository with SHA-256 names", {
         hint: "install git, and leave engine at auto",
@@ -104,7 +105,7 @@ export function openRepository(init: RepositoryInit): Repository {
     const haves = [...new Set([refs.latest, refs.published])].filter((have) => have !== undefined);
     // With a depth of 1 each known commit stands alone: what is recorded of others would only grow.
     const boundary = depth === 1 ? shallow.filter((end) => haves.includes(end)) : shallow;
-    const request = { want: oid, haves, shallow: boundary, depth };
+    const request = { want, haves, shallow: boundary, depth };
     const result = await remote.fetch(request, signal);
     try {
       await store.addPack(upTo(maxBytes, result.pack), signal);
@@ -163,11 +164,12 @@ export function openRepository(init: RepositoryInit): Repository {
     return next;
   }
 
-  async function commit(oid: string, signal: AbortSignal): Promise<Commit> {
+  async function commit(oid: string, signal: AbortSignal, tag?: string): Promise<Commit> {
     const known = await cached(oid);
-    if (known !== undefined) return known;
+    if (known !== undefined && (tag === undefined || (await store.read(tag)) !== undefined))
+      return known;
     const hadAny = state?.refs.latest !== undefined;
-    await fetch(oid, signal);
+    await fetch(oid, tag ?? oid, signal);
     const fetched = await readCommit(store, oid);
     // Nothing came because we said that it was here.
     if (fetched === undefined && hadAny) throw new CacheDamaged(`commit ${oid} is missing`);
@@ -181,7 +183,7 @@ export function openRepository(init: RepositoryInit): Repository {
     store,
     ready: prepare,
     cached,
-    commit: (oid, signal) => inTurn(signal, () => commit(oid, signal)),
+    commit: (oid, signal, tag) => inTurn(signal, () => commit(oid, signal, tag)),
     published: (signal) =>
       inTurn(signal, async () => {
         const latest = state?.refs.latest;

@@ -1,4 +1,5 @@
-/** Numbers as people like to read them. */
+/** Numbers, and what else is shown in several places, as people like to read them. */
+import type { CheckedSignature } from "@pannier/core";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
@@ -34,4 +35,9 @@ export function formatDuration(milliseconds: number): string {
   if (minutes < 1440) return `${Math.floor(minutes / 60)}h${two(minutes % 60)}m`;
   const hours = Math.floor(minutes / 60);
   return `${Math.floor(hours / 24)}d${two(hours % 24)}h`;
+}
+
+/** `commit, by ada@example.com (ssh SHA256:…)`. */
+export function describeSignature({ of, by, kind, key }: CheckedSignature): string {
+  return `${of}, ${by === undefined ? "" : `by ${by} `}(${kind} ${key})`;
 }

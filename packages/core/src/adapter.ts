@@ -10,6 +10,7 @@ export type { OptionSpec, OptionSpecs, OptionValues } from "./source/options.ts"
 export { decodedPath, type Location, parseLocation } from "./source/location.ts";
 export { sourceFactory } from "./source/registry.ts";
 export { readCredentialFile, readSecret, readToken } from "./source/secrets.ts";
+export { readTrusted } from "./source/signers.ts";
 export { comparePaths, quotePath } from "./snapshot/path.ts";
 export { nearest } from "./source/nearest.ts";
 export { largeReads } from "./source/large-reads.ts";

@@ -50,6 +50,7 @@ export * from "./source/nearest.ts";
 export * from "./source/options.ts";
 export * from "./source/registry.ts";
 export * from "./source/secrets.ts";
+export { signerIn } from "./source/signers.ts";
 export { type OpenedSource, openSource } from "./mount/source-context.ts";
 export { rollback } from "./engine/rollback.ts";
 export { plan, sync } from "./engine/sync.ts";

@@ -186,8 +186,8 @@ async function resolveLayers(
     specs.set(source, spec as SourceSpec);
   }
   return sources.map((source) => {
-    const { into, credentials } = source;
-    return { source: specs.get(source) as SourceSpec, into, credentials };
+    const { into, credentials, signedBy } = source;
+    return { source: specs.get(source) as SourceSpec, into, credentials, signedBy };
   });
 }
 

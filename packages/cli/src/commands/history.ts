@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { history } from "@pannier/core";
 import { oneTarget } from "../environment.ts";
+import { describeSignature } from "../format.ts";
 import type { Invocation } from "../invocation.ts";
 
 export async function run({
@@ -18,10 +19,13 @@ export async function run({
     });
     return 0;
   }
-  for (const { revision, time, added, changed, deleted, published, path } of generations) {
+  for (const one of generations) {
+    const { revision, time, added, changed, deleted, published, path, sources } = one;
     const state = published ? "published" : path === undefined ? "" : "kept";
     const when = new Date(time).toISOString().slice(0, 19).replace("T", " ");
     await print(`${when}  ${state.padEnd(9)}  ${revision}  +${added} ~${changed} -${deleted}`);
+    for (const { signature } of sources)
+      if (signature !== undefined) await print(`  signed: ${describeSignature(signature)}`);
   }
   return 0;
 }

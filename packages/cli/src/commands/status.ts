@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { status, TargetError } from "@pannier/core";
 import { oneTarget } from "../environment.ts";
 import type { Invocation } from "../invocation.ts";
-import { count, formatBytes, formatDuration } from "../format.ts";
+import { count, describeSignature, formatBytes, formatDuration } from "../format.ts";
 
 export async function run({
   args,
@@ -33,9 +33,10 @@ export async function run({
   await row("how", publish === "swap" ? `swap, at ${link}` : "mirror");
   await row("tree", path ?? "gone");
   await row("content", `${count(files, "file")}, ${formatBytes(bytes)}`);
-  for (const { url, into, revision: own } of sources) {
+  for (const { url, into, revision: own, signature } of sources) {
     const place = into === "" ? "" : ` into ${into}`;
     await row("source", own === "" ? `${url}${place}` : `${url}${place}, at ${own}`);
+    if (signature !== undefined) await row("signed", describeSignature(signature));
   }
   return 0;
 }

@@ -7,6 +7,7 @@ import { isBroken, isOfDamage } from "../state/damaged.ts";
 import { HOME, type Layout, layoutOf } from "../volume/layout.ts";
 import { toTargetError } from "../volume/open.ts";
 import { type Generation, generations } from "../state/generations.ts";
+import type { CheckedSignature } from "../source/contract.ts";
 import { getMeta } from "../state/meta.ts";
 import { hasTables, openState, type State } from "../state/state.ts";
 
@@ -32,6 +33,8 @@ export interface HistoryEntry {
     readonly adapter: string;
     readonly into: string;
     readonly revision: string;
+    /** The signature that was checked before it was listed; not there where nobody had to sign. */
+    readonly signature?: CheckedSignature | undefined;
   }[];
 }
 
@@ -138,12 +141,12 @@ export function toHistory(
       : publish === "mirror" && published
         ? root
         : undefined;
-  const sources = layers.map(({ url, adapter, into, revision: own }) => ({
-    url,
-    adapter,
-    into,
-    revision: own,
-  }));
+  const sources = layers.map(({ url, adapter, into, revision: own, signature }) => {
+    const source = { url, adapter, into, revision: own };
+    if (signature === undefined) return source;
+    const { trusted: _, ...checked } = signature;
+    return { ...source, signature: checked };
+  });
   return {
     id,
     revision,

@@ -2,8 +2,10 @@
 import type { Layer } from "../mount/layer.ts";
 import type { Mount } from "../mount/mount.ts";
 import type { Run } from "./run.ts";
-import type { FileEntry, Listing, ProbeResult } from "../source/contract.ts";
+import type { CheckedSignature, FileEntry, Listing, ProbeResult } from "../source/contract.ts";
+import { RefusedError } from "../errors.ts";
 import { SourceError } from "../source/errors.ts";
+import { digestOfTrusted } from "../source/signers.ts";
 import { boundedEntries, boundedScope } from "../snapshot/bounded.ts";
 import { diffChanges, diffListing, type LayerDiff } from "../snapshot/diff.ts";
 import { orderedEntries } from "../snapshot/ordered.ts";
@@ -15,6 +17,8 @@ import { clearLayer, planAwayLayers } from "../state/plan.ts";
 /** What the probes of a mount's sources found, by position. */
 export interface Probes {
   readonly results: readonly (ProbeResult | undefined)[];
+  /** Digests of what is trusted to sign each of them; `undefined` where nobody has to sign. */
+  readonly trusted: readonly (string | undefined)[];
   /** Their tokens; null for a source that cannot tell. */
   readonly tokens: readonly (string | null)[];
   /** True when every source says that it is as published, under the same settings. */
@@ -24,24 +28,61 @@ export interface Probes {
 }
 
 export async function probeLayers(run: Run, published: Generation | undefined): Promise<Probes> {
+  const { layers } = run.mount;
+  // Before anything is asked: it is this that what is listed will be checked by, or something later.
+  const trusted = await Promise.all(
+    layers.map(({ signers }) => (signers.length === 0 ? undefined : digestOfTrusted(signers))),
+  );
+  const recordOf = ({ position }: Layer) =>
+    signedRecord(published?.layers[position], trusted[position]);
   const results = await Promise.all(
-    run.mount.layers.map((layer) => {
-      const known = sameView(layer, published?.layers[layer.position])?.token ?? undefined;
+    layers.map((layer) => {
+      const known = sameView(layer, recordOf(layer))?.token ?? undefined;
       return run.ask(layer, "probe", () => layer.source.probe(run.signal, known));
     }),
   );
   const unchanged =
     published !== undefined &&
     published.layers.length === results.length &&
-    run.mount.layers.every((layer) =>
-      isUnchanged(layer, published.layers[layer.position], results[layer.position]),
-    );
+    layers.every((layer) => isUnchanged(layer, recordOf(layer), results[layer.position]));
   return {
     results,
+    trusted,
     tokens: results.map((result) => result?.token ?? null),
     unchanged,
     immutable: results.every((result) => result?.immutable === true),
   };
+}
+
+/** What is recorded of a layer, unless it has to be signed and was not checked by what is trusted now. */
+function signedRecord(
+  record: LayerRecord | undefined,
+  trusted: string | undefined,
+): LayerRecord | undefined {
+  return trusted === undefined || record?.signature?.trusted === trusted ? record : undefined;
+}
+
+/** As it is recorded with what was listed. @throws SourceError where it has to be signed and was not checked */
+function signatureFor(
+  signature: CheckedSignature | undefined,
+  trusted: string | undefined,
+): LayerRecord["signature"] {
+  if (trusted === undefined) return undefined;
+  if (signature !== undefined) return { ...signature, trusted };
+  throw new SourceError("invalid", "it was listed without its signature being checked", {
+    hint: "this is a fault of the adapter: report it",
+  });
+}
+
+/** What was rolled back to stays published while the sources are as they were: but not unchecked. @throws RefusedError */
+export function refuseUnsigned(layers: readonly Layer[], published: Generation): void {
+  for (const { signers, position, url } of layers) {
+    if (signers.length === 0 || published.layers[position]?.signature !== undefined) continue;
+    throw new RefusedError(
+      `what was rolled back to was published without a check for a signature of ${url}`,
+      { hint: "roll back to a revision whose signature was checked: history shows which" },
+    );
+  }
 }
 
 /** What is published of a layer, where its source's word that nothing changed is enough. */
@@ -85,11 +126,13 @@ export async function listLayers(
   for (const layer of mount.layers) {
     const record = published?.layers[layer.position];
     const probe = probes.results[layer.position];
-    if (!damaged && record !== undefined && isUnchanged(layer, record, probe)) records.push(record);
+    const trusted = probes.trusted[layer.position];
+    const signed = signedRecord(record, trusted);
+    if (!damaged && signed !== undefined && isUnchanged(layer, signed, probe)) records.push(signed);
     else
       records.push(
-        (damaged ? undefined : await listChanges(run, layer, record, probe)) ??
-          (await listWhole(run, layer, record, probe)),
+        (damaged ? undefined : await listChanges(run, layer, signed, probe, trusted)) ??
+          (await listWhole(run, layer, record, probe, trusted)),
       );
   }
   if ((published?.layers.length ?? 0) > mount.layers.length)
@@ -103,6 +146,7 @@ async function listChanges(
   layer: Layer,
   published: LayerRecord | undefined,
   probe: ProbeResult | undefined,
+  trusted: string | undefined,
 ): Promise<LayerRecord | undefined> {
   const record = sameView(layer, published);
   const to = probe?.revision;
@@ -115,14 +159,17 @@ async function listChanges(
   )
     return undefined;
   const { state } = run.mount.volume;
-  const complete = await run.ask(layer, "compare", async () => {
+  const delta = await run.ask(layer, "compare", async () => {
     await clearLayer(state, layer.position, makePause(run.signal));
     const diff = makeDiff(run, layer, true, layerScope(run, layer, record.ignore));
     const scope = boundedScope(diff.scope, diff.maxFiles);
-    const delta = await layer.source.changes?.(record.revision, to, run.signal, scope);
-    return delta !== undefined && (await diffChanges(diff, delta.changes));
+    const found = await layer.source.changes?.(record.revision, to, run.signal, scope);
+    if (found === undefined) return undefined;
+    const signature = signatureFor(found.signature, trusted);
+    return (await diffChanges(diff, found.changes)) ? { signature } : undefined;
   });
-  if (complete) return { ...record, settings: layer.settings, revision: to, token: probe.token };
+  if (delta !== undefined)
+    return { ...record, ...delta, settings: layer.settings, revision: to, token: probe.token };
   await clearLayer(state, layer.position, makePause(run.signal));
   return undefined;
 }
@@ -135,6 +182,7 @@ async function listWhole(
   layer: Layer,
   published: LayerRecord | undefined,
   probe: ProbeResult | undefined,
+  trusted: string | undefined,
 ): Promise<LayerRecord> {
   const { state } = run.mount.volume;
   const comparable = published?.identity === layer.identity;
@@ -142,7 +190,7 @@ async function listWhole(
   for (let tries = 0; tries <= IGNORE_FILE_TRIES; tries++) {
     const { scope, listing, found } = await run.ask(layer, "list", async () => {
       await clearLayer(state, layer.position, makePause(run.signal));
-      return listWithin(run, layer, comparable, layerScope(run, layer, assumed));
+      return listWithin(run, layer, comparable, layerScope(run, layer, assumed), trusted);
     });
     if (listing !== undefined && found === undefined) {
       const revision =
@@ -157,6 +205,7 @@ async function listWhole(
         revision: revision ?? probe?.revision ?? "",
         token: listing.token?.() ?? probe?.token ?? null,
         ignore: scope.ignore,
+        signature: signatureFor(listing.signature, trusted),
       };
     }
     const entry = found?.entry;
@@ -177,6 +226,7 @@ async function listWithin(
   layer: Layer,
   comparable: boolean,
   scope: SourceScope,
+  trusted: string | undefined,
 ): Promise<{
   readonly scope: SourceScope;
   readonly listing?: Listing;
@@ -185,6 +235,8 @@ async function listWithin(
   try {
     const diff = makeDiff(run, layer, comparable, scope);
     const listing = await layer.source.list(run.signal, boundedScope(scope, diff.maxFiles));
+    // Before any of it is taken.
+    signatureFor(listing.signature, trusted);
     return { scope, listing, found: await diffUnlessIgnoreFileDiffers(diff, listing) };
   } catch (error) {
     if (scope.outdated === undefined) throw error;

@@ -6,7 +6,7 @@ import type { SyncResult } from "../events.ts";
 import { hasState } from "./history.ts";
 import { openFetcher } from "./fetching.ts";
 import { askHook } from "./hook.ts";
-import { listLayers, type Probes, probeLayers } from "./listing.ts";
+import { listLayers, type Probes, probeLayers, refuseUnsigned } from "./listing.ts";
 import type { Layer } from "../mount/layer.ts";
 import { type Mount, openMount } from "../mount/mount.ts";
 import { isChanged, type Run, startRun } from "./run.ts";
@@ -217,7 +217,10 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
     published !== undefined &&
     damage === undefined &&
     (probes.unchanged || isStillRolledBack(state, sourcesState(mount, probes)));
-  if (current) return run.unchanged(published, probes.immutable);
+  if (current) {
+    refuseUnsigned(mount.layers, published);
+    return run.unchanged(published, probes.immutable);
+  }
 
   run.step("list");
   const next = await makePlan(run, published, damage, probes, extras);
@@ -332,6 +335,7 @@ async function makePlan(
     // After a rollback it is what was gone back to that is mended, not what was rolled back from.
     const held =
       published !== undefined && isStillRolledBack(state, sourcesState(mount, probes, digest));
+    if (held) refuseUnsigned(mount.layers, published);
     if (held && damage !== undefined) {
       await clearPlan(state, pause);
       ({ layers } = published);

@@ -5,7 +5,7 @@ import { CONCURRENCY, type MountSettings } from "./settings.ts";
 import type { SyncEvent } from "../events.ts";
 import type { LayerSpec, SyncOptions } from "./sync-options.ts";
 import { unsafePath } from "../snapshot/path.ts";
-import type { Source, SourceSpec } from "../source/contract.ts";
+import type { Signer, Source, SourceSpec } from "../source/contract.ts";
 import { UsageError } from "../source/errors.ts";
 import { retryPart, sourceContext } from "./source-context.ts";
 import { describeSource } from "../source/registry.ts";
@@ -26,6 +26,8 @@ export interface Layer {
   readonly settings: string;
   /** As {@link SyncOptions} have it. */
   readonly verifyContent: boolean;
+  /** Who has to have signed it; nobody where empty. */
+  readonly signers: readonly Signer[];
   /** Bounds the reads of this source. */
   readonly limiter: Limiter;
   /** Counts a request and tells of it, as `SourceContext.request`. */
@@ -38,6 +40,7 @@ interface LayerInit {
   /** Requests made to the sources so far, and bytes received. */
   readonly counters: { requests: number; received: number };
   emit(event: SyncEvent): void;
+  readonly signers: readonly Signer[];
   /** Told of the opening, which may go on when nobody waits for it any more. */
   readonly openings: Promise<unknown>[];
   readonly deadline: AbortSignal;
@@ -52,13 +55,14 @@ export async function openLayer(
   position: number,
   options: SyncOptions,
   settings: MountSettings,
-  { volume, counters, emit, openings, deadline }: LayerInit,
+  { volume, counters, emit, signers, openings, deadline }: LayerInit,
 ): Promise<Layer> {
   const { adapter, location } = spec.source;
   const into = normaliseInto(spec.into);
   let limiter: Limiter | undefined;
   const context = sourceContext({
     credentials: spec.credentials ?? options.credentials ?? {},
+    signers,
     limits: settings.limits,
     idleTimeout: settings.idleTimeout,
     scratch: () => join(volume.layout.scratch, scratchName(spec.source)),
@@ -113,6 +117,7 @@ export async function openLayer(
       settings.tree,
     ),
     verifyContent: settings.verifyContent,
+    signers,
     limiter,
     request: context.request,
   };

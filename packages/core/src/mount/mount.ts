@@ -6,6 +6,7 @@ import { TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
 import { asLayerSpec, type Layer, normaliseInto, openLayer, scratchName } from "./layer.ts";
 import { checkSettings, type MountSettings } from "./settings.ts";
+import { signersOf } from "./signers.ts";
 import type { LayerSpec, SyncOptions } from "./sync-options.ts";
 import { type Filter, makeFilter } from "../snapshot/filter.ts";
 import { decodedPath } from "../source/location.ts";
@@ -34,6 +35,7 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
   const settings = checkSettings(options);
   const specs = options.sources.map(asLayerSpec);
   refuseNesting(specs, settings.target);
+  const signers = signersOf(specs, options);
   const emit = (event: SyncEvent) => options.onEvent?.(event);
   const volume = openVolume({
     target: settings.target,
@@ -66,7 +68,12 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
   const tools = { volume, counters, emit, openings, deadline: deadline.signal };
   try {
     for (const [position, spec] of specs.entries()) {
-      layers.push(await openLayer(spec, position, options, settings, tools));
+      layers.push(
+        await openLayer(spec, position, options, settings, {
+          ...tools,
+          signers: signers[position] ?? [],
+        }),
+      );
     }
     if (!settings.dryRun) sweepScratch(volume, specs);
     return {
@@ -93,6 +100,7 @@ export function checkMount(options: SyncOptions): void {
   const specs = options.sources.map(asLayerSpec);
   for (const { into } of specs) normaliseInto(into);
   refuseNesting(specs, target);
+  signersOf(specs, options);
   makeFilter(options.include ?? [], options.exclude ?? []);
 }
 

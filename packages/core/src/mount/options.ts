@@ -6,6 +6,7 @@ import { MAX_FILES } from "../snapshot/bounded.ts";
 import { parseMaxDelete } from "../snapshot/guard.ts";
 import { unsafePath } from "../snapshot/path.ts";
 import { UsageError } from "../source/errors.ts";
+import { parseSigner, signerIn } from "../source/signers.ts";
 import {
   parseChoice,
   parseCount,
@@ -27,6 +28,8 @@ export interface MountOption {
   readonly values?: readonly string[];
   /** What stands for the value in help texts; none: the option is on or off. */
   readonly placeholder?: string | undefined;
+  /** Where the value names a file: the same value, the file taken as relative to a directory. @throws UsageError */
+  resolve?(directory: string, text: string): string;
   /** The option takes a list of values. */
   readonly repeatable?: true;
   /** What it does: the end of a sentence, without a full stop. */
@@ -171,6 +174,19 @@ export const MOUNT_OPTIONS = {
     parse: parseOwner,
     description: "owner of everything written; needs the right to change owners",
     otherwise: "the process's",
+  },
+  /**
+   * Who has to have signed each source: `ssh:FILE`, `openpgp:FILE`, `cosign-key:FILE`, `minisign:FILE` or `minisign:KEY`. One of them is
+   * enough. What none of them signed is refused before it is listed. Default: nobody.
+   */
+  signedBy: {
+    placeholder: "KIND:FILE",
+    repeatable: true,
+    parse: (text: string) => parseSigner(text).text,
+    resolve: signerIn,
+    description: "refuse what none of these signed",
+    otherwise: "nobody has to sign",
+    concept: "signatures",
   },
   /** Reads at once of each source. Default: what its adapter says suits it, else 16. */
   concurrency: {

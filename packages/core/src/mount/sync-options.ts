@@ -10,6 +10,8 @@ export interface LayerSpec {
   readonly into?: string | undefined;
   /** Overrides the mount's credentials for this source. */
   readonly credentials?: Credentials | undefined;
+  /** Overrides the mount's signers for this source. */
+  readonly signedBy?: readonly string[] | undefined;
 }
 
 /** Beside these: the options of {@link MOUNT_OPTIONS}. */

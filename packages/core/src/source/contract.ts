@@ -9,6 +9,7 @@
  */
 import type { Location } from "./location.ts";
 import type { OptionSpecs, OptionValues } from "./options.ts";
+import type { CheckedSignature, SignatureKind, Signer } from "./signers.ts";
 
 /** A regular file of a source. */
 export interface FileEntry {
@@ -83,6 +84,8 @@ export type Change =
 export interface Delta {
   /** In batches of any size and any order, each path at most once. */
   readonly changes: AsyncIterable<readonly Change[]> | Iterable<readonly Change[]>;
+  /** As {@link Listing.signature}, of the later revision. */
+  readonly signature?: CheckedSignature | undefined;
 }
 
 /** What a probe found. */
@@ -111,6 +114,8 @@ export interface Listing {
   readonly revision?: string | (() => string) | undefined;
   /** The token a {@link Source.probe} would have given for exactly this listing; asked after the last entry. Without it, a probe made before the listing counts. */
   readonly token?: (() => string | undefined) | undefined;
+  /** The signature that covers all that is listed, checked before any of it is: there has to be one where {@link SourceContext.signers} are given. */
+  readonly signature?: CheckedSignature | undefined;
 }
 
 /**
@@ -256,9 +261,16 @@ export interface Limits {
   readonly maxExpansion: number;
 }
 
+export type { CheckedSignature, SignatureKind, Signer } from "./signers.ts";
+
 /** What the engine gives to a source that is being opened. */
 export interface SourceContext {
   readonly credentials: Credentials;
+  /**
+   * Who is trusted to sign. Where there are any, one of them, of the {@link Adapter.signatures}, has to have signed whatever is
+   * listed; anything else is `invalid`.
+   */
+  readonly signers?: readonly Signer[] | undefined;
   readonly limits: Limits;
   /** Time allowed for a connection to be made and for a server to show any sign of life, in milliseconds. */
   readonly idleTimeout: number;
@@ -300,6 +312,8 @@ export interface Adapter<Specs extends OptionSpecs = OptionSpecs> {
    * not nearly the name of one, then stay part of the URL instead of being refused.
    */
   readonly ownQuery?: boolean | undefined;
+  /** Kinds of signatures that its sources can be checked for. Default: none, and a source that has to be signed is refused. */
+  readonly signatures?: readonly SignatureKind[] | undefined;
   /** One line for `pannier adapters`. */
   readonly description: string;
   /** Checks what can be checked without a network (throws {@link UsageError}) and makes a source; connecting may wait until first use. */

@@ -1,5 +1,6 @@
 /** A source of which only its server can tell whose it is: `https://host/org/repo` is a file, or a repository. */
 import type { Adapter, Source, SourceContext, SourceSpec } from "./contract.ts";
+import { refuseOtherKinds } from "./signers.ts";
 
 /**
  * Takes what the first of two adapters recognises for its own, and everything else for the second's. The server is asked
@@ -11,6 +12,7 @@ export function eitherSpec(first: SourceSpec, second: SourceSpec): SourceSpec {
     name: `${first.adapter.name}-or-${second.adapter.name}`,
     // What may be printed of the URL.
     options: { ...second.adapter.options, ...first.adapter.options },
+    signatures: [...(first.adapter.signatures ?? []), ...(second.adapter.signatures ?? [])],
     open: async (_, __, context) => eitherSource(first, second, context),
   };
   return {
@@ -26,6 +28,7 @@ function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceCont
 
   const choose = (signal: AbortSignal): Promise<Source> => {
     choosing ??= recognised(signal).then(async ({ adapter, location, options }) => {
+      refuseOtherKinds(adapter, context.signers ?? []);
       chosen = await adapter.open(location, options as never, context);
       return chosen;
     });

@@ -1,5 +1,6 @@
 /** The published generations, and what each of them changed. */
 import { isPlainName } from "../snapshot/path.ts";
+import type { CheckedSignature } from "../source/contract.ts";
 import type { Pause } from "../timing/slices.ts";
 import { ROWS } from "./ranges.ts";
 import type { State } from "./state.ts";
@@ -21,6 +22,8 @@ export interface LayerRecord {
   readonly token: string | null;
   /** Content of the source's `.pannierignore`, and the fingerprint it was read at. */
   readonly ignore: { readonly fingerprint: string; readonly text: string } | null;
+  /** The signature under which it was listed, and a digest of what was trusted then; not there where nobody had to sign. */
+  readonly signature?: (CheckedSignature & { readonly trusted: string }) | undefined;
 }
 
 export interface Generation {

@@ -33,6 +33,7 @@ export interface SourceConfig {
   readonly into?: string | undefined;
   readonly adapter?: string | undefined;
   readonly credentials?: Credentials | undefined;
+  readonly signedBy?: readonly string[] | undefined;
 }
 
 export interface HooksConfig {

@@ -1,7 +1,7 @@
 /** Reading and checking a configuration file. */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { type Credentials, nearest, UsageError } from "@pannier/core";
+import { type Credentials, listMountOptions, nearest, signerIn, UsageError } from "@pannier/core";
 import type * as core from "zod/v4/core";
 import {
   type AdapterChoice,
@@ -246,11 +246,25 @@ function completeMount(
       into: source.into,
       adapter: source.adapter,
       credentials: absolute(source.credentials ?? credentials, cwd),
+      signedBy: source.signedBy?.map((signer) => signerIn(cwd, signer)),
     })),
     adapter: chooseAdapter(adapter, standard),
-    options: mountOptions({ ...definedOf(defaults), ...definedOf(own) }, target),
+    options: mountOptions({ ...definedOf(defaults), ...filesIn(own, cwd) }, target),
     hooks: completeHooks(hooks, completePush(push, cwd)),
   };
+}
+
+/** What it says itself, files of it taken as relative to the file's directory. */
+function filesIn(own: MountDefaults, cwd: string): MountDefaults {
+  const values: Record<string, unknown> = definedOf(own);
+  for (const [name, { resolve: inDirectory }] of listMountOptions()) {
+    const value = values[name];
+    if (inDirectory === undefined || value === undefined) continue;
+    values[name] = Array.isArray(value)
+      ? value.map((one: string) => inDirectory(cwd, one))
+      : inDirectory(cwd, value as string);
+  }
+  return values;
 }
 
 function chooseAdapter(

@@ -84,6 +84,11 @@ const source = z.strictObject({
   into: z.optional(text("Directory of the tree that it is placed in. Default: the tree's root.")),
   adapter: z.optional(text("Adapter, whatever the URL's scheme.")),
   credentials: z.optional(credentials),
+  signedBy: z.optional(
+    z
+      .array(z.string())
+      .check(z.describe("Who has to have signed it, in place of the mount's signedBy.")),
+  ),
 });
 
 export type SourceFile = z.infer<typeof source>;

@@ -72,7 +72,8 @@ async function read({ config, state }: Mount, known: Known): Promise<void> {
 }
 
 function describe(entry: HistoryEntry): Record<string, unknown> {
-  const { id, revision, added, changed, deleted, files, bytes, published, path } = entry;
+  const { id, revision, added, changed, deleted, files, bytes, published, path, sources } = entry;
+  const signatures = sources.map(({ signature }) => signature ?? null);
   return {
     id,
     revision,
@@ -84,5 +85,7 @@ function describe(entry: HistoryEntry): Record<string, unknown> {
     bytes,
     published,
     kept: path !== undefined,
+    // By position of the source; nothing where nobody had to sign.
+    ...(signatures.some((signature) => signature !== null) ? { signatures } : {}),
   };
 }

@@ -24,6 +24,7 @@ export function mountStatus({ config, state, layers }: Mount): Record<string, un
       into,
       adapter: source.adapter.name,
       revision: latest?.sources[index]?.revision,
+      signature: latest?.sources[index]?.signature,
     })),
     revision: latest?.revision ?? null,
     held: state.held,
