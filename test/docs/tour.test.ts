@@ -1,5 +1,9 @@
 /** What the README has people type does what it says. */
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import {
   chmodSync,
   mkdirSync,
@@ -111,4 +115,41 @@ test.concurrent("the programs that embed it", { timeout: 60_000 }, async () => {
   expect(await bash("node embed-1.mjs", made)).toMatch(/^unchanged [0-9a-f]{40} /);
   expect(readFileSync(join(made, "embedded/current/theme/brand/name.txt"), "utf8")).toBe("brand");
   expect(readFileSync(join(made, "followed/current/name.txt"), "utf8")).toBe("site");
+});
+
+test.concurrent("the adapter that its page begins with", { timeout: 60_000 }, async () => {
+  const files = { "index.html": "<h1>Hello</h1>", "img/größe 1.svg": "<svg/>" };
+  const digest = (text: string) => createHash("sha256").update(text).digest("hex");
+  const server = createServer((request, answer) => {
+    const path = decodeURIComponent(request.url ?? "");
+    if (path === "/top/version") answer.end("7");
+    else if (path === "/top/files")
+      answer.end(
+        JSON.stringify(
+          Object.entries(files).map(([name, text]) => ({
+            path: name,
+            size: Buffer.byteLength(text),
+            sha256: digest(text),
+          })),
+        ),
+      );
+    else {
+      const text = files[path.replace("/top/content/", "") as keyof typeof files];
+      const pinned = request.headers["if-match"] === `"${digest(text)}"`;
+      answer.writeHead(pinned ? 200 : 412).end(pinned ? text : "");
+    }
+  }).listen(0, "127.0.0.1");
+  try {
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const work = workDirectory();
+    const [adapter = ""] = blocks(page("docs/writing-an-adapter.md").text, "js shelf");
+    writeFileSync(join(work, "shelf-adapter.js"), adapter);
+    const command = `pannier sync "shelf://127.0.0.1:${port}/top?secure=false" ./target --adapter ./shelf-adapter.js`;
+    expect(await bash(`${command} && ${command}`, work)).toMatch(/published .*\nunchanged /);
+    for (const [name, text] of Object.entries(files))
+      expect(readFileSync(join(work, "target/current", name), "utf8")).toBe(text);
+  } finally {
+    server.close();
+  }
 });
