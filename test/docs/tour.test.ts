@@ -117,9 +117,12 @@ test.concurrent("the programs that embed it", { timeout: 60_000 }, async () => {
   expect(readFileSync(join(made, "followed/current/name.txt"), "utf8")).toBe("site");
 });
 
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
 test.concurrent("the adapter that its page begins with", { timeout: 60_000 }, async () => {
   const files = { "index.html": "<h1>Hello</h1>", "img/größe 1.svg": "<svg/>" };
-  const digest = (text: string) => createHash("sha256").update(text).digest("hex");
   const server = createServer((request, answer) => {
     const path = decodeURIComponent(request.url ?? "");
     if (path === "/top/version") answer.end("7");
