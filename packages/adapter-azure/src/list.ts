@@ -101,7 +101,7 @@ export function createListing(init: BlobListingInit): ListBlobs {
 
   /** Asks once for what is known to be there: the last blob of the first page. */
   async function canStartFrom({ blobs }: Page, signal: AbortSignal): Promise<boolean> {
-    const last = blobs.at(-1)?.key;
+    const last = blobs.findLast(({ unreadable }) => unreadable === undefined)?.key;
     if (known.startFrom !== undefined || last === undefined) return known.startFrom ?? false;
     const query = { prefix: root.prefix, startFrom: last, maxresults: "1" };
     try {
@@ -120,7 +120,7 @@ export function createListing(init: BlobListingInit): ListBlobs {
 
 /** @param now when the listing began */
 function toObject(
-  { key, size, mtime, etag, md5, type, directory }: ListedBlob,
+  { key, size, mtime, etag, md5, type, directory, unreadable }: ListedBlob,
   now: number,
 ): StoredObject {
   // Of other kinds the digest may be that of an earlier content: appending leaves it as it is.
@@ -131,6 +131,7 @@ function toObject(
     key,
     size,
     directory: directory && size === 0,
+    unreadable,
     mtime,
     fingerprint: digest === undefined ? version : `md5:${digest.value}`,
     digest,

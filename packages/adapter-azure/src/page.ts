@@ -5,7 +5,7 @@
  * 3.5 MB of XML on loopback); saxes takes a tenth less than that.
  */
 import { quotePath, SourceError } from "@pannier/core/adapter";
-import { readXml, tagIn } from "@pannier/http-client";
+import { lossyName, readXml, tagIn } from "@pannier/http-client";
 
 /** Bytes of a page. It has at most 5,000 names of 1,024 characters, each with up to 8 KiB of metadata. */
 const MAX_PAGE = 64 << 20;
@@ -36,6 +36,8 @@ export interface ListedBlob {
   readonly type: string;
   /** True for what stands for a directory: of a hierarchical namespace, or made by Hadoop's drivers. */
   readonly directory: boolean;
+  /** Set where its name is not UTF-8: as the service writes it. */
+  readonly unreadable: string | undefined;
 }
 
 export interface Page {
@@ -69,7 +71,7 @@ export async function parsePage(body: AsyncIterable<Uint8Array>): Promise<Page> 
       if (second !== "Blobs" || third !== "Blob" || more !== undefined) return;
       if (fourth === undefined) blobs.push(toBlob(blob));
       else if (fourth === "Name" && fifth === undefined) {
-        blob["Name"] = encoded ? decodeName(text) : text;
+        blob["Name"] = encoded ? decodeName(text, blob) : text;
       } else if (fourth === "Properties" && fifth !== undefined) {
         if (KEPT.has(fifth)) blob[fifth] = text;
         hierarchical ||= fifth === "ResourceType";
@@ -114,15 +116,17 @@ function toBlob(blob: Record<string, string>): ListedBlob {
     type: blob["BlobType"] ?? "",
     directory:
       blob["ResourceType"] === "directory" || blob["directory"]?.trim().toLowerCase() === "true",
+    unreadable: blob["unreadable"],
   };
 }
 
 /** Names with characters that XML cannot hold come percent-encoded, since version 2021-02-12. */
-function decodeName(text: string): string {
+function decodeName(text: string, blob: Record<string, string>): string {
   try {
     return decodeURIComponent(text);
-  } catch (error) {
-    throw invalid("has a name that cannot be decoded", error);
+  } catch {
+    blob["unreadable"] = text;
+    return lossyName(text);
   }
 }
 

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { filterScope, makeFilter } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { azure } from "../src/index.ts";
 
@@ -125,6 +126,17 @@ test.each<[string, (count: number) => string, RegExp]>([
     message: expect.stringMatching(words),
   });
   await expect(listAll(source)).rejects.toThrow(`127.0.0.1:${port}`);
+});
+
+test("a name that is not UTF-8 is judged only where it is wanted", async () => {
+  const odd = blob("a/%EF%BF%BE%FF").replace("<Name>", '<Name Encoded="true">');
+  const { source } = await open((response) => response.end(page([odd, odd, blob("b")])));
+  await expect(listAll(source)).rejects.toMatchObject({
+    code: "invalid",
+    message: 'the server lists a name that is not UTF-8: "a/%EF%BF%BE%FF"',
+  });
+  const scope = filterScope(makeFilter([], ["/a/"]));
+  expect((await listAll(source, signal, scope)).paths).toEqual(["b"]);
 });
 
 /** Sends without end, as fast as it is read. */

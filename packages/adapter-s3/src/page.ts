@@ -5,7 +5,7 @@
  * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
  */
 import { quotePath, SourceError } from "@pannier/core/adapter";
-import { timeFingerprint } from "@pannier/http-client";
+import { lossyName, timeFingerprint } from "@pannier/http-client";
 import type { StoredObject } from "@pannier/object-store";
 
 export interface ListedPage {
@@ -42,17 +42,23 @@ export function parseObjects(text: string, init: PageInit): ListedPage {
   eachElement(text, "Contents", (element) => {
     items.push(objectOf(element, decode, archives, init.now));
   });
-  const next = isTruncated(frame) ? nextOf(frame, decode, items.at(-1)?.key) : undefined;
+  const next = isTruncated(frame) ? nextOf(frame, decode, items) : undefined;
   return { items: detached(items), next, passed: false };
 }
 
-function nextOf(frame: string, decode: (text: string) => string, last: string | undefined): Next {
+/** Behind which a listing can go on: what is not UTF-8 cannot be asked for. What lies between is told of once more. */
+function lastReadable(items: readonly ListedObject[]): string | undefined {
+  return items.findLast(({ unreadable }) => unreadable === undefined)?.key;
+}
+
+function nextOf(frame: string, decode: Decode, items: readonly ListedObject[]): Next {
   const token = valueOf(frame, "NextContinuationToken");
   if (token) return { token: unescape(token) };
   const given = valueOf(frame, "NextMarker");
-  const marker = given ? decode(given) : last;
+  const told = given ? decode(given) : items.at(-1);
+  const marker = told?.unreadable === undefined ? told?.key : lastReadable(items);
   // Without it the rest of the bucket would be taken for deleted.
-  if (marker === undefined) throw notS3();
+  if (marker === undefined) throw nowhere(told);
   return { marker };
 }
 
@@ -81,33 +87,43 @@ export function parseVersions(text: string, init: PageInit): ListedPage {
   if (!isTruncated(frame)) return { items: detached(items), next: undefined, passed };
   const key = valueOf(frame, "NextKeyMarker");
   if (!key) throw notS3();
-  const version = unescape(valueOf(frame, "NextVersionIdMarker") ?? "");
-  return { items: detached(items), next: { key: decode(key), version }, passed };
+  const told = decode(key);
+  if (told.unreadable === undefined) {
+    const version = unescape(valueOf(frame, "NextVersionIdMarker") ?? "");
+    return { items: detached(items), next: { key: told.key, version }, passed };
+  }
+  const last = lastReadable(items);
+  if (last === undefined) throw nowhere(told);
+  return { items: detached(items), next: { key: last, version: "" }, passed };
 }
 
 /**
- * Keys of which the page does not tell by itself whether they are escaped: one that is read in both ways, as the page says first. Servers
- * say so and do not do it, or do it and do not say so. Where a key cannot be read in one of the ways, that tells.
+ * Keys of which the page does not tell by itself whether they are escaped: one that is read in both ways. Servers say so and do not do it,
+ * or do it and do not say so. Where a key cannot be read in one of the ways, that tells; but escaped keys need not be UTF-8.
  *
  * @returns whether they are escaped, where that is certain
  */
 export function isEscaped(
   text: string,
-): boolean | { readonly asTold: string; readonly other: string } {
+):
+  | boolean
+  | { readonly told: boolean; readonly plain: string; readonly unescaped: string | undefined } {
   const told = ESCAPED.test(text);
+  let notUtf8: string | undefined;
   let doubtful: string | undefined;
   let certain: boolean | undefined;
   for (const name of ["Contents", "Version"]) {
     eachElement(text, name, (element) => {
       const key = unescape(valueOf(element, "Key") ?? "");
       if (certain !== undefined || /^[\w/.-]*$/.test(key)) return;
-      if (/[^\w/.~*!'()%+:@,;=$&-]/.test(key) || unescapedKey(key) === undefined) certain = false;
+      if (/[^\w/.~*!'()%+:@,;=$&-]|%(?![0-9a-f]{2})/i.test(key)) certain = false;
+      else if (unescapedKey(key) === undefined) notUtf8 ??= key;
       else if (/%|\+/.test(key)) doubtful ??= key;
     });
   }
-  if (certain !== undefined || doubtful === undefined) return certain ?? told;
-  const other = unescapedKey(doubtful) as string;
-  return told ? { asTold: other, other: doubtful } : { asTold: doubtful, other };
+  const plain = doubtful ?? notUtf8;
+  if (certain !== undefined || plain === undefined) return certain ?? told;
+  return { told, plain, unescaped: unescapedKey(plain) };
 }
 
 /**
@@ -129,16 +145,11 @@ function detached(items: readonly ListedObject[]): ListedObject[] {
 const ARCHIVED = /<StorageClass>(?:GLACIER|DEEP_ARCHIVE)<\/StorageClass>/;
 
 /** @param archives whether anything in the page is archived */
-function objectOf(
-  element: string,
-  decode: (text: string) => string,
-  archives: boolean,
-  now: number,
-): ListedObject {
+function objectOf(element: string, decode: Decode, archives: boolean, now: number): ListedObject {
   const listed = valueOf(element, "Key");
   const size = valueOf(element, "Size") ?? "";
   if (!listed) throw notS3();
-  const key = decode(listed);
+  const { key, unreadable } = decode(listed);
   if (!/^\d{1,15}$/.test(size)) throw incomplete(key, "a size");
   const mtime = Date.parse(valueOf(element, "LastModified") ?? "");
   const tag = plainETag(valueOf(element, "ETag") ?? "");
@@ -150,6 +161,7 @@ function objectOf(
     // Some servers have none, of objects that came to them by another way, or of all.
     fingerprint: tag === "" ? timeFingerprint(Number(size), mtime, now) : tag,
   };
+  if (unreadable !== undefined) return { ...object, unreadable };
   return archives && ARCHIVED.test(element) ? { ...object, archived: true } : object;
 }
 
@@ -159,11 +171,14 @@ function plainETag(text: string): string {
   return unescape(inside).replaceAll('"', "");
 }
 
+/** A key, and how it is written where it is not UTF-8. */
+type Decode = (text: string) => Pick<StoredObject, "key" | "unreadable">;
+
 interface Frame {
   /** What surrounds the items: some servers tell about a page before them, some behind them. */
   readonly frame: string;
   /** How its keys are decoded. */
-  readonly decode: (text: string) => string;
+  readonly decode: Decode;
 }
 
 /** It is asked for, since XML cannot hold all that a key may. */
@@ -183,7 +198,8 @@ function frameOf(
   const ends = items.map((name) => text.lastIndexOf(`</${name}>`));
   const frame =
     starts.length === 0 ? text : text.slice(0, Math.min(...starts)) + text.slice(Math.max(...ends));
-  return { frame, decode: (escaped ?? ESCAPED.test(frame)) ? decodeKey : unescape };
+  const decode = (escaped ?? ESCAPED.test(frame)) ? decodeKey : plainKey;
+  return { frame, decode };
 }
 
 function isTruncated(frame: string): boolean {
@@ -238,15 +254,18 @@ function notCharacter(text: string): never {
   );
 }
 
+function plainKey(text: string): ReturnType<Decode> {
+  return { key: unescape(text) };
+}
+
 /** As forms are: a blank is a plus. */
-function decodeKey(text: string): string {
+function decodeKey(text: string): ReturnType<Decode> {
   const plain = unescape(text);
-  if (!plain.includes("%") && !plain.includes("+")) return plain;
+  if (!plain.includes("%") && !plain.includes("+")) return { key: plain };
   const key = unescapedKey(plain);
-  if (key === undefined) {
-    throw new SourceError("invalid", "the listing holds a key that is not UTF-8");
-  }
-  return key;
+  if (key !== undefined) return { key };
+  const unreadable = plain.replaceAll("+", "%20");
+  return { key: lossyName(unreadable), unreadable };
 }
 
 function unescapedKey(plain: string): string | undefined {
@@ -262,6 +281,15 @@ const SERVER = "this is a fault of the server: ask who runs it, or check the end
 function incomplete(key: string, what: string): SourceError {
   return new SourceError("invalid", `the listing has ${quotePath(key)} without ${what}`, {
     hint: SERVER,
+  });
+}
+
+/** @param told what the page says, where that is a key which is not UTF-8 */
+function nowhere(told: ReturnType<Decode> | undefined): SourceError {
+  if (told?.unreadable === undefined) return notS3();
+  const key = quotePath(told.unreadable);
+  return new SourceError("unsupported", `the listing goes on behind ${key}, which is not UTF-8`, {
+    hint: "list without versions, by a server that knows ListObjectsV2, or rename the key",
   });
 }
 

@@ -240,8 +240,7 @@ export function makeApi(init: {
 
   /** Asks for one key in both of its readings. */
   async function askEscaped(
-    { asTold, other }: { asTold: string; other: string },
-    told: boolean,
+    { told, plain, unescaped }: Exclude<ReturnType<typeof isEscaped>, boolean>,
     signal: AbortSignal,
   ): Promise<boolean> {
     const isThere = async (key: string) => {
@@ -261,6 +260,9 @@ export function makeApi(init: {
         throw error;
       }
     };
+    // By a key that is not UTF-8 nothing can be asked for.
+    if (unescaped === undefined) return told && (await isThere(plain)) !== true;
+    const [asTold, other] = told ? [unescaped, plain] : [plain, unescaped];
     if ((await isThere(asTold)) !== false) return told;
     return (await isThere(other)) === true ? !told : told;
   }
@@ -272,8 +274,7 @@ export function makeApi(init: {
       return escaped;
     const found = isEscaped(text);
     if (typeof found === "boolean") return found;
-    const told = /<EncodingType>url</.test(text);
-    escaped ??= askEscaped(found, told, signal);
+    escaped ??= askEscaped(found, signal);
     return escaped.catch((error: unknown) => {
       escaped = undefined;
       throw error;

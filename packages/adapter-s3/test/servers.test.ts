@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { filterScope, makeFilter } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { s3 } from "../src/index.ts";
 
@@ -229,6 +230,80 @@ test.each([
     await listAll(source);
     expect(heads.length).toBeLessThanOrEqual(2);
   }
+});
+
+/** In the order of bytes: what is not UTF-8 comes behind every character. */
+const ESCAPED = ["b%F0%9F%98%80", "b%FE", "b%FF", "c%2B", "d/%FF/e", "z"];
+const READABLE = ["b\u{1F600}", "c+", "z"];
+
+/** A server that escapes keys, four a page, in any of its kinds of listing. */
+function listEscaped(
+  response: ServerResponse,
+  { pathname, searchParams: query, search }: URL,
+  kind: string,
+) {
+  if (pathname !== "/bkt") {
+    const isThere = ESCAPED.includes(pathname.slice("/bkt/".length));
+    return isThere ? void response.end() : refuse(response, 404, "NoSuchKey");
+  }
+  if (kind === "first" && query.has("list-type")) return refuse(response, 501, "NotImplemented");
+  const name = { first: "marker", versions: "key-marker" }[kind] ?? "continuation-token";
+  // As it is sent: keys escaped once, a token as any text.
+  const token = query.get("continuation-token");
+  const after = token ?? new RegExp(`[?&](?:${name}|start-after)=([^&]*)`).exec(search)?.[1] ?? "";
+  const left = ESCAPED.filter((key) => key > after);
+  const shown = left.slice(0, 4);
+  const more = left.length > 4;
+  const last = more ? (shown.at(-1) ?? "") : "";
+  const next =
+    {
+      first: "",
+      versions: `<NextKeyMarker>${last}</NextKeyMarker><NextVersionIdMarker>v</NextVersionIdMarker>`,
+    }[kind] ?? `<NextContinuationToken>${last}</NextContinuationToken>`;
+  const head = `<EncodingType>url</EncodingType><IsTruncated>${more}</IsTruncated>${more ? next : ""}`;
+  const text = page(
+    shown.map((key) => ({ key, etag: '"x"' })),
+    head,
+  );
+  response.end(
+    kind === "versions"
+      ? text
+          .replaceAll("ListBucketResult", "ListVersionsResult")
+          .replaceAll("<Contents>", "<Version><IsLatest>true</IsLatest>")
+          .replaceAll("</Contents>", "</Version>")
+      : text,
+  );
+}
+
+test.each(["second", "first", "versions"])(
+  "keys that are not UTF-8 are judged only where they are wanted, in a listing of the %s kind",
+  async (kind) => {
+    const { source } = await open((_, response, url) => listEscaped(response, url, kind), {
+      versions: kind === "versions",
+    });
+    await expect(listAll(source)).rejects.toMatchObject({
+      code: "invalid",
+      message: 'the server lists a name that is not UTF-8: "b%FE"',
+    });
+    const without = (...patterns: readonly string[]) =>
+      listAll(source, signal, filterScope(makeFilter([], patterns)));
+    await expect(without("/b?")).rejects.toThrow('"d/%FF/e"');
+    expect((await without("/b\uFFFD", "e")).paths).toEqual(READABLE);
+    expect((await without("/b\uFFFD", "/d/?/")).paths).toEqual(READABLE);
+  },
+);
+
+test("a listing that can only go on behind a key that is not UTF-8 says so", async () => {
+  const { source } = await open((_, response, { pathname }) => {
+    if (pathname !== "/bkt") return refuse(response, 404, "NoSuchKey");
+    const head = "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>";
+    response.end(page([{ key: "b%FF", etag: '"x"' }], head));
+  });
+  const scope = filterScope(makeFilter([], ["b*"]));
+  await expect(listAll(source, signal, scope)).rejects.toMatchObject({
+    code: "unsupported",
+    message: expect.stringContaining('behind "b%FF", which is not UTF-8'),
+  });
 });
 
 const refused = (words: RegExp) => ({

@@ -66,14 +66,14 @@ export class UnreadableName extends SourceError {
 }
 
 function allDecoded(segments: readonly string[]): string[] {
-  const names = segments.map((segment) => checked(decode(segment) ?? lossy(segment)));
+  const names = segments.map((segment) => checked(decode(segment) ?? lossyName(segment)));
   const unreadable = segments.find((segment) => decode(segment) === undefined);
   if (unreadable !== undefined) throw new UnreadableName(unreadable, names);
   return names;
 }
 
-/** What of it is UTF-8. */
-function lossy(segment: string): string {
+/** A name with escapes of which some are not UTF-8, as far as it is: with U+FFFD for the rest. */
+export function lossyName(segment: string): string {
   const bytes = segment.replaceAll(/%([0-9a-f]{2})|[^]/giu, (found, hex?: string) =>
     hex === undefined
       ? Buffer.from(found).toString("latin1")

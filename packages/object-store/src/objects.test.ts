@@ -1,6 +1,6 @@
 import { filterScope, makeFilter } from "@pannier/core";
 import { type Entry, parseLocation, type Scope } from "@pannier/core/adapter";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { locate } from "./locate.ts";
 import { listObjects, type ListObjectsPage, rootOf } from "./objects.ts";
 
@@ -89,6 +89,52 @@ test.each([
   };
   expect(await warned(pattern)).toBe(0);
   expect(await warned("else")).toBe(1);
+});
+
+/** For a store with an order of its own. */
+const upwards = () => 1;
+
+describe("a key that is not UTF-8", () => {
+  const listed = ["a\uFFFD", "a\uFFFD", "b", "c/\uFFFD/", ".pannierignore"];
+  const listUnreadable = async (scope?: Scope, keys = listed) => {
+    const listPage: ListObjectsPage = async () => ({
+      items: keys.map((key) => ({
+        key,
+        size: key.endsWith("/") ? 0 : 1,
+        fingerprint: "x",
+        unreadable: key.includes("\uFFFD") ? key.replaceAll("\uFFFD", "%FF") : undefined,
+      })),
+      next: undefined,
+    });
+    const root = rootOf(parseLocation("s3://b"));
+    const init = { root, scope, listPage, compare: upwards, atOnce: 1, warn: () => {} };
+    const paths: string[] = [];
+    const run = async () => {
+      for await (const batch of listObjects(init, signal))
+        paths.push(...batch.map(({ path }) => path));
+    };
+    return { error: await run().catch((error: unknown) => error), paths };
+  };
+
+  test("fails the listing where it is wanted, once all else was told", async () => {
+    const { error, paths } = await listUnreadable(filterScope(makeFilter([], ["b"])));
+    expect(error).toMatchObject({
+      code: "invalid",
+      message: 'the server lists a name that is not UTF-8: "a%FF"',
+      hint: expect.stringContaining("--exclude"),
+    });
+    expect(paths).toEqual(["b", ".pannierignore"]);
+    expect((await listUnreadable()).error).toMatchObject({ code: "invalid" });
+  });
+
+  test("is not judged where it is left out, or marks a directory", async () => {
+    for (const exclude of ["a?", "a*", "/a\uFFFD"]) {
+      const scope = filterScope(makeFilter([], [exclude]));
+      const { error, paths } = await listUnreadable(scope);
+      expect({ error, paths }).toEqual({ error: undefined, paths: ["b", ".pannierignore"] });
+    }
+    expect((await listUnreadable(undefined, ["c/\uFFFD/"])).error).toBeUndefined();
+  });
 });
 
 test("many that are left out are counted", async () => {

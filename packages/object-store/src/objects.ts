@@ -8,9 +8,10 @@ import {
   type Scope,
   SourceError,
 } from "@pannier/core/adapter";
+import { UnreadableName } from "@pannier/http-client";
 import type { Compare } from "./boundaries.ts";
 import { type Root, SINGLE } from "./locate.ts";
-import { type KeyRange, orderedPages, type Page } from "./ordered-pages.ts";
+import { type KeyRange, type ListPage, orderedPages, type Page } from "./ordered-pages.ts";
 
 /** An object as a page of a listing tells of it: its key, and what else an entry holds. */
 export interface StoredObject extends Omit<FileEntry, "kind" | "path" | "size"> {
@@ -18,6 +19,8 @@ export interface StoredObject extends Omit<FileEntry, "kind" | "path" | "size"> 
   readonly size: number;
   /** True for what stands for a directory, whatever its key: it is no file. */
   readonly directory?: boolean | undefined;
+  /** Set where its key is not UTF-8: the key with escapes, for messages. `key` is what can be read of it. */
+  readonly unreadable?: string | undefined;
 }
 
 /** @param skip leading segments of the URL's path that are not of the key (a container) */
@@ -67,11 +70,19 @@ export async function* listObjects(
   // Looked at below; a failure before that must not count as unhandled.
   single.catch(() => {});
   const skips = createSkips(warn);
-  const pages = orderedPages(
-    { listPage: (...page) => listPage(prefix, ...page), prefix, atOnce, compare, endpoint },
-    signal,
-  );
   let found = false;
+  /** Told at the end: by then it is known whether the source's own ignore file is the one that was gone by. */
+  let unreadable: SourceError | undefined;
+  const readable: ListPage<StoredObject> = async (...where) => {
+    const page = await listPage(prefix, ...where);
+    const items = page.items.filter((object) => object.unreadable === undefined);
+    if (items.length === page.items.length) return page;
+    found = true;
+    unreadable ??= page.items.flatMap((object) => whyUnreadable(object, prefix, scope))[0];
+    // Where they belong in the order of bytes, what can be read of them does not tell.
+    return { ...page, items, passed: true };
+  };
+  const pages = orderedPages({ listPage: readable, prefix, atOnce, compare, endpoint }, signal);
   for await (const page of pages) {
     found ||= page.length > 0;
     const entries: Entry[] = [];
@@ -84,6 +95,7 @@ export async function* listObjects(
     }
     yield entries;
   }
+  if (unreadable !== undefined) throw unreadable;
   const object = await single;
   if (found) {
     if (object !== undefined) {
@@ -107,6 +119,18 @@ function mayBeWanted(path: string, scope: Scope | undefined): boolean {
   return bare === path ? scope.wants(path) : scope.enters(bare);
 }
 
+/** @returns nothing where it can be read, or is not wanted */
+function whyUnreadable(
+  { key, size, unreadable }: StoredObject,
+  prefix: string,
+  scope: Scope | undefined,
+): readonly SourceError[] {
+  const path = key.slice(prefix.length);
+  const isMark = path.endsWith("/") && size === 0;
+  if (unreadable === undefined || isMark || !mayBeWanted(path, scope)) return [];
+  return [new UnreadableName(unreadable, [path])];
+}
+
 /** The object that the root names: of all keys that begin like it, its own is the first. */
 async function findSingle(
   { root, listPage }: ObjectsInit,
@@ -116,7 +140,8 @@ async function findSingle(
   if (object === undefined) return undefined;
   const { items } = await listPage(object, { after: undefined, to: object }, undefined, signal);
   const [first] = items;
-  return first?.key === object && first.directory !== true ? first : undefined;
+  const isFile = first?.directory !== true && first?.unreadable === undefined;
+  return first?.key === object && isFile ? first : undefined;
 }
 
 function toEntry(object: StoredObject, path: string, ref: string | undefined): FileEntry {
