@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { gitEnvironment } from "./store/cli.ts";
+import { gitEnvironment } from "./store/git-program.ts";
 
 type Version = readonly [major: number, minor: number];
 
