@@ -14,9 +14,9 @@ import { type ImageStore, readToc, type Reference, tocPlace } from "@pannier/oci
 import { type FramedFile, framedFile, readFrames } from "./frames.ts";
 import { type Layer, readImage } from "./image.ts";
 import type { OciSettings } from "./options.ts";
-import { fileRow, placeOf, refusedRow, rowsOfToc } from "./rows.ts";
+import { fileRow, placeOf, refusedRow, rowsOfToc } from "./members.ts";
 import { makeSharedWork } from "./shared.ts";
-import { type LayerTable, openLayerTable } from "./table.ts";
+import { type LayerTable, openLayerTable } from "./table/table.ts";
 import type { TagChoice } from "./tags.ts";
 import { unpackLayer } from "./unpack-layer.ts";
 

@@ -23,8 +23,8 @@ import {
   placeOf,
   refusedRow,
   rowsOfToc,
-} from "./rows.ts";
-import type { Row } from "./table.ts";
+} from "./members.ts";
+import type { Row } from "./table/table.ts";
 
 export interface UnpackInit {
   readonly store: ImageStore;

@@ -12,7 +12,7 @@ import {
   type Scope,
   SourceError,
 } from "@pannier/core/adapter";
-import type { Layer } from "./image.ts";
+import type { Layer } from "../image.ts";
 
 /** One path of a layer. */
 export interface Row {

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { type Change, type Entry, type Scope, SourceError } from "@pannier/core/adapter";
 import * as fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
-import type { Layer } from "./image.ts";
-import { fileRow, markRow, refusedRow } from "./rows.ts";
+import type { Layer } from "../image.ts";
+import { fileRow, markRow, refusedRow } from "../members.ts";
 import { type LayerTable, openLayerTable, type Row } from "./table.ts";
 
 function open(): LayerTable {
