@@ -3,7 +3,7 @@ import { decompress } from "@pannier/archive";
 import { type Body, type ByteRange, SourceError } from "@pannier/core/adapter";
 import type { BlobRange } from "@pannier/oci";
 import { createHash } from "node:crypto";
-import type { Row } from "./table/table.ts";
+import type { Row } from "./table/rows.ts";
 
 /** A file that can be read so. */
 export interface FramedFile {

@@ -2,7 +2,7 @@
 import { refuseKind, segmentsOf, unreadable } from "@pannier/archive";
 import { SourceError } from "@pannier/core/adapter";
 import type { TocEntry } from "@pannier/oci";
-import type { Row } from "./table/table.ts";
+import type { Row } from "./table/rows.ts";
 
 const WHITEOUT = ".wh.";
 const OPAQUE = ".wh..wh..opq";

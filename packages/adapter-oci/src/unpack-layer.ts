@@ -24,7 +24,7 @@ import {
   refusedRow,
   rowsOfToc,
 } from "./members.ts";
-import type { Row } from "./table/table.ts";
+import type { Row } from "./table/rows.ts";
 
 export interface UnpackInit {
   readonly store: ImageStore;

@@ -6,7 +6,8 @@ import * as fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import type { Layer } from "../image.ts";
 import { fileRow, markRow, refusedRow } from "../members.ts";
-import { type LayerTable, openLayerTable, type Row } from "./table.ts";
+import type { Row } from "./rows.ts";
+import { type LayerTable, openLayerTable } from "./table.ts";
 
 function open(): LayerTable {
   const directory = mkdtempSync(join(tmpdir(), "pannier-table-"));

@@ -1,6 +1,6 @@
 import type { TocEntry } from "@pannier/oci";
 import { expect, test } from "vitest";
-import { rowsOfToc } from "./rows.ts";
+import { rowsOfToc } from "./members.ts";
 
 const entry = (name: string, type: TocEntry["type"], linkName = ""): TocEntry => ({
   name,
