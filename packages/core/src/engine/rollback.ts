@@ -13,7 +13,7 @@ import {
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { UsageError } from "../source/errors.ts";
 import { withTimeout } from "../timing/deadline.ts";
-import { lookAtSources } from "./sync.ts";
+import { lookAtSources } from "./look.ts";
 import { pathsChangedSince, publishedRows, rowsAt, shown } from "../state/entries.ts";
 import { clearPlan, planRow } from "../state/plan.ts";
 import {

@@ -1,78 +1,29 @@
 /** The pipeline: from sources to a published tree. Read {@link attempt} from top to bottom. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import type { SyncResult } from "../events.ts";
-import { hasState } from "./history.ts";
-import { openFetcher } from "./fetching.ts";
-import { askHook } from "./hook.ts";
-import { listLayers, type Probes, probeLayers, refuseUnsigned } from "./listing.ts";
-import type { Layer } from "../mount/layer.ts";
+import { probeLayers, refuseUnsigned } from "./listing.ts";
 import { type Mount, openMount } from "../mount/mount.ts";
 import { isChanged, type Run, startRun } from "./run.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
-import { UsageError } from "../source/errors.ts";
 import type { Change } from "../snapshot/change.ts";
-import { checkTree } from "./checks.ts";
 import { guardDeletes, guardEmptied, guardSize, isQuiet } from "../snapshot/guard.ts";
-import { resolveLayers } from "../snapshot/layers.ts";
-import { plannedChanges } from "../snapshot/plan.ts";
-import { makePause, type Pause } from "../timing/slices.ts";
-import { digestAfterPlan, nameRevision, revisionFound } from "../snapshot/revision.ts";
-import { type EntryRow, toEntry } from "../state/row.ts";
-import {
-  discardCandidate,
-  giveBackRoom,
-  noteOrigins,
-  prepareCandidate,
-  readCandidate,
-  settleCandidate,
-} from "../volume/candidate.ts";
+import { makePause } from "../timing/slices.ts";
+import { discardCandidate, giveBackRoom, readCandidate } from "../volume/candidate.ts";
 import { collect } from "../volume/collect.ts";
-import {
-  type Damage,
-  distrustDamaged,
-  findDamage,
-  planDamage,
-  trustPublished,
-} from "../volume/damage.ts";
-import {
-  rollbackHold,
-  setRollbackHold,
-  isStillRolledBack,
-  type SourcesState,
-  tellAll,
-  urlsOf,
-} from "../state/hold.ts";
-import { clearPlan } from "../state/plan.ts";
-import {
-  type EmptiedLayer,
-  emptiedLayer,
-  type PlanTotals,
-  planTotals,
-} from "../state/plan-totals.ts";
-import { keepFetched } from "../state/overlay.ts";
-import { clearSeen } from "../state/seen.ts";
-import { HOME, layoutOf } from "../volume/layout.ts";
-import { finishMirror, publishMirror, stageMirror } from "../volume/mirror.ts";
+import { findDamage, trustPublished } from "../volume/damage.ts";
+import { rollbackHold, setRollbackHold, isStillRolledBack, tellAll } from "../state/hold.ts";
+import type { PlanTotals } from "../state/plan-totals.ts";
+import { finishMirror } from "../volume/mirror.ts";
 import { noteModes } from "../volume/modes.ts";
-import { noteOwnership, ownershipChanged, planOwnership } from "../volume/ownership.ts";
+import { noteOwnership } from "../volume/ownership.ts";
 import { toTargetError, renewIfDamaged } from "../volume/open.ts";
 import type { Volume } from "../volume/volume.ts";
-import { openPublishedTree, publishCandidate } from "../volume/publish.ts";
-import { removeTree } from "../volume/remove.ts";
 import { refreshEntries } from "../volume/refresh.ts";
-import { asNoRoom, checkRoom, checkStateRoom } from "../volume/room.ts";
-import { checkRecycled, checkStaged, stage } from "../volume/stage.ts";
-import {
-  countTrees,
-  type Generation,
-  type LayerRecord,
-  latestGeneration,
-} from "../state/generations.ts";
-import { longTransaction } from "../state/state.ts";
-import { openTree } from "../volume/tree.ts";
+import { asNoRoom, checkRoom } from "../volume/room.ts";
+import { countTrees, type Generation, latestGeneration } from "../state/generations.ts";
 import { untilAborted } from "../timing/until-aborted.ts";
+import { sourcesState } from "./hold.ts";
+import { type Next, makePlan } from "./make-plan.ts";
+import { swap, mirror } from "./publish-tree.ts";
 
 /**
  * Makes the target equal to its sources, once.
@@ -89,33 +40,8 @@ export async function sync(options: SyncOptions): Promise<SyncResult> {
   }
 }
 
-/**
- * Finds out what a sync would do; writes nothing to the tree.
- *
- * @param onChange told of each path that would change, in order
- * @throws what {@link sync} throws before it fetches
- */
-export async function plan(
-  options: SyncOptions,
-  onChange: (change: Change) => void = () => {},
-): Promise<SyncResult> {
-  // A target that was never synced is left as it is, even if it is not there.
-  const fresh = !hasState(layoutOf(resolve(options.target)));
-  const target = fresh ? mkdtempSync(join(tmpdir(), "pannier-plan-")) : options.target;
-  try {
-    const mount = await openMount({ ...options, target, dryRun: true });
-    try {
-      return await syncMount(mount, options.signal, { onChange });
-    } finally {
-      await mount.close();
-    }
-  } finally {
-    if (fresh) rmSync(target, { recursive: true, force: true });
-  }
-}
-
 /** What a caller inside the package may ask beside the settings. */
-interface SyncExtras {
+export interface SyncExtras {
   readonly onChange?: (change: Change) => void;
   /** Compare the published tree byte by byte first, and put right what is wrong. */
   readonly verify?: boolean;
@@ -171,25 +97,6 @@ function makeRoom(volume: Volume, totals: PlanTotals): void {
     discardCandidate(volume);
     check();
   }
-}
-
-/** What is about to be published. */
-interface Next {
-  readonly published: Generation | undefined;
-  readonly damage: Damage | undefined;
-  /** True when the sources are as they were when somebody rolled back. */
-  readonly held: boolean;
-  readonly layers: readonly LayerRecord[];
-  /** Of the tree's entries. */
-  readonly digest: string;
-  readonly revision: string;
-  readonly totals: PlanTotals;
-  readonly emptied: EmptiedLayer | undefined;
-}
-
-interface Outcome {
-  readonly generation: Generation;
-  readonly foreign: readonly string[];
 }
 
 async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
@@ -261,207 +168,6 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const result = run.published(outcome.generation, published, probes.immutable, outcome.foreign);
   await letGo(run);
   return result;
-}
-
-/**
- * What the sources hold now, without touching the target.
- *
- * @throws what {@link plan} throws; UsageError where the settings differ from those of the published tree, whose digests could not be compared
- */
-export async function lookAtSources(options: SyncOptions): Promise<SourcesState> {
-  const mount = await openMount({ ...options, dryRun: true });
-  const run = startRun(mount, options.signal);
-  try {
-    const published = latestGeneration(mount.volume.state);
-    const probes = await probeLayers(run, published);
-    if (tellAll(probes)) {
-      const now = sourcesState(mount, probes, probes.unchanged ? published?.digest : undefined);
-      // The command line does not know the filters of the next sync: most likely they are those of the last one.
-      const settings = now.settings?.map((own, position) => {
-        const before = published?.layers[position]?.settings;
-        return before === undefined ? [] : [...own, before];
-      });
-      return { ...now, settings };
-    }
-    if (mount.layers.some(({ position, view }) => published?.layers[position]?.view !== view))
-      throw new UsageError("the settings differ from those of the published tree");
-    const { digest } = await makePlan(run, published, undefined, probes, {});
-    return sourcesState(mount, probes, digest);
-  } finally {
-    run.end();
-    await mount.close();
-  }
-}
-
-function sourcesState({ layers }: Mount, { tokens }: Probes, digest?: string): SourcesState {
-  return {
-    urls: urlsOf(layers),
-    tokens,
-    digest,
-    settings: layers.map(({ settings }) => [settings]),
-  };
-}
-
-/** From listings to a plan that may be carried out. In one transaction: what fails half way leaves no half plan. */
-async function makePlan(
-  run: Run,
-  published: Generation | undefined,
-  damage: Damage | undefined,
-  probes: Probes,
-  extras: SyncExtras,
-): Promise<Next> {
-  const { mount } = run;
-  const { settings, volume } = mount;
-  const { state } = volume;
-  const pause = makePause(run.signal);
-  if (!settings.dryRun) {
-    if (settings.publish === "swap") await longTransaction(state, () => keepFetched(state, pause));
-    if (ownershipChanged(state, settings.tree)) discardCandidate(volume);
-  }
-  const work = async (): Promise<Next> => {
-    await clearPlan(state, pause);
-    noteOrigins(
-      state,
-      mount.layers.map(({ identity }) => identity),
-    );
-    let layers: readonly LayerRecord[] = await listLayers(
-      run,
-      published,
-      probes,
-      damage !== undefined,
-    );
-    run.step("plan");
-    let digest = await completePlan(run, published, damage, pause);
-    // After a rollback it is what was gone back to that is mended, not what was rolled back from.
-    const held =
-      published !== undefined && isStillRolledBack(state, sourcesState(mount, probes, digest));
-    if (held) refuseUnsigned(mount.layers, published);
-    if (held && damage !== undefined) {
-      await clearPlan(state, pause);
-      ({ layers } = published);
-      digest = await completePlan(run, published, damage, pause);
-    }
-    await clearSeen(state, pause);
-    if (extras.onChange !== undefined) {
-      const versionOf = (row: EntryRow) => {
-        const { source, into } = mount.layers[row.layer] as Layer;
-        return source.version?.(toEntry(row, into));
-      };
-      for (const change of plannedChanges(state, versionOf)) {
-        extras.onChange(change);
-        await pause();
-      }
-    }
-    const revision = nameRevision(layers, digest);
-    const next: Next = {
-      published,
-      damage,
-      held,
-      layers,
-      digest,
-      revision,
-      totals: await planTotals(state, published, pause),
-      emptied: await emptiedLayer(state, mount.layers.length, pause),
-    };
-    if (!settings.dryRun) await checkStateRoom(state, volume.layout.root, pause);
-    return next;
-  };
-  return longTransaction(state, work, !settings.dryRun);
-}
-
-/** What is to be done beside what the sources changed; then the checks. Returns the digest of the tree to come. */
-async function completePlan(
-  run: Run,
-  published: Generation | undefined,
-  damage: Damage | undefined,
-  pause: Pause,
-): Promise<string> {
-  const { settings, volume, layers } = run.mount;
-  await planDamage(volume.state, damage, pause);
-  await planOwnership(volume.state, settings.tree, pause);
-  await resolveLayers(volume.state, Math.max(layers.length, published?.layers.length ?? 0), pause);
-  await distrustDamaged(volume.state, damage, pause);
-  await checkTree(run, published, pause);
-  return digestAfterPlan(volume.state, published, pause);
-}
-
-/** A complete tree beside the published one, then one rename. `undefined`: there was nothing new after all. */
-async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
-  const { mount } = run;
-  const { settings, volume } = mount;
-  const pause = makePause(run.signal);
-  const candidate = await prepareCandidate(volume, settings.tree, pause);
-  const published = openPublishedTree(volume, next.published, settings.tree);
-  try {
-    const job = {
-      volume,
-      candidate,
-      published,
-      origins: mount.layers.map(({ identity }) => identity),
-      fetcher: openFetcher(run, next.totals),
-      owner: settings.tree.owner,
-      signal: run.signal,
-    };
-    await stage(job);
-    await checkRecycled(job);
-    const totals = await planTotals(volume.state, next.published, pause);
-    guardSize(totals, settings.limits);
-    if (next.published !== undefined && next.damage === undefined && isQuiet(totals)) {
-      await checkStaged(job);
-      await settleCandidate(volume, candidate, next.published.id, pause);
-      return undefined;
-    }
-    const revision = revisionFound(volume.state, next.revision);
-    if (settings.prePublish !== undefined) {
-      run.step("hook");
-      const shown = join(volume.layout.target, HOME, candidate.name);
-      await askHook(run, settings.prePublish, shown, { ...next, revision });
-    }
-    run.step("publish");
-    await checkStaged(job);
-    run.signal.throwIfAborted();
-    return {
-      generation: await publishCandidate(
-        volume,
-        candidate,
-        { ...next, ...totals, revision },
-        pause,
-      ),
-      foreign: [],
-    };
-  } finally {
-    published?.close();
-    candidate.tree.close();
-  }
-}
-
-/** Files straight into the target, each by a rename. `undefined`: there was nothing new after all. */
-async function mirror(run: Run, next: Next): Promise<Outcome | undefined> {
-  const { settings, volume } = run.mount;
-  const pause = makePause(run.signal);
-  const tree = openTree(volume.layout.root, settings.tree);
-  let staging: string | undefined;
-  try {
-    staging = await stageMirror(
-      volume,
-      tree,
-      openFetcher(run, next.totals),
-      settings.tree.owner,
-      run.signal,
-    );
-    const totals = await planTotals(volume.state, next.published, pause);
-    guardSize(totals, settings.limits);
-    if (next.published !== undefined && isQuiet(totals)) return undefined;
-    run.signal.throwIfAborted();
-    run.step("publish");
-    const decided = staging;
-    staging = undefined;
-    const revision = revisionFound(volume.state, next.revision);
-    return await publishMirror(volume, decided, { ...next, ...totals, revision }, settings.tree);
-  } finally {
-    tree.close();
-    if (staging !== undefined) removeTree(join(volume.layout.home, staging));
-  }
 }
 
 /** Nothing visible changed: what was learnt is kept, so that it need not be asked again. */
