@@ -6,7 +6,7 @@ import type { SyncOptions } from "../mount/sync-options.ts";
 import { UsageError } from "../source/errors.ts";
 import { type SourcesState, tellAll } from "../state/hold.ts";
 import { latestGeneration } from "../state/generations.ts";
-import { sourcesState } from "./hold.ts";
+import { sourcesState } from "./rollback-hold.ts";
 import { makePlan } from "./make-plan.ts";
 
 /**
@@ -31,7 +31,7 @@ export async function lookAtSources(options: SyncOptions): Promise<SourcesState>
     }
     if (mount.layers.some(({ position, view }) => published?.layers[position]?.view !== view))
       throw new UsageError("the settings differ from those of the published tree");
-    const { digest } = await makePlan(run, published, undefined, probes, {});
+    const { digest } = await makePlan(run, published, undefined, probes);
     return sourcesState(mount, probes, digest);
   } finally {
     run.end();

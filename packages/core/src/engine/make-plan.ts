@@ -1,5 +1,6 @@
 /** From what the sources changed to a plan that may be carried out. */
 import { listLayers, type Probes, refuseUnsigned } from "./listing.ts";
+import type { Change } from "../snapshot/change.ts";
 import type { Layer } from "../mount/layer.ts";
 import type { Run } from "./run.ts";
 import { checkTree } from "./checks.ts";
@@ -10,7 +11,6 @@ import { digestAfterPlan, nameRevision } from "../snapshot/revision.ts";
 import { type EntryRow, toEntry } from "../state/row.ts";
 import { discardCandidate, noteOrigins } from "../volume/candidate.ts";
 import { type Damage, distrustDamaged, planDamage } from "../volume/damage.ts";
-import { isStillRolledBack } from "../state/hold.ts";
 import { clearPlan } from "../state/plan.ts";
 import {
   type EmptiedLayer,
@@ -24,8 +24,7 @@ import { ownershipChanged, planOwnership } from "../volume/ownership.ts";
 import { checkStateRoom } from "../volume/room.ts";
 import type { Generation, LayerRecord } from "../state/generations.ts";
 import { longTransaction } from "../state/state.ts";
-import { sourcesState } from "./hold.ts";
-import type { SyncExtras } from "./sync.ts";
+import { isHeldBack } from "./rollback-hold.ts";
 
 /** What is about to be published. */
 export interface Next {
@@ -47,7 +46,7 @@ export async function makePlan(
   published: Generation | undefined,
   damage: Damage | undefined,
   probes: Probes,
-  extras: SyncExtras,
+  onChange?: (change: Change) => void,
 ): Promise<Next> {
   const { mount } = run;
   const { settings, volume } = mount;
@@ -72,8 +71,7 @@ export async function makePlan(
     run.step("plan");
     let digest = await completePlan(run, published, damage, pause);
     // After a rollback it is what was gone back to that is mended, not what was rolled back from.
-    const held =
-      published !== undefined && isStillRolledBack(state, sourcesState(mount, probes, digest));
+    const held = published !== undefined && isHeldBack(mount, probes, digest);
     if (held) refuseUnsigned(mount.layers, published);
     if (held && damage !== undefined) {
       await clearPlan(state, pause);
@@ -81,16 +79,7 @@ export async function makePlan(
       digest = await completePlan(run, published, damage, pause);
     }
     await clearSeen(state, pause);
-    if (extras.onChange !== undefined) {
-      const versionOf = (row: EntryRow) => {
-        const { source, into } = mount.layers[row.layer] as Layer;
-        return source.version?.(toEntry(row, into));
-      };
-      for (const change of plannedChanges(state, versionOf)) {
-        extras.onChange(change);
-        await pause();
-      }
-    }
+    if (onChange !== undefined) await tellChanges(run, onChange, pause);
     const revision = nameRevision(layers, digest);
     const next: Next = {
       published,
@@ -106,6 +95,21 @@ export async function makePlan(
     return next;
   };
   return longTransaction(state, work, !settings.dryRun);
+}
+
+async function tellChanges(
+  { mount }: Run,
+  onChange: (change: Change) => void,
+  pause: Pause,
+): Promise<void> {
+  const versionOf = (row: EntryRow) => {
+    const { source, into } = mount.layers[row.layer] as Layer;
+    return source.version?.(toEntry(row, into));
+  };
+  for (const change of plannedChanges(mount.volume.state, versionOf)) {
+    onChange(change);
+    await pause();
+  }
 }
 
 /** What is to be done beside what the sources changed; then the checks. Returns the digest of the tree to come. */

@@ -1,29 +1,25 @@
 /** The pipeline: from sources to a published tree. Read {@link attempt} from top to bottom. */
 import type { SyncResult } from "../events.ts";
-import { probeLayers, refuseUnsigned } from "./listing.ts";
 import { type Mount, openMount } from "../mount/mount.ts";
-import { isChanged, type Run, startRun } from "./run.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import type { Change } from "../snapshot/change.ts";
 import { guardDeletes, guardEmptied, guardSize, isQuiet } from "../snapshot/guard.ts";
+import { type Generation, latestGeneration } from "../state/generations.ts";
+import { setRollbackHold } from "../state/hold.ts";
 import { makePause } from "../timing/slices.ts";
-import { discardCandidate, giveBackRoom, readCandidate } from "../volume/candidate.ts";
-import { collect } from "../volume/collect.ts";
-import { findDamage, trustPublished } from "../volume/damage.ts";
-import { rollbackHold, setRollbackHold, isStillRolledBack, tellAll } from "../state/hold.ts";
-import type { PlanTotals } from "../state/plan-totals.ts";
-import { finishMirror } from "../volume/mirror.ts";
-import { noteModes } from "../volume/modes.ts";
-import { noteOwnership } from "../volume/ownership.ts";
-import { toTargetError, renewIfDamaged } from "../volume/open.ts";
-import type { Volume } from "../volume/volume.ts";
-import { refreshEntries } from "../volume/refresh.ts";
-import { asNoRoom, checkRoom } from "../volume/room.ts";
-import { countTrees, type Generation, latestGeneration } from "../state/generations.ts";
 import { untilAborted } from "../timing/until-aborted.ts";
-import { sourcesState } from "./hold.ts";
-import { type Next, makePlan } from "./make-plan.ts";
-import { swap, mirror } from "./publish-tree.ts";
+import { giveBackRoom } from "../volume/candidate.ts";
+import { findDamage } from "../volume/damage.ts";
+import { noteModes } from "../volume/modes.ts";
+import { renewIfDamaged, toTargetError } from "../volume/open.ts";
+import { refreshEntries } from "../volume/refresh.ts";
+import { asNoRoom } from "../volume/room.ts";
+import { collectAfterPublishing, finishInterrupted, makeRoom } from "./housekeeping.ts";
+import { probeLayers, refuseUnsigned } from "./listing.ts";
+import { makePlan, type Next } from "./make-plan.ts";
+import { mirror, swap } from "./publish-tree.ts";
+import { holdWhatIsFound, isHeldBack, renewHold } from "./rollback-hold.ts";
+import { isChanged, type Run, startRun } from "./run.ts";
 
 /**
  * Makes the target equal to its sources, once.
@@ -41,7 +37,8 @@ export async function sync(options: SyncOptions): Promise<SyncResult> {
 }
 
 /** What a caller inside the package may ask beside the settings. */
-export interface SyncExtras {
+interface SyncExtras {
+  /** Told of each path that the plan changes, in order. */
   readonly onChange?: (change: Change) => void;
   /** Compare the published tree byte by byte first, and put right what is wrong. */
   readonly verify?: boolean;
@@ -87,73 +84,44 @@ export async function syncMount(
   }
 }
 
-/** The tree that is to be recycled may hold what takes the room: without it the next one costs more work, and no more room. */
-function makeRoom(volume: Volume, totals: PlanTotals): void {
-  const check = () => checkRoom(volume.layout.root, totals.fetchBytes, totals.fetchFiles);
-  try {
-    check();
-  } catch (error) {
-    if (readCandidate(volume.state) === undefined) throw error;
-    discardCandidate(volume);
-    check();
-  }
-}
-
 async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   const { mount } = run;
   const { settings, volume } = mount;
-  const { state } = volume;
-  if (settings.publish === "mirror" && !settings.dryRun) await finishMirror(volume);
-  // Left over where a process was killed after it had published, or where fewer are to be kept now.
-  if (!settings.dryRun && countTrees(state) > settings.keep)
-    await collect(volume, settings.keep, makePause(run.signal));
-  const published = latestGeneration(state);
+  await finishInterrupted(mount, run.signal);
+  const published = latestGeneration(volume.state);
   const damage = await findDamage(volume, published, {
     everyByte: extras.verify === true,
     dryRun: settings.dryRun,
     tree: settings.tree,
     signal: run.signal,
   });
+  const intact = damage === undefined ? published : undefined;
 
   run.step("probe");
   const probes = await probeLayers(run, published);
-  // The first look after a rollback for which nobody could ask.
-  if (rollbackHold(state) === "next" && tellAll(probes) && !settings.dryRun)
-    setRollbackHold(state, probes.unchanged ? undefined : sourcesState(mount, probes));
-  const current =
-    published !== undefined &&
-    damage === undefined &&
-    (probes.unchanged || isStillRolledBack(state, sourcesState(mount, probes)));
-  if (current) {
-    refuseUnsigned(mount.layers, published);
-    return run.unchanged(published, probes.immutable);
+  holdWhatIsFound(mount, probes);
+  if (intact !== undefined && (probes.unchanged || isHeldBack(mount, probes))) {
+    refuseUnsigned(mount.layers, intact);
+    return run.unchanged(intact, probes.immutable);
   }
 
   run.step("list");
-  const next = await makePlan(run, published, damage, probes, extras);
+  const next = await makePlan(run, published, damage, probes, extras.onChange);
   const { totals } = next;
   mount.emit({ type: "planned", ...totals });
-  if (published !== undefined && damage === undefined) {
-    if (next.held) {
-      // What the sources now tell of themselves saves the next listing.
-      const { digest } = next;
-      if (!settings.dryRun)
-        setRollbackHold(
-          state,
-          digest === published.digest ? undefined : sourcesState(mount, probes, digest),
-        );
-      return run.unchanged(published, probes.immutable);
-    }
-    if (isQuiet(totals) && (settings.dryRun || totals.rereadFiles === 0))
-      return keepWhatWasLearnt(run, published, next, probes.immutable);
+  if (intact !== undefined && next.held) {
+    renewHold(mount, probes, next.digest, intact);
+    return run.unchanged(intact, probes.immutable);
   }
+  if (intact !== undefined && isQuiet(totals) && (settings.dryRun || totals.rereadFiles === 0))
+    return keepWhatWasLearnt(run, intact, next, probes.immutable);
   guardEmptied(next.emptied, mount.layers, settings.maxDelete);
   guardDeletes(totals, published?.files ?? 0, settings.maxDelete);
   guardSize(totals, settings.limits);
   if (settings.dryRun) return run.planned(next, probes.immutable);
+
   makeRoom(volume, totals);
   noteModes(volume);
-
   run.step("fetch");
   const outcome = settings.publish === "swap" ? await swap(run, next) : await mirror(run, next);
   // Everything that was fetched turned out to be what is published.
@@ -161,12 +129,10 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
     return keepWhatWasLearnt(run, published as Generation, next, probes.immutable);
 
   run.step("collect");
-  if (!next.held) setRollbackHold(state, undefined);
-  trustPublished(state);
-  noteOwnership(state, settings.tree);
-  await collect(volume, settings.keep, makePause());
+  if (!next.held) setRollbackHold(volume.state, undefined);
+  await collectAfterPublishing(mount);
   const result = run.published(outcome.generation, published, probes.immutable, outcome.foreign);
-  await letGo(run);
+  await tellSources(run);
   return result;
 }
 
@@ -179,13 +145,13 @@ async function keepWhatWasLearnt(
 ): Promise<SyncResult> {
   if (!run.mount.settings.dryRun) {
     await refreshEntries(run.mount.volume.state, published, next, makePause(run.signal));
-    await letGo(run);
+    await tellSources(run);
   }
   return run.unchanged(published, immutable);
 }
 
 /** Sources may give up what they kept for older revisions. Whatever comes of that: it is published. */
-async function letGo(run: Run): Promise<void> {
+async function tellSources(run: Run): Promise<void> {
   for (const { source, position } of run.mount.layers) {
     try {
       const done = source.published?.(run.signal);
