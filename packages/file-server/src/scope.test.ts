@@ -1,6 +1,7 @@
 import type { Entry, Scope } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
-import { type DirectoryItem, failedItem, walk } from "./walk.ts";
+import { type DirectoryItem, failedItem } from "./directory-item.ts";
+import { walk } from "./walk.ts";
 
 const signal = new AbortController().signal;
 const entry = (path: string): Entry => ({ kind: "file", path, fingerprint: "x" });

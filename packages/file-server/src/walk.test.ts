@@ -4,7 +4,8 @@ import { runInNewContext } from "node:vm";
 import { comparePaths, type Entry, type Scope } from "@pannier/core/adapter";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type DirectoryItem, walk } from "./walk.ts";
+import type { DirectoryItem } from "./directory-item.ts";
+import { walk } from "./walk.ts";
 
 const signal = new AbortController().signal;
 

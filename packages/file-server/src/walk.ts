@@ -5,33 +5,17 @@
  * What is held is one directory for each level on the way to where the consumer is, and of what was read ahead a limited
  * number of names. A directory is held whole, because it can only be sorted whole.
  */
+import { type Entry, makePause, quotePath, type Scope, SourceError } from "@pannier/core/adapter";
+import type { DirectoryItem } from "./directory-item.ts";
 import {
-  comparePaths,
-  type Entry,
-  IGNORE_FILE,
-  makePause,
-  quotePath,
-  type Scope,
-  sortInSlices,
-  SourceError,
-} from "@pannier/core/adapter";
-
-/** What a directory holds under one name. The name is that of the last segment only, exactly as the server has it. */
-export type DirectoryItem =
-  | {
-      readonly name: string;
-      readonly kind: "directory";
-      /** Why it cannot be entered, if its name alone tells that: thrown where it should be. */
-      readonly failure?: unknown;
-    }
-  /** Made into an entry when its turn comes, so that names that wait for theirs cost little. It may throw: what is not wanted is not made. */
-  | { readonly name: string; readonly kind: "entry"; readonly entry: (path: string) => Entry }
-  /** What the server calls a FIFO, a socket or a device, and nothing else: it is left out. */
-  | { readonly name: string; readonly kind: "special" }
-  /** What it is could not be told, which fails the listing where it may be wanted. */
-  | { readonly name: string; readonly kind: "unknown"; readonly failure: unknown }
-  /** The server listed it, and then said that it does not exist. It is left out once another look no longer lists it. */
-  | { readonly name: string; readonly kind: "gone" };
+  MOST_NAMES,
+  MOST_EMPTY,
+  weightOf,
+  tooManyNames,
+  checkDepth,
+  endless,
+} from "./walk-limits.ts";
+import { type Item, ignoreFileOf, withoutUnwanted, sorted } from "./wanted.ts";
 
 export interface Walk {
   /**
@@ -59,18 +43,12 @@ export interface Walk {
 }
 
 const BATCH = 1000;
-/** Names that may be held of one directory and of those above it: some 200 MB. */
-export const MOST_NAMES = 400_000;
-/** Characters of a name, and the target of a symlink, on the average: what is more counts as more names. */
-const LONG = 100;
+
 /** Names that directories which are read ahead may have brought before they wait for their turn. */
 const MOST_UNDERWAY = 100_000;
+
 /** Directories that are read ahead: they are looked through for the next one each time. */
 const MOST_AHEAD = 256;
-/** Of a path in bytes. The engine takes less, but is asked about files only. */
-const LONGEST_PATH = 4096;
-/** Directories one after the other without anything in them to publish: a tree without end is made of those. */
-const MOST_EMPTY = 100_000;
 
 /** Ends a directory that was read ahead, and is to be read again when its turn comes. Not retried, not translated. */
 class Postponed extends SourceError {
@@ -78,20 +56,6 @@ class Postponed extends SourceError {
     super("changed", "a directory that was read ahead is too large to be held");
   }
 }
-
-/** A file or symlink that fails the listing where it is wanted. */
-export function failedItem(name: string, failure: unknown): DirectoryItem {
-  return {
-    kind: "entry",
-    name,
-    entry() {
-      throw failure;
-    },
-  };
-}
-
-/** What a directory holds; a directory that is not wanted still stands for its name. */
-type Item = DirectoryItem | { readonly name: string; readonly kind: "passed" };
 
 /** A directory that is listed sooner or later. Those not yet reached form a list in the order of their paths. */
 interface Directory {
@@ -354,99 +318,10 @@ async function insertChildren(directory: Directory): Promise<void> {
   directory.following = start;
 }
 
-function ignoreFileOf(items: readonly DirectoryItem[]): Entry | undefined {
-  const item = items.find(({ name }) => name === IGNORE_FILE);
-  return item?.kind === "entry" ? item.entry(IGNORE_FILE) : undefined;
-}
-
-async function withoutUnwanted(
-  items: readonly DirectoryItem[],
-  prefix: string,
-  scope: Scope | undefined,
-): Promise<readonly Item[]> {
-  if (scope?.filters !== true) return items;
-  const pause = makePause();
-  const wanted: Item[] = [];
-  for (const item of items) {
-    const { name, kind } = item;
-    const path = prefix + name;
-    // Should it be a directory, then what may be wanted is below.
-    if (kind === "unknown" && scope.enters(path)) throw item.failure;
-    if (kind === "gone" && !scope.wants(path) && !scope.enters(path)) continue;
-    const passed = kind === "directory" && !scope.enters(path);
-    wanted.push(passed ? { name, kind: "passed" } : item);
-    if (wanted.length % 1000 === 0) await pause();
-  }
-  return wanted;
-}
-
-/** A directory `a` stands where its content does, at `a/`: behind `a.b`. */
-async function sorted(
-  items: readonly DirectoryItem[],
-  prefix: string,
-): Promise<readonly DirectoryItem[]> {
-  const pause = makePause();
-  for (const [index, item] of items.entries()) {
-    checkName(item.name, prefix);
-    if (index % 1000 === 999) await pause();
-  }
-  return sortInSlices(items, compareItems);
-}
-
-function compareItems(a: DirectoryItem, b: DirectoryItem): number {
-  if (a.kind !== "directory" && b.kind !== "directory") return comparePaths(a.name, b.name);
-  return comparePaths(keyOf(a), keyOf(b));
-}
-
-function keyOf({ kind, name }: DirectoryItem): string {
-  return kind === "directory" ? `${name}/` : name;
-}
-
-/** Long names count more than once. */
-function weightOf(names: number, characters: number): number {
-  return Math.max(names, characters / LONG);
-}
-
-/** Why a directory is not taken. */
-export function tooManyNames(prefix: string): SourceError {
-  const most = MOST_NAMES.toLocaleString("en");
-  return new SourceError(
-    "invalid",
-    `${quotePath(prefix || "/")}, with the directories above it, holds more than ${most} names`,
-    { hint: "spread them over more directories, or take a directory below it as the source" },
-  );
-}
-
 function listedAndGone(path: string): SourceError {
   return new SourceError(
     "changed",
     `the server lists ${quotePath(path)}, and says that it does not exist`,
     { hint: "exclude it if that stays so" },
-  );
-}
-
-function checkDepth(prefix: string): void {
-  if (prefix.length * 3 <= LONGEST_PATH || Buffer.byteLength(prefix) <= LONGEST_PATH) return;
-  throw new SourceError(
-    "invalid",
-    `a directory's path is longer than ${LONGEST_PATH.toLocaleString("en")} bytes: ${quotePath(prefix)}`,
-    { hint: "a directory may hold itself, or the server makes directories up: exclude it" },
-  );
-}
-
-function endless(prefix: string): SourceError {
-  return new SourceError(
-    "invalid",
-    `${MOST_EMPTY.toLocaleString("en")} directories, one after the other, hold nothing: the last one is ${quotePath(prefix)}`,
-    { hint: "the server may make them up; take a directory below as the source" },
-  );
-}
-
-/** What would be another path than the one that is walked. All else is the engine's to judge. */
-function checkName(name: string, prefix: string): void {
-  if (name !== "" && name !== "." && name !== ".." && !/[/\0]/.test(name)) return;
-  throw new SourceError(
-    "invalid",
-    `the server lists an invalid name: ${quotePath(name)} in ${quotePath(prefix || "/")}`,
   );
 }
