@@ -4,7 +4,8 @@
  */
 import { readSync, writevSync } from "node:fs";
 import { CHANNEL, createFrameReader, encodeFrame } from "@pannier/helper-process";
-import { CallError, type Library, loadLibrary } from "./library.ts";
+import { type Library, loadLibrary } from "./library.ts";
+import { CallError } from "./native.ts";
 import type { Answers, Request } from "./protocol.ts";
 
 const MiB = 1024 * 1024;
