@@ -7,7 +7,7 @@ import { CHANNEL, createFrameReader, encodeFrame } from "@pannier/helper-process
 import { loadLibnfs } from "./libnfs.ts";
 import { type Connection, createPool, type Pool, type Seeker } from "./pool.ts";
 import type { FromHelper, Problem, Question, Start, ToHelper } from "./protocol.ts";
-import { NfsProblem } from "./session.ts";
+import { NfsProblem } from "./problem.ts";
 
 /** Milliseconds that a call which nobody waits for any longer may still take. */
 const LEAVE = 100;

@@ -2,7 +2,8 @@
 import type { Libnfs } from "./libnfs.ts";
 import type { Start } from "./protocol.ts";
 import { findRoot, type Root } from "./root.ts";
-import { createSession, NfsProblem, type Session } from "./session.ts";
+import { NfsProblem } from "./problem.ts";
+import { createSession, type Session } from "./session.ts";
 
 export interface Connection {
   readonly session: Session;

@@ -1,7 +1,8 @@
 /** Where a source's path leads to on the server. In the helper process only. */
 import { posix } from "node:path";
 import type { Facts, Start } from "./protocol.ts";
-import { NfsProblem, type Session } from "./session.ts";
+import { NfsProblem } from "./problem.ts";
+import type { Session } from "./session.ts";
 
 export interface Root {
   /** What connections mount: a directory. */
