@@ -4,7 +4,7 @@ import { describeFailure, isPannierError } from "@pannier/core";
 import type { DaemonConfig } from "./config/config.ts";
 import { recall, remember } from "./config/last-good.ts";
 import { createConfigWatch } from "./config/watch.ts";
-import { createLive } from "./http/live.ts";
+import { createLive } from "./http/status-stream.ts";
 import { createHttpPort } from "./http/server.ts";
 import { type RoutesInit, statusOf } from "./http/routes.ts";
 import type { ConfigStatus } from "./http/status.ts";
@@ -15,7 +15,7 @@ import { isGivenUp } from "./mount-state.ts";
 import { isShown } from "./shown.ts";
 import { createSupervisor } from "./supervisor.ts";
 import { endsWithin, SLACK } from "./within.ts";
-import type { DaemonInit, MountEvent } from "./world.ts";
+import type { DaemonInit, MountEvent } from "./daemon-init.ts";
 
 /**
  * Runs until the signal is aborted, or with `once` until every mount was synced.

@@ -2,7 +2,7 @@
 export type * from "./config/config.ts";
 export { configFromEnvironment } from "./config/config.ts";
 export { runDaemon } from "./daemon.ts";
-export type { DaemonInit, Log, MountEvent } from "./world.ts";
+export type { DaemonInit, Log, MountEvent } from "./daemon-init.ts";
 
 /** Kept apart because of its size: zod and yaml are a quarter of an idle daemon's memory. */
 export const loadConfigReader = () => import("./config/file.ts");

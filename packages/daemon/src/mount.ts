@@ -17,9 +17,9 @@ import type { MountConfig, MountOptions } from "./config/config.ts";
 import { createPrePublish } from "./hooks/pre-publish.ts";
 import { createPostPublish, openMemory } from "./hooks/post-publish.ts";
 import { applyEvent, type MountState, newState, type Recorded } from "./mount-state.ts";
-import { createTrigger } from "./trigger.ts";
+import { createTrigger } from "./auto-reset-event.ts";
 import { endsWithin, SLACK } from "./within.ts";
-import type { DaemonInit, MountEvent } from "./world.ts";
+import type { DaemonInit, MountEvent } from "./daemon-init.ts";
 
 /** How an attempt ended. */
 export type Outcome =

@@ -10,9 +10,9 @@ import {
 } from "@pannier/core";
 import type { DaemonConfig, MountConfig } from "./config/config.ts";
 import { type Mount, restingMount, startMount } from "./mount.ts";
-import { createTurns } from "./turns.ts";
+import { createTurns } from "./semaphore.ts";
 import { endsWithin } from "./within.ts";
-import type { DaemonInit, MountEvent } from "./world.ts";
+import type { DaemonInit, MountEvent } from "./daemon-init.ts";
 
 export interface Supervisor {
   /** In the order of the configuration. */

@@ -4,7 +4,7 @@ import { describeFailure } from "@pannier/core";
 import type { HttpConfig } from "../config/config.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Mount, Outcome } from "../mount.ts";
-import type { DaemonInit } from "../world.ts";
+import type { DaemonInit } from "../daemon-init.ts";
 import { bearer, isSame, secretOf, tokenOf } from "./auth.ts";
 import { type Bodies, createBodies } from "./body.ts";
 import { asset, page } from "./dashboard.ts";

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { describeFailure, UsageError } from "@pannier/core";
 import type { HttpConfig } from "../config/config.ts";
 import { boundConnections, type Connections } from "./connections.ts";
-import type { Live } from "./live.ts";
+import type { Live } from "./status-stream.ts";
 import { plain, type Reply } from "./reply.ts";
 import { createRoutes, type RoutesInit } from "./routes.ts";
 
