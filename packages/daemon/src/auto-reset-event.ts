@@ -1,40 +1,40 @@
-/** A bell that is heard once, however often it was rung before anybody listened. */
-export interface Trigger extends AsyncIterable<void> {
-  ring(): void;
-  /** Resolves when the bell is rung, or was since it was last heard; also when aborted. */
-  heard(signal?: AbortSignal): Promise<void>;
+/** An event that is noticed once, however often it was set before anybody waited for it. */
+export interface AutoResetEvent extends AsyncIterable<void> {
+  set(): void;
+  /** Resolves when the event is set, or was since the last wait; also when aborted. */
+  wait(signal?: AbortSignal): Promise<void>;
 }
 
-export function createTrigger(): Trigger {
-  let rung = false;
-  const listeners = new Set<() => void>();
-  const heard = (signal?: AbortSignal) =>
+export function createAutoResetEvent(): AutoResetEvent {
+  let isSet = false;
+  const waiters = new Set<() => void>();
+  const wait = (signal?: AbortSignal) =>
     new Promise<void>((resolve) => {
-      const listener = () => {
-        listeners.delete(listener);
-        signal?.removeEventListener("abort", listener);
-        // What is rung after the end is for the next listener.
-        if (signal?.aborted !== true) rung = false;
+      const waiter = () => {
+        waiters.delete(waiter);
+        signal?.removeEventListener("abort", waiter);
+        // What is set after the end is for the next one.
+        if (signal?.aborted !== true) isSet = false;
         resolve();
       };
-      if (rung || signal?.aborted === true) {
-        listener();
+      if (isSet || signal?.aborted === true) {
+        waiter();
         return;
       }
-      listeners.add(listener);
-      signal?.addEventListener("abort", listener, { once: true });
+      waiters.add(waiter);
+      signal?.addEventListener("abort", waiter, { once: true });
     });
   return {
-    ring() {
-      rung = true;
-      for (const listener of listeners) listener();
+    set() {
+      isSet = true;
+      for (const waiter of waiters) waiter();
     },
-    heard,
+    wait,
     [Symbol.asyncIterator]() {
       const ended = new AbortController();
       return {
         async next() {
-          await heard(ended.signal);
+          await wait(ended.signal);
           return { done: ended.signal.aborted, value: undefined };
         },
         return() {

@@ -1,35 +1,13 @@
 /** What the daemon is given by the program around it. */
-import type { Credentials, SourceSpec, SyncEvent } from "@pannier/core";
+import type { Credentials, SourceSpec } from "@pannier/core";
 import type { AdapterChoice, DaemonConfig } from "./config/config.ts";
+import type { MountEvent } from "./events.ts";
 
 export type Log = (
   level: "debug" | "info" | "warn" | "error",
   message: string,
   fields?: Readonly<Record<string, unknown>>,
 ) => void;
-
-/** What the engine tells of a mount, and what the daemon adds. */
-export type MountEvent =
-  | SyncEvent
-  /** The mount waits for its turn among those that may be at work. */
-  | { readonly type: "queued" }
-  /** A run of a hook ended. */
-  | {
-      readonly type: "hook";
-      readonly hook: "prePublish" | "postPublish";
-      readonly result: "success" | "failure" | "timeout";
-      /** What was run, without secrets. */
-      readonly what: string;
-      readonly revision: string;
-      /** Its place in the list of `postPublish`. */
-      readonly position?: number | undefined;
-      /** Milliseconds. */
-      readonly duration: number;
-      /** Why it failed. */
-      readonly message?: string | undefined;
-      /** Milliseconds to the next try; none: there will be none. */
-      readonly retry?: number | undefined;
-    };
 
 export interface Push {
   /** @throws UsageError where it is no destination, or nothing can be pushed */

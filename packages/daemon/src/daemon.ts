@@ -4,7 +4,7 @@ import { describeFailure, isPannierError } from "@pannier/core";
 import type { DaemonConfig } from "./config/config.ts";
 import { recall, remember } from "./config/last-good.ts";
 import { createConfigWatch } from "./config/watch.ts";
-import { createLive } from "./http/status-stream.ts";
+import { createStatusStream } from "./http/status-stream.ts";
 import { createHttpPort } from "./http/server.ts";
 import { type RoutesInit, statusOf } from "./http/routes.ts";
 import type { ConfigStatus } from "./http/status.ts";
@@ -15,7 +15,8 @@ import { isGivenUp } from "./mount-state.ts";
 import { isShown } from "./shown.ts";
 import { createSupervisor } from "./supervisor.ts";
 import { endsWithin, SLACK } from "./within.ts";
-import type { DaemonInit, MountEvent } from "./daemon-init.ts";
+import type { DaemonInit } from "./daemon-init.ts";
+import type { MountEvent } from "./events.ts";
 
 /**
  * Runs until the signal is aborted, or with `once` until every mount was synced.
@@ -36,7 +37,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   const metrics = createMetrics(init.version);
   const onEvent = (mount: Mount, event: MountEvent) => {
     metrics.onEvent(mount, event);
-    live.changed();
+    statusStream.changed();
     const isLast = event.type === "failed" && isTooMuch(event.failures);
     // Where it was the last try, there is no next one to tell of.
     init.onEvent(mount.config.name, isLast ? { ...event, delay: Infinity } : event);
@@ -67,8 +68,8 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
     config: () => configStatus,
     http: () => supervisor.config.http,
   };
-  const live = createLive(() => statusOf(routes));
-  const port = createHttpPort(routes, live);
+  const statusStream = createStatusStream(() => statusOf(routes));
+  const port = createHttpPort(routes, statusStream);
 
   /** @returns whether the configuration is in force now */
   async function reload(): Promise<boolean> {
@@ -82,7 +83,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
       tellRefusal(error);
       return false;
     } finally {
-      live.changed();
+      statusStream.changed();
     }
   }
 

@@ -2,7 +2,8 @@
 export type * from "./config/config.ts";
 export { configFromEnvironment } from "./config/config.ts";
 export { runDaemon } from "./daemon.ts";
-export type { DaemonInit, Log, MountEvent } from "./daemon-init.ts";
+export type { DaemonInit, Log } from "./daemon-init.ts";
+export type { MountEvent } from "./events.ts";
 
 /** Kept apart because of its size: zod and yaml are a quarter of an idle daemon's memory. */
 export const loadConfigReader = () => import("./config/file.ts");

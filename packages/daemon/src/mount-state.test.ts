@@ -1,7 +1,7 @@
 import type { SyncResult } from "@pannier/core";
 import { expect, it } from "vitest";
 import { applyEvent, isStuck, newState } from "./mount-state.ts";
-import type { MountEvent } from "./daemon-init.ts";
+import type { MountEvent } from "./events.ts";
 
 const MINUTE = 60_000;
 const read = () => ({ history: [], held: false });

@@ -7,7 +7,7 @@ import {
   type SyncEvent,
   type SyncResult,
 } from "@pannier/core";
-import type { MountEvent } from "./daemon-init.ts";
+import type { MountEvent } from "./events.ts";
 
 interface Progress {
   readonly files: number;

@@ -17,9 +17,10 @@ import type { MountConfig, MountOptions } from "./config/config.ts";
 import { createPrePublish } from "./hooks/pre-publish.ts";
 import { createPostPublish, openMemory } from "./hooks/post-publish.ts";
 import { applyEvent, type MountState, newState, type Recorded } from "./mount-state.ts";
-import { createTrigger } from "./auto-reset-event.ts";
+import { createAutoResetEvent } from "./auto-reset-event.ts";
 import { endsWithin, SLACK } from "./within.ts";
-import type { DaemonInit, MountEvent } from "./daemon-init.ts";
+import type { DaemonInit } from "./daemon-init.ts";
+import type { MountEvent } from "./events.ts";
 
 /** How an attempt ended. */
 export type Outcome =
@@ -74,7 +75,7 @@ interface Rollback {
 export function startMount(init: MountInit): Mount {
   const { config } = init;
   const { target } = config.options;
-  const trigger = createTrigger();
+  const syncWanted = createAutoResetEvent();
   const stopping = new AbortController();
   /** Ends the loop under way: the mount is to end, or somebody else needs its target. */
   let current = new AbortController();
@@ -91,8 +92,8 @@ export function startMount(init: MountInit): Mount {
     const { outage } = mount.state;
     applyEvent(mount.state, event, () => read(config.options));
     if (event.type === "published") {
-      postPublish.settle(event);
-      pushed.settle(event);
+      postPublish.published(event);
+      pushed.published(event);
     }
     if (event.type === "started") for (const waiter of waiters) waiter.begun = true;
     if (event.type === "done") resolveWaiters({ result: event.result }, ({ begun }) => begun);
@@ -135,7 +136,7 @@ export function startMount(init: MountInit): Mount {
     trigger() {
       // Whoever asks wants to know what the hook says now.
       prePublish?.forget();
-      trigger.ring();
+      syncWanted.set();
     },
     nextOutcome: () =>
       new Promise((resolve) => {
@@ -206,7 +207,7 @@ export function startMount(init: MountInit): Mount {
         credentials: init.credentials,
         prePublish: prePublish?.ask,
       },
-      { signal, triggers: trigger, turn },
+      { signal, triggers: syncWanted, turn },
     );
     for await (const event of events) {
       // Told by `emit`, which also knows of failures before the target could be opened.
@@ -214,8 +215,8 @@ export function startMount(init: MountInit): Mount {
       emit(event);
       if (event.type !== "done") continue;
       failures = 0;
-      postPublish.settle(event.result);
-      pushed.settle(event.result);
+      postPublish.published(event.result);
+      pushed.published(event.result);
       if (!init.once) continue;
       await Promise.all([postPublish.idle(), pushed.idle()]);
       return;
@@ -234,7 +235,7 @@ export function startMount(init: MountInit): Mount {
     const wake = () => waking.abort();
     signal.addEventListener("abort", wake, { once: true });
     if (signal.aborted) wake();
-    void trigger.heard(waking.signal).then(wake);
+    void syncWanted.wait(waking.signal).then(wake);
     await sleep(delay, waking.signal).catch(() => {});
     wake();
     signal.removeEventListener("abort", wake);

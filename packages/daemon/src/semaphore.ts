@@ -1,16 +1,16 @@
 /** How many mounts are at work at once. Not the engine's limiter, which gives way where a source asks for it; and this limit can be changed. */
-export interface Turns {
+export interface Semaphore {
   limit: number;
   /** Runs `work` when its turn comes, first come first served. Rejects with the signal's reason when aborted while waiting. */
   run(work: () => Promise<void>, signal: AbortSignal): Promise<void>;
 }
 
-export function createTurns(limit = 1): Turns {
+export function createSemaphore(limit = 1): Semaphore {
   const waiting = new Set<() => void>();
   let running = 0;
   const next = () => {
     for (const start of waiting) {
-      if (running >= turns.limit) return;
+      if (running >= semaphore.limit) return;
       waiting.delete(start);
       running++;
       start();
@@ -30,7 +30,7 @@ export function createTurns(limit = 1): Turns {
       waiting.add(start);
       next();
     });
-  const turns: Turns = {
+  const semaphore: Semaphore = {
     get limit() {
       return limit;
     },
@@ -49,5 +49,5 @@ export function createTurns(limit = 1): Turns {
       }
     },
   };
-  return turns;
+  return semaphore;
 }

@@ -10,9 +10,10 @@ import {
 } from "@pannier/core";
 import type { DaemonConfig, MountConfig } from "./config/config.ts";
 import { type Mount, restingMount, startMount } from "./mount.ts";
-import { createTurns } from "./semaphore.ts";
+import { createSemaphore } from "./semaphore.ts";
 import { endsWithin } from "./within.ts";
-import type { DaemonInit, MountEvent } from "./daemon-init.ts";
+import type { DaemonInit } from "./daemon-init.ts";
+import type { MountEvent } from "./events.ts";
 
 export interface Supervisor {
   /** In the order of the configuration. */
@@ -51,7 +52,7 @@ export function createSupervisor(
   init: DaemonInit,
   onEvent: (mount: Mount, event: MountEvent) => void,
 ): Supervisor {
-  const turns = createTurns();
+  const active = createSemaphore();
   let current: DaemonConfig | undefined;
   let mounts: readonly Mount[] = [];
   let stopping = false;
@@ -62,7 +63,7 @@ export function createSupervisor(
       config,
       layers,
       onEvent,
-      turn: turns.run,
+      turn: active.run,
       credentials: init.credentials,
       env: init.env,
       push: init.push,
@@ -112,7 +113,7 @@ export function createSupervisor(
       const fresh = planned
         .filter((mount) => !isRunning(mount))
         .map(({ config: { name } }) => name);
-      turns.limit = config.maxActive;
+      active.limit = config.maxActive;
       current = config;
       mounts = planned.map((mount) => (isRunning(mount) ? mount : start(mount)));
       return {

@@ -33,10 +33,10 @@ test("a revision that comes just as the last hook has ended is not forgotten", a
         // So many turns of promises later: one of them is the moment at which the work ends.
         let later: Promise<undefined | void> = Promise.resolve();
         for (let turn = 0; turn < turns; turn++) later = later.then(() => undefined);
-        void later.then(() => hooks.settle(published(`second-${turns}`)));
+        void later.then(() => hooks.published(published(`second-${turns}`)));
       },
     });
-    hooks.settle(published(`first-${turns}`));
+    hooks.published(published(`first-${turns}`));
     // The port answers nothing: the hook fails, and is given up at once.
     while (ran.length === 0) await new Promise((resolve) => setImmediate(resolve));
     await new Promise((resolve) => setImmediate(resolve));

@@ -40,7 +40,7 @@ import { sendSignal } from "./signal.ts";
 
 export interface PostPublish {
   /** Told of what is published, after each sync that ended well: runs what has not been run for its revision. */
-  settle(published: Published): void;
+  published(published: Published): void;
   /** Resolves when nothing is left to run or to try again. */
   idle(): Promise<void>;
   /** Lets runs under way end within `grace` milliseconds; what is still to be tried again is left to the next start. */
@@ -116,7 +116,7 @@ export function createPostPublish(
   }
 
   return {
-    settle(result) {
+    published(result) {
       const { revision } = result;
       if (stopping.signal.aborted || wanted?.revision === revision) return;
       // Not asked where another revision is at work: that one may get to the hook before it is stopped.

@@ -1,7 +1,8 @@
 /** The hook that is asked before a revision is published. */
 import type { Candidate, SyncOptions } from "@pannier/core";
 import type { PrePublishConfig } from "../config/config.ts";
-import type { MountEvent, Push } from "../daemon-init.ts";
+import type { Push } from "../daemon-init.ts";
+import type { MountEvent } from "../events.ts";
 import { HookFailure, hookEnvironment, runCommand } from "./command.ts";
 
 export interface HookTools {

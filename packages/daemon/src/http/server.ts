@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { describeFailure, UsageError } from "@pannier/core";
 import type { HttpConfig } from "../config/config.ts";
 import { boundConnections, type Connections } from "./connections.ts";
-import type { Live } from "./status-stream.ts";
+import type { StatusStream } from "./status-stream.ts";
 import { plain, type Reply } from "./reply.ts";
 import { createRoutes, type RoutesInit } from "./routes.ts";
 
@@ -31,7 +31,7 @@ const CONNECTIONS = 128;
 /** Connections that the kernel holds until we take them: where many come at once, one that is turned away comes again only after a second. */
 const BACKLOG = 4096;
 
-export function createHttpPort(init: RoutesInit, live: Live): HttpPort {
+export function createHttpPort(init: RoutesInit, statusStream: StatusStream): HttpPort {
   const routes = createRoutes(init);
   let current:
     | { readonly server: Server; readonly connections: Connections; config: HttpConfig }
@@ -79,7 +79,7 @@ export function createHttpPort(init: RoutesInit, live: Live): HttpPort {
     response.on("error", () => {});
     try {
       if (request.url === "/events" && request.method === "GET" && config.dashboard) {
-        if (live.join(response, HEADERS)) current?.connections.leave(request.socket);
+        if (statusStream.join(response, HEADERS)) current?.connections.leave(request.socket);
         return;
       }
       send(request, response, (await routes.answer(request, config)) ?? plain(404, "not found"));
@@ -116,7 +116,7 @@ export function createHttpPort(init: RoutesInit, live: Live): HttpPort {
     },
     async close() {
       const { server } = current ?? {};
-      live.close();
+      statusStream.close();
       if (server !== undefined) await stop(server);
     },
   };

@@ -1,7 +1,7 @@
 /** What happens, as it happens, for dashboards that are open: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
 import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 
-export interface Live {
+export interface StatusStream {
   /** Sends the status from now on, at once and after each change. @returns false where there is no place left */
   join(response: ServerResponse, headers: OutgoingHttpHeaders): boolean;
   /** Something changed. */
@@ -15,7 +15,7 @@ const PACE = 250;
 const HEARTBEAT = 20_000;
 
 /** @param status made only while somebody listens */
-export function createLive(status: () => unknown): Live {
+export function createStatusStream(status: () => unknown): StatusStream {
   const listeners = new Set<ServerResponse>();
   let timer: NodeJS.Timeout | undefined;
   let heartbeat: NodeJS.Timeout | undefined;

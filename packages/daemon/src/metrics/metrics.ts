@@ -2,7 +2,7 @@
 import { describeFailure } from "@pannier/core";
 import type { Mount } from "../mount.ts";
 import { freeBytes } from "../shown.ts";
-import type { MountEvent } from "../daemon-init.ts";
+import type { MountEvent } from "../events.ts";
 import { counter, type Family, gauge, histogram, type Labels, render } from "./text.ts";
 
 export interface Metrics {
