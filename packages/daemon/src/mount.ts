@@ -15,7 +15,8 @@ import {
 } from "@pannier/core";
 import type { MountConfig, MountOptions } from "./config/config.ts";
 import { createPrePublish } from "./hooks/pre-publish.ts";
-import { createPostPublish, openMemory } from "./hooks/post-publish.ts";
+import { openMemory } from "./hooks/memory.ts";
+import { createPostPublish } from "./hooks/post-publish.ts";
 import { applyEvent, type MountState, newState, type Recorded } from "./mount-state.ts";
 import { createAutoResetEvent } from "./auto-reset-event.ts";
 import { endsWithin, SLACK } from "./within.ts";

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { createPostPublish, openMemory } from "./post-publish.ts";
+import { openMemory } from "./memory.ts";
+import { createPostPublish } from "./post-publish.ts";
 
 test("a revision that comes just as the last hook has ended is not forgotten", async () => {
   const target = mkdtempSync(join(tmpdir(), "pannier-hooks-"));

@@ -3,40 +3,12 @@
  * and always for the latest: a revision that another one overtook is skipped. One that failed for good does not keep the next
  * from running. What was done is kept beside the state, so that a restart neither repeats nor forgets a hook.
  */
-import {
-  closeSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
-import { randomBytes } from "node:crypto";
-import { join } from "node:path";
-import {
-  changesBetween,
-  history,
-  inHome,
-  PannierError,
-  parseLocation,
-  plainOrQuoted,
-  redact,
-  sleep,
-  startTimer,
-  type SyncResult,
-} from "@pannier/core";
+import { PannierError, sleep, startTimer } from "@pannier/core";
 import type { PostPublishConfig } from "../config/config.ts";
-import { callUrl } from "./call.ts";
-import {
-  HookFailure,
-  hookEnvironment,
-  type HookSubject,
-  KILL_AFTER_MS,
-  runCommand,
-} from "./command.ts";
+import { HookFailure, KILL_AFTER_MS } from "./command.ts";
 import type { HookTools } from "./pre-publish.ts";
-import { sendSignal } from "./signal.ts";
+import type { Memory } from "./memory.ts";
+import { type Published, runHook, describeHook } from "./run-hook.ts";
 
 export interface PostPublish {
   /** Told of what is published, after each sync that ended well: runs what has not been run for its revision. */
@@ -54,9 +26,8 @@ export class PostPublishError extends PannierError {
   readonly exitCode = 9;
 }
 
-type Published = Pick<SyncResult, "revision" | "previousRevision" | "path">;
-
 const FIRST_WAIT = 1000;
+
 const LONGEST_WAIT = 60_000;
 
 interface PostPublishTools extends HookTools {
@@ -213,133 +184,4 @@ function createHook({
       }
     },
   };
-}
-
-async function runHook(
-  config: PostPublishConfig,
-  result: Published,
-  done: string | undefined,
-  { mount, target, owner, env, push, kill }: HookTools,
-  signal: AbortSignal,
-): Promise<void> {
-  const { revision, path } = result;
-  const previousRevision = [done, result.previousRevision].find(
-    (before) => before !== undefined && before !== revision,
-  );
-  const subject: HookSubject = { mount, revision, previousRevision, path, changes: "" };
-  if ("push" in config) {
-    // What is published by now: a revision that was overtaken meanwhile is not pushed over it.
-    const { push: destination, layers, credentials } = config;
-    await push.run({ target, destination, layers, credentials, signal });
-    return;
-  }
-  if ("process" in config) return sendSignal(config);
-  if ("url" in config) return callUrl(config, subject, signal);
-  // Beside the state, where a killed process's leftovers are swept away; a container's /tmp may be read-only.
-  const name = `changes-${randomBytes(8).toString("hex")}`;
-  const changes = join(target, ".pannier", name);
-  try {
-    inHome(target, owner, (home) =>
-      writeChanges(join(home, name), target, revision, previousRevision),
-    );
-    await runCommand({
-      command: config.command,
-      cwd: path,
-      env: hookEnvironment(env, { ...subject, changes }, config.env),
-      own: config.env,
-      timeout: config.timeout,
-      signal,
-      kill,
-    });
-  } finally {
-    removeFile(target, owner, name);
-  }
-}
-
-/** What cannot be removed is swept away when the target is opened next. */
-function removeFile(target: string, owner: HookTools["owner"], name: string): void {
-  try {
-    inHome(target, owner, (home) => rmSync(join(home, name), { force: true }));
-  } catch {
-    // The target was taken away, or is somebody else's by now.
-  }
-}
-
-const LETTERS = { added: "A", changed: "M", deleted: "D" };
-
-/** Where it is not known what changed, everything counts as added. */
-function writeChanges(
-  file: string,
-  target: string,
-  revision: string,
-  from: string | undefined,
-): void {
-  const entries = history(target);
-  const to = entries.find((entry) => entry.revision === revision)?.id ?? 0;
-  const before = entries.find((entry) => entry.revision === from && entry.id < to)?.id;
-  const changes = changesBetween(target, before, to) ?? changesBetween(target, undefined, to) ?? [];
-  const out = openSync(file, "wx");
-  try {
-    let lines = "";
-    for (const { change, path } of changes) {
-      lines += `${LETTERS[change]}\t${plainOrQuoted(path)}\n`;
-      if (lines.length < 1 << 16) continue;
-      writeSync(out, lines);
-      lines = "";
-    }
-    writeSync(out, lines);
-  } finally {
-    closeSync(out);
-  }
-}
-
-/** What a hook is called in logs and metrics: without arguments, user, password and query, which may be secret. */
-function describeHook(config: PostPublishConfig): string {
-  if ("command" in config) return config.command[0] as string;
-  if ("process" in config) return `${config.signal} to ${config.process}`;
-  if ("push" in config) return redact(parseLocation(config.push));
-  const { protocol, host, pathname } = new URL(config.url);
-  return `${protocol}//${host}${pathname}`;
-}
-
-/** Which revision each hook was last run for. */
-interface Memory {
-  read(key: string): string | undefined;
-  write(key: string, revision: string): void;
-}
-
-export function openMemory({ target, owner }: Pick<HookTools, "target" | "owner">): Memory {
-  const file = "hooks.json";
-  let known: Record<string, string> | undefined;
-  const load = () =>
-    (known ??= readMemory((read) => inHome(target, owner, (home) => read(join(home, file)))));
-  return {
-    read: (key) => load()[key],
-    write(key, revision) {
-      load()[key] = revision;
-      const temporary = `hooks-${randomBytes(8).toString("hex")}`;
-      try {
-        inHome(target, owner, (home) => {
-          writeFileSync(join(home, temporary), JSON.stringify(known), { flag: "wx" });
-          renameSync(join(home, temporary), join(home, file));
-        });
-      } catch {
-        // Then a restart runs the hook once more.
-        removeFile(target, owner, temporary);
-      }
-    },
-  };
-}
-
-function readMemory(inPlace: (read: (file: string) => string) => string): Record<string, string> {
-  try {
-    const known = JSON.parse(inPlace((file) => readFileSync(file, "utf8"))) as unknown;
-    if (typeof known === "object" && known !== null)
-      return Object.fromEntries(
-        Object.entries(known).filter(([, revision]) => typeof revision === "string"),
-      ) as Record<string, string>;
-  } catch {
-    // None yet, or not ours.
-  }
-  return {};
 }

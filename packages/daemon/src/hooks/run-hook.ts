@@ -1,0 +1,99 @@
+/** One run of a hook after publishing, of whatever kind it is. */
+import { closeSync, openSync, writeSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import {
+  changesBetween,
+  history,
+  inHome,
+  parseLocation,
+  plainOrQuoted,
+  redact,
+  type SyncResult,
+} from "@pannier/core";
+import type { PostPublishConfig } from "../config/config.ts";
+import { callUrl } from "./call.ts";
+import { hookEnvironment, type HookSubject, runCommand } from "./command.ts";
+import type { HookTools } from "./pre-publish.ts";
+import { sendSignal } from "./signal.ts";
+import { removeFile } from "./memory.ts";
+
+export type Published = Pick<SyncResult, "revision" | "previousRevision" | "path">;
+
+export async function runHook(
+  config: PostPublishConfig,
+  result: Published,
+  done: string | undefined,
+  { mount, target, owner, env, push, kill }: HookTools,
+  signal: AbortSignal,
+): Promise<void> {
+  const { revision, path } = result;
+  const previousRevision = [done, result.previousRevision].find(
+    (before) => before !== undefined && before !== revision,
+  );
+  const subject: HookSubject = { mount, revision, previousRevision, path, changes: "" };
+  if ("push" in config) {
+    // What is published by now: a revision that was overtaken meanwhile is not pushed over it.
+    const { push: destination, layers, credentials } = config;
+    await push.run({ target, destination, layers, credentials, signal });
+    return;
+  }
+  if ("process" in config) return sendSignal(config);
+  if ("url" in config) return callUrl(config, subject, signal);
+  // Beside the state, where a killed process's leftovers are swept away; a container's /tmp may be read-only.
+  const name = `changes-${randomBytes(8).toString("hex")}`;
+  const changes = join(target, ".pannier", name);
+  try {
+    inHome(target, owner, (home) =>
+      writeChanges(join(home, name), target, revision, previousRevision),
+    );
+    await runCommand({
+      command: config.command,
+      cwd: path,
+      env: hookEnvironment(env, { ...subject, changes }, config.env),
+      own: config.env,
+      timeout: config.timeout,
+      signal,
+      kill,
+    });
+  } finally {
+    removeFile(target, owner, name);
+  }
+}
+
+const LETTERS = { added: "A", changed: "M", deleted: "D" };
+
+/** Where it is not known what changed, everything counts as added. */
+function writeChanges(
+  file: string,
+  target: string,
+  revision: string,
+  from: string | undefined,
+): void {
+  const entries = history(target);
+  const to = entries.find((entry) => entry.revision === revision)?.id ?? 0;
+  const before = entries.find((entry) => entry.revision === from && entry.id < to)?.id;
+  const changes = changesBetween(target, before, to) ?? changesBetween(target, undefined, to) ?? [];
+  const out = openSync(file, "wx");
+  try {
+    let lines = "";
+    for (const { change, path } of changes) {
+      lines += `${LETTERS[change]}\t${plainOrQuoted(path)}\n`;
+      if (lines.length < 1 << 16) continue;
+      writeSync(out, lines);
+      lines = "";
+    }
+    writeSync(out, lines);
+  } finally {
+    closeSync(out);
+  }
+}
+
+/** What a hook is called in logs and metrics: without arguments, user, password and query, which may be secret. */
+export function describeHook(config: PostPublishConfig): string {
+  if ("command" in config) return config.command[0] as string;
+  if ("process" in config) return `${config.signal} to ${config.process}`;
+  if ("push" in config) return redact(parseLocation(config.push));
+  const { protocol, host, pathname } = new URL(config.url);
+  return `${protocol}//${host}${pathname}`;
+}
