@@ -1,4 +1,5 @@
 export * from "./engine/changes.ts";
+export { CHANGE_LETTERS, writeChanges } from "./engine/changes-file.ts";
 export {
   type ErrorCode,
   type ErrorInit,
@@ -42,7 +43,7 @@ export * from "./engine/published-tree.ts";
 export { makeFilter } from "./snapshot/filter.ts";
 export { filterScope } from "./snapshot/scope.ts";
 export { parseMaxDelete } from "./snapshot/guard.ts";
-export { comparePaths, plainOrQuoted, quotePath, unsafePath } from "./snapshot/path.ts";
+export { comparePaths, quotePath, unsafePath } from "./snapshot/path.ts";
 export * from "./source/contract.ts";
 export * from "./source/errors.ts";
 export * from "./source/location.ts";

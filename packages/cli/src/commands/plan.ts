@@ -1,12 +1,10 @@
 /** `pannier plan`: what a sync would do. */
-import { describeFailure, oneLine, type PlannedChange, plan } from "@pannier/core";
+import { CHANGE_LETTERS, describeFailure, oneLine, type PlannedChange, plan } from "@pannier/core";
 import type { Invocation } from "../invocation.ts";
 import { ReportedError } from "../reported-error.ts";
 import { toJson } from "../log.ts";
 import { mountFromArguments } from "../mount.ts";
 import { count, formatBytes } from "../format.ts";
-
-const LETTERS = { added: "A", changed: "M", deleted: "D" } as const;
 
 export async function run(invocation: Invocation): Promise<number> {
   return invocation.settings.json === true ? planAsJson(invocation) : planAsText(invocation);
@@ -22,7 +20,7 @@ async function planAsText(invocation: Invocation): Promise<number> {
   const showing = plan(options, ({ change, path, kind, size, version }) => {
     const extent = kind === "symlink" ? "link" : size === undefined ? "" : formatBytes(size);
     const named = version === undefined ? "" : `  (version ${oneLine(version)})`;
-    write(`${LETTERS[change]}  ${extent.padStart(10)}  ${oneLine(path)}${named}\n`);
+    write(`${CHANGE_LETTERS[change]}  ${extent.padStart(10)}  ${oneLine(path)}${named}\n`);
   });
   const result = await showing.finally(flush);
   clearProgress();

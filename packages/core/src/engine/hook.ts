@@ -1,10 +1,10 @@
 /** Asking a pre-publish hook. */
-import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { HookError } from "../errors.ts";
+import { writeChanges } from "./changes-file.ts";
 import type { Run } from "./run.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
-import { plainOrQuoted } from "../snapshot/path.ts";
 import { plannedChanges } from "../snapshot/plan.ts";
 import type { Generation } from "../state/generations.ts";
 import { HOME, randomName } from "../volume/layout.ts";
@@ -20,21 +20,8 @@ export async function askHook(
   // Written where it cannot be led astray; the hook is told its plain name.
   const name = randomName("changes");
   const changes = join(layout.home, name);
-  const letters = { added: "A", changed: "M", deleted: "D" };
   try {
-    const file = openSync(changes, "wx");
-    try {
-      let lines = "";
-      for (const change of plannedChanges(state)) {
-        lines += `${letters[change.change]}\t${plainOrQuoted(change.path)}\n`;
-        if (lines.length < 1 << 16) continue;
-        writeFileSync(file, lines);
-        lines = "";
-      }
-      writeFileSync(file, lines);
-    } finally {
-      closeSync(file);
-    }
+    writeChanges(changes, plannedChanges(state));
   } catch (error) {
     rmSync(changes, { force: true });
     throw error;

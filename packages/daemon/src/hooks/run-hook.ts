@@ -1,15 +1,15 @@
 /** One run of a hook after publishing, of whatever kind it is. */
-import { closeSync, openSync, writeSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import {
+  type ChangedPath,
   changesBetween,
   history,
   inHome,
   parseLocation,
-  plainOrQuoted,
   redact,
   type SyncResult,
+  writeChanges,
 } from "@pannier/core";
 import type { PostPublishConfig } from "../config/config.ts";
 import { callUrl } from "./call.ts";
@@ -45,7 +45,7 @@ export async function runHook(
   const changes = join(target, ".pannier", name);
   try {
     inHome(target, owner, (home) =>
-      writeChanges(join(home, name), target, revision, previousRevision),
+      writeChanges(join(home, name), changesSince(target, previousRevision, revision)),
     );
     await runCommand({
       command: config.command,
@@ -61,32 +61,16 @@ export async function runHook(
   }
 }
 
-const LETTERS = { added: "A", changed: "M", deleted: "D" };
-
-/** Where it is not known what changed, everything counts as added. */
-function writeChanges(
-  file: string,
+/** What a revision changed since another one; where that is not known, everything counts as added. */
+function changesSince(
   target: string,
-  revision: string,
   from: string | undefined,
-): void {
+  revision: string,
+): Iterable<ChangedPath> {
   const entries = history(target);
   const to = entries.find((entry) => entry.revision === revision)?.id ?? 0;
   const before = entries.find((entry) => entry.revision === from && entry.id < to)?.id;
-  const changes = changesBetween(target, before, to) ?? changesBetween(target, undefined, to) ?? [];
-  const out = openSync(file, "wx");
-  try {
-    let lines = "";
-    for (const { change, path } of changes) {
-      lines += `${LETTERS[change]}\t${plainOrQuoted(path)}\n`;
-      if (lines.length < 1 << 16) continue;
-      writeSync(out, lines);
-      lines = "";
-    }
-    writeSync(out, lines);
-  } finally {
-    closeSync(out);
-  }
+  return changesBetween(target, before, to) ?? changesBetween(target, undefined, to) ?? [];
 }
 
 /** What a hook is called in logs and metrics: without arguments, user, password and query, which may be secret. */
