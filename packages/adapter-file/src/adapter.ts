@@ -12,6 +12,7 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import { leftOutWarning } from "@pannier/file-server";
+import { checkableFiles } from "@pannier/signatures";
 import { makeCalls } from "./calls.ts";
 import { isMissing } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -23,7 +24,7 @@ import { findRoot, type Root, sameRoot } from "./root.ts";
 import { walk } from "./walk.ts";
 import { watchTree } from "./watch.ts";
 
-export const fileAdapter: Adapter<typeof options> = {
+export const fileAdapter: Adapter<typeof options> = checkableFiles({
   name: "file",
   package: "@pannier/adapter-file",
   schemes: ["file"],
@@ -144,7 +145,7 @@ export const fileAdapter: Adapter<typeof options> = {
       close: () => closeFiles(files),
     };
   },
-};
+});
 
 function entryOf(path: string, stats: Root["stats"]): FileEntry {
   const { size, mode, mtimeMs: mtime } = stats;

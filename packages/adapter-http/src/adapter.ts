@@ -9,7 +9,9 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient, makeAuthorize } from "@pannier/http-client";
+import { FILE_SIGNATURES, signedFile } from "@pannier/signatures";
 import { archiveSource } from "./archive/archive.ts";
+import { besideUrl } from "./beside.ts";
 import { directorySource } from "./directory/directory.ts";
 import { fileSource, probeUrl } from "./file.ts";
 import type { LaneData } from "./http-lane.ts";
@@ -21,6 +23,7 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
   schemes: ["http", "https"],
   options: httpOptions,
   ownQuery: true,
+  signatures: FILE_SIGNATURES,
   description: "a file, an archive or a directory on a web server",
 
   async open(location, options, context) {
@@ -54,7 +57,17 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
       // Beside this file, whether that is source, built, or bundled with the program.
       return { module: new URL(`./http-lane${extname(import.meta.url)}`, import.meta.url), data };
     };
-    const file = () => fileSource({ client, url, name, checksum, surely: options.unpack === "no" });
+    const { signers = [] } = context;
+    if (signers.length > 0 && kind === "directory")
+      throw new UsageError(
+        "a directory on a web server bears no signature",
+        "name a file or an archive that has its signature beside it",
+      );
+    const file = () => {
+      const source = fileSource({ client, url, name, checksum, surely: options.unpack === "no" });
+      if (signers.length === 0) return source;
+      return signedFile(source, (signal) => besideUrl(client, url, signal), signers);
+    };
     const archive = () => archiveSource({ client, url, strip, path, checksum, context });
     switch (kind) {
       case "file":

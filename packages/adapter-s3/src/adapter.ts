@@ -3,6 +3,7 @@ import { extname } from "node:path";
 import type { Adapter, Source } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { listObjects, locate, type ObjectsInit } from "@pannier/object-store";
+import { checkableFiles } from "@pannier/signatures";
 import { makeApi } from "./request.ts";
 import { connect } from "./connection.ts";
 import { checkSettings, s3Options } from "./options.ts";
@@ -13,7 +14,7 @@ const PAGES_AT_ONCE = 24;
 /** Archived objects that are named at once. */
 const NAMED = 5;
 
-export const s3Adapter: Adapter<typeof s3Options> = {
+export const s3Adapter: Adapter<typeof s3Options> = checkableFiles({
   name: "s3",
   package: "@pannier/adapter-s3",
   schemes: ["s3"],
@@ -84,4 +85,4 @@ export const s3Adapter: Adapter<typeof s3Options> = {
     };
     return source;
   },
-};
+});

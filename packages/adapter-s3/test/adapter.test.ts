@@ -13,6 +13,7 @@ import {
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { createHttpClient } from "@pannier/http-client";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { minisign, minisignKey } from "../../../test/support/minisign.ts";
 import { type S3Server, startS3Server } from "./s3-server.ts";
 import { connect } from "../src/connection.ts";
 import { s3 } from "../src/index.ts";
@@ -579,4 +580,24 @@ test.each<[url: string, options: Record<string, unknown>]>([
 ])("%s %j is a mistake", (url, options) => {
   const all = { anonymous: false, requesterPays: false, versions: false, ...options };
   expect(() => checkSettings(parseLocation(url), all as never)).toThrow(UsageError);
+});
+
+test("one object that has to have its signature beside it", async () => {
+  const ada = minisignKey();
+  const target = join(folder, "signed");
+  const run = () =>
+    sync({
+      sources: [s3("s3://bucket/dir/app.json")],
+      target,
+      signedBy: [`minisign:${ada.publicKey}`],
+    });
+  const put = server.put.bind(server, "bucket");
+  put("dir/app.json", Buffer.from("1"));
+  await expect(run()).rejects.toMatchObject({ exitCode: 6 });
+  put("dir/app.json.minisig", Buffer.from(minisign(ada, "1")));
+  expect(await run()).toMatchObject({ result: "published", files: 1 });
+  put("dir/app.json", Buffer.from("2"));
+  await expect(run()).rejects.toMatchObject({ exitCode: 6 });
+  put("dir/app.json.minisig", Buffer.from(minisign(ada, "2")));
+  expect(await run()).toMatchObject({ result: "published" });
 });

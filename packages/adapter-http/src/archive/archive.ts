@@ -19,6 +19,7 @@ import {
   writeStream,
 } from "@pannier/archive";
 import {
+  type CheckedSignature,
   type FileEntry,
   IGNORE_FILE,
   InternalError,
@@ -29,7 +30,9 @@ import {
   untilAborted,
 } from "@pannier/core/adapter";
 import type { HttpClient } from "@pannier/http-client";
+import { type FileChecks, openFileChecks } from "@pannier/signatures";
 import { type Checksum, type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
+import { besideUrl } from "../beside.ts";
 import { probeUrl } from "../file.ts";
 import { type Download, download } from "./download.ts";
 
@@ -52,6 +55,8 @@ interface Unpacked {
   /** The archive's version, also kept with its entries; a name of our own where the server gives none. */
   readonly ref: string;
   readonly token: string | undefined;
+  /** Where somebody has to have signed it. */
+  readonly signature: CheckedSignature | undefined;
 }
 
 export function archiveSource(init: ArchiveSourceInit): Source {
@@ -70,15 +75,26 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     }
     const expected = await resolveChecksum(init.checksum, url, client, signal);
     const operation = wanted === undefined ? "list" : "read";
-    const attempt = async (keep: boolean) => {
+    const { signers = [] } = context;
+    const attempt = async (keep: boolean): Promise<Unpacked> => {
+      const checks =
+        signers.length === 0
+          ? undefined
+          : await openFileChecks(besideUrl(client, url, signal), signers);
       const coming = await download({ client, url, wanted, operation, scratch, keep, signal });
       let folder: string | undefined;
       try {
         folder = await mkdtemp(join(scratch, PREFIX));
         const { pin, token } = coming;
         const ref = wanted ?? pin ?? `local ${randomUUID()}`;
-        const content = await unpackDownload(coming, expected, folder, signal);
-        return { folder, content, ref, token };
+        const bytes = checks === undefined ? coming.bytes : passing(coming.bytes, checks);
+        const content = await unpackDownload({ ...coming, bytes }, expected, folder, signal);
+        try {
+          return { folder, content, ref, token, signature: checks?.finish() };
+        } catch (error) {
+          content.close();
+          throw error;
+        }
       } catch (error) {
         if (folder !== undefined) await rm(folder, { recursive: true, force: true });
         throw saysFull(error) !== undefined && coming.kept ? new CrampedError(error) : error;
@@ -150,9 +166,9 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     async list(signal, scope) {
       signal.throwIfAborted();
       await again?.catch(() => {});
-      const { content, ref, token } = await load(signal);
+      const { content, ref, token, signature } = await load(signal);
       await scope?.ignoreFile(content.entry(IGNORE_FILE, ref));
-      return { entries: content.entries(ref, scope), ordered: true, token: () => token };
+      return { entries: content.entries(ref, scope), ordered: true, token: () => token, signature };
     },
     async read(entry, range, signal) {
       signal.throwIfAborted();
@@ -184,6 +200,13 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       }
     },
   };
+}
+
+async function* passing(bytes: AsyncIterable<Uint8Array>, checks: FileChecks) {
+  for await (const chunk of bytes) {
+    checks.update(chunk);
+    yield chunk;
+  }
 }
 
 /** There was no room beside what is kept of the download. */
