@@ -1,3 +1,4 @@
+import { extname } from "node:path";
 import {
   type Adapter,
   type Body,
@@ -10,7 +11,7 @@ import {
   SourceError,
   UsageError,
 } from "@pannier/core/adapter";
-import { checkGit } from "./engine.ts";
+import { checkGit, hasBatchCommand } from "./engine.ts";
 import {
   diffPlaces,
   findDirectory,
@@ -19,11 +20,12 @@ import {
   type Place,
   submodulesDiffer,
 } from "./entries.ts";
-import { parsePointer } from "./lfs.ts";
+import type { LaneData } from "./git-lane.ts";
+import { parsePointer } from "./lfs-pointer.ts";
 import { type Module, openModules, translate } from "./modules.ts";
 import { checkPath, checkRef, fullSha, type GitOptions, gitOptions } from "./options.ts";
+import { isOid } from "./oid.ts";
 import { resolveRef, type Resolved } from "./refs.ts";
-import { isOid } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
 import { isRepositoryAt, transportOf } from "./remotes.ts";
 import { checkSignature, GIT_SIGNATURES } from "./signature/check.ts";
@@ -224,6 +226,19 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
       } catch (error) {
         throw translate(module, error);
       }
+    },
+
+    async lane() {
+      if (engine === "js") return undefined;
+      const { repository } = await modules.root();
+      await repository.ready();
+      const data: LaneData = {
+        dir: repository.dir,
+        batchCommand: await hasBatchCommand(),
+        leavePointers: !options.lfs && !warned,
+      };
+      // Beside this file, whether that is source, built, or bundled with the program.
+      return { module: new URL(`./git-lane${extname(import.meta.url)}`, import.meta.url), data };
     },
 
     async published(signal) {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { gitEnvironment } from "./store/git-program.ts";
+import { gitEnvironment } from "./store/git-settings.ts";
 
 type Version = readonly [major: number, minor: number];
 

@@ -8,7 +8,7 @@ import {
   type Scope,
   SourceError,
 } from "@pannier/core/adapter";
-import { parsePointer, POINTER_LIMIT } from "./lfs.ts";
+import { parsePointer, POINTER_LIMIT } from "./lfs-pointer.ts";
 import { type Module, type Modules, translate } from "./modules.ts";
 import {
   CacheDamaged,

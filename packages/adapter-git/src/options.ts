@@ -1,5 +1,5 @@
 import { type OptionSpecs, type OptionValues, UsageError } from "@pannier/core/adapter";
-import { isOid } from "./remote/protocol.ts";
+import { isOid } from "./oid.ts";
 
 export const gitOptions = {
   ref: {

@@ -15,7 +15,7 @@ import { lastWords, processRemote, startProgram } from "./remote/process.ts";
 import type { Remote } from "./remote/remote.ts";
 import { shellQuoted, sshCommand, sshFailure } from "./remote/ssh.ts";
 import { isKnownUser, startBySsh2 } from "./remote/ssh-library.ts";
-import { GIT_LIMITS, gitEnvironment } from "./store/git-program.ts";
+import { GIT_LIMITS, gitEnvironment } from "./store/git-settings.ts";
 
 /** How repositories are reached. */
 export type Transport = "http" | "ssh" | "file";

@@ -21,6 +21,8 @@ import { type Commit, readCommit } from "./tree.ts";
 export interface Repository {
   readonly remote: Remote;
   readonly store: ObjectStore;
+  /** Where the cache is. */
+  readonly dir: string;
   /** Resolves once the cache may be read. */
   ready(): Promise<void>;
   /** A commit of the cache; `undefined` where it is not there. */
@@ -181,6 +183,7 @@ export function openRepository(init: RepositoryInit): Repository {
   return {
     remote,
     store,
+    dir,
     ready: prepare,
     cached,
     commit: (oid, signal, tag) => inTurn(signal, () => commit(oid, signal, tag)),

@@ -6,6 +6,7 @@
  * round trip, and the git program never gets to see a URL or a credential.
  */
 import { type Pace, SourceError } from "@pannier/core/adapter";
+import { isOid } from "../oid.ts";
 import {
   createServerPace,
   cutShort,
@@ -284,8 +285,4 @@ async function* sideBand(reader: PacketReader): AsyncGenerator<Uint8Array> {
   }
   // To the stream's own end, so that the connection can be used again.
   await reader.next();
-}
-
-export function isOid(text: string): boolean {
-  return /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text);
 }

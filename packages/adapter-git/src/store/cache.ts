@@ -6,7 +6,8 @@
 import { randomUUID } from "node:crypto";
 import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isOid, type ObjectFormat } from "../remote/protocol.ts";
+import { isOid } from "../oid.ts";
+import type { ObjectFormat } from "../remote/protocol.ts";
 
 /** Commits that the cache holds completely, so that a fetch may name them as known. */
 interface CacheRefs {

@@ -1,5 +1,6 @@
 /** A long-lived `git cat-file`, and the objects that it tells. */
 import { CacheDamaged, type GitObject } from "./store.ts";
+import { catFileArguments, catFileQuestions, type Question } from "./git-settings.ts";
 import { type Git, startGit, tooLarge } from "./git-program.ts";
 
 /** A `cat-file` process that was not needed for this long is ended; starting one again takes some 5 ms. */
@@ -19,31 +20,23 @@ interface CatFile {
   close(): Promise<void>;
 }
 
-/** What is asked of an object. */
-type Question = "contents" | "info";
-
 /**
  * A long-lived `git cat-file`: questions are pipelined, answers come in their order. It sees packs that were added
- * after its start. Without `--batch-command` it wakes us for each answer: twice the system calls for small blobs.
- * https://git-scm.com/docs/git-cat-file#_batch_output
+ * after its start.
  */
 export function catFile(
   env: NodeJS.ProcessEnv,
   question: Question,
   batchCommand: boolean,
 ): CatFile {
-  const mode = question === "contents" ? "--batch" : "--batch-check";
-  const args = batchCommand ? ["--batch-command", "--buffer"] : [mode];
-  const ask = (oids: readonly string[]): string =>
-    batchCommand
-      ? `${oids.map((oid) => `${question} ${oid}\n`).join("")}flush\n`
-      : oids.map((oid) => `${oid}\n`).join("");
+  const args = catFileArguments(question, batchCommand);
+  const ask = (oids: readonly string[]) => catFileQuestions(question, batchCommand, oids);
   let current: Batch | undefined;
   let idle: NodeJS.Timeout | undefined;
 
   const run = (): Batch => {
     const batch: Batch = {
-      git: startGit(env, ["cat-file", ...args], "pipe"),
+      git: startGit(env, args, "pipe"),
       pending: [],
       unsent: [],
     };

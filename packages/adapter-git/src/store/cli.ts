@@ -4,7 +4,8 @@ import type { Writable } from "node:stream";
 import { SourceError } from "@pannier/core/adapter";
 import { walkTree } from "../tree.ts";
 import { CacheDamaged, type ObjectStore } from "./store.ts";
-import { gitEnvironment, type Git, startGit, throwIfFailed, output } from "./git-program.ts";
+import { type Git, startGit, throwIfFailed, output } from "./git-program.ts";
+import { gitEnvironment } from "./git-settings.ts";
 import { catFile } from "./cat-file.ts";
 import { withTrueModes, parseListing } from "./ls-tree.ts";
 

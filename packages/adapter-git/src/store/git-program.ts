@@ -3,51 +3,8 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { NoRoomError, SourceError } from "@pannier/core/adapter";
 import { killGroup, lastWords } from "../remote/process.ts";
+import { GIT_SETTINGS } from "./git-settings.ts";
 import { CacheDamaged } from "./store.ts";
-
-/**
- * Nothing that git does may need memory by the size of a file: what is larger than the threshold it streams, and makes no
- * deltas of. The rest bounds what it keeps beside: bases of deltas, windows of packs, threads. As arguments, for
- * variables that do this are younger than the oldest git that serves.
- */
-export const GIT_LIMITS: readonly string[] = [
-  "core.bigFileThreshold=8m",
-  "core.deltaBaseCacheLimit=16m",
-  "core.packedGitWindowSize=16m",
-  "core.packedGitLimit=64m",
-  "pack.threads=1",
-  "pack.windowMemory=16m",
-].flatMap((setting) => ["-c", setting]);
-
-/**
- * What git may ask for in one piece (in bytes), so that a server cannot make it ask for everything. A large file that comes
- * whole is streamed; it is one that comes as a delta that has to be in memory, with its base. What large servers
- * take in is below this.
- */
-const MOST_AT_ONCE = 101 * 1024 * 1024;
-
-/**
- * The environment of every git process: nothing of the user's or the system's configuration, no network, no prompt, no hooks,
- * no objects from elsewhere.
- */
-export function gitEnvironment(gitDir: string | undefined): NodeJS.ProcessEnv {
-  return {
-    PATH: process.env["PATH"],
-    LC_ALL: "C",
-    // Where no home is, there is no ~/.gitconfig, also for a git too old to know GIT_CONFIG_GLOBAL.
-    HOME: "/dev/null",
-    XDG_CONFIG_HOME: "/dev/null",
-    GIT_DIR: gitDir,
-    GIT_CONFIG_NOSYSTEM: "1",
-    GIT_CONFIG_GLOBAL: "/dev/null",
-    GIT_ATTR_NOSYSTEM: "1",
-    GIT_NO_REPLACE_OBJECTS: "1",
-    GIT_NO_LAZY_FETCH: "1",
-    GIT_TERMINAL_PROMPT: "0",
-    GIT_ALLOW_PROTOCOL: "none",
-    GIT_ALLOC_LIMIT: String(MOST_AT_ONCE),
-  };
-}
 
 export interface Git {
   readonly child: ChildProcessByStdio<Writable | null, Readable, Readable>;
@@ -63,8 +20,7 @@ export function startGit(
   args: readonly string[],
   input: "pipe" | "ignore",
 ): Git {
-  const settings = ["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", ...GIT_LIMITS];
-  const child = spawn("git", [...settings, ...args], {
+  const child = spawn("git", [...GIT_SETTINGS, ...args], {
     env,
     detached: true,
     stdio: [input, "pipe", "pipe"],

@@ -62,6 +62,8 @@ export interface Lane {
   read(batch: LaneBatch, sink: Sink, signal: AbortSignal): Promise<void> | void;
   /** The source bears other than {@link LaneContext.atOnce} requests at once from now on; 0: none for a while. */
   allow?(atOnce: number): void;
+  /** Ends what would outlive the thread: processes. Called before the thread ends, once no batch is under way any more. */
+  close?(): Promise<void>;
 }
 
 /** What the module of a `LaneSpec` exports as `openLane`. Called once in each thread. */

@@ -1,7 +1,7 @@
 /** A lane: the thread that fetches batches of files by the module of their source; see `lanes.ts`. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { OpenLane } from "./contract.ts";
-import { type LaneDone, type LaneInit, THROTTLED, type ToLane } from "./messages.ts";
+import { CLOSED, type LaneDone, type LaneInit, THROTTLED, type ToLane } from "./messages.ts";
 import { openSink } from "./sink.ts";
 
 const init = workerData as LaneInit;
@@ -10,12 +10,24 @@ const { openLane } = (await import(init.module)) as { readonly openLane: OpenLan
 const { idleTimeout, atOnce, mostUnlisted } = init;
 const lane = openLane({ idleTimeout, atOnce, mostUnlisted });
 const stop = new AbortController();
+const underWay = new Set<Promise<void>>();
 
 port.on("message", (message: ToLane) => {
-  if (message === "stop") stop.abort();
+  if (message === "stop") void close();
   else if ("atOnce" in message) lane.allow?.(message.atOnce);
-  else void fetch(message);
+  else {
+    const fetching = fetch(message);
+    underWay.add(fetching);
+    void fetching.finally(() => underWay.delete(fetching));
+  }
 });
+
+async function close(): Promise<void> {
+  stop.abort();
+  await Promise.all(underWay);
+  await lane.close?.();
+  port.postMessage(CLOSED, []);
+}
 
 async function fetch({ id, files, data }: Extract<ToLane, { id: number }>): Promise<void> {
   const sink = openSink(files, init, () => port.postMessage(THROTTLED, []));

@@ -167,9 +167,11 @@ test("one that hangs does not hold up the end", async () => {
 });
 
 test("there are none for what is done before one has started", () => {
-  expect(howManyLanes({ files: 99, bytes: 1000 }, undefined)).toBe(0);
-  expect(howManyLanes({ files: 99, bytes: 2 ** 24 }, undefined)).toBe(1);
-  expect(howManyLanes({ files: 100, bytes: 0 }, undefined)).toBe(1);
+  vi.stubEnv("PANNIER_TEST_LANES", undefined);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  expect(howManyLanes({ files: 99, bytes: 1000 })).toBe(0);
+  expect(howManyLanes({ files: 99, bytes: 2 ** 24 })).toBe(1);
+  expect(howManyLanes({ files: 100, bytes: 0 })).toBe(1);
   expect(howManyLanes({ files: 1_000_000, bytes: 0 }, "never")).toBe(0);
   expect(howManyLanes({ files: 1, bytes: 0 }, "always")).toBeGreaterThan(0);
 });

@@ -9,6 +9,7 @@ import type { LaneFailure } from "./contract.ts";
 import type { LaneSpec, Source } from "../source/contract.ts";
 import type { Attributes } from "../transfer/output.ts";
 import {
+  CLOSED,
   type FromLane,
   type LaneDone,
   type LaneFacts,
@@ -68,13 +69,15 @@ type Facts = readonly (LaneFacts | undefined)[];
 interface Pending {
   readonly files: readonly LaneFile[];
   resolve(facts: Facts): void;
-  readonly over: Promise<Facts>;
 }
 
 interface Lane {
   readonly worker: Worker;
   readonly shared: BigInt64Array<SharedArrayBuffer>;
   readonly pending: Map<number, Pending>;
+  /** Once it has told what it did, and nothing is left of it but its thread. */
+  readonly closed: Promise<void>;
+  onClosed(): void;
   /** Requests that it may have under way. */
   atOnce: number;
   told: bigint;
@@ -116,6 +119,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
   function lose(lane: Lane, why: string): void {
     if (!lanes.delete(lane)) return;
     Atomics.store(lane.shared, STOPPED, 1n);
+    lane.onClosed();
     rest += take(lane);
     const pending = [...lane.pending.values()];
     lane.pending.clear();
@@ -162,10 +166,13 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       // None of the process's own, of which some are not for threads, except for what makes Node take sources.
       execArgv: extension === ".ts" ? [...SOURCES] : [],
     });
+    const { promise: over, resolve: onClosed } = Promise.withResolvers<void>();
     const lane: Lane = {
       worker,
       shared,
       pending: new Map(),
+      closed: over,
+      onClosed,
       atOnce: 0,
       told: 0n,
       seen: 0n,
@@ -173,6 +180,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     };
     worker.on("message", (message: FromLane) => {
       if (message === THROTTLED) init.throttled();
+      else if (message === CLOSED) lane.onClosed();
       else answered(lane, message);
     });
     worker.on("error", (error: Error) =>
@@ -255,7 +263,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       if (lane === undefined) throw new Error("no lane is ready");
       const id = ++lastId;
       const { promise: over, resolve } = Promise.withResolvers<Facts>();
-      lane.pending.set(id, { files, resolve, over });
+      lane.pending.set(id, { files, resolve });
       tell(lane, { id, files, data: spec?.data });
       shareOut();
       return over;
@@ -278,13 +286,11 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     closing = true;
     clearInterval(watch);
     onReady?.();
-    const busy = [...lanes].filter(({ pending }) => pending.size > 0);
-    for (const lane of busy) {
+    for (const lane of lanes) {
       Atomics.store(lane.shared, STOPPED, 1n);
       tell(lane, "stop");
     }
-    const answers = busy.flatMap(({ pending }) => [...pending.values()].map(({ over }) => over));
-    if (answers.length > 0) await atMost(GRACE, Promise.all(answers));
+    await atMost(GRACE, Promise.all([...lanes].map((lane) => lane.closed)));
     for (const lane of lanes) lose(lane, "");
     await Promise.all(ending);
   }

@@ -40,7 +40,10 @@ export interface LaneFacts extends DiskFacts {
 /** A word in between: the source asks for fewer requests at once. */
 export const THROTTLED = "throttled";
 
-export type FromLane = LaneDone | typeof THROTTLED;
+/** The last word: nothing is left that would outlive the thread. */
+export const CLOSED = "closed";
+
+export type FromLane = LaneDone | typeof THROTTLED | typeof CLOSED;
 
 /** The answer to a batch. */
 export interface LaneDone {
