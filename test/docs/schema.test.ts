@@ -14,6 +14,9 @@ const SHOWN = [
   ...blocks(page("docs/configuration.md").text, "yaml")
     .filter((text) => text.startsWith("mounts:"))
     .map((text) => ["docs/configuration.md", text] as const),
+  ...blocks(page("docs/cookbook.md").text, "yaml recipe").map(
+    (text, index) => [`docs/cookbook.md, ${index + 1}`, text] as const,
+  ),
 ];
 
 let validate: ValidateFunction;
@@ -24,7 +27,8 @@ beforeAll(async () => {
 });
 
 test("there are examples, and one on the page", () => {
-  expect(SHOWN.map(([name]) => name).toSorted()).toEqual([
+  const names = SHOWN.map(([name]) => name).filter((name) => !name.startsWith("docs/cookbook.md"));
+  expect(names.toSorted()).toEqual([
     "docs/configuration.md",
     "examples/layers/pannier.yaml",
     "examples/prometheus-rules/pannier.yaml",
