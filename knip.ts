@@ -16,6 +16,7 @@ const config: KnipConfig = {
       ],
       // Of the system, for the real servers; skipped by name where absent.
       ignoreBinaries: [
+        "dpkg-query",
         "mount",
         "openssl",
         "smbcontrol",

@@ -2,6 +2,7 @@
 import { listMountOptions, type MountOption } from "@pannier/core";
 import { type Flag, FLAGS, flagName } from "../../packages/cli/src/flags.ts";
 import { COMMANDS } from "../../packages/cli/src/program.ts";
+import { serversTable } from "./tested-with.ts";
 
 /** Each between two comments with its name on a page. */
 const TABLES: Readonly<Record<string, () => string>> = {
@@ -25,6 +26,7 @@ const TABLES: Readonly<Record<string, () => string>> = {
         standardOf(option),
       ]),
     ),
+  servers: serversTable,
 };
 
 /** The page with its tables written anew. */

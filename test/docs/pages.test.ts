@@ -17,6 +17,7 @@ import { describe, expect, test } from "vitest";
 import { FLAGS, flagName } from "../../packages/cli/src/flags.ts";
 import { main } from "../../packages/cli/src/main.ts";
 import { withTables } from "./option-tables.ts";
+import { serversTable } from "./tested-with.ts";
 import { blocks, page, pages, prose, ROOT, section, tableRows } from "./pages.ts";
 
 const ALL = pages();
@@ -197,6 +198,20 @@ test("every flag of git-sync has its line on the page for those who come from th
     Array.from(cell.matchAll(/`([^`]+)`/g), ([, flag = ""]) => flag),
   ).flat();
   expect(told.toSorted()).toEqual(flags.split("\n").toSorted());
+});
+
+test("the page of what is tested names every server, at the version that the tests install", () => {
+  // Versions of Debian's packages are those of the machine that wrote the page.
+  const rows = serversTable(() => undefined)
+    .split("\n")
+    .slice(2);
+  const told = page("docs/tested-with.md").text.replaceAll(/ +/g, " ").split("\n");
+  for (const row of rows.filter((each) => each !== "")) {
+    const [, source = "", servers = ""] = row.split("|");
+    const line = told.find((each) => each.startsWith(`|${source}|`)) ?? "";
+    for (const server of servers.trim().split(", ")) expect(line, source).toContain(server);
+  }
+  expect(rows.length).toBeGreaterThan(8);
 });
 
 test("every test that the page on security names is there", () => {
