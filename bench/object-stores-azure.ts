@@ -91,7 +91,7 @@ function toBetter([ours, ...theirs]: readonly Result[]): Result[] {
 /** Blobs of 1 to 17 KiB in 50 directories. */
 async function fill(server: AzureServer): Promise<void> {
   const client = sdkClient(server);
-  await client.create(CONTAINER);
+  await client.createBucket(CONTAINER);
   const left = Array.from({ length: BLOBS }, (_, index) => index).values();
   const worker = async () => {
     for (const index of left) {

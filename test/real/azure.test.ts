@@ -67,7 +67,7 @@ describeWith("azure", "Azure Blob Storage from Azurite", (azurite) => {
   describeFailingLine({ ...harness, create: createStore(() => client, { credentials }) });
 
   async function fill(container: string, blobs: Readonly<Record<string, string>>): Promise<string> {
-    await client.create(container);
+    await client.createBucket(container);
     const left = Object.entries(blobs).values();
     const worker = async () => {
       for (const [name, content] of left) await client.put(container, name, Buffer.from(content));

@@ -9,8 +9,9 @@ import { createFaultProxy, describeAdapter } from "@pannier/adapter-kit";
 import { ociAdapter } from "@pannier/adapter-oci";
 import * as vitest from "vitest";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { makePushedStores } from "../../packages/artifact/test/stores.ts";
+import { pushFiles } from "../../packages/artifact/test/trees.ts";
 import { runPannierOk } from "../support/pannier.ts";
+import { imageStores } from "../support/stores.ts";
 import { findProgram } from "./servers/process.ts";
 import { describeWith } from "./support.ts";
 
@@ -61,8 +62,8 @@ for (const name of ["distribution", "craneRegistry"] as const) {
     }, 120_000);
 
     describe("images that are pushed", () => {
-      const stores = makePushedStores(
-        100,
+      const stores = imageStores(
+        (files, to) => pushFiles(files, to, { layers: 100 }),
         (store, at = port) => `oci+http://127.0.0.1:${at}/pushed/${store}`,
         { host: "127.0.0.1", port },
       );

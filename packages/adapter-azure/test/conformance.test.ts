@@ -22,7 +22,7 @@ vitest.afterAll(() => server.close());
 const client = () => ({
   port: server.port,
   account: ACCOUNT,
-  create: (container: string) => void server.containers.set(container, new Map()),
+  createBucket: (container: string) => void server.containers.set(container, new Map()),
   put: (container: string, key: string, content: Uint8Array) =>
     void server.containers.get(container)?.set(key, makeBlob(content)),
   remove: (container: string, key: string) => void server.containers.get(container)?.delete(key),

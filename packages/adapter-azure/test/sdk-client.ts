@@ -5,14 +5,14 @@ import {
   generateBlobSASQueryParameters,
   StorageSharedKeyCredential,
 } from "@azure/storage-blob";
-import type { StoreServer } from "./stores.ts";
+import type { BlobStores } from "./stores.ts";
 
 export function sdkClient(server: {
   readonly endpoint: string;
   readonly port: number;
   readonly account: string;
   readonly key: string;
-}): StoreServer {
+}): BlobStores {
   const { endpoint, port, account, key } = server;
   const client = new BlobServiceClient(endpoint, new StorageSharedKeyCredential(account, key));
   const blob = (container: string, name: string) =>
@@ -20,7 +20,7 @@ export function sdkClient(server: {
   return {
     port,
     account,
-    create: async (container) => void (await client.createContainer(container)),
+    createBucket: async (container) => void (await client.createContainer(container)),
     put: async (container, name, content) =>
       void (await blob(container, name).upload(content, content.byteLength)),
     remove: async (container, name) => void (await blob(container, name).deleteIfExists()),

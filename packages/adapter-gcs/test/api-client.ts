@@ -1,7 +1,7 @@
 /** Writes into a real server by the API, which the adapter never does. */
-import type { Server } from "./stores.ts";
+import type { ObjectServer } from "../../../test/support/stores.ts";
 
-export interface ApiClient extends Server {
+export interface ApiClient extends ObjectServer {
   put(
     bucket: string,
     key: string,

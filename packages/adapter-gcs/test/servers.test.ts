@@ -1,29 +1,15 @@
 /** Servers that speak the API in their own way, and some that mean harm. */
-import { once } from "node:events";
-import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { listAll, openSource } from "@pannier/adapter-kit";
-import { expect, onTestFinished, test } from "vitest";
+import type { ServerResponse } from "node:http";
+import { listAll } from "@pannier/adapter-kit";
+import { expect, test } from "vitest";
+import { openAnswering, pour, testEndlessListings } from "../../../test/support/odd-stores.ts";
 import { gcs } from "../src/index.ts";
 
-async function open(answer: (response: ServerResponse, count: number) => void) {
-  let count = 0;
-  const server = createServer((_, response) => {
-    response.on("error", () => {});
-    answer(response, count++);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const endpoint = `http://127.0.0.1:${port}`;
-  const opened = await openSource(gcs("gs://bucket/", { endpoint, anonymous: true }));
-  onTestFinished(async () => {
-    await opened.close();
-    server.closeAllConnections();
-    server.close();
-  });
-  return { ...opened, port };
-}
+const open = (answer: (response: ServerResponse, count: number) => void) =>
+  openAnswering(
+    (response, _, __, count) => answer(response, count),
+    (endpoint) => gcs("gs://bucket/", { endpoint, anonymous: true }),
+  );
 
 const object = (name: string, more: object = {}) => ({ name, size: "1", generation: "7", ...more });
 const page = (items: readonly object[], nextPageToken?: string) =>
@@ -43,31 +29,14 @@ test.each([
   expect((await listAll(source)).file("a").fingerprint).not.toBe(before.fingerprint);
 });
 
-test.each<[string, (count: number) => string, RegExp]>([
-  ["pages that are empty, for ever", (n) => page([], `t${n}`), /page after page/],
-  ["two tokens in turn", (n) => page([], `t${n % 2}`), /page after page/],
-  ["one token", () => page([], "t"), /goes on where it was/],
-  ["one page in turn", (n) => page([object("a")], `t${n}`), /lists "a" twice/],
-  ["a name twice", () => page([object("a"), object("a")]), /lists "a" twice/],
-  ["names out of order", () => page([object("b"), object("a")]), /"a" after "b"/],
-])("a listing that gets no further is the server's fault: %s", async (_, answer, words) => {
-  const { source, port } = await open((response, count) => response.end(answer(count)));
-  await expect(listAll(source)).rejects.toMatchObject({
-    code: "invalid",
-    transient: false,
-    message: expect.stringMatching(words),
-  });
-  await expect(listAll(source)).rejects.toThrow(`127.0.0.1:${port}`);
-});
-
-/** Sends without end, as fast as it is read. */
-function pour(response: ServerResponse, piece: string): void {
-  const more = () => {
-    while (!response.destroyed && response.write(piece));
-    if (!response.destroyed) response.once("drain", more);
-  };
-  more();
-}
+testEndlessListings(
+  (answer) => open((response, count) => response.end(answer(count))),
+  (names, token) =>
+    page(
+      names.map((name) => object(name)),
+      token || undefined,
+    ),
+);
 
 test.each<[string, (response: ServerResponse) => void]>([
   ["an answer without end", (response) => pour(response, " ".repeat(100_000))],

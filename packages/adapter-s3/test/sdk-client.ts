@@ -6,12 +6,12 @@ import {
   PutObjectCommand,
   S3Client,
 } from "@aws-sdk/client-s3";
-import type { Server } from "./stores.ts";
+import type { ObjectServer } from "../../../test/support/stores.ts";
 
 export function sdkServer(
   port: number,
   keys: { readonly id: string; readonly secret: string },
-): Server {
+): ObjectServer {
   const client = new S3Client({
     endpoint: `http://127.0.0.1:${port}`,
     region: "us-east-1",

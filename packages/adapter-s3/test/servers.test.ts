@@ -1,37 +1,26 @@
 /** Servers that speak S3 in their own way, and some that mean harm. */
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import type { ServerResponse } from "node:http";
+import { listAll, readAll } from "@pannier/adapter-kit";
 import { filterScope, makeFilter } from "@pannier/core";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
+import {
+  type Answer,
+  type OddObject,
+  OLD,
+  openAnswering,
+  pour,
+  sendObject,
+  testEndlessListings,
+  testETags,
+} from "../../../test/support/odd-stores.ts";
 import { s3 } from "../src/index.ts";
 
-const HOUR = 3_600_000;
 const { signal } = new AbortController();
 
-type Answer = (request: IncomingMessage, response: ServerResponse, url: URL) => void;
-
-/** A source of the bucket `bkt` on a server that answers so. */
-async function open(answer: Answer, options: Parameters<typeof s3>[1] = {}) {
-  const server = createServer((request, response) => {
-    response.on("error", () => {});
-    answer(request, response, new URL(request.url ?? "", "http://server"));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const endpoint = `http://127.0.0.1:${port}`;
-  const opened = await openSource(
+const open = (answer: Answer, options: Parameters<typeof s3>[1] = {}) =>
+  openAnswering(answer, (endpoint) =>
     s3("s3://bkt/", { endpoint, anonymous: true, region: "x", ...options }),
   );
-  onTestFinished(async () => {
-    await opened.close();
-    server.closeAllConnections();
-    server.close();
-  });
-  return { ...opened, port };
-}
 
 interface Stored {
   readonly key: string;
@@ -41,7 +30,7 @@ interface Stored {
   readonly size?: number | string | undefined;
 }
 
-function contents({ key, etag, modified = new Date(Date.now() - HOUR), size = 6 }: Stored): string {
+function contents({ key, etag, modified = OLD, size = 6 }: Stored): string {
   const tag = etag === undefined ? "" : `<ETag>${etag}</ETag>`;
   return `<Contents><Key>${key}</Key><LastModified>${modified.toISOString()}</LastModified>${tag}<Size>${size}</Size></Contents>`;
 }
@@ -54,77 +43,43 @@ function refuse(response: ServerResponse, status: number, code: string): void {
   response.writeHead(status).end(`<Error><Code>${code}</Code></Error>`);
 }
 
-interface Served {
-  listed: string | undefined;
-  served: string | undefined;
-  modified: Date;
-  body: string;
-  /** When the listing says that it was changed, if not when the answer does. */
-  listedModified?: Date;
-  condition?: 412 | 501;
-}
-
-/** One object, whose listing and content tell what they are told to. */
-function serving(object: Served): Answer {
-  return (request, response, url) => {
-    const { listed, served, modified, body, condition, listedModified = modified } = object;
-    if (url.pathname === "/bkt") {
-      response.end(page([{ key: "a", etag: listed, modified: listedModified, size: body.length }]));
-    } else if (condition !== undefined && request.headers["if-match"] !== undefined) {
+function serving(object: OddObject): Answer {
+  return (response, { method, headers }, { pathname }) => {
+    const { listed, modified, body, condition } = object;
+    if (pathname === "/bkt") {
+      response.end(page([{ key: "a", etag: listed, modified, size: body.length }]));
+    } else if (condition !== undefined && headers["if-match"] !== undefined) {
       refuse(response, condition, condition === 412 ? "PreconditionFailed" : "NotImplemented");
-    } else {
-      response.writeHead(200, {
-        ...(served === undefined ? {} : { etag: served }),
-        "last-modified": modified.toUTCString(),
-        "content-length": body.length,
-      });
-      response.end(body);
-    }
+    } else sendObject(response, object, method);
   };
 }
 
-const OLD = new Date(Date.now() - HOUR);
-
-test.each<[string, Partial<Served>]>([
-  ["the same, escaped", { listed: "&quot;x&quot;", served: '"x"' }],
-  ["the same, without quotes", { listed: "x", served: '"x"' }],
-  ["the same, and weak", { listed: '"x"', served: 'W/"x"' }],
-  ["the same, with a coding", { listed: '"x"', served: '"x-gzip"' }],
-  ["an empty one", { listed: "&quot;&quot;", served: '""' }],
-  ["an empty element", { listed: "", served: undefined }],
-  ["none at all", { listed: undefined, served: undefined }],
-  ["none in the listing", { listed: undefined, served: '"x"' }],
-  ["none with the content", { listed: '"x"', served: undefined }],
-  ["another with the content", { listed: '"x-1"', served: '"x"' }],
-  ["another, and conditions that fail", { listed: '"x-1"', served: '"x"', condition: 412 }],
-  ["the same, and conditions that fail", { listed: '"x"', served: '"x"', condition: 412 }],
-  ["the same, and conditions that are not known", { listed: '"x"', served: '"x"', condition: 501 }],
-])("an ETag that is %s: what is listed is read, and a change is seen", async (_, given) => {
-  const object: Served = { listed: "", served: "", modified: OLD, body: "hello\n", ...given };
-  const { source } = await open(serving(object));
-  const before = (await listAll(source)).file("a");
-  expect(before.fingerprint).not.toBe("");
-  expect((await listAll(source)).file("a").fingerprint).toBe(before.fingerprint);
-  expect(String(await readAll(source, before))).toBe("hello\n");
-  expect(
-    String(await readAll(source, before, { offset: 0, length: 6 }).catch(() => "whole")),
-  ).toMatch(/hello|whole/);
-
-  // As an update of equal size, that is: all that may tell is the date.
-  object.modified = new Date(OLD.getTime() + 5000);
-  object.body = "HELLO\n";
-  if (object.listed !== undefined && /\w/.test(object.listed.replaceAll("&quot;", "")))
-    object.listed = '"y"';
-  if (object.served !== undefined && /\w/.test(object.served)) object.served = '"y"';
-  await expect(readAll(source, before)).rejects.toMatchObject({ code: "changed" });
-  const after = (await listAll(source)).file("a");
-  expect(after.fingerprint).not.toBe(before.fingerprint);
-  expect(String(await readAll(source, after))).toBe("HELLO\n");
-});
+testETags(
+  [
+    ["the same, escaped", { listed: "&quot;x&quot;", served: '"x"' }],
+    ["the same, without quotes", { listed: "x", served: '"x"' }],
+    ["the same, and weak", { listed: '"x"', served: 'W/"x"' }],
+    ["the same, with a coding", { listed: '"x"', served: '"x-gzip"' }],
+    ["an empty one", { listed: "&quot;&quot;", served: '""' }],
+    ["an empty element", { listed: "", served: undefined }],
+    ["none at all", { listed: undefined, served: undefined }],
+    ["none in the listing", { listed: undefined, served: '"x"' }],
+    ["none with the content", { listed: '"x"', served: undefined }],
+    ["another with the content", { listed: '"x-1"', served: '"x"' }],
+    ["another, and conditions that fail", { listed: '"x-1"', served: '"x"', condition: 412 }],
+    ["the same, and conditions that fail", { listed: '"x"', served: '"x"', condition: 412 }],
+    [
+      "the same, and conditions that are not known",
+      { listed: '"x"', served: '"x"', condition: 501 },
+    ],
+  ],
+  (object, options) => open(serving(object), options),
+  () => '"y"',
+);
 
 test("without an ETag, what was changed just now is read once more by the next listing", async () => {
   const modified = new Date();
-  const object: Served = { listed: "", served: "", modified, body: "one" };
+  const object: OddObject = { listed: "", served: "", modified, body: "one" };
   const { source } = await open(serving(object));
   const before = (await listAll(source)).file("a");
   expect(String(await readAll(source, before))).toBe("one");
@@ -132,9 +87,9 @@ test("without an ETag, what was changed just now is read once more by the next l
   object.body = "two";
   object.modified = modified;
   const later = new Date(modified.getTime() + 5000);
-  const { source: next } = await open((request, response, url) => {
+  const { source: next } = await open((response, ...more) => {
     response.setHeader("date", later.toUTCString());
-    serving(object)(request, response, url);
+    serving(object)(response, ...more);
   });
   expect((await listAll(next)).file("a").fingerprint).not.toBe(before.fingerprint);
 });
@@ -144,15 +99,6 @@ test("another ETag under the same date is a change where it may be one", async (
   const { source } = await open(serving({ listed: '"x"', served: '"y"', modified, body: "one" }));
   const entry = (await listAll(source)).file("a");
   await expect(readAll(source, entry)).rejects.toMatchObject({ code: "changed" });
-});
-
-test("a marker without an ETag tells a change by its date", async () => {
-  const object: Served = { listed: "", served: undefined, modified: OLD, body: "one" };
-  const { source } = await open(serving(object), { marker: "a" });
-  const first = await source.probe(signal);
-  expect(await source.probe(signal)).toEqual(first);
-  object.modified = new Date(OLD.getTime() + 5000);
-  expect(await source.probe(signal)).not.toEqual(first);
 });
 
 const KEYS = Array.from({ length: 25 }, (_, i) => `k/${String(i).padStart(3, "0")}`);
@@ -170,18 +116,18 @@ function listOld(response: ServerResponse, url: URL, next = false): void {
 }
 
 test.each<[string, Answer]>([
-  ["that takes no notice of the newer kind", (_, response, url) => listOld(response, url)],
-  ["that tells where it goes on", (_, response, url) => listOld(response, url, true)],
+  ["that takes no notice of the newer kind", (response, _, url) => listOld(response, url)],
+  ["that tells where it goes on", (response, _, url) => listOld(response, url, true)],
   [
     "that refuses the newer kind",
-    (_, response, url) => {
+    (response, _, url) => {
       if (url.searchParams.has("list-type")) refuse(response, 501, "NotImplemented");
       else listOld(response, url);
     },
   ],
   [
     "that calls the newer kind invalid",
-    (_, response, url) => {
+    (response, _, url) => {
       if (url.searchParams.has("list-type")) refuse(response, 400, "InvalidArgument");
       else listOld(response, url);
     },
@@ -193,7 +139,7 @@ test.each<[string, Answer]>([
 });
 
 test("a page that goes on and does not tell where is no end", async () => {
-  const { source } = await open((_, response) =>
+  const { source } = await open((response) =>
     response.end(page([], "<IsTruncated>true</IsTruncated>")),
   );
   await expect(listAll(source)).rejects.toMatchObject({ code: "invalid" });
@@ -210,7 +156,7 @@ test.each([
 ])("keys that are escaped: %s", async (_, told, done) => {
   for (const keys of [STRANGE, ["c++.txt"], ["a%20b"], ["a b"], ["100%"], ["plain"]]) {
     const heads: string[] = [];
-    const { source } = await open((request, response, url) => {
+    const { source } = await open((response, request, url) => {
       if (url.pathname === "/bkt") {
         const type = told ? "<EncodingType>url</EncodingType>" : "";
         const items = keys.map((key) => ({ key: done ? written(key) : key, etag: '"x"' }));
@@ -278,7 +224,7 @@ function listEscaped(
 test.each(["second", "first", "versions"])(
   "keys that are not UTF-8 are judged only where they are wanted, in a listing of the %s kind",
   async (kind) => {
-    const { source } = await open((_, response, url) => listEscaped(response, url, kind), {
+    const { source } = await open((response, _, url) => listEscaped(response, url, kind), {
       versions: kind === "versions",
     });
     await expect(listAll(source)).rejects.toMatchObject({
@@ -294,7 +240,7 @@ test.each(["second", "first", "versions"])(
 );
 
 test("a listing that can only go on behind a key that is not UTF-8 says so", async () => {
-  const { source } = await open((_, response, { pathname }) => {
+  const { source } = await open((response, _, { pathname }) => {
     if (pathname !== "/bkt") return refuse(response, 404, "NoSuchKey");
     const head = "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>";
     response.end(page([{ key: "b%FF", etag: '"x"' }], head));
@@ -318,30 +264,14 @@ test.each<[string, readonly Stored[], RegExp]>([
   ["a negative size", [{ key: "a", etag: "x", size: -1 }], /has "a" without a size/],
   ["an empty size", [{ key: "a", etag: "x", size: "" }], /has "a" without a size/],
   ["a size that no number holds", [{ key: "a", etag: "x", size: 1e300 }], /without a size/],
-  [
-    "a key twice",
-    [
-      { key: "a", etag: "x" },
-      { key: "a", etag: "y" },
-    ],
-    /lists "a" twice/,
-  ],
-  [
-    "keys out of order",
-    [
-      { key: "b", etag: "x" },
-      { key: "a", etag: "y" },
-    ],
-    /"a" after "b"/,
-  ],
 ])("a listing with %s is the server's fault", async (_, items, words) => {
-  const { source } = await open((__, response) => response.end(page(items)));
+  const { source } = await open((response) => response.end(page(items)));
   const error = await listAll(source).catch((reason: unknown) => reason);
   expect(error).toMatchObject(refused(words));
 });
 
 test("an object with neither ETag nor date cannot be told from a later one", async () => {
-  const { source } = await open((_, response) =>
+  const { source } = await open((response) =>
     response.end(page([{ key: "a" }]).replace(/<LastModified>.*<\/LastModified>/, "")),
   );
   await expect(listAll(source)).rejects.toMatchObject(refused(/"a" without an ETag or a date/));
@@ -351,26 +281,19 @@ function truncated(token: string): string {
   return `<IsTruncated>true</IsTruncated><NextContinuationToken>${token}</NextContinuationToken>`;
 }
 
-test.each<[string, (count: number) => string, RegExp]>([
-  ["pages that are empty, for ever", (n) => page([], truncated(`t${n}`)), /page after page/],
-  ["two tokens in turn", (n) => page([], truncated(`t${n % 2}`)), /page after page/],
-  ["one token", () => page([], truncated("t")), /goes on where it was/],
-  [
-    "one page in turn",
-    (n) => page([{ key: "a", etag: "x" }], truncated(`t${n}`)),
-    /lists "a" twice/,
-  ],
-])("a listing without end: %s", async (_, answer, words) => {
-  let count = 0;
-  const { source, port } = await open((__, response) => response.end(answer(count++)));
-  await expect(listAll(source)).rejects.toMatchObject(refused(words));
-  await expect(listAll(source)).rejects.toMatchObject(refused(new RegExp(`127.0.0.1:${port}`)));
-});
+testEndlessListings(
+  (answer) => open((response, _, __, count) => response.end(answer(count))),
+  (names, token) =>
+    page(
+      names.map((key) => ({ key, etag: "x" })),
+      token === "" ? undefined : truncated(token),
+    ),
+);
 
 test("pages of what was deleted are not empty", async () => {
   let count = 0;
   const { source } = await open(
-    (_, response) => {
+    (response) => {
       const more = ++count < 1500;
       const inside = more
         ? `<IsTruncated>true</IsTruncated><NextKeyMarker>a${count}</NextKeyMarker><DeleteMarker><Key>a</Key></DeleteMarker>`
@@ -383,38 +306,29 @@ test("pages of what was deleted are not empty", async () => {
   expect(count).toBe(1500);
 });
 
-/** Sends without end, as fast as it is read. */
-function pour(response: ServerResponse, piece: string): void {
-  const more = () => {
-    while (!response.destroyed && response.write(piece));
-    if (!response.destroyed) response.once("drain", more);
-  };
-  more();
-}
-
 test.each<[string, Answer]>([
   [
     "a page without end",
-    (_, response) => pour(response, "<Contents><Key>a</Key></Contents>".repeat(1000)),
+    (response) => pour(response, "<Contents><Key>a</Key></Contents>".repeat(1000)),
   ],
-  ["elements within elements", (_, response) => pour(response, "<a>".repeat(10_000))],
+  ["elements within elements", (response) => pour(response, "<a>".repeat(10_000))],
   [
     "entities that grow",
-    (_, response) =>
+    (response) =>
       response.end(
         `<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>${page([{ key: "&b;", etag: "x" }])}`,
       ),
   ],
   [
     "an error in place of a page",
-    (_, response) => response.end("<Error><Code>InternalError</Code></Error>"),
+    (response) => response.end("<Error><Code>InternalError</Code></Error>"),
   ],
-  ["a page of HTML", (_, response) => response.end("<html><body>sign in</body></html>")],
+  ["a page of HTML", (response) => response.end("<html><body>sign in</body></html>")],
   [
     "a page that was cut",
-    (_, response) => response.end(page([{ key: "a", etag: "x" }]).slice(0, -30)),
+    (response) => response.end(page([{ key: "a", etag: "x" }]).slice(0, -30)),
   ],
-  ["nothing", (_, response) => response.end()],
+  ["nothing", (response) => response.end()],
 ])("in place of a listing %s is refused", async (_, answer) => {
   const { source } = await open(answer);
   await expect(listAll(source)).rejects.toMatchObject({ code: "invalid", transient: false });

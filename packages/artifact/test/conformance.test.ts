@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { describeAdapter } from "@pannier/adapter-kit";
 import { ociAdapter } from "@pannier/adapter-oci";
 import * as vitest from "vitest";
-import { makePushedStores } from "./stores.ts";
+import { imageStores } from "../../../test/support/stores.ts";
+import { pushFiles } from "./trees.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "pannier-pushed-"));
 vitest.afterAll(() => rm(directory, { recursive: true, force: true }));
@@ -19,7 +20,10 @@ describeAdapter(
       mtimes: false,
       holds: (path) => !/(?:^|\/)\.wh\./.test(path),
     },
-    ...makePushedStores(100, (name) => `oci+file://${directory}/${name}`),
+    ...imageStores(
+      (files, url) => pushFiles(files, url, { layers: 100 }),
+      (name) => `oci+file://${directory}/${name}`,
+    ),
   },
   { largeFile: 20 << 20, manyFiles: 1000 },
 );
