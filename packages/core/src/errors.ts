@@ -25,11 +25,24 @@ export interface ErrorInit extends ErrorOptions {
   readonly hint?: string | undefined;
 }
 
-/** A class may be there twice, since an adapter may bring a core of its own: instances are known by this rather than by `instanceof`. */
+/** A class may be there twice, since an adapter may bring a core of its own: its instances carry this, whichever copy they are of. */
 const BRAND = Symbol.for("pannier.error");
 
 /** What every error of Pannier and its adapters is. Anything else that is thrown is a fault of a program or of the system. */
 export abstract class PannierError extends Error {
+  /**
+   * What the class is called in each copy of the core, however it is bundled. A class that is not named so is known by itself alone, as
+   * any other.
+   */
+  protected static readonly kind: string = "PannierError";
+
+  /** `instanceof` goes by the kind, so that what decides by it decides alike for errors of another copy. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (!Object.hasOwn(this, "kind"))
+      return Function.prototype[Symbol.hasInstance].call(this, value);
+    return isPannierError(value) && kindsOf(value).has(this.kind);
+  }
+
   /** The kind of failure. */
   abstract readonly code: ErrorCode;
   /** What the program ends with because of it: 1 to 9, see docs/operations.md. */
@@ -50,6 +63,17 @@ export abstract class PannierError extends Error {
 /** Whether it is one of Pannier's, of this copy of the core or of another. */
 export function isPannierError(error: unknown): error is PannierError {
   return error instanceof Error && BRAND in error;
+}
+
+/** Of the error's class and of all that it extends. */
+function kindsOf(error: Error): ReadonlySet<string> {
+  const kinds = new Set<string>();
+  let at = Object.getPrototypeOf(error) as object | null;
+  for (; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+    const { kind } = at.constructor as { readonly kind?: unknown };
+    if (typeof kind === "string") kinds.add(kind);
+  }
+  return kinds;
 }
 
 /** Of a quota that is used up. libuv has no name for it, so that Node's `code` is "Unknown system error -122". */
@@ -81,6 +105,7 @@ export function classify(error: Error): readonly [code: ErrorCode, exitCode: num
 
 /** The volume has no room: disk, quota or `maxBytes`. */
 export class NoRoomError extends PannierError {
+  protected static override readonly kind: string = "NoRoomError";
   override readonly name = "NoRoomError";
   readonly code = "no-room";
   readonly exitCode = 7;
@@ -88,6 +113,7 @@ export class NoRoomError extends PannierError {
 
 /** The content was fetched or planned and must not be published: the delete guard, a limit, a symlink that leaves the tree. */
 export class RefusedError extends PannierError {
+  protected static override readonly kind: string = "RefusedError";
   override readonly name = "RefusedError";
   readonly code = "refused";
   readonly exitCode = 6;
@@ -95,6 +121,7 @@ export class RefusedError extends PannierError {
 
 /** A pre-publish hook said no. */
 export class HookError extends PannierError {
+  protected static override readonly kind: string = "HookError";
   override readonly name: string = "HookError";
   readonly code = "hook";
   readonly exitCode = 8;
@@ -102,6 +129,7 @@ export class HookError extends PannierError {
 
 /** The target cannot be used as one: another process holds it, it is a file, it is not ours to change. */
 export class TargetError extends PannierError {
+  protected static override readonly kind: string = "TargetError";
   override readonly name = "TargetError";
   readonly code: "target" | "permission";
   readonly exitCode: number;
@@ -123,6 +151,7 @@ export class TargetError extends PannierError {
 
 /** A failure of one of the mount's sources, with the source named. `cause` is what it threw, as a rule a `SourceError`; code, exit code and hint are its own. */
 export class MountSourceError extends PannierError {
+  protected static override readonly kind: string = "MountSourceError";
   override readonly name = "MountSourceError";
   readonly code: ErrorCode;
   readonly exitCode: number;

@@ -64,14 +64,6 @@ test.each([
   expect(describeFailure(error)).toMatchObject({ code, exitCode });
 });
 
-test("an error of another copy of core is understood too", async () => {
-  const specifier = "./source/errors.ts?copy";
-  const copy = (await import(specifier)) as typeof import("./source/errors.ts");
-  const error = new copy.SourceError("auth", "no");
-  expect(error).not.toBeInstanceOf(SourceError);
-  expect(describeFailure(error)).toMatchObject({ code: "auth", exitCode: 3 });
-});
-
 test("settings are named as the library has them, or as the program's variables", () => {
   const error = new UsageError("credentials.passwordFile is empty", "set credentials.username");
   expect(describeFailure(error)).toMatchObject({

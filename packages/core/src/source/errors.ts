@@ -44,6 +44,7 @@ export type Reached = "answered" | "signed-in";
 
 /** What a {@link Source} throws. The message says what failed, without secrets, and does not repeat the source's URL: the engine adds it. */
 export class SourceError extends PannierError {
+  protected static override readonly kind: string = "SourceError";
   override readonly name = "SourceError";
   readonly code: SourceErrorCode;
   readonly exitCode: number;
@@ -63,6 +64,7 @@ export class SourceError extends PannierError {
 
 /** A mistake in how Pannier was called: a URL, an option, a setting, a target. */
 export class UsageError extends PannierError {
+  protected static override readonly kind: string = "UsageError";
   override readonly name = "UsageError";
   readonly code = "usage";
   readonly exitCode = 2;
