@@ -107,7 +107,7 @@ async function examine(given: Invocation, subject: Subject): Promise<number> {
       tellStep({ step, ok, detail, milliseconds: Math.round(performance.now() - start) });
     try {
       const [result, detail] = await work();
-      await tell(true, detail);
+      if (detail !== undefined) await tell(true, detail);
       return result;
     } catch (error) {
       invocation.signal.throwIfAborted();
@@ -139,7 +139,10 @@ async function examine(given: Invocation, subject: Subject): Promise<number> {
     await withSource(chosen, invocation, async ({ source }) => {
       const { identity } = source;
       if (identity !== undefined) {
-        await attempt("identity", async () => [undefined, inVariables(await identity(signal))]);
+        await attempt("identity", async () => {
+          const told = await identity(signal);
+          return [undefined, told === undefined ? undefined : inVariables(told)];
+        });
       }
       const file = await askSource(source, chosen, signal, attempt);
       if (file !== undefined) await attempt("read", () => readSome(source, file, signal));
@@ -164,12 +167,13 @@ async function examine(given: Invocation, subject: Subject): Promise<number> {
 }
 
 /**
+ * @param work resolves with what it found, and with what to tell of it; nothing: the step is not told of
  * @param since when it began, where that is known already
  * @throws StepFailed, once it is told
  */
 type Attempt = <Result>(
   step: Step["step"],
-  work: () => Promise<readonly [Result, string]>,
+  work: () => Promise<readonly [Result, string | undefined]>,
   since?: number,
 ) => Promise<Result>;
 

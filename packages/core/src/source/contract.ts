@@ -198,8 +198,8 @@ export interface Source {
   version?(entry: FileEntry): string | undefined;
   /** Where the entry's content is a file on this machine, to be moved if disposable, or cloned where the file system shares blocks; otherwise it is read all the same. */
   localPath?(entry: FileEntry): LocalFile | undefined;
-  /** What the source signs in with, in words for `pannier doctor`: where it was found, never what it is. May ask for it. */
-  identity?(signal: AbortSignal): Promise<string>;
+  /** What the source signs in with, in words for `pannier doctor`: where it was found, never what it is; `undefined` where it cannot tell. May ask for it. */
+  identity?(signal: AbortSignal): Promise<string | undefined>;
   /**
    * Where many files can be read by a thread of the engine, in batches; `undefined` where not, or not now. Asked before each
    * batch, so that keys that were renewed get there: it has to answer quickly. Whatever a thread does not manage is read by

@@ -1,5 +1,6 @@
 /** A source of which only its server can tell whose it is: `https://host/org/repo` is a file, or a repository. */
 import type { Adapter, Source, SourceContext, SourceSpec } from "./contract.ts";
+import { untilAborted } from "../timing/until-aborted.ts";
 import { refuseOtherKinds } from "./signers.ts";
 
 /**
@@ -22,14 +23,21 @@ export function eitherSpec(first: SourceSpec, second: SourceSpec): SourceSpec {
   };
 }
 
-function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceContext): Source {
+/** All that a source can do, so that no capability of either is lost: the type says where one is missing. */
+function eitherSource(
+  first: SourceSpec,
+  second: SourceSpec,
+  context: SourceContext,
+): Required<Source> {
   let chosen: Source | undefined;
+  const choice = Promise.withResolvers<Source>();
   let choosing: Promise<Source> | undefined;
 
   const choose = (signal: AbortSignal): Promise<Source> => {
     choosing ??= recognised(signal).then(async ({ adapter, location, options }) => {
       refuseOtherKinds(adapter, context.signers ?? []);
       chosen = await adapter.open(location, options as never, context);
+      choice.resolve(chosen);
       return chosen;
     });
     // What failed is asked anew.
@@ -49,6 +57,14 @@ function eitherSource(first: SourceSpec, second: SourceSpec, context: SourceCont
     read: async (entry, range, signal) => (await choose(signal)).read(entry, range, signal),
     changes: async (from, to, signal, scope) =>
       (await choose(signal)).changes?.(from, to, signal, scope),
+    // Waits until somebody asks for content: hints are nothing to ask the server for.
+    async *watch(signal) {
+      const source = await untilAborted(choice.promise, signal).catch(() => undefined);
+      const hints = source?.watch?.(signal);
+      if (hints !== undefined) yield* hints;
+    },
+    // Why it cannot be told whose the source is shows where content is asked for.
+    identity: async (signal) => (await choose(signal).catch(() => undefined))?.identity?.(signal),
     published: async (signal) => chosen?.published?.(signal),
     version: (entry) => chosen?.version?.(entry),
     localPath: (entry) => chosen?.localPath?.(entry),

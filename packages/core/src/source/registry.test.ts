@@ -50,6 +50,11 @@ const opening = (adapter: Adapter, recognise?: () => Promise<boolean>): Adapter 
   open: (_, options) => Promise.resolve(sourceOf(`${adapter.name} ${JSON.stringify(options)}`)),
 });
 
+function openEither(adapters: readonly Adapter[]): Promise<Source> {
+  const { adapter, location, options } = resolveSource("https://host/org/repo", adapters);
+  return adapter.open(location, options as never, {} as SourceContext);
+}
+
 describe("resolveSource", () => {
   test.each([
     ["https://host/site.tar.gz", http],
@@ -113,6 +118,44 @@ describe("resolveSource", () => {
       await Promise.all([probing, closing]);
       expect(closed).toBe(1);
       expect(either.contentAddressed).toBe(true);
+    });
+
+    test("hints at changes, and tells what it signs in with, as the one that it is", async () => {
+      const adapter: Adapter = {
+        ...opening(git, () => Promise.resolve(true)),
+        open: () =>
+          Promise.resolve({
+            ...sourceOf("git"),
+            async *watch() {
+              yield;
+            },
+            identity: () => Promise.resolve("the user of the URL"),
+          }),
+      };
+      const either = await openEither([opening(http), adapter]);
+      const hints = either.watch?.(signal)[Symbol.asyncIterator]();
+      const hint = hints?.next();
+      await either.probe(signal);
+      expect(await hint).toEqual({ done: false, value: undefined });
+      expect(await hints?.next()).toMatchObject({ done: true });
+      expect(await either.identity?.(signal)).toBe("the user of the URL");
+      // That the server does not answer is not what is asked here.
+      const down = await openEither([
+        opening(http),
+        opening(git, () => Promise.reject(new Error("no answer"))),
+      ]);
+      expect(await down.identity?.(signal)).toBeUndefined();
+      // One that has neither, and one that nobody asks for content.
+      const other = await openEither([opening(http), opening(git, () => Promise.resolve(false))]);
+      expect(await other.identity?.(signal)).toBeUndefined();
+      expect(await other.watch?.(signal)[Symbol.asyncIterator]().next()).toMatchObject({
+        done: true,
+      });
+      const unasked = await openEither([opening(http), adapter]);
+      const stop = new AbortController();
+      const waiting = unasked.watch?.(stop.signal)[Symbol.asyncIterator]().next();
+      stop.abort();
+      expect(await waiting).toMatchObject({ done: true });
     });
 
     test.each(["https://host/repo.git", "git+https://host/repo"])("%s is not asked", (text) => {
