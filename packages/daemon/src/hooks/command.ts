@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { HookError, startTimer } from "@pannier/core";
-import { endLeftBehind, MARK } from "./left-behind.ts";
+import { endLeftBehind, listProcesses, MARK } from "./left-behind.ts";
 
 /** A run of a hook that did not do what it was to do. */
 export class HookFailure extends HookError {
@@ -86,6 +86,7 @@ const TAIL = 2000;
  */
 export async function runCommand(init: CommandInit): Promise<void> {
   const { signal, timeout } = init;
+  const before = await listProcesses();
   signal.throwIfAborted();
   const [program = "", ...args] = init.command;
   const mark = randomBytes(16).toString("hex");
@@ -124,7 +125,7 @@ export async function runCommand(init: CommandInit): Promise<void> {
     // Not `close`: a grandchild may hold the pipes open.
     const [code, by] = await exited;
     killNow();
-    await endLeftBehind(mark);
+    await endLeftBehind(mark, before);
     await drained(...streams);
     signal.throwIfAborted();
     const tail = withoutValues(output, init.own).slice(-TAIL).trim();
