@@ -11,7 +11,7 @@ import {
 import { fingerprintOf, timeOf, treeSource } from "@pannier/file-server";
 import { CONNECTIONS, createConnection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
-import { NFS, PORTMAPPER } from "./greet.ts";
+import { NFS, PORTMAPPER } from "./ping.ts";
 import { listTree } from "./list.ts";
 import { nfsOptions } from "./options.ts";
 import type { Facts } from "./protocol.ts";

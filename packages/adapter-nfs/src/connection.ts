@@ -3,7 +3,7 @@ import { lookup } from "node:dns/promises";
 import { extname } from "node:path";
 import { InternalError, SourceError } from "@pannier/core/adapter";
 import { startHelperProcess } from "@pannier/helper-process";
-import { greet, type Greeting } from "./greet.ts";
+import { greet, type Greeting } from "./ping.ts";
 import type { Facts, FromHelper, Item, Problem, Question, Start, ToHelper } from "./protocol.ts";
 
 /** Questions at once, each on a connection of its own. */
