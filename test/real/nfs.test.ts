@@ -99,7 +99,7 @@ describeWith("nfs", "NFS version 4 from NFS-Ganesha", (server) => {
     const before = (await listAll(source)).paths;
     await until("the end of earlier helpers", async () => helpers().length === 1);
     const [first] = helpers();
-    // Enough to greet the server, and too little to connect.
+    // Enough to ping the server, and too little to connect.
     await proxy.set({ resetAfter: 300 });
     let broken = 0;
     while (helpers()[0] === first && broken < 300) {

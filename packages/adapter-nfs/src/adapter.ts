@@ -44,7 +44,7 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
     const path = posix.normalize(`/${decodedPath(location)}`).replace(/(?<=.)\/+$/, "");
     const connection = createConnection({
       start: { server: host, port, mountPort, version, path, uid, gid, idleTimeout },
-      greeting:
+      pingTarget:
         version === 4 || port !== undefined
           ? { host, port: port ?? NFS.port, program: NFS.program, version, idleTimeout }
           : { host, ...PORTMAPPER, idleTimeout },

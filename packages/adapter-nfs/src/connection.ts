@@ -3,7 +3,7 @@ import { lookup } from "node:dns/promises";
 import { extname } from "node:path";
 import { InternalError, SourceError } from "@pannier/core/adapter";
 import { startHelperProcess } from "@pannier/helper-process";
-import { greet, type Greeting } from "./ping.ts";
+import { ping, type PingTarget } from "./ping.ts";
 import type { Facts, FromHelper, Item, Problem, Question, Start, ToHelper } from "./protocol.ts";
 
 /** Questions at once, each on a connection of its own. */
@@ -34,7 +34,7 @@ export class Unanswered extends InternalError {
 export interface ConnectionInit {
   readonly start: Start;
   /** What is asked whether it is there, before libnfs is let loose on it. */
-  readonly greeting: Greeting;
+  readonly pingTarget: PingTarget;
   /** The helper's module. Default: the one beside this one. */
   readonly helper?: URL | undefined;
   /** Default {@link HELPER_GRACE_MS}. */
@@ -66,13 +66,13 @@ interface Helper {
 }
 
 export function createConnection(init: ConnectionInit): Connection {
-  const { start, greeting, patience = HELPER_GRACE_MS } = init;
+  const { start, pingTarget, patience = HELPER_GRACE_MS } = init;
   const waiting: Asked[] = [];
   /** What the helper was asked and has not answered yet, also where nobody waits for it any longer. */
   const asked = new Map<number, Asked>();
   let lastId = 0;
   let helper: Helper | undefined;
-  let greeted: { readonly done: Promise<string>; giveUp(): void } | undefined;
+  let pinged: { readonly done: Promise<string>; giveUp(): void } | undefined;
   let unused: NodeJS.Timeout | undefined;
   let hanging: NodeJS.Timeout | undefined;
   let closed = false;
@@ -80,7 +80,7 @@ export function createConnection(init: ConnectionInit): Connection {
   function end(error: unknown): void {
     const ended = helper;
     helper = undefined;
-    greeted = undefined;
+    pinged = undefined;
     clearTimeout(hanging);
     clearTimeout(unused);
     ended?.kill();
@@ -133,7 +133,7 @@ export function createConnection(init: ConnectionInit): Connection {
           asked.delete(message.id);
           const { problem } = message;
           // The next one is to learn why.
-          if (problem?.step === "connection" || problem?.step === "silent") greeted = undefined;
+          if (problem?.step === "connection" || problem?.step === "silent") pinged = undefined;
           if (problem !== undefined) one.reject(new Unanswered(problem));
           else one.resolve({ items: one.items, facts: message.facts, bytes: body });
         }
@@ -143,15 +143,15 @@ export function createConnection(init: ConnectionInit): Connection {
     next();
   }
 
-  function greetServer(): NonNullable<typeof greeted> {
+  function pingServer(): NonNullable<typeof pinged> {
     const stop = new AbortController();
-    const done = greetFirst(greeting, stop.signal);
+    const done = pingFirst(pingTarget, stop.signal);
     const made = {
       done,
       giveUp: () => stop.abort(new SourceError("unavailable", "the server was given up")),
     };
     done.catch(() => {
-      if (greeted === made) greeted = undefined;
+      if (pinged === made) pinged = undefined;
     });
     return made;
   }
@@ -178,8 +178,8 @@ export function createConnection(init: ConnectionInit): Connection {
   }
 
   async function ready(): Promise<void> {
-    greeted ??= greetServer();
-    const current = greeted;
+    pinged ??= pingServer();
+    const current = pinged;
     const server = await current.done;
     if (closed) throw new SourceError("unavailable", "the source was closed");
     if (helper !== undefined && helper.server !== server) {
@@ -216,7 +216,7 @@ export function createConnection(init: ConnectionInit): Connection {
 
     close() {
       closed = true;
-      greeted?.giveUp();
+      pinged?.giveUp();
       const error = new SourceError("unavailable", "the source was closed");
       end(error);
       for (const { reject } of waiting.splice(0)) reject(error);
@@ -231,17 +231,17 @@ export function createConnection(init: ConnectionInit): Connection {
     }
     const found = [...asked].find(([, other]) => other === one);
     if (found !== undefined) helper?.send({ cancel: found[0] });
-    // It waits for the greeting, and who comes next would wait for the same.
-    else if (performance.now() - since > SUSPECT_AFTER_MS) greeted?.giveUp();
+    // It waits for the ping, and who comes next would wait for the same.
+    else if (performance.now() - since > SUSPECT_AFTER_MS) pinged?.giveUp();
   }
 }
 
 /** Of a host's addresses, the first at which there is a server. */
-async function greetFirst(greeting: Greeting, signal: AbortSignal): Promise<string> {
+async function pingFirst(pingTarget: PingTarget, signal: AbortSignal): Promise<string> {
   let failure: unknown;
-  for (const address of await resolve(greeting.host)) {
+  for (const address of await resolve(pingTarget.host)) {
     try {
-      await greet({ ...greeting, host: address }, signal);
+      await ping({ ...pingTarget, host: address }, signal);
       return address;
     } catch (error) {
       signal.throwIfAborted();

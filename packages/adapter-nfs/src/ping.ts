@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { SourceError } from "@pannier/core/adapter";
 
-export interface Greeting {
+export interface PingTarget {
   readonly host: string;
   readonly port: number;
   readonly program: number;
@@ -29,8 +29,8 @@ const PROG_MISMATCH = 2;
 const REPLY_SIZE = 28;
 
 /** @throws SourceError where the server is not there, or does not speak this version of NFS; the signal's reason */
-export async function greet(greeting: Greeting, signal: AbortSignal): Promise<void> {
-  const { host, port, program, version, idleTimeout } = greeting;
+export async function ping(target: PingTarget, signal: AbortSignal): Promise<void> {
+  const { host, port, program, version, idleTimeout } = target;
   const id = randomBytes(4).readUInt32BE();
   // Without credentials: each of the two that may be given is of kind 0 and empty.
   const words = [id, CALL, RPC_VERSION, program, version, 0, 0, 0, 0, 0];

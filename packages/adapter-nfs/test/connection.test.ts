@@ -6,7 +6,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { withFewDescriptors } from "../../../test/support/few-descriptors.ts";
 import { createConnection, Unanswered } from "../src/connection.ts";
 import { translate } from "../src/errors.ts";
-import { NFS } from "../src/greet.ts";
+import { NFS } from "../src/ping.ts";
 import type { Problem } from "../src/protocol.ts";
 
 const FAKE = new URL("./fake-helper.js", import.meta.url);
@@ -24,7 +24,7 @@ function resolveTo(...addresses: string[]): void {
   onTestFinished(() => void vi.mocked(lookup).mockReset());
 }
 
-/** Answers the greeting as a server of NFS does, or as `reply` says. */
+/** Answers the ping as a server of NFS does, or as `reply` says. */
 async function startServer(reply: (call: Buffer) => Buffer | undefined = accepted) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -53,7 +53,7 @@ function accepted(call: Buffer, state = 0): Buffer {
 }
 
 function connectTo(port: number, idleTimeout = 5000, patience = 5000, helper = FAKE) {
-  const greeting = {
+  const pingTarget = {
     host: "127.0.0.1",
     port,
     program: NFS.program,
@@ -62,7 +62,7 @@ function connectTo(port: number, idleTimeout = 5000, patience = 5000, helper = F
   };
   const connection = createConnection({
     start: { server: "127.0.0.1", port, version: 4, path: "/", idleTimeout },
-    greeting,
+    pingTarget,
     helper,
     patience,
   });
@@ -91,12 +91,12 @@ test("a helper that cannot be started for want of descriptors is started as soon
     const { createConnection } = await import("${new URL("../src/connection.ts", import.meta.url)}");
     const connection = createConnection({
       start: { server: "127.0.0.1", port: ${port}, version: 4, path: "/", idleTimeout: 5000 },
-      greeting: { host: "127.0.0.1", port: ${port}, program: ${NFS.program}, version: 4, idleTimeout: 5000 },
+      pingTarget: { host: "127.0.0.1", port: ${port}, program: ${NFS.program}, version: 4, idleTimeout: 5000 },
       helper: new URL("${FAKE}"),
     });
     const { signal } = new AbortController();
     const ask = () => connection.ask({ ask: "list", path: "pid", most: 10 }, signal);
-    // Enough for the greeting.
+    // Enough for the ping.
     const give = takeDescriptors({ but: 3 });
     const error = await ask().catch((error) => error);
     give();

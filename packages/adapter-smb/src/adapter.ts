@@ -36,7 +36,7 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
         sign,
         ...(await signIn(location, credentials, { domain, sign }, env)),
       }),
-      greet: (helper, { by }, signal) => greet(helper, address, by, signal),
+      checkConnection: (helper, { by }, signal) => checkConnection(helper, address, by, signal),
     });
     const listShortNames = leftOutWarning(
       context.warn,
@@ -85,7 +85,7 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
 };
 
 /** Makes the connection, so that what is wrong with it is told as such, and not as a matter of the path that was asked for first. */
-async function greet(
+async function checkConnection(
   helper: Helper,
   { host, share, path }: Address,
   by: Connection["by"],

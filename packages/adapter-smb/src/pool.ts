@@ -28,7 +28,11 @@ export interface PoolInit {
   /** Asked for each process: passwords may have changed since. */
   readonly connection: () => Promise<Connection>;
   /** Tries the connection of a new process, before anything else is asked of it. */
-  readonly greet: (helper: Helper, connection: Connection, signal: AbortSignal) => Promise<void>;
+  readonly checkConnection: (
+    helper: Helper,
+    connection: Connection,
+    signal: AbortSignal,
+  ) => Promise<void>;
 }
 
 /** A process for as long as one has use for it. */
@@ -90,7 +94,7 @@ export function createPool(init: PoolInit): Pool {
     await helper.ask({ op: "start", connection }, signal).catch((error: unknown) => {
       throw libraryError(error);
     });
-    await init.greet(helper, connection, signal);
+    await init.checkConnection(helper, connection, signal);
   }
 
   function choose(): Slot {

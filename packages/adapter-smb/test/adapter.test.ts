@@ -35,7 +35,7 @@ interface PoolChoices {
   readonly user?: string;
   readonly script?: URL | undefined;
   readonly env?: Readonly<Record<string, string | undefined>>;
-  readonly greet?: () => Promise<void>;
+  readonly checkConnection?: () => Promise<void>;
 }
 
 function poolOf(choices: PoolChoices = {}): Pool {
@@ -53,7 +53,7 @@ function poolOf(choices: PoolChoices = {}): Pool {
       sign: "auto",
       by: "password",
     }),
-    greet: choices.greet ?? (async () => {}),
+    checkConnection: choices.checkConnection ?? (async () => {}),
   });
   onTestFinished(() => pool.close());
   return pool;
@@ -185,17 +185,17 @@ describe("a helper process", () => {
   });
 
   test("has no company while it is being connected, though somebody leaves", async () => {
-    const greeted = Promise.withResolvers<void>();
+    const checking = Promise.withResolvers<void>();
     const pool = poolOf({
       user: "slow",
-      greet: () => {
-        greeted.resolve();
+      checkConnection: () => {
+        checking.resolve();
         return new Promise(() => {});
       },
     });
     const [stays, leaves] = [new AbortController(), new AbortController()];
     const waiting = [stays, leaves].map((by) => pool.lease(by.signal));
-    await greeted.promise;
+    await checking.promise;
     leaves.abort(new Error("enough"));
     await expect(waiting[1]).rejects.toThrow("enough");
     expect(children()).toBe(1);
@@ -222,7 +222,7 @@ describe("a helper process", () => {
         env: {},
         script: new URL("${FAKE}"),
         connection: async () => ({ user: "user" }),
-        greet: async () => {},
+        checkConnection: async () => {},
       });
       const look = () => pool.use(signal, (helper) => helper.ask({ op: "stat", path: "/file" }, signal));
       const give = takeDescriptors({ but: 3 });
