@@ -22,7 +22,7 @@ export {
   resourceOf,
   settledPin,
 } from "./resource.ts";
-export { ifMatchHeaders, type Pin, sameVersion } from "./pin.ts";
+export { ifMatchHeaders, type Pin, sameVersion } from "./conditional.ts";
 export {
   ifMatch,
   isTimeFingerprint,

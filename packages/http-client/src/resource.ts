@@ -5,7 +5,7 @@ import { isCompressedOnTheWay, plainBody } from "./coding.ts";
 import type { HttpClient } from "./client.ts";
 import type { HttpResponse } from "./response.ts";
 import { rangeHeader, rangeMismatch } from "./parts.ts";
-import { ifMatchHeaders, type Pin, sameVersion, splitPin } from "./pin.ts";
+import { ifMatchHeaders, type Pin, sameVersion, splitPin } from "./conditional.ts";
 import { isFresh, serverTime, tagIn, timeFingerprint } from "./validators.ts";
 
 /** The version of an answer, `undefined` where the server gives neither an ETag nor a date. */

@@ -1,6 +1,6 @@
 /** What adapters need in the thread of a lane. Loads nothing else: neither undici nor the engine. */
 export { rangeMismatch } from "../parts.ts";
-export { ifMatchHeaders, sameVersion } from "../pin.ts";
+export { ifMatchHeaders, sameVersion } from "../conditional.ts";
 export { ifMatch, isTimeFingerprint, versionMismatch } from "../validators.ts";
 export type { Head } from "./head.ts";
 export type { LaneTarget } from "./connection.ts";
