@@ -1,12 +1,18 @@
 /** Reads what is named by nothing but its digest. */
 import { createHash } from "node:crypto";
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
-import { type HttpClient, inspect, isNothing, type Pin, readPinned } from "@pannier/http-client";
+import {
+  type HttpClient,
+  inspect,
+  isNothing,
+  type Validator,
+  readVersion,
+} from "@pannier/http-client";
 
 /** Parts of files up to this size are cut from the whole. */
 const WHOLE = 4 << 20;
 /** Large files of which parts are being read: far more than are at once. */
-const MAX_PINS = 256;
+const MAX_VALIDATORS = 256;
 
 /** Reads entries that have a SHA-256, but no ETag or date from their listing. */
 export type DigestReader = (
@@ -26,38 +32,44 @@ export function createDigestReader(
   client: HttpClient,
   mismatch: (signal: AbortSignal) => Promise<SourceError>,
 ): DigestReader {
-  const pins = new Map<string, Pin>();
+  const validators = new Map<string, Validator>();
 
-  async function pinFor(entry: FileEntry, url: URL, signal: AbortSignal): Promise<Pin | undefined> {
-    const known = pins.get(entry.fingerprint);
+  async function validatorFor(
+    entry: FileEntry,
+    url: URL,
+    signal: AbortSignal,
+  ): Promise<Validator | undefined> {
+    const known = validators.get(entry.fingerprint);
     if (known !== undefined) return known;
     const resource = await inspect(client, url, "read", signal);
     // Others may have asked at the same time: all keep to one answer.
-    const pin =
-      pins.get(entry.fingerprint) ?? (resource?.ranges === true ? resource.pin : undefined);
-    if (pin === undefined) return undefined;
-    if (pins.size >= MAX_PINS) pins.delete(pins.keys().next().value as string);
-    pins.set(entry.fingerprint, pin);
-    return pin;
+    const validator =
+      validators.get(entry.fingerprint) ??
+      (resource?.ranges === true ? resource.validator : undefined);
+    if (validator === undefined) return undefined;
+    if (validators.size >= MAX_VALIDATORS)
+      validators.delete(validators.keys().next().value as string);
+    validators.set(entry.fingerprint, validator);
+    return validator;
   }
 
   return async (entry, url, range, signal) => {
     const { size } = entry;
     if (isNothing(range, size)) return new Uint8Array(0);
     if (range !== undefined && size !== undefined && size > WHOLE) {
-      const pin = await pinFor(entry, url, signal);
-      if (pin !== undefined) {
+      const validator = await validatorFor(entry, url, signal);
+      if (validator !== undefined) {
         try {
-          return await readPinned(client, url, pin, size, range, signal);
+          return await readVersion(client, url, validator, size, range, signal);
         } catch (error) {
           if (error instanceof SourceError && error.code === "changed") {
-            pins.delete(entry.fingerprint);
+            validators.delete(entry.fingerprint);
           }
           throw error;
         }
       }
     }
-    const whole = await readPinned(client, url, undefined, size, undefined, signal);
+    const whole = await readVersion(client, url, undefined, size, undefined, signal);
     const bytes = checked(whole instanceof Uint8Array ? [whole] : whole, entry, mismatch, signal);
     if (whole instanceof Uint8Array) for await (const _ of bytes);
     if (range === undefined) return whole instanceof Uint8Array ? whole : bytes;

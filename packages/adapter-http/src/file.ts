@@ -1,7 +1,7 @@
 /** A source of one file. */
 import { createHash } from "node:crypto";
 import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core/adapter";
-import { type HttpClient, inspect, isTimeFingerprint, readPinned } from "@pannier/http-client";
+import { type HttpClient, inspect, isTimeFingerprint, readVersion } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
 import { entryByContent } from "./content.ts";
 import { createDigestReader } from "./digest.ts";
@@ -40,14 +40,14 @@ export function fileSource({ client, url, name, checksum, surely }: FileSourceIn
           hint: 'end the URL with "/"',
         });
       }
-      const { pin, size, mtime, mediaType } = resource;
+      const { validator, size, mtime, mediaType } = resource;
       if (mediaType === "text/html" && !surely && expected === undefined && !PAGE.test(name))
         throw new SourceError("invalid", "this is a web page, not content", {
           hint: `for the repository that it shows write git+${url.protocol}//${url.host}${url.pathname}; for the page itself add unpack=no to the URL`,
         });
       ranges = resource.ranges;
       const entry = (fingerprint: string, digest?: Digest): FileEntry => {
-        return { kind: "file", path: name, size, mtime, fingerprint, digest, ref: pin };
+        return { kind: "file", path: name, size, mtime, fingerprint, digest, ref: validator };
       };
       const found =
         expected !== undefined
@@ -68,7 +68,7 @@ export function fileSource({ client, url, name, checksum, surely }: FileSourceIn
         return readByDigest(entry, url, range, signal);
       }
       const [algorithm = "", hex = ""] = entry.fingerprint.split(":", 2);
-      const body = await readPinned(client, url, entry.ref, entry.size, range, signal);
+      const body = await readVersion(client, url, entry.ref, entry.size, range, signal);
       // The engine itself checks SHA-256; of a part, nothing can be checked.
       if (range !== undefined || !/^(sha512|sha1|md5)$/.test(algorithm)) return body;
       const checked = { algorithm: algorithm as "sha512" | "sha1" | "md5", hex };

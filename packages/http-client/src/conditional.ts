@@ -6,14 +6,14 @@ import { ifMatch, tagIn } from "./validators.ts";
  * What names a version of a URL, as text: `etag "x"`, `modified DATE`, or, from index pages, which know no more,
  * `second DATE` and `minute DATE`. It is kept in tokens and with entries.
  */
-export type Pin = string;
+export type Validator = string;
 
 /** Compared here as well, because servers ignore conditions; weakly, because a weak ETag fails every If-Match. */
 export function sameVersion(
   response: Pick<HttpResponse, "headers">,
-  pin: Pin | undefined,
+  validator: Validator | undefined,
 ): boolean {
-  const [kind, value] = splitPin(pin);
+  const [kind, value] = splitValidator(validator);
   const modified = response.headers["last-modified"];
   switch (kind) {
     case "etag":
@@ -38,15 +38,15 @@ function isSameDate(one: string | undefined, other: string): boolean {
 }
 
 /** The condition "only if it is still that version". */
-export function ifMatchHeaders(pin: Pin | undefined): Record<string, string> {
-  const [kind, value] = splitPin(pin);
+export function ifMatchHeaders(validator: Validator | undefined): Record<string, string> {
+  const [kind, value] = splitValidator(validator);
   if (kind === "etag") return ifMatch(value);
   if (kind === "second") return { "if-unmodified-since": new Date(value).toUTCString() };
   const isDate = kind === "modified" && !Number.isNaN(Date.parse(value));
   return isDate ? { "if-unmodified-since": value } : {};
 }
 
-export function splitPin(pin: Pin | undefined): [kind: string, value: string] {
-  const [, kind = "", value = ""] = /^(\S+) (.*)$/s.exec(pin ?? "") ?? [];
+export function splitValidator(validator: Validator | undefined): [kind: string, value: string] {
+  const [, kind = "", value = ""] = /^(\S+) (.*)$/s.exec(validator ?? "") ?? [];
   return [kind, value];
 }

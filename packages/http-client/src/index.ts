@@ -17,12 +17,12 @@ export {
   inspect,
   inspectByHead,
   isNothing,
-  pinOf,
-  readPinned,
+  validatorOf,
+  readVersion,
   resourceOf,
-  settledPin,
+  settledValidator,
 } from "./resource.ts";
-export { ifMatchHeaders, type Pin, sameVersion } from "./conditional.ts";
+export { ifMatchHeaders, type Validator, sameVersion } from "./conditional.ts";
 export {
   ifMatch,
   isTimeFingerprint,

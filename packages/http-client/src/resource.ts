@@ -5,11 +5,11 @@ import { isCompressedOnTheWay, plainBody } from "./coding.ts";
 import type { HttpClient } from "./client.ts";
 import type { HttpResponse } from "./response.ts";
 import { rangeHeader, rangeMismatch } from "./parts.ts";
-import { ifMatchHeaders, type Pin, sameVersion, splitPin } from "./conditional.ts";
+import { ifMatchHeaders, type Validator, sameVersion, splitValidator } from "./conditional.ts";
 import { isFresh, serverTime, tagIn, timeFingerprint } from "./validators.ts";
 
 /** The version of an answer, `undefined` where the server gives neither an ETag nor a date. */
-export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined {
+export function validatorOf(response: Pick<HttpResponse, "headers">): Validator | undefined {
   const { etag, "last-modified": modified } = response.headers;
   if (tagIn(etag) !== undefined) return `etag ${etag}`;
   return modified === undefined || modified === "" ? undefined : `modified ${modified}`;
@@ -19,17 +19,19 @@ export function pinOf(response: Pick<HttpResponse, "headers">): Pin | undefined 
  * What names the version of an answer in a token: with nothing but a date that is of just now, the file may change once more without
  * showing, so there is none.
  */
-export function settledPin(response: Pick<HttpResponse, "headers">): Pin | undefined {
-  const pin = pinOf(response);
-  if (pin === undefined || !pin.startsWith("modified ")) return pin;
-  return isFresh(Date.parse(pin.slice("modified ".length)), serverTime(response)) ? undefined : pin;
+export function settledValidator(response: Pick<HttpResponse, "headers">): Validator | undefined {
+  const validator = validatorOf(response);
+  if (validator === undefined || !validator.startsWith("modified ")) return validator;
+  return isFresh(Date.parse(validator.slice("modified ".length)), serverTime(response))
+    ? undefined
+    : validator;
 }
 
 /** What is known of a URL's content without reading it. */
 interface Resource {
-  readonly pin: Pin | undefined;
-  /** As {@link settledPin} has it. */
-  readonly token: Pin | undefined;
+  readonly validator: Validator | undefined;
+  /** As {@link settledValidator} has it. */
+  readonly token: Validator | undefined;
   /** What tells two contents apart: the ETag, else size and date. */
   readonly fingerprint: string | undefined;
   readonly size: number | undefined;
@@ -47,13 +49,13 @@ export function resourceOf(response: HttpResponse): Resource {
   const { headers, status, url } = response;
   const size = status === 206 ? totalSize(headers["content-range"]) : headers["content-length"];
   const mtime = Date.parse(headers["last-modified"] ?? "");
-  const pin = pinOf(response);
+  const validator = validatorOf(response);
   const length = size === undefined ? undefined : Number(size);
-  const dated = pin?.startsWith("modified ") === true && !Number.isNaN(mtime);
+  const dated = validator?.startsWith("modified ") === true && !Number.isNaN(mtime);
   return {
-    pin,
-    token: settledPin(response),
-    fingerprint: dated ? timeFingerprint(length, mtime, serverTime(response)) : pin,
+    validator,
+    token: settledValidator(response),
+    fingerprint: dated ? timeFingerprint(length, mtime, serverTime(response)) : validator,
     size: length,
     mediaType: headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase(),
     mtime: Number.isNaN(mtime) ? undefined : mtime,
@@ -77,7 +79,7 @@ export async function inspect(
   url: URL,
   operation: string,
   signal: AbortSignal,
-  known?: Pin,
+  known?: Validator,
 ): Promise<Resource | undefined> {
   const ask = (headers: Record<string, string>, others: readonly number[] = []) =>
     client.request(url, { headers, operation, signal, expect: [200, 206, 304, ...others] });
@@ -109,7 +111,7 @@ export async function inspectByHead(
     await response.discard();
     const resource = resourceOf(response);
     // Of a directory, which a redirect leads to, GET tells no more.
-    const enough = resource.pin !== undefined || resource.url.pathname.endsWith("/");
+    const enough = resource.validator !== undefined || resource.url.pathname.endsWith("/");
     if (response.status < 300 && enough) return resource;
   }
   const resource = await inspect(client, url, operation, signal);
@@ -119,8 +121,8 @@ export async function inspectByHead(
 }
 
 /** The condition "only if it is another version". */
-export function ifNoneMatchHeaders(pin: Pin | undefined): Record<string, string> {
-  const [kind, value] = splitPin(pin);
+export function ifNoneMatchHeaders(validator: Validator | undefined): Record<string, string> {
+  const [kind, value] = splitValidator(validator);
   // One that is not valid would be compared with nothing, or refused.
   if (kind === "etag") return /^(?:W\/)?"[^"]+"$/.test(value) ? { "if-none-match": value } : {};
   return kind === "modified" ? { "if-modified-since": value } : {};
@@ -129,20 +131,23 @@ export function ifNoneMatchHeaders(pin: Pin | undefined): Record<string, string>
 /**
  * Reads a version of a URL, or a part of it.
  *
- * @param pin the version; `undefined` where nothing is known and the caller checks the content itself
+ * @param validator the version; `undefined` where nothing is known and the caller checks the content itself
  * @throws SourceError `changed` where the server has another version by now, or cannot say that it has not
  */
-export async function readPinned(
+export async function readVersion(
   client: HttpClient,
   url: URL,
-  pin: Pin | undefined,
+  validator: Validator | undefined,
   size: number | undefined,
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {
   if (isNothing(range, size)) return new Uint8Array(0);
   const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
-  const headers = { ...ifMatchHeaders(pin), ...(partial ? { range: rangeHeader(range) } : {}) };
+  const headers = {
+    ...ifMatchHeaders(validator),
+    ...(partial ? { range: rangeHeader(range) } : {}),
+  };
   const response = await client.request(url, {
     headers,
     operation: "read",
@@ -156,7 +161,7 @@ export async function readPinned(
       return new Uint8Array(0);
     }
   }
-  const reason = changeMismatch(response, pin, size, partial ? range : undefined);
+  const reason = changeMismatch(response, validator, size, partial ? range : undefined);
   if (reason !== undefined) {
     await response.discard();
     throw new SourceError("changed", reason);
@@ -173,14 +178,14 @@ export function isNothing(range: ByteRange | undefined, size: number | undefined
 /** Why an answer is not the version asked for; `undefined` if it is. */
 function changeMismatch(
   response: HttpResponse,
-  pin: Pin | undefined,
+  validator: Validator | undefined,
   size: number | undefined,
   range: ByteRange | undefined,
 ): string | undefined {
   const { status } = response;
   if (status === 412) return "the file changed since it was listed";
   if (status === 416) return "the file is shorter than when it was listed";
-  if (!sameVersion(response, pin)) return "the file changed since it was listed";
+  if (!sameVersion(response, validator)) return "the file changed since it was listed";
   return rangeMismatch(response, size, range);
 }
 

@@ -85,8 +85,8 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       let folder: string | undefined;
       try {
         folder = await mkdtemp(join(scratch, PREFIX));
-        const { pin, token } = coming;
-        const ref = wanted ?? pin ?? `local ${randomUUID()}`;
+        const { validator, token } = coming;
+        const ref = wanted ?? validator ?? `local ${randomUUID()}`;
         const bytes = checks === undefined ? coming.bytes : passing(coming.bytes, checks);
         const content = await unpackDownload({ ...coming, bytes }, expected, folder, signal);
         try {

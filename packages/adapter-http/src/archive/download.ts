@@ -8,9 +8,9 @@ import { SourceError } from "@pannier/core/adapter";
 import {
   type HttpClient,
   type HttpResponse,
-  type Pin,
-  pinOf,
-  settledPin,
+  type Validator,
+  validatorOf,
+  settledValidator,
   sameVersion,
   ifMatchHeaders,
 } from "@pannier/http-client";
@@ -25,7 +25,7 @@ export interface DownloadInit {
   readonly client: HttpClient;
   readonly url: URL;
   /** The version that it has to be. */
-  readonly wanted: Pin | undefined;
+  readonly wanted: Validator | undefined;
   readonly operation: string;
   readonly scratch: string;
   /** False: nothing is kept, and nothing that was kept is used. */
@@ -35,9 +35,9 @@ export interface DownloadInit {
 
 export interface Download {
   /** The version that comes. */
-  readonly pin: Pin | undefined;
+  readonly validator: Validator | undefined;
   /** The same, unless it is a date of just now. */
-  readonly token: Pin | undefined;
+  readonly token: Validator | undefined;
   /** All of it, from the first byte on: what an earlier attempt kept, then what comes. Fails where the connection is cut. */
   readonly bytes: AsyncIterable<Uint8Array>;
   /** Whether what comes is kept on the disk as well. */
@@ -109,8 +109,8 @@ export async function download(init: DownloadInit): Promise<Download> {
   }
 
   return {
-    pin: pinOf(response),
-    token: settledPin(response),
+    validator: validatorOf(response),
+    token: settledValidator(response),
     bytes: bytes(),
     kept: output !== undefined,
     file: () => (output === undefined ? undefined : part),

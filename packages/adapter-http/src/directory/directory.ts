@@ -12,12 +12,12 @@ import {
   type HttpResponse,
   ifNoneMatchHeaders,
   inspect,
-  type Pin,
-  pinOf,
+  type Validator,
+  validatorOf,
   plainBody,
-  readPinned,
+  readVersion,
   resourceOf,
-  settledPin,
+  settledValidator,
 } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
 import { createDigestReader } from "../digest.ts";
@@ -28,7 +28,9 @@ import { MANIFEST_NAMES, readManifest } from "./manifest.ts";
 
 interface Listed {
   /** Name and version of the manifest; `undefined` for index pages. */
-  readonly manifest: { readonly name: string; readonly pin: Pin | undefined } | undefined;
+  readonly manifest:
+    | { readonly name: string; readonly validator: Validator | undefined }
+    | undefined;
   readonly ranges: boolean;
 }
 
@@ -60,9 +62,9 @@ export function directorySource(init: DirectorySourceInit): Source {
 
   async function listByManifest(name: string, response: HttpResponse, signal: AbortSignal) {
     const expected = await resolveChecksum(init.checksum, urlOf(name), client, signal);
-    const pin = pinOf(response);
-    const token = settledPin(response);
-    listed = { manifest: { name, pin }, ranges: resourceOf(response).ranges };
+    const validator = validatorOf(response);
+    const token = settledValidator(response);
+    listed = { manifest: { name, validator }, ranges: resourceOf(response).ranges };
     return {
       entries: below(prefix, readManifest(name, verified(await plainBody(response), expected))),
       ordered: false,
@@ -72,11 +74,11 @@ export function directorySource(init: DirectorySourceInit): Source {
 
   /** A file that is not what the manifest says: either the manifest is old by now, or the content is wrong. */
   const readByDigest = createDigestReader(client, async (signal) => {
-    const { name, pin } = listed?.manifest ?? {};
+    const { name, validator } = listed?.manifest ?? {};
     const same =
       name !== undefined &&
-      pin !== undefined &&
-      (await inspect(client, urlOf(name), "read", signal, pin)) === undefined;
+      validator !== undefined &&
+      (await inspect(client, urlOf(name), "read", signal, validator)) === undefined;
     return same
       ? new SourceError("invalid", "the file is not what the manifest says")
       : new SourceError("changed", "the file is no longer what was listed");
@@ -88,17 +90,17 @@ export function directorySource(init: DirectorySourceInit): Source {
       const name = names.find((each) => known?.startsWith(`${each} `)) ?? names[0];
       // With `auto` and nothing known yet there may be no manifest at all: the listing will tell.
       if (name === undefined || (known === undefined && init.manifest === "auto")) return undefined;
-      const pin = known?.startsWith(`${name} `) ? known.slice(name.length + 1) : undefined;
-      if (pin === undefined && init.manifest === "auto") return undefined;
+      const validator = known?.startsWith(`${name} `) ? known.slice(name.length + 1) : undefined;
+      if (validator === undefined && init.manifest === "auto") return undefined;
       const response = await client.request(urlOf(name), {
-        headers: ifNoneMatchHeaders(pin),
+        headers: ifNoneMatchHeaders(validator),
         operation: "probe",
         signal,
         expect: init.manifest === "auto" ? "any" : [200, 304],
       });
       await response.discard();
       if (response.status === 304 && known !== undefined) return { token: known };
-      const now = response.status === 200 ? settledPin(response) : undefined;
+      const now = response.status === 200 ? settledValidator(response) : undefined;
       return now === undefined ? undefined : { token: `${name} ${now}` };
     },
 
@@ -128,7 +130,7 @@ export function directorySource(init: DirectorySourceInit): Source {
       const file = urlOf(prefix + entry.path);
       if (entry.ref !== undefined || entry.digest === undefined) {
         try {
-          return await readPinned(client, file, entry.ref, entry.size, range, signal);
+          return await readVersion(client, file, entry.ref, entry.size, range, signal);
         } catch (error) {
           if (!(error instanceof SourceError)) throw error;
           if (error.code === "not-found") absences.missed(prefix + entry.path);

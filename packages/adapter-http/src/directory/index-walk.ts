@@ -251,9 +251,9 @@ export async function* walkIndex(init: IndexWalk): AsyncGenerator<FileEntry[]> {
         return undefined;
       }
       if (told !== undefined) return told;
-      const { pin, fingerprint, size, mtime } = resource;
+      const { validator, fingerprint, size, mtime } = resource;
       if (fingerprint === undefined) return await entryByContent(client, url, path, signal);
-      return { kind: "file", path, size, mtime, fingerprint, ref: pin };
+      return { kind: "file", path, size, mtime, fingerprint, ref: validator };
     } catch (error) {
       if (!isAbsent(error)) throw error;
       listing.leaveOut(path, "absent");
