@@ -16,6 +16,7 @@ import { type Layer, readImage } from "./image.ts";
 import type { OciSettings } from "./options.ts";
 import { fileRow, placeOf, refusedRow, rowsOfToc } from "./members.ts";
 import { makeSharedWork } from "./shared.ts";
+import { checkImage } from "./signature.ts";
 import { type LayerTable, openLayerTable } from "./table/table.ts";
 import type { TagChoice } from "./tags.ts";
 import { unpackLayer } from "./unpack-layer.ts";
@@ -49,6 +50,7 @@ interface Depot {
 
 export function imageSource(init: ImageSourceInit): Source {
   const { store, reference, settings, choose, context } = init;
+  const { signers = [] } = context;
   const root = settings.path;
   const closing = new AbortController();
   const share = makeSharedWork(closing.signal);
@@ -79,10 +81,13 @@ export function imageSource(init: ImageSourceInit): Source {
   /** The layers of an image, all of them known. */
   async function load(name: string, signal: AbortSignal) {
     const { digest, layers } = await readImage(store, name, settings, signal);
+    // Before anything of its layers is looked at.
+    const signature =
+      signers.length === 0 ? undefined : await checkImage(store, digest, signers, signal);
     const known = await table();
     await know(layers, known, signal);
     known.remember(digest, layers);
-    return { digest, layers };
+    return { digest, layers, signature };
   }
 
   /** Looks at the layers that are not known yet: by their tables of contents where some are known, else whole. */
@@ -212,7 +217,11 @@ export function imageSource(init: ImageSourceInit): Source {
     async list(signal, scope) {
       signal.throwIfAborted();
       const name = reference.digest ?? (await tagNow(signal));
-      const { digest, layers } = await share(`image ${name}`, (inner) => load(name, inner), signal);
+      const { digest, layers, signature } = await share(
+        `image ${name}`,
+        (inner) => load(name, inner),
+        signal,
+      );
       listed = digest;
       const known = await table();
       await scope?.ignoreFile(known.entry(IGNORE_FILE, layers, root));
@@ -221,6 +230,7 @@ export function imageSource(init: ImageSourceInit): Source {
         ordered: true,
         revision: hexOf(digest),
         token: () => digest,
+        signature,
       };
     },
 
@@ -231,10 +241,14 @@ export function imageSource(init: ImageSourceInit): Source {
       // What it held is gone: a listing costs no more.
       if (before?.every((layer) => known.has(layer)) !== true) return undefined;
       const name = `sha256:${to}`;
-      const { layers } = await share(`image ${name}`, (inner) => load(name, inner), signal);
+      const { layers, signature } = await share(
+        `image ${name}`,
+        (inner) => load(name, inner),
+        signal,
+      );
       const changes = await known.compare(before, layers, root, scope);
       listed = name;
-      return changes === undefined ? undefined : { changes };
+      return changes === undefined ? undefined : { changes, signature };
     },
 
     async read(entry, range, signal) {

@@ -24,6 +24,8 @@ export interface Descriptor {
   readonly mediaType: string;
   readonly digest: string;
   readonly size: number;
+  /** Of a manifest that is no image: what it is. */
+  readonly artifactType?: string | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
@@ -90,7 +92,7 @@ function bounded(items: readonly unknown[]): readonly unknown[] {
 
 function descriptorOf(value: unknown): Descriptor {
   if (!isObject(value)) throw broken("a descriptor is not an object");
-  const { mediaType, digest, size } = value;
+  const { mediaType, digest, size, artifactType } = value;
   if (typeof digest !== "string" || !DIGEST.test(digest)) {
     throw broken("a digest is not sha256: and 64 hexadecimal digits");
   }
@@ -99,6 +101,7 @@ function descriptorOf(value: unknown): Descriptor {
     mediaType: typeof mediaType === "string" ? mediaType : "",
     digest,
     size: size as number,
+    ...(typeof artifactType === "string" ? { artifactType } : {}),
     annotations: annotationsOf(value["annotations"]),
   };
 }

@@ -7,7 +7,7 @@ import {
   readText,
   statusError,
 } from "@pannier/http-client";
-import { ACCEPT } from "./manifest.ts";
+import { ACCEPT, MEDIA, parseManifest } from "./manifest.ts";
 import { DIGEST } from "./reference.ts";
 import { makeSignIn } from "./sign-in.ts";
 import { checkedBlob, type ImageStore, type StoreInit, takeManifest } from "./store.ts";
@@ -136,6 +136,20 @@ export function openRegistry(init: StoreInit): ImageStore {
         }
       }
       return tags;
+    },
+    async referrers(digest, signal) {
+      const response = await ask(at(`referrers/${digest}`), {
+        headers: { accept: MEDIA.index },
+        operation: "signature",
+        signal,
+        expect: [200, 400, 404, 405, 406],
+      });
+      if (response.status !== 200) {
+        await response.discard();
+        return undefined;
+      }
+      const index = parseManifest((await takeManifest(response.body, "referrers")).bytes);
+      return index.kind === "index" ? index.manifests : [];
     },
     async has(digest, signal) {
       const response = await ask(at(`blobs/${digest}`), {

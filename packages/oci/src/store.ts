@@ -46,6 +46,8 @@ export interface ImageStore {
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>>;
   tags(signal: AbortSignal): Promise<readonly string[]>;
+  /** What refers to a manifest, by the registry's own list; `undefined` where it has none. */
+  referrers?(digest: string, signal: AbortSignal): Promise<readonly Descriptor[] | undefined>;
   /** Whether a blob is there. */
   has(digest: string, signal: AbortSignal): Promise<boolean>;
   putBlob(

@@ -1,7 +1,8 @@
 import { generateKeyPairSync, hash, type KeyObject, sign } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Signer } from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
 import { checkImageBundle, checkSimpleSigning, openFileChecks } from "../src/index.ts";
@@ -20,6 +21,41 @@ async function keyPair() {
   const signer: Signer = { kind: "cosign-key", text: `cosign-key:${file}`, trusted: { file } };
   return { signer, secret, key: privateKey };
 }
+
+/** What cosign itself made, see the README there. */
+const made = (name: string) => fileURLToPath(new URL(`made-by-cosign/${name}`, import.meta.url));
+const MADE_OF = "sha256:254cf5de9233e86bc8fe34039800bb0afa1b1f575b2366b6745fe06e6944d98e";
+
+test("what cosign made is good, by its key", async () => {
+  const file = made("cosign.pub");
+  const signers: Signer[] = [{ kind: "cosign-key", text: "cosign-key:x", trusted: { file } }];
+  const bundle = await readFile(made("image.sigstore.json"));
+  expect(await checkImageBundle(bundle, MADE_OF, signers)).toMatchObject({ of: "image" });
+  expect(await checkImageBundle(bundle, OTHER, signers)).toMatch(/of another image/);
+  const checks = await openFileChecks(() => readFile(made("hello.txt.sigstore.json")), signers);
+  checks.update(Buffer.from("hello\n"));
+  expect(checks.finish()).toMatchObject({ of: "file" });
+  // By --new-bundle-format=false.
+  const payload = `{"critical":{"identity":{"docker-reference":"127.0.0.1:35005/site/live"},"image":{"docker-manifest-digest":"${MADE_OF}"},"type":"cosign container image signature"},"optional":null}`;
+  const signature =
+    "MEYCIQCwnPaKka5oh0ObkIpYk1+YOvV2oTw7TA+V0bGPrnnjFQIhAMUxs3DbfyMwYxQTRba1Xq5WlYNS5JbQk/x9pmYDCQ7Q";
+  expect(await checkSimpleSigning(Buffer.from(payload), signature, MADE_OF, signers)).toMatchObject(
+    { of: "image" },
+  );
+});
+
+test("a key of cosign is opened by its password, and signs what its public key finds good", async () => {
+  const file = made("cosign.pub");
+  const signers: Signer[] = [{ kind: "cosign-key", text: "cosign-key:x", trusted: { file } }];
+  const key = await openSigningKey(made("cosign.key"), "open sesame");
+  expect(await checkImageBundle(signImage(key, DIGEST), DIGEST, signers)).toMatchObject(good);
+  for (const password of ["", "close sesame"])
+    await expect(openSigningKey(made("cosign.key"), password)).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining("cannot be opened"),
+    });
+  await expect(openSigningKey(file, "")).rejects.toMatchObject({ exitCode: 2 });
+});
 
 const good = { kind: "cosign-key", key: expect.stringMatching(/^SHA256:/) };
 
