@@ -37,7 +37,7 @@ async function makeKey(): Promise<Key> {
   const [file, secret] = [join(folder, "cosign.pub"), join(folder, "cosign.key")];
   await writeFile(file, publicKey.export({ type: "spki", format: "pem" }));
   await writeFile(secret, privateKey.export({ type: "pkcs8", format: "pem" }));
-  const key = await openSigningKey(secret, "");
+  const key = await openSigningKey(secret);
   return {
     file,
     bundle: (digest) => signImage(key, digest),

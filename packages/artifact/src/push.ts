@@ -27,8 +27,10 @@ import {
   parseManifest,
   referenceOf,
 } from "@pannier/oci";
+import type { SigningKey } from "@pannier/signatures/sign";
 import { groupEntries } from "./groups.ts";
 import { writeChunkedLayer, writePlainLayer } from "./layer.ts";
+import { signPushed } from "./sign.ts";
 
 /** Says which files a layer holds, so that the next push need not make it again to know that it is the same. */
 const GROUP = "dev.pannier.group";
@@ -45,6 +47,8 @@ export interface PushInit {
   readonly destination: string;
   /** Layers at most; 1 is a plain tar.gz, as Flux wants it. Default 100. */
   readonly layers?: number | undefined;
+  /** What the image is signed with, before the tag names it. */
+  readonly sign?: SigningKey | undefined;
   /** For the destination. */
   readonly credentials?: Credentials | undefined;
   /** Where proxies and files of Docker and podman are looked up. */
@@ -66,6 +70,8 @@ export interface PushResult {
   readonly digest: string;
   /** False where the tag named just this already. */
   readonly changed: boolean;
+  /** True where it was signed now, false where it was signed before or is not to be. */
+  readonly signed: boolean;
   readonly files: number;
   readonly layers: number;
   /** Layers that had to be sent, and bytes of all that was sent. */
@@ -146,7 +152,7 @@ export async function pushTree(
   tree: Omit<PublishedTree, "close">,
   store: ImageStore,
   tag: string,
-  init: Pick<PushInit, "layers" | "attempts" | "onRetry" | "signal">,
+  init: Pick<PushInit, "layers" | "sign" | "attempts" | "onRetry" | "signal">,
 ): Promise<Omit<PushResult, "destination">> {
   const { layers: limit = MOST_LAYERS, attempts = ATTEMPTS, onRetry, signal } = init;
   const again = <Result>(task: () => Promise<Result>) => retry(task, { attempts, signal, onRetry });
@@ -161,6 +167,10 @@ export async function pushTree(
       sent.bytes += blob.size;
       return true;
     });
+  const putBytes = async (content: Buffer): Promise<void> => {
+    const blob = { digest: digestOf(content), size: content.byteLength };
+    await put(blob, () => once(content));
+  };
   const work = await mkdtemp(join(tmpdir(), "pannier-push-"));
   const before = await again(() => lastPush(store, tag, signal)).catch(removing);
   const groups = await groupEntries(tree.entries(), limit, join(work, "groups.db"), signal).catch(
@@ -197,8 +207,17 @@ export async function pushTree(
     );
     const digest = digestOf(bytes);
     const changed = digest !== before?.digest;
+    const { sign } = init;
+    if (changed) await put(described, () => once(config));
+    // The tag never names what is to be signed and is not.
+    const signed =
+      sign !== undefined &&
+      (await again(async () => {
+        const image = { digest, size: bytes.byteLength };
+        if (changed) await store.putManifest(digest, { bytes, mediaType: MEDIA.manifest }, signal);
+        return signPushed(store, image, sign, putBytes, signal);
+      }));
     if (changed) {
-      await put(described, () => once(config));
       await again(() => store.putManifest(tag, { bytes, mediaType: MEDIA.manifest }, signal));
       sent.bytes += bytes.byteLength;
     }
@@ -206,6 +225,7 @@ export async function pushTree(
       revision: tree.revision,
       digest,
       changed,
+      signed,
       files: groups.files,
       layers: layers.length,
       sentLayers: sent.layers,

@@ -71,6 +71,16 @@ export const FLAGS = {
     description: "layers of the image at most; 1: a plain tar.gz, as Flux reads it",
     default: "100",
   },
+  sign: {
+    ...text("FILE"),
+    description: "the private key to sign the image with: one of cosign, or in PEM",
+    otherwise: "it is not signed",
+  },
+  signPasswordFile: {
+    ...text("FILE"),
+    description: "the file with the password of the signing key",
+    otherwise: "it has none",
+  },
   work: {
     ...text("DIR"),
     description:

@@ -79,7 +79,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: "push the sources to an OCI registry, as an image that can be followed",
     details:
       "DESTINATION is oci://REGISTRY/REPOSITORY:TAG, oci+http:// for a registry without TLS, or oci+file:///DIR:TAG for an image layout.\nLayers that are there already are not sent. To the registry it signs in with user and password of DESTINATION, or what docker and podman know; the variables for credentials are the sources'.",
-    flags: [...SYNC, "layers", "work", ...OUTPUT],
+    flags: [...SYNC, "layers", "sign", "signPasswordFile", "work", ...OUTPUT],
     publishes: true,
     examples: [
       "pannier push 'git+https://git.example.com/web/site.git?ref=main' oci://registry.example.com/web/site:live",

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
@@ -67,6 +67,81 @@ test("secrets of the destination are not shown", async () => {
   expect(stdout + stderr).not.toContain("s3cret-of-mine");
 });
 
+/** A key of cosign with its password, and its public key. */
+async function signingKey() {
+  const from = new URL("../../signatures/test/made-by-cosign/", import.meta.url);
+  for (const name of ["cosign.key", "cosign.pub"])
+    await copyFile(new URL(name, from), join(cwd, name));
+  await writeFile(join(cwd, "password"), "open sesame\n");
+}
+
+test.each(["registry", "layout"])(
+  "an image is signed before the tag names it (%s)",
+  async (kind) => {
+    await signingKey();
+    const registry = await openRegistry();
+    onTestFinished(() => registry.close());
+    const url =
+      kind === "layout"
+        ? `oci+file://${cwd}/layout:live`
+        : `oci+http://127.0.0.1:${registry.port}/team/site:live`;
+    const sign = ["--sign", "cosign.key", "--sign-password-file", "password"];
+    const follow = ["sync", url, "target", "--signed-by", "cosign-key:cosign.pub"];
+
+    await runPannierOk(["push", "./page", url], { cwd });
+    expect(await runPannier(follow, { cwd })).toMatchObject({
+      code: 6,
+      stderr: expect.stringContaining("is not signed by one who is trusted"),
+    });
+    // What is there already is signed where it is.
+    expect((await runPannierOk(["push", "./page", url, ...sign], { cwd })).stdout).toMatch(
+      /^unchanged .*, signed: /,
+    );
+    await runPannierOk(follow, { cwd });
+    const again = await runPannierOk(["push", "./page", url, ...sign], { cwd });
+    expect(again.stdout).not.toContain("signed");
+
+    await writeFile(join(cwd, "page"), "two");
+    registry.requests.length = 0;
+    expect((await runPannierOk(["push", "./page", url, ...sign], { cwd })).stdout).toMatch(
+      /^pushed .*, signed: /,
+    );
+    const puts = registry.requests.filter((line) => line.startsWith("PUT /v2/team/site/manifests"));
+    const names = puts.map((line) => line.replace(/.*\//, "").replace(/[0-9a-f]{64}/, "HEX"));
+    const inOrder = ["sha256:HEX", "sha256:HEX", "sha256-HEX", "live"];
+    expect(names).toEqual(kind === "registry" ? inOrder : []);
+    await runPannierOk(follow, { cwd });
+    const { stdout } = await runPannierOk(["status", "target"], { cwd });
+    expect(stdout).toMatch(/^signed +image, \(cosign-key SHA256:s2So62wy/m);
+    const told = await runPannierOk(["history", "target"], { cwd });
+    expect(told.stdout.match(/^ {2}signed: image, \(cosign-key/gm)).toHaveLength(2);
+
+    await writeFile(join(cwd, "page"), "three");
+    await runPannierOk(["push", "./page", url], { cwd });
+    expect(await runPannier(follow, { cwd })).toMatchObject({ code: 6 });
+    expect(await readFile(join(cwd, "target/current/page"), "utf8")).toBe("two");
+  },
+);
+
+test("a signing key that cannot be opened: nothing is fetched or pushed", async () => {
+  await signingKey();
+  await writeFile(join(cwd, "password"), "close sesame");
+  const url = `oci+file://${cwd}/layout:live`;
+  const sign = ["--sign", "cosign.key", "--sign-password-file"];
+  for (const args of [
+    [...sign, "password"],
+    [...sign, "none"],
+    ["--sign", "none"],
+    sign.slice(2),
+  ]) {
+    const rest = args.length === 1 ? [...args, "password"] : args;
+    const outcome = await runPannier(["push", "./page", url, ...rest], { cwd });
+    expect(outcome, rest.join(" ")).toMatchObject({ code: 2 });
+    expect(outcome.stdout + outcome.stderr).not.toContain("sesame");
+  }
+  await expect(readFile(join(cwd, "layout/index.json"))).rejects.toThrow("ENOENT");
+});
+
 test("a mount with push is a relay", async () => {
   const registry = await openRegistry();
   onTestFinished(() => registry.close());
@@ -85,6 +160,19 @@ test("a mount with push is a relay", async () => {
   await runPannierOk(["run", "--once"], { cwd });
   await runPannierOk(["sync", url, "target"], { cwd });
   expect(await readFile(join(cwd, "target/current/page"), "utf8")).toBe("two");
+});
+
+test("a relay signs what it pushes, by files beside the configuration", async () => {
+  await signingKey();
+  const url = `oci+file://${cwd}/layout:live`;
+  const file = join(cwd, "pannier.yaml");
+  await writeFile(
+    file,
+    `http: { enabled: false }\nmounts:\n  - target: work\n    sources: [./page]\n    push: { to: "${url}", sign: { keyFile: cosign.key, passwordFile: password } }\n`,
+  );
+  await runPannierOk(["run", "--once", "--config", file], { cwd: tmpdir() });
+  const follow = ["sync", url, "target", "--signed-by", "cosign-key:cosign.pub"];
+  expect(await runPannier(follow, { cwd })).toMatchObject({ code: 0 });
 });
 
 test("a relay to what is no image is refused at the start", async () => {

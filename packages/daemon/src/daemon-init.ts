@@ -1,6 +1,6 @@
 /** What the daemon is given by the program around it. */
 import type { Credentials, SourceSpec } from "@pannier/core";
-import type { AdapterChoice, DaemonConfig } from "./config/config.ts";
+import type { AdapterChoice, DaemonConfig, PushConfig } from "./config/config.ts";
 import type { MountEvent } from "./events.ts";
 
 export type Log = (
@@ -17,6 +17,7 @@ export interface Push {
     readonly destination: string;
     readonly layers: number | undefined;
     readonly credentials: Credentials | undefined;
+    readonly sign: PushConfig["sign"];
     readonly signal: AbortSignal;
   }): Promise<unknown>;
 }

@@ -39,7 +39,8 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
       const name = annotations[REF_NAME];
       return name === tag || name?.endsWith(`:${tag}`) === true;
     });
-    const found = named.length > 0 ? named : reference.tagged ? [] : manifests;
+    const images = manifests.filter(({ annotations }) => !isOfReferrers(annotations[REF_NAME]));
+    const found = named.length > 0 ? named : reference.tagged ? [] : images;
     const [only] = found;
     if (only !== undefined && new Set(found.map(({ digest }) => digest)).size === 1) {
       return only.digest;
@@ -94,6 +95,7 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
     async putManifest(tag, { bytes, mediaType }, signal) {
       const digest = digestOf(bytes);
       await replace(blobFile(digest), once(bytes), signal);
+      if (DIGEST.test(tag)) return;
       const before = await readIndex(signal).catch((error: unknown) => {
         if (error instanceof SourceError && error.code === "not-found") return [];
         throw error;
@@ -109,6 +111,11 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
     identity: async () => "nothing: it is on this machine",
     close: async () => {},
   };
+}
+
+/** The tag of a list of what refers to an image. */
+function isOfReferrers(name: string | undefined): boolean {
+  return name !== undefined && /^sha256-[0-9a-f]{64}/.test(name);
 }
 
 async function readSmall(path: string): Promise<Buffer> {

@@ -71,23 +71,42 @@ export async function checkImageBundle(
   digest: string,
   signers: readonly Signer[],
 ): Promise<CheckedSignature | string> {
-  const envelope = objectOf(readBundle(bytes)["dsseEnvelope"]);
-  const { payload, payloadType, signatures } = envelope;
+  const bundle = readImageBundle(bytes, digest);
+  if (typeof bundle === "string") return bundle;
+  return judge(await readKeys(signers), "image", (key) => isBundleBy(key, bundle));
+}
+
+/** What a bundle says of an image. */
+interface BundleOfImage {
+  /** What is signed. */
+  readonly content: Buffer;
+  readonly signatures: readonly Buffer[];
+}
+
+/** @returns why it is not one of this image, where it is not */
+export function readImageBundle(bytes: Uint8Array, digest: string): BundleOfImage | string {
+  const { payload, payloadType, signatures } = objectOf(readBundle(bytes)["dsseEnvelope"]);
   if (typeof payload !== "string" || payloadType !== STATEMENT || !Array.isArray(signatures))
     return "the bundle of cosign is not one of an image";
-  const content = Buffer.from(payload, "base64");
-  const { subject, predicateType } = readJson(content, "the statement of the bundle");
+  const statement = Buffer.from(payload, "base64");
+  const { subject, predicateType } = readJson(statement, "the statement of the bundle");
   if (predicateType !== SIGNED) return "the bundle is an attestation, and no signature";
   const names = Array.isArray(subject)
     ? subject.map((each) => objectOf(objectOf(each)["digest"])["sha256"])
     : [];
   if (names.length !== 1 || `sha256:${String(names[0])}` !== digest)
     return "the bundle of cosign is of another image";
-  const signed = statementBytes(content);
   const found = signatures.map((each) => objectOf(each)["sig"]);
-  return judge(await readKeys(signers), "image", (key) =>
-    found.some((sig) => typeof sig === "string" && isOf(key, signed, Buffer.from(sig, "base64"))),
-  );
+  return {
+    content: statementBytes(statement),
+    signatures: found.flatMap((sig) =>
+      typeof sig === "string" ? [Buffer.from(sig, "base64")] : [],
+    ),
+  };
+}
+
+export function isBundleBy(key: KeyObject, { content, signatures }: BundleOfImage): boolean {
+  return signatures.some((signature) => isOf(key, content, signature));
 }
 
 /** What is signed of a statement (https://github.com/secure-systems-lab/dsse). */

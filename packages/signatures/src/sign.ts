@@ -8,8 +8,8 @@ import {
   sign,
 } from "node:crypto";
 import { xsalsa20poly1305 } from "@noble/ciphers/salsa.js";
-import { readCredentialFile, UsageError } from "@pannier/core/adapter";
-import { SIGNED, STATEMENT, statementBytes } from "./cosign.ts";
+import { readCredentialFile, readSecret, UsageError } from "@pannier/core/adapter";
+import { isBundleBy, readImageBundle, SIGNED, STATEMENT, statementBytes } from "./cosign.ts";
 
 export interface SigningKey {
   readonly key: KeyObject;
@@ -21,11 +21,13 @@ const MOST_MEMORY = 256 << 20;
 /**
  * Opens a private key: one of cosign, or any of an elliptic curve in PEM.
  *
- * @param password of the key; empty where it has none
+ * @param passwordFile holds its password; left out where it has none
  * @throws UsageError
  */
-export async function openSigningKey(file: string, password: string): Promise<SigningKey> {
+export async function openSigningKey(file: string, passwordFile?: string): Promise<SigningKey> {
   const text = (await readCredentialFile(file, "signing key")).toString();
+  const password =
+    passwordFile === undefined ? "" : await readSecret(passwordFile, "password file");
   let key: KeyObject;
   try {
     const [, body] =
@@ -37,7 +39,7 @@ export async function openSigningKey(file: string, password: string): Promise<Si
   } catch (error) {
     throw new UsageError(
       `the signing key ${file} cannot be opened`,
-      "check its password: PANNIER_SIGN_PASSWORD_FILE names the file that holds it",
+      "check its password: --sign-password-file names the file that holds it",
       // Not the cause: it might quote what it was given.
       { cause: new Error((error as Error).name) },
     );
@@ -91,4 +93,10 @@ export function signImage({ key }: SigningKey, digest: string): Buffer {
       },
     }),
   );
+}
+
+/** Whether a bundle is one of this image by this key. */
+export function isSignedImage({ key }: SigningKey, bundle: Uint8Array, digest: string): boolean {
+  const found = readImageBundle(bundle, digest);
+  return typeof found !== "string" && isBundleBy(createPublicKey(key), found);
 }

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { PushResult } from "@pannier/artifact";
-import { sync } from "@pannier/core";
+import { sync, UsageError } from "@pannier/core";
 import { artifact } from "../artifact.ts";
 import { resolveSources } from "../choose-adapter.ts";
 import { sourcesAndTarget } from "../environment.ts";
@@ -15,9 +15,18 @@ import { warnOfForeign } from "./sync.ts";
 export async function run(invocation: Invocation): Promise<number> {
   const { args, settings, world, signal, log, clearProgress, print, printJson } = invocation;
   const { sources, target: destination } = sourcesAndTarget(world.env, args);
-  const { parseDestination, pushPublished } = await artifact();
+  const { openSigningKey, parseDestination, pushPublished } = await artifact();
   // Before anything is fetched.
   parseDestination(destination);
+  const inCwd = (file: string | undefined) =>
+    file === undefined ? undefined : resolve(world.cwd, file);
+  const signingKey = inCwd(settings.sign);
+  if (signingKey === undefined && settings.signPasswordFile !== undefined)
+    throw new UsageError("there is a password of a signing key, and no key", "name it by --sign");
+  const sign =
+    signingKey === undefined
+      ? undefined
+      : await openSigningKey(signingKey, inCwd(settings.signPasswordFile));
   const specs = await resolveSources(sources, { adapter: settings.adapter, cwd: world.cwd });
   const kept = settings.work === undefined ? undefined : resolve(world.cwd, settings.work);
   const target = kept ?? (await mkdtemp(join(tmpdir(), "pannier-work-")));
@@ -27,6 +36,7 @@ export async function run(invocation: Invocation): Promise<number> {
       target,
       destination,
       layers: settings.layers,
+      sign,
       env: world.env,
       signal,
       onRetry: ({ message }, attempt) => log("warn", `${message}; attempt ${attempt} of a push`),
@@ -44,6 +54,7 @@ export async function run(invocation: Invocation): Promise<number> {
 function describePush(result: PushResult): string {
   const { destination, digest, files, layers, sentLayers, sentBytes } = result;
   const image = `${count(files, "file")} in ${count(layers, "layer")}`;
-  if (!result.changed) return `unchanged ${destination}, ${digest}: ${image}`;
-  return `pushed ${destination}, ${digest}: ${image}; sent ${count(sentLayers, "layer")}, ${formatBytes(sentBytes)}`;
+  const signed = result.signed ? ", signed" : "";
+  if (!result.changed) return `unchanged ${destination}, ${digest}${signed}: ${image}`;
+  return `pushed ${destination}, ${digest}${signed}: ${image}; sent ${count(sentLayers, "layer")}, ${formatBytes(sentBytes)}`;
 }

@@ -30,7 +30,13 @@ export async function run(invocation: Invocation): Promise<number> {
       }),
     push: {
       check: async (destination) => (await artifact()).parseDestination(destination),
-      run: async (init) => (await artifact()).pushPublished({ ...init, env: world.env }),
+      async run({ sign: own, ...init }) {
+        const { openSigningKey, pushPublished } = await artifact();
+        // Anew at each push: keys are rotated.
+        const sign =
+          own === undefined ? undefined : await openSigningKey(own.keyFile, own.passwordFile);
+        return pushPublished({ ...init, sign, env: world.env });
+      },
     },
     credentials,
     env: world.env,

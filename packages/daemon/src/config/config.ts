@@ -74,6 +74,8 @@ export interface PushConfig {
   readonly push: string;
   readonly layers: number | undefined;
   readonly credentials: Credentials | undefined;
+  /** Absolute paths. */
+  readonly sign?: { readonly keyFile: string; readonly passwordFile?: string | undefined };
 }
 
 export type PostPublishConfig = (CommandConfig | CallConfig | SignalConfig | PushConfig) & {

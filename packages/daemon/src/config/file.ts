@@ -1,7 +1,7 @@
 /** Reading and checking a configuration file. */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { type Credentials, listMountOptions, nearest, signerIn, UsageError } from "@pannier/core";
+import { listMountOptions, nearest, signerIn, UsageError } from "@pannier/core";
 import type * as core from "zod/v4/core";
 import {
   type AdapterChoice,
@@ -277,8 +277,14 @@ function chooseAdapter(
 
 function completePush(push: MountFile["push"], cwd: string): HooksConfig["push"] {
   if (push === undefined) return undefined;
-  const { to, layers, credentials } = typeof push === "string" ? { to: push } : push;
-  return { push: to, layers, credentials: absolute(credentials, cwd), retries: 5 };
+  const { to, layers, credentials, sign } = typeof push === "string" ? { to: push } : push;
+  return {
+    push: to,
+    layers,
+    credentials: absolute(credentials, cwd),
+    ...(sign === undefined ? {} : { sign: absolute(sign, cwd) }),
+    retries: 5,
+  };
 }
 
 function completeHooks(
@@ -316,15 +322,16 @@ function signalNamed(name: string): NodeJS.Signals {
   return (name.startsWith("SIG") ? name : `SIG${name}`) as NodeJS.Signals;
 }
 
-function absolute(credentials: Credentials | undefined, cwd: string): Credentials | undefined {
-  if (credentials === undefined) return undefined;
-  const entries = Object.entries(credentials).map(([key, value]) => [
+/** With the paths of its files relative to the configuration's directory. */
+function absolute<Value extends object | undefined>(value: Value, cwd: string): Value {
+  if (value === undefined) return value;
+  const entries = Object.entries(value).map(([key, part]: [string, unknown]) => [
     key,
-    typeof value === "object"
-      ? absolute(value as Credentials, cwd)
-      : key.endsWith("File")
-        ? resolve(cwd, value as string)
-        : value,
+    typeof part === "object" && part !== null
+      ? absolute(part, cwd)
+      : key.endsWith("File") && part !== undefined
+        ? resolve(cwd, part as string)
+        : part,
   ]);
-  return Object.fromEntries(entries) as Credentials;
+  return Object.fromEntries(entries) as Value;
 }

@@ -159,6 +159,14 @@ const push = z.strictObject({
     }, "Layers of the image at most; 1: a plain tar.gz, as Flux reads it. Default 100."),
   ),
   credentials: z.optional(credentials),
+  sign: z.optional(
+    z
+      .strictObject({
+        keyFile: path("Private key: one of cosign, or in PEM."),
+        passwordFile: z.optional(path("File with its password.")),
+      })
+      .check(z.describe("What the image is signed with, before the tag names it.")),
+  ),
 });
 
 type OptionSchemas = {

@@ -34,8 +34,8 @@ export async function runHook(
   const subject: HookSubject = { mount, revision, previousRevision, path, changes: "" };
   if ("push" in config) {
     // What is published by now: a revision that was overtaken meanwhile is not pushed over it.
-    const { push: destination, layers, credentials } = config;
-    await push.run({ target, destination, layers, credentials, signal });
+    const { push: destination, layers, credentials, sign } = config;
+    await push.run({ target, destination, layers, credentials, sign, signal });
     return;
   }
   if ("process" in config) return sendSignal(config);
