@@ -1,9 +1,7 @@
 /** From what the server answers to {@link SourceError}: the one place that decides. Its own words are looked at, never repeated. */
 import { quotePath, SourceError } from "@pannier/core/adapter";
-import { type HttpResponse, readBytes, statusError } from "@pannier/http-client";
-
-/** Enough for any error. */
-const MAX_ERROR = 64 * 1024;
+import { type HttpResponse, statusError } from "@pannier/http-client";
+import { refusalText, throttled } from "@pannier/object-store";
 
 /** What was asked for, as messages name it: a key, or `undefined` for the bucket. */
 export type Asked = string | undefined;
@@ -43,13 +41,7 @@ export interface Refusal {
 /** @see https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
 export async function readRefusal(response: HttpResponse): Promise<Refusal> {
   const { status, headers } = response;
-  let text = "";
-  try {
-    text = String(await readBytes(response.body, MAX_ERROR));
-  } catch (error) {
-    // Too long, or cut: the status has to do. An abort is found by the caller.
-    if (!(error instanceof SourceError)) throw error;
-  }
+  const text = await refusalText(response);
   const code = /<Code>([A-Za-z0-9.]{1,64})<\/Code>/.exec(text)?.[1] ?? "";
   const region =
     headers["x-amz-bucket-region"] ?? /<Region>([a-z0-9-]{1,64})<\/Region>/.exec(text)?.[1];
@@ -92,14 +84,11 @@ export function refusalError(
 ): SourceError {
   const { status, code, headers } = refusal;
   const what = asked === undefined ? "" : `${asked}: `;
-  const retryAfter = statusError(429, headers).retryAfter;
   const named = code === "" ? `${status}` : `${status} ${code}`;
   const gone = listed ? "changed" : "not-found";
 
   if (status === 429 || status === 503 || THROTTLED.has(code)) {
-    return new SourceError("throttled", `${what}the server asks for fewer requests (${named})`, {
-      retryAfter,
-    });
+    return throttled(what, named, refusal);
   }
   if (code === "InvalidObjectState") {
     const others = [...archived].filter((key) => key !== asked).map(quotePath);
@@ -168,7 +157,7 @@ export function refusalError(
     });
   }
   const usual = statusError(status, headers, what);
-  const { transient, hint } = usual;
+  const { transient, hint, retryAfter } = usual;
   const message = code === "" ? usual.message : `${usual.message} (${code})`;
   return new SourceError(usual.code, message, { transient, hint, retryAfter });
 }

@@ -1,0 +1,167 @@
+/** Listings, asked for in the way that the server knows. */
+import { SourceError } from "@pannier/core/adapter";
+import { type HttpResponse, readText, serverTime } from "@pannier/http-client";
+import type { KeyRange, ListObjectsPage, StoreListing } from "@pannier/object-store";
+import type { Refusal } from "./errors.ts";
+import { isEscaped, type Next, parseObjects, parseVersions } from "./page.ts";
+import { Declined, type Request, type Requests } from "./request.ts";
+
+/** Pages asked for at once. S3 takes 5,500 requests a second for each prefix. */
+const AT_ONCE = 24;
+/** 1,000 keys of 1,024 bytes, each of which may be escaped as three. */
+const MAX_PAGE = 8 << 20;
+/** Archived objects that are named at once. */
+const NAMED = 5;
+
+export interface Lister {
+  /** Begins a listing. */
+  list(): StoreListing;
+  /** When the last one began, by the server's clock. */
+  listedAt(): number;
+}
+
+/** What servers say to a listing of a kind that they do not know. */
+function isUnknownListing({ status, code }: Refusal): boolean {
+  return (
+    status === 501 ||
+    (status === 400 && /^(?:NotImplemented|Invalid\w*|Unsupported\w*|)$/.test(code))
+  );
+}
+
+export function makeLister(
+  { ask, place }: Requests,
+  init: {
+    /** Of all that is listed. */
+    readonly prefix: string;
+    /** Whether version ids are listed. */
+    readonly versions: boolean;
+    /** Of the last listing, the first ones. */
+    readonly archived: Set<string>;
+  },
+): Lister {
+  const { versions, archived } = init;
+  let listedAt = Date.now();
+  let begun = false;
+  /** The server lists as it was done before there were tokens. */
+  let old = false;
+  /** Whether listed keys are escaped, once it is known. */
+  let escaped: Promise<boolean> | undefined;
+
+  const listPage: ListObjectsPage = async (prefix, range, continuation, signal) => {
+    const from = continuation === undefined ? undefined : (JSON.parse(continuation) as Next);
+    const { text, now } = await askPage(prefix, range, from, signal);
+    if (!begun) listedAt = now;
+    begun = true;
+    const page = { now, escaped: await readEscaping(text, signal) };
+    const { items, next, passed } = versions ? parseVersions(text, page) : parseObjects(text, page);
+    if (next !== undefined && "marker" in next) old = true;
+    for (const item of items) {
+      if (item.archived === true && prefix === init.prefix && archived.size < NAMED) {
+        archived.add(item.key);
+      }
+    }
+    return { items, next: next === undefined ? undefined : JSON.stringify(next), passed };
+  };
+
+  return {
+    list() {
+      archived.clear();
+      begun = false;
+      return { listPage, atOnce: AT_ONCE };
+    },
+    listedAt: () => listedAt,
+  };
+
+  /** A page as the server sends it, asked for in the way that it knows. */
+  async function askPage(
+    prefix: string,
+    { after }: KeyRange,
+    continuation: Next | undefined,
+    signal: AbortSignal,
+  ): Promise<{ text: string; now: number }> {
+    const asked = (query: Request["query"], decline?: Request["decline"]) =>
+      ask(undefined, {
+        query: { prefix: prefix || undefined, "encoding-type": "url", ...query },
+        operation: "list",
+        signal,
+        ...(decline === undefined ? {} : { decline }),
+      });
+    const marked = (marker: string | undefined) => asked({ marker });
+    const send = async (): Promise<HttpResponse> => {
+      if (versions) {
+        const { key, version } = { key: after, version: "", ...continuation };
+        return asked({
+          versions: "",
+          "key-marker": key,
+          "version-id-marker": version || undefined,
+        });
+      }
+      if (continuation !== undefined && "marker" in continuation)
+        return marked(continuation.marker);
+      const token =
+        continuation === undefined ? undefined : (continuation as { token: string }).token;
+      if (old) return marked(after);
+      try {
+        return await asked(
+          {
+            "list-type": "2",
+            "start-after": token === undefined ? after : undefined,
+            "continuation-token": token,
+          },
+          token === undefined ? isUnknownListing : undefined,
+        );
+      } catch (error) {
+        if (!(error instanceof Declined)) throw error;
+        // Whatever it is that was wrong, this is told of it.
+        const response = await marked(after);
+        old = true;
+        return response;
+      }
+    };
+    const response = await send();
+    return { text: await readText(response.body, MAX_PAGE), now: serverTime(response) };
+  }
+
+  /** Asks for one key in both of its readings. */
+  async function askEscaped(
+    { told, plain, unescaped }: Exclude<ReturnType<typeof isEscaped>, boolean>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const isThere = async (key: string) => {
+      try {
+        await ask(key, {
+          method: "HEAD",
+          operation: "list",
+          signal,
+          decline: ({ status }) => status === 404,
+        });
+        return true;
+      } catch (error) {
+        if (error instanceof Declined) return false;
+        signal.throwIfAborted();
+        // May not be asked about: then what the page says has to do.
+        if (error instanceof SourceError && !error.transient) return undefined;
+        throw error;
+      }
+    };
+    // By a key that is not UTF-8 nothing can be asked for.
+    if (unescaped === undefined) return told && (await isThere(plain)) !== true;
+    const [asTold, other] = told ? [unescaped, plain] : [plain, unescaped];
+    if ((await isThere(asTold)) !== false) return told;
+    return (await isThere(other)) === true ? !told : told;
+  }
+
+  /** @returns `undefined` where the page says it, and nothing in it depends on that */
+  async function readEscaping(text: string, signal: AbortSignal): Promise<boolean | undefined> {
+    // Amazon does what it says.
+    if (escaped !== undefined || new URL((await place()).base).host.endsWith(".amazonaws.com"))
+      return escaped;
+    const found = isEscaped(text);
+    if (typeof found === "boolean") return found;
+    escaped ??= askEscaped(found, signal);
+    return escaped.catch((error: unknown) => {
+      escaped = undefined;
+      throw error;
+    });
+  }
+}

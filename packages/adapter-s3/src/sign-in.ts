@@ -1,0 +1,138 @@
+/** What requests are signed with: the key in the URL, what AWS's chain finds, or what was given to Pannier. */
+import { type Credentials, readToken } from "@pannier/core/adapter";
+import { isNothingFound, noCredentials, signInError } from "./errors.ts";
+import type { S3Settings } from "./options.ts";
+import type { Identity, SdkConfig } from "./sdk.ts";
+import type { Keys } from "./sign.ts";
+
+export interface SignIn {
+  /** `undefined` where nothing is signed. Renewed before they expire; the same object until then. */
+  keys(): Promise<Keys | undefined>;
+  /** The server refused these keys. @returns whether there are others now */
+  renew(refused: Keys): Promise<boolean>;
+  /** What the keys are from, for people. */
+  identity(): Promise<string>;
+}
+
+interface Found {
+  readonly keys: Identity | undefined;
+  readonly from: string;
+  /** Milliseconds since the epoch, when they are to be asked for again. */
+  readonly until: number;
+}
+
+/** Milliseconds before keys expire, from which on the SDK looks for others. */
+const RENEW_BEFORE_EXPIRY_MS = 300_000;
+/** Milliseconds between its looks: what gives keys may give the same ones until their end, and each look may start a process. */
+const RENEW_PAUSE_MS = 10_000;
+
+export interface SignInInit {
+  readonly settings: Pick<S3Settings, "profile" | "anonymous">;
+  /** User and password of the URL: access key and secret. */
+  readonly given: { readonly username: string | undefined; readonly password: string | undefined };
+  readonly credentials: Credentials;
+  readonly load: () => Promise<SdkConfig>;
+  /** What the links of the SDK's chain said; the chain itself only tells that none gave keys. */
+  readonly said: string[];
+}
+
+export function makeSignIn({ settings, given, credentials, load, said }: SignInInit): SignIn {
+  const { profile, anonymous } = settings;
+  let last: Found | undefined;
+  let chainIsEmpty = false;
+
+  async function find(forceRefresh = false): Promise<Found> {
+    if (anonymous) return { keys: undefined, from: "nothing: anonymous=true", until: Infinity };
+    const { username, password } = given;
+    if (username !== undefined && password !== undefined) {
+      const keys = { accessKeyId: username, secretAccessKey: password };
+      return { keys, from: "the key in the URL", until: Infinity };
+    }
+    // Asked each time, an empty chain would look for an instance's metadata each time.
+    if (!chainIsEmpty) {
+      const config = await load();
+      said.length = 0;
+      try {
+        const keys = await config.credentials(forceRefresh ? { forceRefresh } : {});
+        return { keys, from: sourceOf(keys, profile), until: renewalOf(keys) };
+      } catch (error) {
+        if (!isNothingFound(error) || credentials.username === undefined) {
+          throw signInError(error, said);
+        }
+        chainIsEmpty = true;
+      }
+    }
+    return findOwn(credentials);
+  }
+
+  async function current(): Promise<Found> {
+    if (last !== undefined && Date.now() < last.until) return last;
+    const found = await find();
+    // The SDK keeps what it found, and so do those that ask whether keys were good before.
+    const same = last !== undefined && sameKeys(last.keys, found.keys);
+    return (last = same ? { ...found, keys: last?.keys } : found);
+  }
+
+  return {
+    keys: async () => (await current()).keys,
+    async renew(refused) {
+      // Another request may have been told before.
+      if (!sameKeys((await current()).keys, refused)) return true;
+      const found = await find(true);
+      if (sameKeys(found.keys, refused)) return false;
+      last = found;
+      return true;
+    },
+    identity: async () => (await current()).from,
+  };
+}
+
+function sameKeys(a: Keys | undefined, b: Keys | undefined): boolean {
+  return (
+    a?.accessKeyId === b?.accessKeyId &&
+    a?.secretAccessKey === b?.secretAccessKey &&
+    a?.sessionToken === b?.sessionToken
+  );
+}
+
+function renewalOf({ expiration }: Identity): number {
+  if (expiration === undefined) return Infinity;
+  const end = expiration.getTime();
+  return Math.max(end - RENEW_BEFORE_EXPIRY_MS, Math.min(Date.now() + RENEW_PAUSE_MS, end));
+}
+
+/** What was given to Pannier. The file is read anew each time. */
+async function findOwn({ username = "", password, passwordFile }: Credentials): Promise<Found> {
+  const found = (secretAccessKey: string, until: number) => {
+    const from = "credentials.username and its password";
+    return { keys: { accessKeyId: username, secretAccessKey }, from, until };
+  };
+  if (password !== undefined) return found(password, Infinity);
+  if (passwordFile === undefined) throw noCredentials();
+  return found(await readToken(passwordFile, "password file"), 0);
+}
+
+/** The SDK notes with the keys which of its providers gave them; the first of these is nearest to what people configured. */
+const SOURCES: readonly (readonly [feature: string, words: string])[] = [
+  ["CREDENTIALS_PROFILE_STS_WEB_ID_TOKEN", "a role assumed by a profile's web identity"],
+  [
+    "CREDENTIALS_STS_ASSUME_ROLE_WEB_ID",
+    "a role assumed by web identity (AWS_WEB_IDENTITY_TOKEN_FILE)",
+  ],
+  ["CREDENTIALS_STS_ASSUME_ROLE", "a role assumed by a profile"],
+  ["CREDENTIALS_PROFILE_SSO", "single sign-on by a profile"],
+  ["CREDENTIALS_PROFILE_SSO_LEGACY", "single sign-on by a profile"],
+  ["CREDENTIALS_PROFILE_LOGIN", "aws login by a profile"],
+  ["CREDENTIALS_PROCESS", "a process that a profile names"],
+  ["CREDENTIALS_HTTP", "the container's credentials (Pod Identity, ECS)"],
+  ["CREDENTIALS_ENV_VARS", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"],
+  ["CREDENTIALS_PROFILE", "a profile"],
+];
+
+function sourceOf({ $source = {} }: Identity, profile: string | undefined): string {
+  // It notes nothing only where it asked the instance.
+  if (Object.keys($source).length === 0) return "the instance's metadata";
+  const found = SOURCES.find(([feature]) => feature in $source)?.[1] ?? "the SDK's own chain";
+  const name = profile ?? process.env["AWS_PROFILE"];
+  return found.includes("a profile") && name !== undefined ? `${found} (${name})` : found;
+}
