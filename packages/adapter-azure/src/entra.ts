@@ -7,16 +7,13 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { HttpClient as IdentityHttp, PipelineRequest } from "@azure/core-rest-pipeline";
 import type { TokenCredential } from "@azure/identity";
 import { SourceError } from "@pannier/core/adapter";
-import { type Environment, type HttpClient, readText, statusError } from "@pannier/http-client";
-import { renewed } from "@pannier/object-store";
+import { type Environment, type HttpClient, statusError } from "@pannier/http-client";
+import { askForKeys, renewed, SIGNING_IN } from "@pannier/object-store";
 import { tokenError } from "./errors.ts";
 import type { Signature, SignIn } from "./sign-in.ts";
 
 /** For every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory#microsoft-authentication-library-msal */
 const SCOPE = "https://storage.azure.com/.default";
-const MAX_ANSWER = 1 << 20;
-/** What messages begin with. */
-const SUBJECT = "signing in";
 const METADATA = /^http:\/\/169\.254\./;
 
 /** Authorities that the library knows; of others it would ask the public cloud whether they are one. */
@@ -83,23 +80,16 @@ async function makeCredential(env: Environment): Promise<TokenCredential> {
 const sendForAsker: IdentityHttp["sendRequest"] = async (request) => {
   const { http, onTrouble } = askers.getStore() as Asker;
   try {
-    const response = await http.request(request.url, {
+    const { status, headers, body } = await askForKeys(http, request.url, {
       method: request.method as "GET" | "POST",
       headers: request.headers.toJSON(),
       body: typeof request.body === "string" ? request.body : undefined,
-      // A token goes where it was asked for, and nowhere else.
-      redirect: "manual",
-      expect: "any",
-      operation: "sign-in",
-      subject: SUBJECT,
       signal: signalOf(request),
     });
-    const bodyAsText = await readText(response.body, MAX_ANSWER);
-    const { status, headers } = response;
-    if (status === 429 || status >= 500) onTrouble(statusError(status, headers, `${SUBJECT}: `));
+    if (status === 429 || status >= 500) onTrouble(statusError(status, headers, `${SIGNING_IN}: `));
     const { createHttpHeaders } = await import("@azure/core-rest-pipeline");
-    const found = createHttpHeaders(headers as Record<string, string>);
-    return { request, status, headers: found, bodyAsText };
+    const found = createHttpHeaders(headers);
+    return { request, status, headers: found, bodyAsText: body.toString() };
   } catch (error) {
     // Where this is no machine of Azure's, nobody answers there: no trouble, but nothing found.
     if (error instanceof SourceError && !METADATA.test(request.url)) onTrouble(error);

@@ -1,65 +1,55 @@
 /** The blobs that a URL means, listed side by side where the service can begin anywhere. */
-import { type Listing, type SourceContext, SourceError, type Scope } from "@pannier/core/adapter";
-import {
-  listObjects,
-  type ListObjectsPage,
-  type Root,
-  type StoredObject,
-} from "@pannier/object-store";
+import { type SourceContext, SourceError } from "@pannier/core/adapter";
 import { serverTime, timeFingerprint } from "@pannier/http-client";
-import type { Api } from "./request.ts";
+import type { ListObjectsPage, StoredObject, StoreListing } from "@pannier/object-store";
 import { compareUnits, inByteOrder } from "./order.ts";
 import { type ListedBlob, type Page, parsePage } from "./page.ts";
+import type { Container } from "./request.ts";
 
 /** Pages asked for at once. */
 const AT_ONCE = 8;
 /** `startFrom` is understood from here on; services that lag behind refuse the version, or pass the parameter over. */
 const START_FROM_VERSION = "2026-02-06";
 
-export interface BlobListingInit {
-  readonly api: Api;
-  readonly root: Root;
-  /** For messages. */
-  readonly endpoint: string;
-  readonly warn: (message: string) => void;
-  /** As in the source's context. */
-  readonly retry: SourceContext["retry"];
-}
-
 /** What is known of the service once it was asked. */
 interface Known {
   startFrom?: boolean;
 }
 
-export interface ListBlobs {
-  /** The first page is there when its promise resolves, since that tells the order. */
-  list(signal: AbortSignal, scope?: Scope): Promise<Listing>;
-  /** When the last listing began, by the server's clock, in milliseconds. */
+export interface Lister {
+  /** Begins a listing. The first page is there when its promise resolves, since that tells the order. */
+  list(signal: AbortSignal): Promise<StoreListing>;
+  /** When the last one began, by the server's clock, in milliseconds. */
   listedAt(): number;
 }
 
-export function createListing(init: BlobListingInit): ListBlobs {
-  const { api, root, endpoint, warn, retry } = init;
+export function makeLister(
+  { base, ask }: Container,
+  prefix: string,
+  retry: SourceContext["retry"],
+): Lister {
   const known: Known = {};
   let listedAt = Date.now();
   let begun = false;
 
   return { list, listedAt: () => listedAt };
 
-  async function list(signal: AbortSignal, scope?: Scope): Promise<Listing> {
+  async function list(signal: AbortSignal): Promise<StoreListing> {
     begun = false;
-    const first = await getPage({ prefix: root.prefix }, signal);
+    const first = await retry(() => getPage({ prefix }, signal), signal);
     const { hierarchical, next } = first;
     const beginsAnywhere =
-      !hierarchical && next !== undefined && (await canStartFrom(first, signal));
+      !hierarchical &&
+      next !== undefined &&
+      (await retry(() => canStartFrom(first, signal), signal));
     let unused: Page | undefined = first;
 
-    const listPage: ListObjectsPage = async (prefix, { after, to }, marker, pageSignal) => {
-      let page = prefix === root.prefix && after === undefined && marker === undefined && unused;
+    const listPage: ListObjectsPage = async (asked, { after, to }, marker, pageSignal) => {
+      let page = asked === prefix && after === undefined && marker === undefined && unused;
       unused = undefined;
       page ||= await getPage(
         // Of the single object that may be meant, nothing but itself is of interest.
-        { prefix, marker, startFrom: after, maxresults: to === prefix ? "1" : undefined },
+        { prefix: asked, marker, startFrom: after, maxresults: to === asked ? "1" : undefined },
         pageSignal,
       );
       const items = page.blobs
@@ -67,43 +57,43 @@ export function createListing(init: BlobListingInit): ListBlobs {
         .map((blob) => toObject(blob, listedAt));
       return { items, next: page.next };
     };
-    const entries = listObjects(
-      {
-        root,
-        scope,
-        listPage,
-        warn,
-        endpoint: async () => endpoint,
-        atOnce: beginsAnywhere ? AT_ONCE : 1,
-        // A hierarchical namespace lists directory by directory, `a/b` before `a-b`: the engine sorts.
-        compare: hierarchical ? () => 1 : compareUnits,
-      },
-      signal,
-    );
-    return hierarchical
-      ? { ordered: false, entries }
-      : { ordered: true, entries: inByteOrder(entries, ({ path }) => path) };
+    const atOnce = beginsAnywhere ? AT_ONCE : 1;
+    // A hierarchical namespace lists directory by directory, `a/b` before `a-b`: the engine sorts.
+    if (hierarchical) return { listPage, atOnce, compare: () => 1, ordered: false };
+    return {
+      listPage,
+      atOnce,
+      compare: compareUnits,
+      inByteOrder: (entries) => inByteOrder(entries, ({ path }) => path),
+    };
   }
 
   async function getPage(
     query: Readonly<Record<string, string | undefined>>,
     signal: AbortSignal,
   ): Promise<Page> {
-    const ask = async () => {
-      const version = query["startFrom"] === undefined ? undefined : START_FROM_VERSION;
-      const response = await api.list({ include: "metadata", ...query }, version, signal);
-      if (!begun) listedAt = serverTime(response);
-      begun = true;
-      return parsePage(response.body);
-    };
-    return retry(ask, signal);
+    const url = new URL(base);
+    // Not by searchParams, which write a blank as "+"; and nothing empty, which the SDK's signature leaves out.
+    url.search = Object.entries({
+      restype: "container",
+      comp: "list",
+      include: "metadata",
+      ...query,
+    })
+      .flatMap(([name, value]) => (value ? [`${name}=${encodeURIComponent(value)}`] : []))
+      .join("&");
+    const version = query["startFrom"] === undefined ? undefined : START_FROM_VERSION;
+    const response = await ask({ url, version, operation: "list", signal });
+    if (!begun) listedAt = serverTime(response);
+    begun = true;
+    return parsePage(response.body);
   }
 
   /** Asks once for what is known to be there: the last blob of the first page. */
   async function canStartFrom({ blobs }: Page, signal: AbortSignal): Promise<boolean> {
     const last = blobs.findLast(({ unreadable }) => unreadable === undefined)?.key;
     if (known.startFrom !== undefined || last === undefined) return known.startFrom ?? false;
-    const query = { prefix: root.prefix, startFrom: last, maxresults: "1" };
+    const query = { prefix, startFrom: last, maxresults: "1" };
     try {
       const page = await getPage(query, signal);
       return (known.startFrom = page.blobs[0]?.key === last);

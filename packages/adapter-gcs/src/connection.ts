@@ -6,17 +6,13 @@
 import { callbackify } from "node:util";
 import type { Bucket } from "@google-cloud/storage";
 import { type Credentials, readToken, SourceError } from "@pannier/core/adapter";
-import { type Environment, type HttpClient, readBytes } from "@pannier/http-client";
+import type { Environment, HttpClient } from "@pannier/http-client";
 import { type Renewed, renewed } from "@pannier/object-store";
-import type { AuthClient, GoogleAuth } from "google-auth-library";
-import { credentialsFile, kindOf } from "./sign-in.ts";
+import type { GoogleAuth } from "google-auth-library";
+
 import { isNothingFound, signInError } from "./errors.ts";
 import type { GcsSettings } from "./options.ts";
-
-const SCOPE = "https://www.googleapis.com/auth/devstorage.read_only";
-/** Milliseconds for which what tells no end is used; what signs itself is good for an hour. */
-const UNKNOWN_LIFE = 300_000;
-const MAX_ANSWER = 1 << 20;
+import { credentialsFile, kindOf, signInByGoogle } from "./sign-in.ts";
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -44,7 +40,7 @@ export interface ConnectionInit {
 }
 
 export function connect(init: ConnectionInit): Connection {
-  const { settings, credentials, env } = init;
+  const { settings, credentials, env, http } = init;
   const { anonymous } = settings;
   let chainIsEmpty = false;
   /** Opened without Google's credentials. */
@@ -54,7 +50,9 @@ export function connect(init: ConnectionInit): Connection {
     if (anonymous) return { signature: { ...(await openBare()), headers: {} }, ends: Infinity };
     if (!chainIsEmpty) {
       try {
-        return await openByGoogle(init);
+        const { auth, headers, ends, universe } = await signInByGoogle(settings.project, env, http);
+        const storage = await openStorage(settings, auth, universe);
+        return { signature: { ...storage, headers }, ends };
       } catch (error) {
         if (!isNothingFound(error)) throw signInError(error);
         chainIsEmpty = true;
@@ -90,42 +88,8 @@ export function connect(init: ConnectionInit): Connection {
   };
 }
 
-async function openByGoogle({ settings, env, http }: ConnectionInit) {
-  const file = credentialsFile(env);
-  // The library's own message would quote the file.
-  if (file !== undefined) await kindOf(file.path);
-  const { GoogleAuth } = await import("./sdk.ts");
-  const transport = {
-    fetchImplementation: fetchBy(http),
-    // Proxies are our business, and trying again is the engine's.
-    noProxy: [/./],
-    retryConfig: { retry: 0, noResponseRetries: 0 },
-  };
-  const auth = new GoogleAuth({
-    // The SDK would ask for write access.
-    scopes: SCOPE,
-    // Without one the library looks for it: it starts gcloud, and asks the metadata server.
-    projectId: settings.project ?? "none",
-    clientOptions: { transporterOptions: transport },
-  });
-  const client: AuthClient = await auth.getClient();
-  // Not every kind of client hands these options on to those that it makes for itself.
-  const { sourceClient, stsCredential } = client as unknown as Partial<Record<string, AuthClient>>;
-  for (const one of [client, sourceClient, stsCredential]) {
-    if (one !== undefined) Object.assign(one.transporter.defaults, transport);
-  }
-  const headers = Object.fromEntries((await client.getRequestHeaders()).entries());
-  // Workforce federation keeps its token elsewhere.
-  const { cachedAccessToken: kept } = client as unknown as {
-    readonly cachedAccessToken?: { readonly expiry_date?: number } | null;
-  };
-  const ends = client.credentials.expiry_date ?? kept?.expiry_date ?? Date.now() + UNKNOWN_LIFE;
-  const storage = await openStorage(settings, auth, client.universeDomain);
-  return { signature: { ...storage, headers }, ends };
-}
-
 /** How the SDK is told to send a question: an option of the request, beside its own. */
-interface Question {
+export interface Question {
   readonly uri: string;
   readonly qs?: Readonly<Record<string, string>>;
   readonly send: (url: string, query: Readonly<Record<string, string>>) => Promise<unknown>;
@@ -154,42 +118,5 @@ async function openStorage(
   return {
     bucket: storage.bucket(bucket, userProject === undefined ? {} : { userProject }),
     objects: `${storage.baseUrl}/b/${bucket}/o`,
-  };
-}
-
-/** An object's metadata, asked for by the SDK. @param send sends its request */
-export async function metadataOf(
-  bucket: Bucket,
-  key: string,
-  fields: string,
-  send: Question["send"],
-): Promise<unknown> {
-  const file = bucket.file(key);
-  file.interceptors.push({ request: (options) => Object.assign(options, { send }) as never });
-  const [metadata] = await file.getMetadata({ fields });
-  return metadata;
-}
-
-/** `fetch` as Google's library calls it, over our connections. */
-function fetchBy(http: HttpClient): typeof fetch {
-  return async (input, request) => {
-    const { body } = request ?? {};
-    const response = await http.request(input as URL, {
-      method: (request?.method ?? "GET") as "GET" | "POST" | "PUT",
-      headers: Object.fromEntries(new Headers(request?.headers).entries()),
-      body: body === null || body === undefined ? undefined : String(body),
-      // A token goes where it was asked for, and nowhere else.
-      redirect: "manual",
-      expect: "any",
-      operation: "sign-in",
-      subject: "signing in",
-      signal: request?.signal ?? undefined,
-    });
-    const bytes = await readBytes(response.body, MAX_ANSWER);
-    const { status, headers } = response;
-    return new Response(bytes.length === 0 ? null : new Uint8Array(bytes), {
-      status,
-      headers: headers as Record<string, string>,
-    });
   };
 }

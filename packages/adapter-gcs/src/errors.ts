@@ -1,9 +1,7 @@
 /** From what Google answers to {@link SourceError}: the one place that decides. Its own words are looked at, never repeated. */
 import { SourceError } from "@pannier/core/adapter";
-import { connectionError, type HttpResponse, readBytes, statusError } from "@pannier/http-client";
-
-/** Enough for any error of the API. */
-const MAX_ERROR = 64 * 1024;
+import { connectionError, type HttpResponse, statusError } from "@pannier/http-client";
+import { refusalText, SIGNING_IN, throttled } from "@pannier/object-store";
 
 /** What was asked for, as a 404 has to name it. */
 export type Asked =
@@ -20,13 +18,10 @@ export async function answerError(response: HttpResponse, asked: Asked): Promise
   const { status, headers } = response;
   const { reason, message } = await detailsOf(response);
   const what = asked.kind === "bucket" ? "" : `${asked.key}: `;
-  const retryAfter = statusError(429, headers).retryAfter;
 
   // Quotas are answered with 403 as well.
   if (status === 429 || status === 503 || (status === 403 && reason.endsWith("LimitExceeded"))) {
-    return new SourceError("throttled", `${what}the server asks for fewer requests (${status})`, {
-      retryAfter,
-    });
+    return throttled(what, status, response);
   }
   if (status === 404) return notFound(asked, /bucket does not exist/i.test(message));
   if (status === 412 || status === 416) {
@@ -80,14 +75,7 @@ function notFound(asked: Asked, bucketIsGone: boolean): SourceError {
 
 /** The machine's part of an error, where it looks like one, and the human's, for looking at only. */
 async function detailsOf(response: HttpResponse): Promise<{ reason: string; message: string }> {
-  let text: string;
-  try {
-    text = String(await readBytes(response.body, MAX_ERROR));
-  } catch (error) {
-    // Too long, or cut: the status has to do. An abort is found by the caller.
-    if (!(error instanceof SourceError)) throw error;
-    return { reason: "", message: "" };
-  }
+  const text = await refusalText(response);
   try {
     const { error } = JSON.parse(text) as {
       error?: { message?: unknown; errors?: readonly { reason?: unknown }[] };
@@ -141,12 +129,12 @@ export function signInError(error: unknown): Error {
         hint: "check the file that GOOGLE_APPLICATION_CREDENTIALS names",
       });
     }
-    return connectionError(Object.assign(new Error(code), { code }), "signing in: ");
+    return connectionError(Object.assign(new Error(code), { code }), `${SIGNING_IN}: `);
   }
   const reason = response?.data?.error;
   const named = typeof reason === "string" && /^[a-z_]{1,60}$/.test(reason) ? ` (${reason})` : "";
-  if (status === 429) return statusError(status, {}, "signing in: ");
-  if (status >= 500) return statusError(status, {}, "signing in: ");
+  if (status === 429) return statusError(status, {}, `${SIGNING_IN}: `);
+  if (status >= 500) return statusError(status, {}, `${SIGNING_IN}: `);
   if (/Compute Engine built-in service account/.test(String(message))) {
     return new SourceError("auth", `the metadata server gave no token (${status})`, {
       hint: "attach a service account to the machine or the pod, with the scope devstorage.read_only",

@@ -1,24 +1,37 @@
 /** Pages of the API as pages of a listing. */
 import type { Digest } from "@pannier/core/adapter";
 import type { ListObjectsPage, StoredObject } from "@pannier/object-store";
-import type { Api, GcsObject } from "./request.ts";
+import type { GcsSettings } from "./options.ts";
+import { FIELDS, type GcsObject, PAGE, readPage } from "./page.ts";
+import { type Bucket, get } from "./request.ts";
 
 /** Listings may go on side by side as far as a bucket's rate of requests allows: 5,000 a second before it scales. */
 export const LISTED_AT_ONCE = 8;
 
 /** The API's ranges have their start in them and not their end; those of a listing the other way round. */
-export function listPageBy(api: Api): ListObjectsPage {
+export function listPageOf(
+  of: Bucket,
+  { bucket, userProject }: Pick<GcsSettings, "bucket" | "userProject">,
+): ListObjectsPage {
   return async (prefix, { after, to }, pageToken, signal) => {
-    const { items, nextPageToken } = await api.page(
-      {
-        prefix,
-        startOffset: after,
+    const opened = await of.connection.current(signal);
+    const response = await get(of, opened, {
+      url: opened.objects,
+      query: {
+        prefix: prefix || undefined,
+        startOffset: after || undefined,
         // Some key behind the last one. Those in between are passed over.
         endOffset: to === undefined ? undefined : `${to} `,
         pageToken,
+        maxResults: String(PAGE),
+        fields: `nextPageToken,items(${FIELDS})`,
+        userProject,
       },
+      operation: "list",
+      asked: { kind: "bucket", bucket },
       signal,
-    );
+    });
+    const { items, nextPageToken } = await readPage(response);
     const own = items[0]?.name === after ? items.slice(1) : items;
     return { items: own.map(toStored), next: nextPageToken };
   };

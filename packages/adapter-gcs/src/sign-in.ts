@@ -1,11 +1,17 @@
 /**
- * Files of Google's chain: what `GOOGLE_APPLICATION_CREDENTIALS` names, and what gcloud left in its directory. They may hold a key, a
- * user's consent, a workload identity federation or an impersonation.
+ * Google's chain of credentials, that of application default credentials. Its files are what `GOOGLE_APPLICATION_CREDENTIALS` names, and
+ * what gcloud left in its directory: a key, a user's consent, a workload identity federation or an impersonation.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { readCredentialFile, UsageError } from "@pannier/core/adapter";
-import type { Environment } from "@pannier/http-client";
+import type { Environment, HttpClient } from "@pannier/http-client";
+import { askForKeys } from "@pannier/object-store";
+import type { AuthClient } from "google-auth-library";
+
+const SCOPE = "https://www.googleapis.com/auth/devstorage.read_only";
+/** Milliseconds for which what tells no end is used; what signs itself is good for an hour. */
+const UNKNOWN_LIFE = 300_000;
 
 /** Where the chain finds a file: https://cloud.google.com/docs/authentication/application-default-credentials */
 export function credentialsFile(env: Environment): { path: string; from: string } | undefined {
@@ -46,4 +52,60 @@ export async function kindOf(path: string): Promise<string> {
     `the credentials file ${path} is of no kind that is known`,
     'its "type" is service_account, external_account or the like',
   );
+}
+
+/** What signs requests in, by Google's chain. */
+export async function signInByGoogle(
+  project: string | undefined,
+  env: Environment,
+  http: HttpClient,
+) {
+  const file = credentialsFile(env);
+  // The library's own message would quote the file.
+  if (file !== undefined) await kindOf(file.path);
+  const { GoogleAuth } = await import("./sdk.ts");
+  const transport = {
+    fetchImplementation: fetchBy(http),
+    // Proxies are our business, and trying again is the engine's.
+    noProxy: [/./],
+    retryConfig: { retry: 0, noResponseRetries: 0 },
+  };
+  const auth = new GoogleAuth({
+    // The SDK would ask for write access.
+    scopes: SCOPE,
+    // Without one the library looks for it: it starts gcloud, and asks the metadata server.
+    projectId: project ?? "none",
+    clientOptions: { transporterOptions: transport },
+  });
+  const client: AuthClient = await auth.getClient();
+  // Not every kind of client hands these options on to those that it makes for itself.
+  const { sourceClient, stsCredential } = client as unknown as Partial<Record<string, AuthClient>>;
+  for (const one of [client, sourceClient, stsCredential]) {
+    if (one !== undefined) Object.assign(one.transporter.defaults, transport);
+  }
+  const headers = Object.fromEntries((await client.getRequestHeaders()).entries());
+  // Workforce federation keeps its token elsewhere.
+  const { cachedAccessToken: kept } = client as unknown as {
+    readonly cachedAccessToken?: { readonly expiry_date?: number } | null;
+  };
+  const ends = client.credentials.expiry_date ?? kept?.expiry_date ?? Date.now() + UNKNOWN_LIFE;
+  return { auth, headers, ends, universe: client.universeDomain };
+}
+
+/** `fetch` as Google's library calls it, over our connections. */
+function fetchBy(http: HttpClient): typeof fetch {
+  return async (input, request) => {
+    const { method = "GET", headers, body, signal } = request ?? {};
+    const answer = await askForKeys(http, input as URL, {
+      method: method as "GET" | "POST" | "PUT",
+      headers: Object.fromEntries(new Headers(headers).entries()),
+      body: body === null || body === undefined ? undefined : String(body),
+      signal: signal ?? undefined,
+    });
+    const bytes = answer.body;
+    return new Response(bytes.length === 0 ? null : new Uint8Array(bytes), {
+      status: answer.status,
+      headers: answer.headers,
+    });
+  };
 }

@@ -28,7 +28,7 @@ export interface ListedObject {
   readonly entry: FileEntry;
 }
 
-export interface Store {
+interface Store {
   readonly root: Root;
   /** Object that is written last. */
   readonly marker: string | undefined;
