@@ -95,7 +95,7 @@ test.skipIf(gitVersion === undefined)(
   { concurrent: true, timeout: 60_000, meta: { skipReason: "git is not installed" } },
   async () => {
     const said = await bash(blocks(readme, "sh tour git").join("\n"));
-    expect(said).toMatch(/published [0-9a-f]{40} at .*\nunchanged [0-9a-f]{40}: .*\n✓ resolve/);
+    expect(said).toMatch(/published [0-9a-f]{12} at .*\n.*\nunchanged [0-9a-f]{12}\n.*\n✓ resolve/);
   },
 );
 

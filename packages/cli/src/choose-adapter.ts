@@ -1,4 +1,5 @@
 /** Which adapter a source is meant for: one of those that come with the program, or one of others. */
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -115,7 +116,9 @@ async function loadForeign(name: string, cwd: string): Promise<Adapter> {
     if (!isMissing(error, name)) throw error;
     throw new UsageError(
       `there is no adapter "${name}", nor a package or file of that name`,
-      `install the package, or name one of ${present}`,
+      existsSync(resolve(cwd, name))
+        ? `a path starts with ./: ./${name}`
+        : `install the package, or name one of ${present}`,
       { cause: error },
     );
   }

@@ -1,18 +1,21 @@
 /** The mounts that a command is about: those of the configuration file, or the one that the environment describes. */
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { UsageError } from "@pannier/core";
 import {
+  type CheckInit,
   configFromEnvironment,
   type DaemonConfig,
   loadConfigReader,
   type Overrides,
 } from "@pannier/daemon";
+import { artifact } from "./artifact.ts";
+import { resolveSources } from "./choose-adapter.ts";
 import { callerSecrets, environmentSources, sourcesAndTarget } from "./environment.ts";
 import type { Invocation } from "./invocation.ts";
 import { mountSettings } from "./mount.ts";
 
-const STANDARD_FILE = "pannier.yaml";
+export const STANDARD_FILE = "pannier.yaml";
 
 /** The file that is named; else none where the environment names a source; else the one of the usual name. @throws UsageError */
 export function configFile({ settings, world }: Invocation): string | undefined {
@@ -70,5 +73,32 @@ export async function readConfig(
 
 /** Relative sources of a file are relative to it. */
 export function folderOf(file: string | undefined, cwd: string): string {
-  return file === undefined ? cwd : resolve(file, "..");
+  return file === undefined ? cwd : dirname(file);
+}
+
+/** What the daemon needs to find out whether a configuration is right. */
+export function checkInit(
+  { credentials, world, redact }: Invocation,
+  file: string | undefined,
+): CheckInit {
+  return {
+    credentials,
+    learn: redact.learn,
+    resolveSources: (urls, adapter) =>
+      resolveSources(urls, {
+        adapter: adapter?.name,
+        insist: adapter?.isOwn,
+        cwd: folderOf(file, world.cwd),
+      }),
+    push: {
+      check: async (destination) => (await artifact()).parseDestination(destination),
+      async run({ sign: own, ...init }) {
+        const { openSigningKey, pushPublished } = await artifact();
+        // Anew at each push: keys are rotated.
+        const sign =
+          own === undefined ? undefined : await openSigningKey(own.keyFile, own.passwordFile);
+        return pushPublished({ ...init, sign, env: world.env });
+      },
+    },
+  };
 }

@@ -1,4 +1,5 @@
-/** Numbers, and what else is shown in several places, as people like to read them. */
+/** Numbers, revisions, paths, and what else is shown in several places, as people like to read them. */
+import { isAbsolute, relative } from "node:path";
 import type { CheckedSignature } from "@pannier/core";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -20,6 +21,17 @@ export function formatBytes(bytes: number): string {
   // 1023.95 would be printed as 1024.0.
   while (power < UNITS.length - 1 && bytes / 1024 ** power >= 1023.95) power++;
   return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${UNITS[power]}`;
+}
+
+/** A digest or commit by its first 12 digits, which `rollback` takes too; other names of revisions whole. */
+export function shortRevision(revision: string): string {
+  return /^[0-9a-f]{13,}$/.test(revision) ? revision.slice(0, 12) : revision;
+}
+
+/** Relative to the working directory where it is below that. */
+export function shortPath(path: string, cwd: string): string {
+  const below = relative(cwd, path);
+  return below === "" || below.startsWith("..") || isAbsolute(below) ? path : below;
 }
 
 const two = (number: number) => String(number).padStart(2, "0");

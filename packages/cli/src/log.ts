@@ -1,6 +1,7 @@
 /** The log, on standard error: one line a message. */
 import { describeFailure, failureLine, oneLine, type SyncEvent } from "@pannier/core";
 import type { Log } from "@pannier/daemon";
+import { label } from "./label.ts";
 import type { Redact } from "./redact.ts";
 import { count, formatDuration } from "./format.ts";
 import type { Output } from "./world.ts";
@@ -26,6 +27,7 @@ export interface LogInit {
   readonly before?: () => void;
   /** With the time of each line, as a log that is kept wants it. */
   readonly timestamps: boolean;
+  readonly color: boolean;
 }
 
 export function makeLog(init: LogInit): Log {
@@ -38,7 +40,9 @@ export function makeLog(init: LogInit): Log {
       output.write(`${toJson({ time, level, msg: message, ...fields }, redact)}\n`);
       return;
     }
-    const prefix = init.timestamps ? `${time} ${level.padEnd(5)}` : `pannier: ${level}:`;
+    const prefix = init.timestamps
+      ? `${time} ${level.padEnd(5)}`
+      : `pannier: ${label(level, init.color)}`;
     const extra = Object.entries(fields)
       .filter(([, value]) => value !== undefined)
       .map(
@@ -46,7 +50,7 @@ export function makeLog(init: LogInit): Log {
           ` ${name}=${typeof value === "string" && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)}`,
       )
       .join("");
-    output.write(`${redact(oneLine(`${prefix} ${message}${extra}`))}\n`);
+    output.write(`${prefix} ${redact(oneLine(`${message}${extra}`))}\n`);
   };
 }
 

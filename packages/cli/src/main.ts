@@ -8,11 +8,12 @@ import {
   secretsFromEnvironment,
   terminalFromEnvironment,
 } from "./environment.ts";
+import { label } from "./label.ts";
 import type { Invocation } from "./invocation.ts";
 import { type Log, logEvent, makeLog, toJson } from "./log.ts";
 import { ReportedError } from "./reported-error.ts";
 import { type CommandLine, parseCommandLine } from "./program.ts";
-import { makeProgress, NO_PROGRESS, type Progress } from "./progress.ts";
+import { logProgress, makeProgress, NO_PROGRESS, type Progress } from "./progress.ts";
 import { makeRedact, type Redact } from "./redact.ts";
 import type { Output, World } from "./world.ts";
 
@@ -50,6 +51,7 @@ async function runCommand(line: CommandLine, world: World, redact: Redact): Prom
     redact,
     before: progress.clear,
     timestamps: spec.name === "watch" || spec.name === "run",
+    color: hasColor(world),
   });
   for (const [name, meant] of mistypedVariables(world.env))
     log("warn", `the variable ${name} is not known and has no effect. Did you mean ${meant}?`);
@@ -90,9 +92,15 @@ function progressOn(output: Output, { settings }: CommandLine, world: World): Pr
   return makeProgress(output, color);
 }
 
+function hasColor({ env, stderr }: World): boolean {
+  return stderr.isTTY === true && terminalFromEnvironment(env).color;
+}
+
 function eventSink(progress: Progress, log: Log): Invocation["onEvent"] {
+  const onProgress =
+    progress === NO_PROGRESS ? logProgress((message) => log("info", message)) : progress.onEvent;
   return (event: SyncEvent) => {
-    progress.onEvent(event);
+    onProgress(event);
     logEvent(log, event);
   };
 }
@@ -140,14 +148,18 @@ function fail(
   const failure = describeFailure(error, "variables");
   if (!reported && (json || line?.settings.json === true))
     world.stdout.write(`${toJson({ error: failure }, redact)}\n`);
-  world.stderr.write(`pannier: ${redact(failureLine(failure, line?.spec.verb ?? "run"))}\n`);
+  world.stderr.write(
+    `pannier: ${label("error", hasColor(world))} ${redact(failureLine(failure, line?.spec.verb ?? "run"))}\n`,
+  );
   if (failure.code === "bug") {
     world.stderr.write(
       `${redact(String((error as Error).stack))}\npannier: this is a bug in Pannier. Please report it, with the lines above\n`,
     );
   } else if (line?.settings.logLevel === "debug") {
     for (let { cause } = error as Error; cause instanceof Error; { cause } = cause)
-      world.stderr.write(`pannier: debug: because: ${redact(oneLine(cause.message))}\n`);
+      world.stderr.write(
+        `pannier: ${label("debug", hasColor(world))} because: ${redact(oneLine(cause.message))}\n`,
+      );
   }
   return failure.exitCode;
 }

@@ -115,6 +115,30 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./commands/run.ts"),
   },
   {
+    name: "init",
+    arguments: "[URL]",
+    most: 1,
+    summary: "write a commented configuration file to start from",
+    details:
+      "URL is the source of its mount. The file must not exist yet. Beside it goes the JSON Schema, by which editors complete and check it.",
+    flags: ["config", "adapter"],
+    examples: ["pannier init s3://brand-assets/logos/", "pannier init --config site.yaml"],
+    verb: "configure",
+    load: () => import("./commands/init.ts"),
+  },
+  {
+    name: "validate",
+    arguments: "[FILE]",
+    most: 1,
+    summary: "tell all that is wrong with a configuration file",
+    details:
+      "Finds what run would refuse, and asks no source. Without FILE: the configuration that run would read. Exit code 2 when something is wrong.",
+    flags: ["config", "adapter", ...OUTPUT],
+    examples: ["pannier validate", "pannier validate site.yaml --json"],
+    verb: "validate",
+    load: () => import("./commands/validate.ts"),
+  },
+  {
     name: "schema",
     arguments: "",
     most: 0,
@@ -221,6 +245,20 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./commands/doctor.ts"),
   },
   {
+    name: "completion",
+    arguments: "bash|zsh|fish",
+    most: 1,
+    summary: "print the script by which a shell completes the command line",
+    flags: [],
+    examples: [
+      "source <(pannier completion bash)",
+      'pannier completion zsh > "${fpath[1]}/_pannier"',
+      "pannier completion fish > ~/.config/fish/completions/pannier.fish",
+    ],
+    verb: "print",
+    load: () => import("./commands/completion.ts"),
+  },
+  {
     name: "bundle",
     arguments: "",
     most: 0,
@@ -287,14 +325,29 @@ export function parseCommandLine(
       };
     });
   }
+  // Without a command: what somebody needs who types it for the first time.
+  const words = argv.length === 0 ? ["help"] : argv;
   try {
-    program.parse(argv, { from: "user" });
+    checkHelp(words);
+    program.parse(words, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return undefined;
     throw toUsageError(error);
   }
   return parsed;
+}
+
+/** Commander knows no better than to print the whole help, with an error's exit code. @throws UsageError */
+function checkHelp([first, name]: readonly string[]): void {
+  const names = COMMANDS.map((command) => command.name);
+  if (first !== "help" || name === undefined || [...names, "help"].includes(name)) return;
+  if (name.startsWith("-")) return;
+  const near = nearest(name, names);
+  throw new UsageError(
+    `unknown command "${name}"`,
+    near === undefined ? `the commands are ${names.join(", ")}` : `did you mean ${near}?`,
+  );
 }
 
 /** Of a flag the command line says that it is not known here; of a variable nobody would. */
@@ -344,8 +397,6 @@ function nearestFlag(message: string): string | undefined {
 
 /** Commander's complaints, in our form. */
 function toUsageError(error: CommanderError): UsageError {
-  if (error.code === "commander.help")
-    return new UsageError("no command is given", "see pannier help");
   const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n");
   const near = /\(Did you mean (.*)\?\)/.exec(rest.join(" "))?.[1] ?? nearestFlag(first);
   return new UsageError(

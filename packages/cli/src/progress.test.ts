@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { makeProgress } from "./progress.ts";
+import { logProgress, makeProgress } from "./progress.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -55,6 +55,22 @@ test("it fits the terminal, has colour only where wanted, and leaves nothing beh
   expect(writes).toHaveLength(3);
 });
 
+test("in a terminal that was made narrower no row of the longer line stays", () => {
+  const { writes, output } = screen(80);
+  const progress = makeProgress(output, false, () => Date.now());
+  progress.onEvent({ type: "step", step: "fetch" });
+  vi.advanceTimersByTime(200);
+  progress.onEvent(fetching(5, 5_242_880));
+  expect(writes.at(-1)).toBe("\r\u001b[Kfetching  5/10 files  5.0 MiB of 10.0 MiB");
+  output.columns = 20;
+  vi.advanceTimersByTime(200);
+  progress.onEvent(fetching(6, 6_291_456));
+  // 41 characters were on three rows.
+  expect(writes.at(-1)).toBe("\r\u001b[2A\u001b[Jfetching  6/10 file");
+  progress.stop();
+  expect(writes.at(-1)).toBe("\r\u001b[K");
+});
+
 test("a terminal that does not know its width is taken for a usual one", () => {
   const { writes, output } = screen(0);
   makeProgress(output, false).onEvent({ type: "step", step: "probe" });
@@ -67,4 +83,33 @@ test("the end of a sync takes it off the screen", () => {
   progress.onEvent({ type: "step", step: "list" });
   progress.onEvent({ type: "waiting", delay: 1000 });
   expect(writes.at(-1)).toBe("\r\u001b[K");
+});
+
+test("a log has nothing of what is quick, and of what is not a line each ten seconds", () => {
+  const said: string[] = [];
+  const onEvent = logProgress(
+    (line) => said.push(line),
+    () => Date.now(),
+  );
+  const begin = () => {
+    onEvent({ type: "step", step: "probe" });
+    onEvent({ type: "step", step: "list" });
+  };
+  begin();
+  vi.advanceTimersByTime(9000);
+  onEvent({ type: "waiting", delay: 60_000 });
+  vi.advanceTimersByTime(60_000);
+  begin();
+  vi.advanceTimersByTime(12_000);
+  onEvent({ type: "listed", entries: 120_000 });
+  onEvent({ type: "step", step: "fetch" });
+  for (let i = 1; i <= 9; i++) {
+    vi.advanceTimersByTime(3000);
+    onEvent(fetching(i, i * 1_048_576));
+  }
+  expect(said).toEqual([
+    "listing, 120,000 entries",
+    "fetching 40%, 4/10 files, 4.0 MiB of 10.0 MiB, 341.3 KiB/s, 18s left",
+    "fetching 80%, 8/10 files, 8.0 MiB of 10.0 MiB, 341.3 KiB/s, 6.0s left",
+  ]);
 });

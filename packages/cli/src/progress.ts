@@ -1,10 +1,12 @@
-/** The line at the bottom of a terminal that says how far the work is. Made from the engine's events alone. */
+/** How far the work is: a line at the bottom of a terminal, or now and then a line of the log. Made from the engine's events alone. */
 import type { Step, SyncEvent } from "@pannier/core";
 import { count, formatBytes, formatDuration, grouped } from "./format.ts";
 import type { Output } from "./world.ts";
 
 /** Milliseconds between two drawings: fast enough to look alive, slow enough for a terminal far away. */
 const REDRAW = 100;
+/** Milliseconds between two lines of the log. */
+const LOGGED = 10_000;
 /** Milliseconds over which the rate is taken: the mean of the whole would react too late to a stall. */
 const WINDOW = 5000;
 
@@ -44,31 +46,33 @@ export function makeProgress(
   color: boolean,
   now: () => number = performance.now.bind(performance),
 ): Progress {
-  const state: State = {
-    step: undefined,
-    entries: 0,
-    fetched: undefined,
-    retry: undefined,
-    marks: [],
-  };
+  const state = emptyState();
   let drawn = -Infinity;
-  let shown = false;
+  /** Characters of the line on the screen. */
+  let shown = 0;
   let timer: NodeJS.Timeout | undefined;
 
   const draw = () => {
     clearTimeout(timer);
     timer = undefined;
     drawn = now();
-    shown = true;
     // One column stays free: a line that fills the last one wraps on some terminals. A width of 0 is an unknown one.
-    const line = progressLine(state, drawn).slice(0, (output.columns || 80) - 1);
-    output.write(`\r\u001b[K${color ? `\u001b[2m${line}\u001b[22m` : line}`);
+    const line = partsOf(state, drawn)
+      .join("  ")
+      .slice(0, (output.columns || 80) - 1);
+    output.write(`${wipe()}${color ? `\u001b[2m${line}\u001b[22m` : line}`);
+    shown = line.length;
+  };
+  /** A terminal that was made narrower shows the line on several rows: the cursor is on the last one. */
+  const wipe = () => {
+    const rows = Math.ceil(shown / (output.columns || 80));
+    return rows > 1 ? `\r\u001b[${rows - 1}A\u001b[J` : "\r\u001b[K";
   };
   const clear = () => {
     clearTimeout(timer);
     timer = undefined;
-    if (shown) output.write("\r\u001b[K");
-    shown = false;
+    if (shown > 0) output.write(wipe());
+    shown = 0;
   };
   return {
     onEvent(event) {
@@ -80,6 +84,42 @@ export function makeProgress(
     clear,
     stop: clear,
   };
+}
+
+/**
+ * For a log that is read later, as that of a pod: nothing of what ends soon, then a line each ten seconds.
+ *
+ * @param now in milliseconds; for tests
+ */
+export function logProgress(
+  tell: (message: string) => void,
+  now: () => number = performance.now.bind(performance),
+): Progress["onEvent"] {
+  const state = emptyState();
+  let told = now();
+  return (event) => {
+    const works = update(state, event, now());
+    const begins = event.type === "step" && event.step === "probe";
+    if (!works || begins) told = now();
+    else if (now() - told >= LOGGED) {
+      told = now();
+      const [doing, ...parts] = partsOf(state, told);
+      const share = shareOf(state);
+      const percent = share === undefined ? "" : ` ${Math.floor(share * 100)}%`;
+      tell([`${doing}${percent}`, ...parts].join(", "));
+    }
+  };
+}
+
+/** How much of the fetch is done, from 0 to 1. */
+function shareOf({ step, fetched }: State): number | undefined {
+  if (step !== "fetch" || fetched === undefined) return undefined;
+  const { files, totalFiles, bytes, totalBytes } = fetched;
+  return totalBytes > 0 ? bytes / totalBytes : totalFiles > 0 ? files / totalFiles : undefined;
+}
+
+function emptyState(): State {
+  return { step: undefined, entries: 0, fetched: undefined, retry: undefined, marks: [] };
 }
 
 /** @returns whether there is anything to show now */
@@ -116,7 +156,7 @@ function update(state: State, event: SyncEvent, time: number): boolean {
   }
 }
 
-function progressLine(state: State, time: number): string {
+function partsOf(state: State, time: number): string[] {
   const parts = [state.step === undefined ? "working" : DOING[state.step]];
   const { fetched } = state;
   if (state.step === "list" && state.entries > 0) parts.push(count(state.entries, "entry"));
@@ -131,7 +171,7 @@ function progressLine(state: State, time: number): string {
     }
   }
   if (state.retry !== undefined) parts.push(state.retry);
-  return parts.join("  ");
+  return parts;
 }
 
 function bytesPerSecond(state: State, time: number): number {

@@ -44,13 +44,16 @@ export function makeRedact(
   const redact = (text: string) => {
     let clean = text;
     for (const secret of longestFirst) clean = clean.replaceAll(secret, "***");
-    return clean
-      .replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"']*@/gi, "$1***@")
-      .replace(/\b(basic|bearer|token)\s+[a-z0-9+/_.~-]{8,}=*/gi, "$1 ***")
-      .replace(
-        /([?&](?:x-amz-[a-z-]+|x-goog-[a-z-]+|sig|signature|token|access_token|key)=)[^&\s"']+/gi,
-        "$1***",
-      );
+    return (
+      clean
+        // The user of git over ssh is no secret, and part of the URL to write.
+        .replace(/([a-z][a-z0-9+.-]*:\/\/)(?!git@)[^\s/?#@"']*@/gi, "$1***@")
+        .replace(/\b(basic|bearer|token)\s+[a-z0-9+/_.~-]{8,}=*/gi, "$1 ***")
+        .replace(
+          /([?&](?:x-amz-[a-z-]+|x-goog-[a-z-]+|sig|signature|token|access_token|key)=)[^&\s"']+/gi,
+          "$1***",
+        )
+    );
   };
   return Object.assign(redact, { learn });
 }

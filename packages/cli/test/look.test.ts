@@ -48,7 +48,7 @@ test("ls tries again where that can help, until it has printed something", async
   const torn = await run(["ls", "shelf://torn/", ...SHELF]);
   expect(torn.code).toBe(5);
   expect(lines(torn.stdout)).toHaveLength(3);
-  expect(torn.stderr).toContain("pannier: cannot list shelf://torn/: the shelf broke\n");
+  expect(torn.stderr).toContain("pannier: error: cannot list shelf://torn/: the shelf broke\n");
 });
 
 test("a mistyped variable is not ignored without a word", async () => {
@@ -206,7 +206,7 @@ test("doctor gives up in time", async () => {
 test("ls gives up in time, with the source named", async () => {
   const { code, stderr } = await run(["ls", "shelf://slow/", "--timeout", "50ms", ...SHELF]);
   expect(stderr).toBe(
-    "pannier: cannot list shelf://slow/: it took longer than 50ms. Allow more with --timeout\n",
+    "pannier: error: cannot list shelf://slow/: it took longer than 50ms. Allow more with --timeout\n",
   );
   expect(code).toBe(5);
 });
@@ -225,7 +225,7 @@ test("a failure is one line on standard error, and an object with --json", async
   const said = await run(["ls", "shelf://top/?colour=green", "--json", ...SHELF]);
   expect(said.code).toBe(2);
   expect(said.stderr).toBe(
-    'pannier: unknown option "colour" of a shelf source. Did you mean "color"?\n',
+    'pannier: error: unknown option "colour" of a shelf source. Did you mean "color"?\n',
   );
   expect(JSON.parse(said.stdout)).toEqual({
     error: {
@@ -244,7 +244,9 @@ test("a failure is one line on standard error, and an object with --json", async
 test("only a bug of ours shows where it happened", async () => {
   const { code, stderr } = await run(["doctor", "shelf://broken/", ...SHELF]);
   expect(code).toBe(1);
-  expect(stderr).toMatch(/^pannier: a mistake of the adapter\n.*TypeError[^]*Please report it/);
+  expect(stderr).toMatch(
+    /^pannier: error: a mistake of the adapter\n.*TypeError[^]*Please report it/,
+  );
 });
 
 test.each([
@@ -256,13 +258,14 @@ test.each([
   [["ls", "a", "--timeout", "5"], '--timeout: "5" is not a duration'],
   [["sync", "a", "b", "--max-delete", "101%"], '--max-delete: "101%" is neither a number of files'],
   [["ls", "a", "--timeout"], 'option "--timeout <DURATION>" argument missing'],
-  [[], "no command is given. See pannier help"],
+  [["help", "synk"], 'unknown command "synk". Did you mean sync?'],
+  [["ls", "webdav://host/"], 'no adapter for "webdav://"'],
   [["ls", "x", "--adapter", "no-such-adapter"], 'there is no adapter "no-such-adapter"'],
   [["ls", "x", "--adapter", "./no-such-file.js"], 'there is no adapter "./no-such-file.js"'],
   [["ls", "x", "--adapter", "./run.ts"], '"./run.ts" is not an adapter'],
 ])("%j", async (args, told) => {
   const { code, stdout, stderr } = await run(args);
-  expect(stderr).toContain(`pannier: ${told}`);
+  expect(stderr).toContain(`pannier: error: ${told}`);
   expect(lines(stderr)).toHaveLength(1);
   expect(stdout).toBe("");
   expect(code).toBe(2);
@@ -274,7 +277,7 @@ test.each([
 ])("%s does not pass over PANNIER_DRY_RUN", async (name, args) => {
   const { code, stderr } = await run(args, { env: { PANNIER_DRY_RUN: "1" } });
   expect(stderr).toMatch(
-    new RegExp(`^pannier: PANNIER_DRY_RUN is set, and "${name}" has no dry run`),
+    new RegExp(`^pannier: error: PANNIER_DRY_RUN is set, and "${name}" has no dry run`),
   );
   expect(code).toBe(2);
   const off = await run(args, { env: { PANNIER_DRY_RUN: "0" } });
@@ -289,6 +292,7 @@ test("help has the flags, their variables and examples", async () => {
   expect(one.code).toBe(0);
   expect(one.stdout).toMatch(/Usage: pannier ls \[FLAGS\] SOURCE[^]*--include <GLOB>[^]*Examples:/);
   expect((await run(["ls", "--help"])).stdout).toBe(one.stdout);
+  expect((await run([])).stdout).toBe(all.stdout);
   expect((await run(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
 

@@ -38,10 +38,12 @@ test("sync publishes, and says so in a line or an object", async () => {
   expect(stderr).toBe("");
   expect(code).toBe(0);
   expect(stdout).toMatch(
-    /^published \S+ at \S+\/out\/current: 2 added, 0 changed, 0 deleted; 2 files, 6 B; .* in \d+ requests?, [\d.]+m?s\n$/,
+    /^published [0-9a-f]{12} at out\/current: 2 added, 0 changed, 0 deleted\n {2}2 files, 6 B; received .* in \d+ requests?, [\d.]+m?s\n$/,
   );
   expect(await published("docs/a.txt")).toBe("a");
-  expect((await run(["sync", "site", "out"])).stdout).toMatch(/^unchanged \S+: 2 files, 6 B; /);
+  expect((await run(["sync", "site", "out"])).stdout).toMatch(
+    /^unchanged [0-9a-f]{12}\n {2}2 files, 6 B; /,
+  );
   await put("site/docs/a.txt", "other");
   expect(
     await json(["sync"], { env: { PANNIER_SOURCE: "site", PANNIER_TARGET: "out" } }),
@@ -91,7 +93,7 @@ test.each([
 test("a source that is not there: exit 4, one line that names it", async () => {
   const { code, stderr } = await run(["sync", "nowhere", "out"]);
   expect(code).toBe(4);
-  expect(stderr).toMatch(/^pannier: cannot sync file:\/\/\S+\/nowhere: .+\n$/);
+  expect(stderr).toMatch(/^pannier: error: cannot sync file:\/\/\S+\/nowhere: .+\n$/);
 });
 
 test("plan shows what would be done and does nothing of it", async () => {
@@ -141,7 +143,9 @@ test("a plan that is refused shows what it was", async () => {
 test("status, history and rollback", async () => {
   const nothing = await run(["status", "out"]);
   expect(nothing.code).toBe(2);
-  expect(nothing.stderr).toMatch(/^pannier: nothing is published at .*\. Sync to it first\n$/);
+  expect(nothing.stderr).toMatch(
+    /^pannier: error: nothing is published at .*\. Sync to it first\n$/,
+  );
 
   const first = await json(["sync", "site", "out"]);
   await put("site/index.html", "second");
@@ -163,7 +167,9 @@ test("status, history and rollback", async () => {
 
   const back = await run(["rollback", "out"]);
   expect(back.stderr).toBe("");
-  expect(back.stdout).toContain(`published ${String(first["revision"])} again: 0 added, 1 changed`);
+  expect(back.stdout).toContain(
+    `published ${String(first["revision"]).slice(0, 12)} again: 0 added, 1 changed`,
+  );
   expect(await published("index.html")).toBe("hello");
   const { stdout } = await run(["status"], { env: { PANNIER_TARGET: "out" } });
   expect(stdout).toMatch(
@@ -242,13 +248,13 @@ test("watch follows changes, syncs when asked to, and ends well on a signal", as
 
 test("watch logs what fails and goes on; --once is a sync", async () => {
   const signals = new EventEmitter();
-  const logged: { level: string }[] = [];
+  const logged: { level: string; msg: string }[] = [];
   const { code, stdout } = await run(
     ["watch", "nowhere", "out", "--period", "1h", "--log-format", "json"],
     {
       signals,
       onOutput(line) {
-        const record = JSON.parse(line) as { level: string };
+        const record = JSON.parse(line) as (typeof logged)[number];
         logged.push(record);
         if (record.level === "error") signals.emit("SIGINT", "SIGINT");
       },
@@ -256,7 +262,13 @@ test("watch logs what fails and goes on; --once is a sync", async () => {
   );
   expect(code).toBe(0);
   expect(stdout).toBe("");
-  expect(logged.at(-1)).toMatchObject({
+  expect(logged.map(({ msg }) => msg)).toEqual([
+    expect.stringMatching(/^watching file:\/\/\S+\/nowhere; nothing is at out\/current yet$/),
+    "cannot be watched, only polled: the source's path does not exist",
+    expect.stringContaining("/nowhere: the source's path does not exist"),
+    "stopped; what is published stays",
+  ]);
+  expect(logged.at(-2)).toMatchObject({
     msg: expect.stringContaining("/nowhere: ") as string,
     failures: 1,
   });

@@ -95,7 +95,7 @@ function timeOf(args: readonly string[]): number {
 test("what an adapter throws where nobody can catch it is told without secrets", async () => {
   const { said, ended } = start("ls", "shelf://ann:hunter22@fallen/");
   expect(await ended).toEqual([1, null]);
-  expect(said.stderr).toMatch(/^pannier: fell on \*\*\*\n[^]*this is a bug in Pannier/);
+  expect(said.stderr).toMatch(/^pannier: error: fell on \*\*\*\n[^]*this is a bug in Pannier/);
   expect(said.stderr).not.toContain("hunter22");
 });
 

@@ -273,7 +273,7 @@ test.each<Failing>([
   const url = sources[source]();
   const target = join(folder, "target");
   const synced = await run(["sync", url, target, "--log-level", "error"]);
-  expect(synced.stderr).toMatch(/^pannier: cannot sync [^\n]+\n$/);
+  expect(synced.stderr).toMatch(/^pannier: error: cannot sync [^\n]+\n$/);
   expect(synced.stderr).toMatch(told);
   expect(synced.code).toBe(exitCode);
   const { code, stdout, stderr } = await run(["doctor", url]);

@@ -1,6 +1,8 @@
 /** The sidecar around the engine. What reads configuration files is loaded when there is one: see {@link loadConfigReader}. */
 export type * from "./config/config.ts";
+export { type CheckInit, checkConfig } from "./check-mount.ts";
 export { configFromEnvironment } from "./config/config.ts";
+export { ConfigError } from "./config/error.ts";
 export { runDaemon } from "./daemon.ts";
 export type { DaemonInit, Log } from "./daemon-init.ts";
 export type { MountEvent } from "./events.ts";

@@ -1,17 +1,8 @@
 /** All mounts of a configuration at work, and the change from one configuration to the next. */
-import {
-  checkOptions,
-  type Credentials,
-  isPannierError,
-  type LayerSpec,
-  openSource,
-  type SourceSpec,
-  UsageError,
-} from "@pannier/core";
+import { checkMount, type CheckedMount } from "./check-mount.ts";
 import type { DaemonConfig, MountConfig } from "./config/config.ts";
 import { type Mount, restingMount, startMount } from "./mount.ts";
 import { createSemaphore } from "./semaphore.ts";
-import { endsWithin } from "./within.ts";
 import type { DaemonInit } from "./daemon-init.ts";
 import type { MountEvent } from "./events.ts";
 
@@ -40,12 +31,7 @@ interface Changes {
 
 interface Plan {
   readonly config: DaemonConfig;
-  readonly mounts: readonly (Mount | Planned)[];
-}
-
-interface Planned {
-  readonly config: MountConfig;
-  readonly layers: readonly LayerSpec[];
+  readonly mounts: readonly (Mount | CheckedMount)[];
 }
 
 export function createSupervisor(
@@ -58,7 +44,7 @@ export function createSupervisor(
   let stopping = false;
   const lingering = new Set<Mount>();
 
-  const start = ({ config, layers }: Planned) =>
+  const start = ({ config, layers }: CheckedMount) =>
     startMount({
       config,
       layers,
@@ -96,11 +82,11 @@ export function createSupervisor(
     },
     async plan(config) {
       const running = new Map(mounts.map((mount) => [mount.config.name, mount]));
-      const planned: (Mount | Planned)[] = [];
+      const planned: (Mount | CheckedMount)[] = [];
       for (const next of config.mounts) {
         const same = running.get(next.name);
         if (same?.isResting === false && isEqual(same.config, next)) planned.push(same);
-        else planned.push(await planMount(next, init, config.mounts.length > 1));
+        else planned.push(await checkMount(next, init, config.mounts.length > 1));
       }
       return { config, mounts: planned };
     },
@@ -133,81 +119,8 @@ export function createSupervisor(
   };
 }
 
-function isRunning(mount: Mount | Planned): mount is Mount {
+function isRunning(mount: Mount | CheckedMount): mount is Mount {
   return "state" in mount;
-}
-
-/**
- * @param several whether errors have to tell which mount is meant
- * @throws UsageError, TargetError
- */
-async function planMount(
-  config: MountConfig,
-  init: DaemonInit,
-  several: boolean,
-): Promise<Planned> {
-  try {
-    return await checkMount(config, init);
-  } catch (error) {
-    if (!several || !isPannierError(error) || error.code !== "usage") throw error;
-    const { message, hint } = error;
-    throw new UsageError(`mount "${config.name}": ${message}`, hint, { cause: error });
-  }
-}
-
-async function checkMount(config: MountConfig, init: DaemonInit): Promise<Planned> {
-  for (const { url, credentials } of config.sources)
-    init.learn([url], [credentials?.password, credentials?.askpassUrl]);
-  const layers = await resolveLayers(config, init);
-  const { push, postPublish } = config.hooks;
-  for (const hook of postPublish)
-    if ("url" in hook) init.learn([hook.url], Object.values(hook.headers));
-  if (push !== undefined) {
-    init.learn([push.push], [push.credentials?.password]);
-    await init.push.check(push.push);
-  }
-  const prePublish = config.hooks.prePublish === undefined ? undefined : async () => {};
-  checkOptions({ ...config.options, sources: layers, prePublish });
-  for (const layer of layers) await checkSource(layer, init.credentials);
-  return { config, layers };
-}
-
-async function resolveLayers(
-  { sources, adapter: standard }: MountConfig,
-  init: DaemonInit,
-): Promise<LayerSpec[]> {
-  const open = sources.filter(({ adapter }) => adapter === undefined);
-  const urls = open.map(({ url }) => url);
-  const resolved = urls.length === 0 ? [] : await init.resolveSources(urls, standard);
-  const specs = new Map(open.map((source, index) => [source, resolved[index] as SourceSpec]));
-  for (const source of sources) {
-    const { url, adapter: name } = source;
-    if (name === undefined) continue;
-    const [spec] = await init.resolveSources([url], { name, isOwn: true });
-    specs.set(source, spec as SourceSpec);
-  }
-  return sources.map((source) => {
-    const { into, credentials, signedBy } = source;
-    return { source: specs.get(source) as SourceSpec, into, credentials, signedBy };
-  });
-}
-
-/** An adapter checks in no time what needs no network; one that does not is no reason to wait. */
-const OPENING = 5000;
-
-/** @throws UsageError for what no waiting mends; anything else is for the mount to find, and to try again */
-async function checkSource(
-  { source, credentials }: LayerSpec,
-  standard: Credentials,
-): Promise<void> {
-  const checking = openSource(source, { credentials: credentials ?? standard }).then(
-    // That it ends is not waited for either.
-    (opened) => void opened.close().catch(() => {}),
-    (error: Error) => {
-      if (isPannierError(error) && error.code === "usage") throw error;
-    },
-  );
-  await endsWithin(checking, OPENING);
 }
 
 function isEqual(a: MountConfig, b: MountConfig): boolean {

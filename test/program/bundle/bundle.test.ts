@@ -58,7 +58,7 @@ describe("the program", () => {
       expect({ source, code, stderr }).toEqual({
         source,
         code: 2,
-        stderr: `pannier: no adapter for "${scheme}://" in this build (present: git, shelf). Add the package @pannier/adapter-${missing}\n`,
+        stderr: `pannier: error: no adapter for "${scheme}://" in this build (present: git, shelf). Add the package @pannier/adapter-${missing}\n`,
       });
     }
   });

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { history } from "@pannier/core";
 import { oneTarget } from "../environment.ts";
-import { describeSignature } from "../format.ts";
+import { describeSignature, shortRevision } from "../format.ts";
 import type { Invocation } from "../invocation.ts";
 
 export async function run({
@@ -23,7 +23,9 @@ export async function run({
     const { revision, time, added, changed, deleted, published, path, sources } = one;
     const state = published ? "published" : path === undefined ? "" : "kept";
     const when = new Date(time).toISOString().slice(0, 19).replace("T", " ");
-    await print(`${when}  ${state.padEnd(9)}  ${revision}  +${added} ~${changed} -${deleted}`);
+    await print(
+      `${when}  ${state.padEnd(9)}  ${shortRevision(revision).padEnd(12)}  +${added} ~${changed} -${deleted}`,
+    );
     for (const { signature } of sources)
       if (signature !== undefined) await print(`  signed: ${describeSignature(signature)}`);
   }

@@ -4,7 +4,7 @@ import type { Invocation } from "../invocation.ts";
 import { ReportedError } from "../reported-error.ts";
 import { toJson } from "../log.ts";
 import { mountFromArguments } from "../mount.ts";
-import { count, formatBytes } from "../format.ts";
+import { count, formatBytes, shortRevision } from "../format.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
   return invocation.settings.json === true ? planAsJson(invocation) : planAsText(invocation);
@@ -25,10 +25,11 @@ async function planAsText(invocation: Invocation): Promise<number> {
   const result = await showing.finally(flush);
   clearProgress();
   const { added, changed, deleted } = result;
-  if (result.result === "unchanged") await print(`nothing to do: ${result.revision} is published`);
+  if (result.result === "unchanged")
+    await print(`nothing to do: ${shortRevision(result.revision)} is published`);
   else
     await print(
-      `${count(added, "addition")}, ${count(changed, "change")}, ${count(deleted, "deletion")}; the tree would be ${result.revision}: ${count(result.files, "file")}, ${formatBytes(result.bytes)}`,
+      `${count(added, "addition")}, ${count(changed, "change")}, ${count(deleted, "deletion")}; the tree would be ${shortRevision(result.revision)}: ${count(result.files, "file")}, ${formatBytes(result.bytes)}`,
     );
   return 0;
 }

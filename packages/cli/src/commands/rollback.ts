@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { rollback, type SyncOptions } from "@pannier/core";
 import { oneTarget } from "../environment.ts";
+import { shortRevision } from "../format.ts";
 import type { Invocation } from "../invocation.ts";
 import { recordedSources } from "../mount.ts";
 
@@ -16,7 +17,7 @@ export async function run(invocation: Invocation): Promise<number> {
   if (settings.json === true) await printJson({ ...now, time: new Date(now.time).toISOString() });
   else
     await print(
-      `published ${now.revision} again: ${now.added} added, ${now.changed} changed, ${now.deleted} deleted; it stays until the sources change`,
+      `published ${shortRevision(now.revision)} again: ${now.added} added, ${now.changed} changed, ${now.deleted} deleted; it stays until the sources change`,
     );
   return 0;
 }

@@ -3,17 +3,24 @@ import { on } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type MountEvent, runDaemon } from "@pannier/daemon";
-import { artifact } from "../artifact.ts";
-import { resolveSources } from "../choose-adapter.ts";
-import { configFile, folderOf, guessConfig, readConfig } from "../configuration.ts";
+import { checkInit, configFile, guessConfig, readConfig } from "../configuration.ts";
 import { formatDuration } from "../format.ts";
 import type { Invocation } from "../invocation.ts";
 import { type Log, logEvent } from "../log.ts";
+import { logProgress } from "../progress.ts";
 import { warnOfForeign } from "./sync.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { settings, credentials, world, version, signal, redact, log } = invocation;
+  const { settings, world, version, signal, redact, log } = invocation;
   const file = configFile(invocation);
+  const progress = new Map<string, ReturnType<typeof logProgress>>();
+  const progressOf = (mount: string) => {
+    const known = progress.get(mount);
+    if (known !== undefined) return known;
+    const made = logProgress((message) => log("info", message, { mount }));
+    progress.set(mount, made);
+    return made;
+  };
   const triggers = on(world.signals, "SIGUSR1");
   return runDaemon({
     triggers,
@@ -22,28 +29,14 @@ export async function run(invocation: Invocation): Promise<number> {
     guessConfig: () => guessConfig(invocation, file),
     memory: join(tmpdir(), `pannier-${process.geteuid?.() ?? "user"}`),
     version,
-    resolveSources: (urls, adapter) =>
-      resolveSources(urls, {
-        adapter: adapter?.name,
-        insist: adapter?.isOwn,
-        cwd: folderOf(file, world.cwd),
-      }),
-    push: {
-      check: async (destination) => (await artifact()).parseDestination(destination),
-      async run({ sign: own, ...init }) {
-        const { openSigningKey, pushPublished } = await artifact();
-        // Anew at each push: keys are rotated.
-        const sign =
-          own === undefined ? undefined : await openSigningKey(own.keyFile, own.passwordFile);
-        return pushPublished({ ...init, sign, env: world.env });
-      },
-    },
-    credentials,
+    ...checkInit(invocation, file),
     env: world.env,
     log,
-    onEvent: (mount, event) => logMountEvent(log, mount, event),
+    onEvent(mount, event) {
+      if (event.type !== "queued" && event.type !== "hook") progressOf(mount)(event);
+      logMountEvent(log, mount, event);
+    },
     redact,
-    learn: redact.learn,
     signal,
     once: settings.once === true,
   }).finally(() => triggers.return?.());

@@ -2,27 +2,37 @@
 import { sync, type SyncResult } from "@pannier/core";
 import type { Invocation } from "../invocation.ts";
 import { mountFromArguments } from "../mount.ts";
-import { count, formatBytes, formatDuration } from "../format.ts";
+import {
+  count,
+  formatBytes,
+  formatDuration,
+  grouped,
+  shortPath,
+  shortRevision,
+} from "../format.ts";
 import { run as runPlan } from "./plan.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { settings, clearProgress, print, printJson, log } = invocation;
+  const { settings, world, clearProgress, print, printJson, log } = invocation;
   if (settings.dryRun === true) return runPlan(invocation);
   const result = await sync(await mountFromArguments(invocation));
   clearProgress();
   if (settings.json === true) await printJson(result);
-  else await print(describeResult(result));
+  else await print(describeResult(result, world.cwd));
   warnOfForeign(result, log);
   return 0;
 }
 
-/** A result in one line. */
-export function describeResult(result: SyncResult): string {
+/** A result in two lines: what is there now, and what it took. */
+export function describeResult(result: SyncResult, cwd: string): string {
   const { added, changed, deleted, files, bytes, received, requests } = result;
-  const tree = `${count(files, "file")}, ${formatBytes(bytes)}`;
-  const cost = `${formatBytes(received)} in ${count(requests, "request")}, ${formatDuration(result.duration)}`;
-  if (result.result === "unchanged") return `unchanged ${result.revision}: ${tree}; ${cost}`;
-  return `published ${result.revision} at ${result.path}: ${added} added, ${changed} changed, ${deleted} deleted; ${tree}; ${cost}`;
+  const revision = shortRevision(result.revision);
+  const done =
+    result.result === "unchanged"
+      ? `unchanged ${revision}`
+      : `published ${revision} at ${shortPath(result.path, cwd)}: ${grouped(added)} added, ${grouped(changed)} changed, ${grouped(deleted)} deleted`;
+  const cost = `received ${formatBytes(received)} in ${count(requests, "request")}, ${formatDuration(result.duration)}`;
+  return `${done}\n  ${count(files, "file")}, ${formatBytes(bytes)}; ${cost}`;
 }
 
 export function warnOfForeign({ foreign }: SyncResult, log: Invocation["log"]): void {

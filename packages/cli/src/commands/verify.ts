@@ -38,7 +38,7 @@ export async function run(invocation: Invocation): Promise<number> {
     wrong && settings.repair === true ? await repairTarget(target, invocation) : undefined;
   const ok = !wrong || repaired !== undefined;
   if (settings.json === true) await printJson({ ok, ...found, paths: faults, repaired });
-  else if (repaired !== undefined) await print(`repaired; ${describeResult(repaired)}`);
+  else if (repaired !== undefined) await print(`repaired; ${describeResult(repaired, world.cwd)}`);
   return ok ? 0 : 6;
 }
 

@@ -83,7 +83,7 @@ function fileLocation(path: string, cwd: string | undefined): Location {
   if (scp !== null) {
     throw new UsageError(
       "the source has neither a scheme nor the form of a path",
-      `for ssh write git+ssh://${scp[1]}/… or sftp://${scp[1]}/…; for a path, start it with ./`,
+      `for ssh write git+ssh://${scp[1]}/${scp[2]} or sftp://${scp[1]}/${scp[2]}; for a path, start it with ./`,
     );
   }
   const absolute = path.startsWith("/")

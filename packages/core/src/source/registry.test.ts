@@ -204,6 +204,9 @@ describe("resolveSource", () => {
     ["s3://bucket/", "add the package @pannier/adapter-s3"],
     ["/srv/site", "add the package @pannier/adapter-file"],
     ["htps://host/", 'did you mean "https://"?'],
+    ["ssh://git@host/org/repo.git", 'did you mean "git+ssh://"?'],
+    ["webdav://host/", 'did you mean "dav://"?'],
+    ["azure://account/container", 'did you mean "az://"?'],
     [
       "gopher://host/",
       "add the package of an adapter for this scheme, or name one with PANNIER_ADAPTER",

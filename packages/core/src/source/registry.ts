@@ -31,6 +31,26 @@ const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
   "oci+file": "@pannier/adapter-oci",
 };
 
+/** What other tools call them. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  git: "git+https",
+  ssh: "git+ssh",
+  webdav: "dav",
+  webdavs: "davs",
+  "dav+https": "davs",
+  gcs: "gs",
+  azure: "az",
+  azblob: "az",
+  abfs: "az",
+  abfss: "az",
+  wasb: "az",
+  wasbs: "az",
+  cifs: "smb",
+  nfs4: "nfs",
+  docker: "oci",
+  huggingface: "hf",
+};
+
 /** What {@link resolveSource} may be told beside the URL. */
 export interface ResolveOptions {
   /** Name of the adapter to use whatever the scheme says (`PANNIER_ADAPTER`). */
@@ -122,10 +142,12 @@ function chooseAdapter(
   const known = Object.hasOwn(KNOWN_PACKAGES, location.scheme)
     ? KNOWN_PACKAGES[location.scheme]
     : undefined;
-  const near = nearest(location.scheme, [
-    ...Object.keys(KNOWN_PACKAGES),
-    ...adapters.flatMap((adapter) => adapter.schemes),
-  ]);
+  const near = Object.hasOwn(OTHER_NAMES, location.scheme)
+    ? OTHER_NAMES[location.scheme]
+    : nearest(location.scheme, [
+        ...Object.keys(KNOWN_PACKAGES),
+        ...adapters.flatMap((adapter) => adapter.schemes),
+      ]);
   throw new UsageError(
     `no adapter for "${location.scheme}://" in this build (present: ${present})`,
     known !== undefined

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { parseConfig } from "./file.ts";
+import { configJsonSchema } from "./schema.ts";
 
 const parse = (text: string, env: Record<string, string> = {}) =>
   parseConfig(text, "/etc/pannier", { env });
@@ -163,6 +164,43 @@ it.each([
   [`${MOUNT}    link: \${NOT_THERE}\n`, 'line 4, column 11: the variable "NOT_THERE" is not set'],
 ])("refuses %j", (text, message) => {
   expect(() => parse(text)).toThrow(message);
+});
+
+it("has a description of each key, for editors", () => {
+  interface Schema {
+    readonly description?: string;
+    readonly properties?: Readonly<Record<string, Schema>>;
+    readonly items?: Schema;
+    readonly anyOf?: readonly Schema[];
+  }
+  const undescribed = (schema: Schema, at: string): string[] => [
+    ...Object.entries(schema.properties ?? {}).flatMap(([name, part]) => [
+      ...(part.description === undefined ? [`${at}.${name}`] : []),
+      ...undescribed(part, `${at}.${name}`),
+    ]),
+    ...(schema.items === undefined ? [] : undescribed(schema.items, `${at}[]`)),
+    ...(schema.anyOf ?? []).flatMap((part) => undescribed(part, at)),
+  ];
+  const schema: Schema = configJsonSchema();
+  expect(Object.keys(schema.properties ?? {})).toContain("mounts");
+  expect(undescribed(schema, "")).toEqual([]);
+});
+
+it("tells all mistakes, unknown keys first", () => {
+  const text = `mounts:
+  - taget: /t
+    sources: [/s]
+    keep: 0
+    perido: 1s
+`;
+  expect(() => parse(text)).toThrow(
+    [
+      'line 2, column 5: unknown key "taget" in mounts[0]: did you mean "target"?',
+      'line 5, column 5: unknown key "perido" in mounts[0]: did you mean "period"?',
+      "line 2, column 5: mounts[0].target is missing",
+      'line 4, column 11: mounts[0].keep: "0" is not a whole number from 1',
+    ].join("; "),
+  );
 });
 
 it("does not unfold aliases without end", () => {

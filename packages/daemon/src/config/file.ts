@@ -26,7 +26,8 @@ import {
   type SourceFile,
 } from "./schema.ts";
 import { restingConfig } from "./last-good.ts";
-import { parseYaml, readLeniently } from "./yaml.ts";
+import { ConfigError } from "./error.ts";
+import { parseYaml, type Place, readLeniently } from "./yaml.ts";
 
 export interface ReadConfigInit {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -35,7 +36,8 @@ export interface ReadConfigInit {
 
 /**
  * @param file absolute path
- * @throws UsageError naming the file, the line and the key
+ * @throws ConfigError naming the file, and the line and the key of each mistake
+ * @throws UsageError where the file cannot be read
  */
 export function readConfigFile(file: string, init: ReadConfigInit): DaemonConfig {
   let text: string;
@@ -52,8 +54,8 @@ export function readConfigFile(file: string, init: ReadConfigInit): DaemonConfig
   try {
     return parseConfig(text, dirname(file), init);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    throw new UsageError(`${file}: ${error.message}`, error.hint, { cause: error });
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(error.problems, file, { cause: error });
   }
 }
 
@@ -99,36 +101,41 @@ function mappingOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
-/** @throws UsageError naming the line and the key */
+/** @throws ConfigError naming the line and the key of each mistake */
 export function parseConfig(text: string, cwd: string, init: ReadConfigInit): DaemonConfig {
-  const { data, place } = parseYaml(text, init.env);
+  const { data, place, problems } = parseYaml(text, init.env);
+  // What YAML itself does not allow has no parts to look at.
+  if (problems.length > 0) throw new ConfigError(problems);
   const parsed = configSchema.safeParse(data, { reportInput: true });
   if (!parsed.success) {
-    const problems = parsed.error.issues.flatMap(flatten);
-    const [first] = problems as [core.$ZodIssue];
-    const more = problems.length === 1 ? "" : ` (and ${problems.length - 1} more)`;
-    throw new UsageError(`${describe(first, place)}${more}`);
+    const issues = parsed.error.issues.flatMap(flatten);
+    // A mistyped key is also the cause of a missing one.
+    const inOrder = [true, false].flatMap((first) =>
+      issues.filter(({ code }) => (code === "unrecognized_keys") === first),
+    );
+    throw new ConfigError(inOrder.flatMap((issue) => describe(issue, place)));
   }
   const config = complete(parsed.data, cwd, init.overrides ?? {});
-  const names = new Map<string, number>();
-  for (const [index, { name }] of config.mounts.entries()) {
-    const before = names.get(name);
-    if (before !== undefined)
-      throw new UsageError(
-        `${place(["mounts", index])}: mounts[${index}] is called "${name}", as mounts[${before}] is`,
-        "give each mount a name of its own",
-      );
-    names.set(name, index);
-  }
-  for (const [index, { options }] of config.mounts.entries()) {
-    const other = config.mounts.findIndex(({ options: { target } }) => target === options.target);
-    if (other !== index)
-      throw new UsageError(
-        `${place(["mounts", index, "target"])}: mounts[${index}].target is that of mounts[${other}]`,
-        "give each mount a target of its own",
-      );
-  }
+  const shared = sharedNamesAndTargets(config, place);
+  if (shared.length > 0) throw new ConfigError(shared);
   return config;
+}
+
+function sharedNamesAndTargets({ mounts }: DaemonConfig, place: Place): string[] {
+  const problems: string[] = [];
+  for (const [index, { name, options }] of mounts.entries()) {
+    const named = mounts.findIndex((mount) => mount.name === name);
+    if (named !== index)
+      problems.push(
+        `${place(["mounts", index])}: mounts[${index}] is called "${name}", as mounts[${named}] is: give each mount a name of its own`,
+      );
+    const aimed = mounts.findIndex((mount) => mount.options.target === options.target);
+    if (aimed !== index)
+      problems.push(
+        `${place(["mounts", index, "target"])}: mounts[${index}].target is that of mounts[${aimed}]: give each mount a target of its own`,
+      );
+  }
+  return problems;
 }
 
 /** Of a union's alternatives, the one that comes nearest to what was written. */
@@ -152,18 +159,22 @@ function unknownKeys(branch: readonly core.$ZodIssue[]): number {
   return branch.flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys : [])).length;
 }
 
-function describe(issue: core.$ZodIssue, place: ReturnType<typeof parseYaml>["place"]): string {
+/** One text a mistake: an issue can be about several keys. */
+function describe(issue: core.$ZodIssue, place: Place): string[] {
+  if (issue.code !== "unrecognized_keys") return [describeValue(issue, place)];
+  const where = issue.path.length === 0 ? "" : ` in ${keyOf(issue.path)}`;
+  const known = keysAt(issue.path);
+  return issue.keys.map((name) => {
+    const near = nearest(name, known);
+    const advice =
+      near === undefined ? `known here: ${known.join(", ")}` : `did you mean "${near}"?`;
+    return `${place(issue.path, name)}: unknown key "${name}"${where}: ${advice}`;
+  });
+}
+
+function describeValue(issue: core.$ZodIssue, place: Place): string {
   const key = keyOf(issue.path) || "the file";
   switch (issue.code) {
-    case "unrecognized_keys": {
-      const [name = ""] = issue.keys;
-      const known = keysAt(issue.path);
-      const near = nearest(name, known);
-      const where = issue.path.length === 0 ? "" : ` in ${key}`;
-      const advice =
-        near === undefined ? `known here: ${known.join(", ")}` : `did you mean "${near}"?`;
-      return `${place(issue.path, name)}: unknown key "${name}"${where}: ${advice}`;
-    }
     case "invalid_type": {
       const what = { array: "a list", object: "a mapping", record: "a mapping" }[
         issue.expected as string

@@ -69,12 +69,14 @@ const credentials = z
     cookieFile: z.optional(path("Netscape cookie file.")),
     askpassUrl: z.optional(text("URL that answers `username=` and `password=` lines.")),
     githubApp: z.optional(
-      z.strictObject({
-        appId: text("App id, or client id."),
-        installationId: text("Installation id."),
-        privateKeyFile: path("Private key of the app."),
-        apiUrl: z.optional(text("API base URL, for GitHub Enterprise.")),
-      }),
+      z
+        .strictObject({
+          appId: text("App id, or client id."),
+          installationId: text("Installation id."),
+          privateKeyFile: path("Private key of the app."),
+          apiUrl: z.optional(text("API base URL, for GitHub Enterprise.")),
+        })
+        .check(z.describe("GitHub App, which makes tokens of an hour.")),
     ),
   })
   .check(z.describe("Credentials, in place of those of the environment."));
@@ -131,7 +133,9 @@ const postPublish = z.union([
       }),
     ),
     method: z.optional(z.enum(["GET", "POST", "PUT"]).check(z.describe("Default POST."))),
-    headers: z.optional(z.record(z.string(), z.string())),
+    headers: z.optional(
+      z.record(z.string(), z.string()).check(z.describe("Headers of the request.")),
+    ),
     timeout: timeout("10s"),
     retries,
   }),
@@ -221,36 +225,44 @@ const mount = z.strictObject({
       .check(z.describe("Where each revision goes after it was published, for others to follow.")),
   ),
   hooks: z.optional(
-    z.strictObject({
-      prePublish: z.optional(prePublish),
-      postPublish: z.optional(
-        z
-          .union([postPublish, z.array(postPublish)])
-          .check(z.describe("Runs after a revision was published, once for each; one or several.")),
-      ),
-    }),
+    z
+      .strictObject({
+        prePublish: z.optional(prePublish),
+        postPublish: z.optional(
+          z
+            .union([postPublish, z.array(postPublish)])
+            .check(
+              z.describe("Runs after a revision was published, once for each; one or several."),
+            ),
+        ),
+      })
+      .check(z.describe("What runs before and after a revision is published.")),
   ),
 });
 
 export const configSchema = z.strictObject({
-  mounts: z.array(mount).check(z.minLength(1)),
+  mounts: z
+    .array(mount)
+    .check(z.minLength(1), z.describe("Directories to keep in sync, each with its sources.")),
   http: z.optional(
-    z.strictObject({
-      enabled: z.optional(flag("Whether there is an HTTP port at all. Default true.")),
-      host: z.optional(text("Address to listen at. Default: all.")),
-      port: z.optional(
-        read((value) => {
-          const port = parseCount(value, 0);
-          if (port > 65_535) throw new UsageError(`${port} is not a valid port`);
-          return port;
-        }, "Default 8080."),
-      ),
-      dashboard: z.optional(flag("Whether there is a dashboard. Default true.")),
-      triggerTokenFile: z.optional(
-        path("File with the token that POST /sync and /rollback ask for."),
-      ),
-      webhookSecretFile: z.optional(path("File with the secret that webhooks are signed with.")),
-    }),
+    z
+      .strictObject({
+        enabled: z.optional(flag("Whether there is an HTTP port at all. Default true.")),
+        host: z.optional(text("Address to listen at. Default: all.")),
+        port: z.optional(
+          read((value) => {
+            const port = parseCount(value, 0);
+            if (port > 65_535) throw new UsageError(`${port} is not a valid port`);
+            return port;
+          }, "Default 8080."),
+        ),
+        dashboard: z.optional(flag("Whether there is a dashboard. Default true.")),
+        triggerTokenFile: z.optional(
+          path("File with the token that POST /sync and /rollback ask for."),
+        ),
+        webhookSecretFile: z.optional(path("File with the secret that webhooks are signed with.")),
+      })
+      .check(z.describe("The port for probes, metrics, webhooks and the dashboard.")),
   ),
   maxActive: z.optional(count("Mounts at work at once. Default 4.")),
   maxFailures: z.optional(

@@ -1,20 +1,20 @@
 /** From the text of a configuration file to plain data, with the place of each part kept for messages. */
-import { UsageError } from "@pannier/core";
 import { isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
 
 type Path = readonly PropertyKey[];
 
+/** Where a part is, as `line 3, column 5`; `key`: the key itself, not its value. */
+export type Place = (path: Path, key?: string) => string;
+
 interface Parsed {
+  /** `undefined` where there are problems. */
   readonly data: unknown;
-  /** Where a part is, as `line 3, column 5`; `key`: the key itself, not its value. */
-  place(path: Path, key?: string): string;
+  readonly place: Place;
+  /** What is wrong with the text as YAML, and variables that are not set. */
+  readonly problems: readonly string[];
 }
 
-/**
- * Every scalar is text: `no`, `1.10` and `0644` are what was written, and the schema reads numbers from texts.
- *
- * @throws UsageError
- */
+/** Every scalar is text: `no`, `1.10` and `0644` are what was written, and the schema reads numbers from texts. */
 export function parseYaml(text: string, env: Readonly<Record<string, string | undefined>>): Parsed {
   const lines = new LineCounter();
   const document = parseDocument(text, {
@@ -26,16 +26,28 @@ export function parseYaml(text: string, env: Readonly<Record<string, string | un
     const { line, col } = lines.linePos(offset);
     return `line ${line}, column ${col}`;
   };
-  const [problem] = [...document.errors, ...document.warnings];
-  if (problem !== undefined) throw new UsageError(`${at(problem.pos[0])}: ${problem.message}`);
+  const problems = [...document.errors, ...document.warnings].map(
+    ({ pos, message }) => `${at(pos[0])}: ${message}`,
+  );
   visit(document, {
     Scalar(_, node) {
       if (typeof node.value !== "string") return;
-      node.value = substitute(node.value, env, () => at(node.range?.[0] ?? 0));
+      node.value = substitute(node.value, env, (name) =>
+        problems.push(
+          `${at(node.range?.[0] ?? 0)}: the variable ${JSON.stringify(name)} is not set: set it, or write $\${ for a plain \${`,
+        ),
+      );
     },
   });
+  let data: unknown;
+  try {
+    if (problems.length === 0) data = document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    problems.push((error as Error).message);
+  }
   return {
-    data: toData(() => document.toJS({ maxAliasCount: 100 })),
+    data,
+    problems,
     place(path, key) {
       // The innermost part that is there: what is missing has no place of its own.
       for (let length = path.length; length >= 0; length--) {
@@ -72,28 +84,16 @@ export function readLeniently(
   return document.toJS({ maxAliasCount: 100 });
 }
 
-/** @throws UsageError */
-function toData(read: () => unknown): unknown {
-  try {
-    return read();
-  } catch (error) {
-    throw new UsageError((error as Error).message, undefined, { cause: error });
-  }
-}
-
 /** `${NAME}` is the variable's value, `$${` a plain `${`. Values are not looked through again: they cannot bring in YAML, nor other variables. */
 function substitute(
   text: string,
   env: Readonly<Record<string, string | undefined>>,
-  place: () => string,
+  onMissing: (name: string) => void,
 ): string {
   return text.replace(/\$\$\{|\$\{([^}]*)\}/g, (match, name: string | undefined) => {
     if (name === undefined) return match === "$${" ? "${" : match;
     const value = env[name];
-    if (value !== undefined) return value;
-    throw new UsageError(
-      `${place()}: the variable ${JSON.stringify(name)} is not set`,
-      "set it, or write $${ for a plain ${",
-    );
+    if (value === undefined) onMissing(name);
+    return value ?? match;
   });
 }
