@@ -29,7 +29,8 @@ import { history, repair, sync, type SyncOptions, verify } from "../src/index.ts
 import type { PublishedRow } from "../src/state/row.ts";
 import { copyPublished } from "../src/volume/copy.ts";
 import { removeTree } from "../src/volume/remove.ts";
-import { openTree, READING } from "../src/volume/tree.ts";
+import { openTree } from "../src/volume/tree.ts";
+import { READING } from "../src/volume/tree-settings.ts";
 import { type MemorySource, memorySource } from "./memory-source.ts";
 import { readTree } from "./trees.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";

@@ -10,7 +10,8 @@ import {
   leaveOutLink,
   linkPaths,
 } from "../state/links.ts";
-import { futureEntry, futurePaths, hasAdditions, plannedPuts } from "../state/plan.ts";
+import { futureEntry, hasAdditions } from "../state/plan.ts";
+import { futurePaths, plannedPuts } from "../state/plan-paths.ts";
 import type { Run } from "./run.ts";
 import { foldsNames } from "../volume/folding.ts";
 import type { Generation } from "../state/generations.ts";

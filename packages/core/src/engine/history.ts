@@ -5,7 +5,7 @@ import { TargetError } from "../errors.ts";
 import { UsageError } from "../source/errors.ts";
 import { isBroken, isOfDamage } from "../state/damaged.ts";
 import { HOME, type Layout, layoutOf } from "../volume/layout.ts";
-import { toTargetError } from "../volume/open.ts";
+import { toTargetError } from "../volume/target-error.ts";
 import { type Generation, generations } from "../state/generations.ts";
 import type { CheckedSignature } from "../source/contract.ts";
 import { getMeta } from "../state/meta.ts";

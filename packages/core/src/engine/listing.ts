@@ -12,7 +12,8 @@ import { orderedEntries } from "../snapshot/ordered.ts";
 import { type IgnoreFile, makeScope, type SourceScope, wantedEntries } from "../snapshot/scope.ts";
 import { makePause } from "../timing/slices.ts";
 import type { Generation, LayerRecord } from "../state/generations.ts";
-import { clearLayer, planAwayLayers } from "../state/plan.ts";
+import { clearLayer } from "../state/plan.ts";
+import { planAwayLayers } from "../state/plan-published.ts";
 
 /** What the probes of a mount's sources found, by position. */
 export interface Probes {

@@ -26,12 +26,13 @@ import {
 } from "../state/hold.ts";
 import { asNoRoom } from "../volume/room.ts";
 import { isOfDamage } from "../state/damaged.ts";
-import { toTargetError, openVolume } from "../volume/open.ts";
+import { toTargetError } from "../volume/target-error.ts";
+import { openVolume } from "../volume/open.ts";
 import { finishPublish, openPublishedTree, recordGeneration } from "../volume/publish.ts";
 import { forgetTree, type Generation, generations } from "../state/generations.ts";
 import { longTransaction, type State } from "../state/state.ts";
 import { makePause, type Pause } from "../timing/slices.ts";
-import { READING } from "../volume/tree.ts";
+import { READING } from "../volume/tree-settings.ts";
 import { type TreeReport, verifyTree } from "../volume/verify.ts";
 import type { Volume } from "../volume/volume.ts";
 

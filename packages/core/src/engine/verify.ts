@@ -7,13 +7,14 @@ import { openMount } from "../mount/mount.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
 import { layoutOf } from "../volume/layout.ts";
-import { toTargetError } from "../volume/open.ts";
+import { toTargetError } from "../volume/target-error.ts";
 import { publishedDirMode } from "../volume/ownership.ts";
 import { isDirectory } from "../volume/remove.ts";
 import { isOfDamage } from "../state/damaged.ts";
 import { generations } from "../state/generations.ts";
 import { hasTables } from "../state/state.ts";
-import { openTree, READING } from "../volume/tree.ts";
+import { openTree } from "../volume/tree.ts";
+import { READING } from "../volume/tree-settings.ts";
 import { type Fault, type TreeReport, verifyTree } from "../volume/verify.ts";
 
 /**

@@ -4,7 +4,7 @@ import { UsageError } from "../source/errors.ts";
 import { checkMountOptions, standardOf } from "./options.ts";
 import type { SyncOptions } from "./sync-options.ts";
 import type { Limits } from "../source/contract.ts";
-import type { TreeSettings } from "../volume/tree.ts";
+import type { TreeSettings } from "../volume/tree-settings.ts";
 
 /** {@link SyncOptions} with defaults filled in. */
 export interface MountSettings {

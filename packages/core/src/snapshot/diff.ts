@@ -2,7 +2,8 @@
 import { type Change as SourceChange, type Entry, IGNORE_FILE } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { type KnownRow, knownRow, knownRows, noteRef, publishedDigest } from "../state/entries.ts";
-import { planDeletion, planRow } from "../state/plan.ts";
+import { planDeletion } from "../state/plan-published.ts";
+import { planRow } from "../state/plan.ts";
 import { makePause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 import { DamagedState } from "../state/damaged.ts";

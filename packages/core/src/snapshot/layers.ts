@@ -1,6 +1,7 @@
 /** Layering: which of a path's rows decides what the tree shows, once several sources have a say. */
 import { publishedRows } from "../state/entries.ts";
-import { decide, plannedPaths, plannedRows, planRow, undecide } from "../state/plan.ts";
+import { decide, plannedRows, planRow, undecide } from "../state/plan.ts";
+import { plannedPaths } from "../state/plan-paths.ts";
 import { SKIPPED } from "../state/row.ts";
 import type { Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";

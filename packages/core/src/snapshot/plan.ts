@@ -1,5 +1,5 @@
 /** The plan as its readers see it. */
-import { changedRows } from "../state/plan.ts";
+import { changedRows } from "../state/plan-paths.ts";
 import type { State } from "../state/state.ts";
 import type { Change } from "./change.ts";
 import { type EntryRow, FILE } from "../state/row.ts";

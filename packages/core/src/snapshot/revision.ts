@@ -3,7 +3,7 @@ import { createHash, hash } from "node:crypto";
 import type { Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 import { publishedEntry } from "../state/entries.ts";
-import { changedUnseen, namedChanges } from "../state/plan.ts";
+import { changedUnseen, namedChanges } from "../state/plan-paths.ts";
 import type { EntryRow } from "../state/row.ts";
 
 const MODULUS = 1n << 256n;

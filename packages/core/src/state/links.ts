@@ -1,7 +1,8 @@
 /** Symlinks of the tree to come, which the policy on symlinks may leave out. */
 import { comparePaths } from "../snapshot/path.ts";
 import { type Pause, sortInSlices } from "../timing/slices.ts";
-import { plannedEntry, planPublishedLink } from "./plan.ts";
+import { plannedEntry } from "./plan.ts";
+import { planPublishedLink } from "./plan-published.ts";
 import { FILE, type PublishedRow, SKIPPED, SYMLINK } from "./row.ts";
 import { IN_RANGE, ranges } from "./ranges.ts";
 import type { State } from "./state.ts";

@@ -1,8 +1,8 @@
 /** The plan of the sync under way: rows of layers that are to begin and to end, and what that changes in the tree. */
 import type { Pause } from "../timing/slices.ts";
-import { publishedEntry, shown, type EntryView } from "./entries.ts";
-import { ALL_COLUMNS, type EntryRow, FILE, type PublishedRow, SKIPPED } from "./row.ts";
+import { type EntryView, publishedEntry, shown } from "./entries.ts";
 import { clearTable, IN_RANGE, ranges, runInRanges } from "./ranges.ts";
+import { ALL_COLUMNS, type EntryRow, type PublishedRow } from "./row.ts";
 import type { State } from "./state.ts";
 
 /** What the plan does at a path of the tree. `touched`: a file whose content is what is published, or is believed to be and read to be sure. */
@@ -27,26 +27,18 @@ export type PlannedRow = PublishedRow & {
   readonly staged: string | null;
 };
 
-/** Assignments by which planned rows are fetched, whatever was believed of their content. */
-const MUST_FETCH =
-  "content = 'mustFetch', change = CASE change WHEN 'touched' THEN 'changed' ELSE change END";
-
-const COLUMNS =
+export const PLAN_COLUMNS =
   "path, layer, action, effective, change, content, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime";
 
 /** All rows of the plan come this way. */
-function insert(conflict: "ABORT" | "IGNORE" | "REPLACE", rows: string): string {
-  return `INSERT OR ${conflict} INTO plan (${COLUMNS}) ${rows}`;
+export function insertIntoPlan(conflict: "ABORT" | "IGNORE" | "REPLACE", rows: string): string {
+  return `INSERT OR ${conflict} INTO plan (${PLAN_COLUMNS}) ${rows}`;
 }
 
-/** Rows for {@link insert} that are made of published ones. */
-function fromPublished(values: Readonly<Record<string, string | number>>, where: string): string {
-  const all = { effective: 1, content: "'fetch'", ino: "NULL", disk_mtime: "NULL", ...values };
-  const columns = COLUMNS.split(", ").map((name) => all[name as keyof typeof all] ?? name);
-  return `SELECT ${columns.join(", ")} FROM entries WHERE until IS NULL AND ${where}`;
-}
-
-const INSERT_ROW = insert("REPLACE", "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+const INSERT_ROW = insertIntoPlan(
+  "REPLACE",
+  "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+);
 
 /** Plans that a row of a layer begins, or ends. */
 export function planRow(
@@ -76,110 +68,6 @@ export function planRow(
       row.ino ?? null,
       row.disk_mtime ?? null,
     );
-}
-
-const DELETION = {
-  action: "'remove'",
-  change: `CASE kind WHEN ${SKIPPED} THEN NULL ELSE 'deleted' END`,
-};
-const insertDeletion = (conflict: "IGNORE" | "REPLACE") =>
-  insert(conflict, fromPublished(DELETION, "path = ? AND layer = ?"));
-const INSERT_DELETION = { IGNORE: insertDeletion("IGNORE"), REPLACE: insertDeletion("REPLACE") };
-
-/**
- * Plans that a published row of a layer ends.
- *
- * @param conflict what to do where the path has a plan already
- * @returns false when there is no such row, or where a plan was left as it was
- */
-export function planDeletion(
-  state: State,
-  { path, layer }: Pick<EntryRow, "path" | "layer">,
-  conflict: keyof typeof INSERT_DELETION,
-): boolean {
-  return state.sql(INSERT_DELETION[conflict]).run(path, layer).changes > 0;
-}
-
-const INSERT_OLD_LAYERS = insert(
-  "ABORT",
-  fromPublished({ action: "'remove'", change: "'deleted'" }, `layer >= ? AND ${IN_RANGE}`),
-);
-
-/** Plans away what came from layers that a mount has no more. */
-export async function planAwayLayers(state: State, first: number, pause: Pause): Promise<void> {
-  await runInRanges(state, "entries", pause, INSERT_OLD_LAYERS, first);
-}
-
-const INSERT_SEEN = insert(
-  "IGNORE",
-  fromPublished(
-    { action: "'put'", change: "'changed'", content: "'mustFetch'", sha256: "NULL" },
-    `kind < ${SKIPPED} AND path IN (SELECT path FROM seen WHERE ${IN_RANGE})`,
-  ),
-);
-
-/** Plans to fetch the paths in `seen` again, at the version that was published. Without its digest: it may be that which is damaged. */
-export async function planSeen(state: State, pause: Pause): Promise<void> {
-  await runInRanges(state, "seen", pause, INSERT_SEEN);
-}
-
-/** Whatever is planned at a path in `seen`, the published file is not to be used for it. */
-export async function distrustSeen(state: State, pause: Pause): Promise<void> {
-  const sql = `UPDATE plan SET ${MUST_FETCH} WHERE path IN (SELECT path FROM seen WHERE ${IN_RANGE})`;
-  await runInRanges(state, "seen", pause, sql);
-}
-
-const INSERT_COPIES = insert(
-  "IGNORE",
-  fromPublished(
-    { action: "'put'", change: "'changed'", content: "'samePublished'" },
-    `kind < ${SKIPPED} AND ${IN_RANGE}`,
-  ),
-);
-
-/** Plans every published file anew, as a copy; what is fetched is not to be found the same, and linked. */
-export async function planCopies(state: State, pause: Pause): Promise<void> {
-  const sql = `UPDATE plan SET ${MUST_FETCH} WHERE action = 'put' AND content <> 'samePublished' AND ${IN_RANGE}`;
-  await runInRanges(state, "plan", pause, sql);
-  await runInRanges(state, "entries", pause, INSERT_COPIES);
-}
-
-const INSERT_REFETCHED = insert(
-  "REPLACE",
-  fromPublished(
-    { action: "'put'", change: "'changed'", size: "?", sha256: "?", ino: "?", disk_mtime: "?" },
-    "path = ? AND layer = ?",
-  ),
-);
-
-/** A published file that had to be fetched again has a new inode from now on. */
-export function planRefetched(
-  state: State,
-  { path, layer }: Pick<EntryRow, "path" | "layer">,
-  written: {
-    readonly size: number;
-    readonly sha256: string;
-    readonly ino: number;
-    readonly mtime: number;
-  },
-): void {
-  state
-    .sql(INSERT_REFETCHED)
-    .run(written.size, written.sha256, written.ino, written.mtime, path, layer);
-}
-
-/** Plans what becomes of a published symlink of which the plan says nothing. */
-export function planPublishedLink(
-  state: State,
-  path: string,
-  kind: number,
-  change: "added" | "deleted",
-): void {
-  const rows = fromPublished(
-    { action: "'put'", change: `'${change}'`, kind },
-    `path = ? AND kind > ${FILE} ORDER BY layer DESC LIMIT 1`,
-  );
-  state.sql(insert("IGNORE", rows)).run(path);
 }
 
 export async function clearPlan(state: State, pause: Pause): Promise<void> {
@@ -228,44 +116,8 @@ export function futureEntry(state: State): EntryView {
   };
 }
 
-/** All paths of the tree to come, in order. */
-export function futurePaths(state: State): Iterable<{ path: string }> {
-  return state
-    .prepare(
-      `SELECT path FROM plan WHERE action = 'put' AND effective = 1 UNION SELECT path FROM entries WHERE until IS NULL AND path NOT IN (SELECT path FROM plan WHERE effective = 1) ORDER BY path`,
-    )
-    .iterate() as unknown as Iterable<{ path: string }>;
-}
-
-const PATHS = {
-  all: "TRUE",
-  put: "effective = 1 AND action = 'put' AND change IN ('added', 'changed', 'touched')",
-  gone: "effective = 1 AND change = 'deleted'",
-};
-
-/** Paths of the plan, in order, a page at a time: the plan may be changed meanwhile, and may be long. */
-export function* plannedPaths(state: State, which: keyof typeof PATHS): Generator<string> {
-  const select = state.sql(
-    `SELECT DISTINCT path FROM plan WHERE path > ? AND ${PATHS[which]} ORDER BY path LIMIT 1000`,
-  );
-  let last = "";
-  for (let more = true; more;) {
-    const page = select.all(last);
-    for (const row of page) yield (last = row["path"] as string);
-    more = page.length === 1000;
-  }
-}
-
-/** Paths that will show a new or another file or symlink, in order. */
-export function plannedPuts(state: State): Iterable<Pick<PlannedRow, "path" | "change">> {
-  return state
-    .prepare(
-      `SELECT path, change FROM plan WHERE action = 'put' AND effective = 1 AND kind < ${SKIPPED} AND change IS NOT NULL ORDER BY path`,
-    )
-    .iterate() as unknown as Iterable<Pick<PlannedRow, "path" | "change">>;
-}
-
 const BELOW = "SELECT 1 FROM plan WHERE path > ? AND path < ?";
+
 const HAS_BELOW = {
   put: `${BELOW} AND action = 'put' AND change IN ('added', 'changed') LIMIT 1`,
   gone: `${BELOW} AND change = 'deleted' LIMIT 1`,
@@ -278,44 +130,6 @@ export function hasPlannedBelow(
   which: keyof typeof HAS_BELOW,
 ): boolean {
   return state.sql(HAS_BELOW[which]).get(`${path}/`, `${path}0`) !== undefined;
-}
-
-/** What the tree will show otherwise, in order. */
-export function changedRows(
-  state: State,
-): Iterable<EntryRow & { readonly change: Exclude<PlannedChange, "touched"> }> {
-  return state
-    .prepare(
-      "SELECT change, path, layer, kind, size, mode, mtime, fingerprint, ref, sha256 FROM plan WHERE effective = 1 AND change IN ('added', 'changed', 'deleted') ORDER BY path",
-    )
-    .iterate() as unknown as Iterable<
-    EntryRow & { readonly change: Exclude<PlannedChange, "touched"> }
-  >;
-}
-
-/** What of each changed path its revision depends on, in no order. */
-export function namedChanges(
-  state: State,
-): Iterable<Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">> {
-  return state
-    .prepare(
-      "SELECT path, kind, mode, fingerprint, change FROM plan WHERE effective = 1 AND change IS NOT NULL",
-    )
-    .iterate() as unknown as Iterable<
-    Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">
-  >;
-}
-
-/** Files that were read again, and are not what was published under the same fingerprint; in order. */
-export function changedUnseen(
-  state: State,
-): Iterable<{ readonly path: string; readonly sha256: string }> {
-  return state
-    .prepare(
-      `SELECT path, sha256 FROM plan WHERE effective = 1 AND change = 'changed' AND content = 'reread'
-       AND sha256 IS NOT (SELECT sha256 FROM entries WHERE path = plan.path AND layer = plan.layer AND until IS NULL) ORDER BY path`,
-    )
-    .iterate() as unknown as Iterable<{ readonly path: string; readonly sha256: string }>;
 }
 
 /** What is planned at a path, the highest layer first. */
@@ -378,19 +192,6 @@ export function noteWritten(
     );
 }
 
-/** `mirror`: what waits to be moved into place, in order. */
-export function stagedRows(
-  state: State,
-): Iterable<{ readonly path: string; readonly staged: string; readonly ino: number }> {
-  return state
-    .prepare("SELECT path, staged, ino FROM plan WHERE staged IS NOT NULL ORDER BY path")
-    .iterate() as unknown as Iterable<{
-    readonly path: string;
-    readonly staged: string;
-    readonly ino: number;
-  }>;
-}
-
 /** Rows of the plan, and the bytes of their paths at most. */
 export async function planSize(
   state: State,
@@ -406,34 +207,4 @@ export async function planSize(
     size.bytes += bytes;
   }
   return size;
-}
-
-const CLEAR_RANGE = `DELETE FROM plan WHERE ${IN_RANGE}`;
-const NOTE_DELTAS = `INSERT INTO deltas (generation, path)
-  SELECT ?, path FROM plan WHERE effective = 1 AND change IN ('added', 'changed', 'deleted') AND ${IN_RANGE}`;
-// IN, where a join would go through all entries.
-const END_ENTRIES = `UPDATE entries SET until = ? WHERE until IS NULL AND (path, layer) IN (SELECT path, layer FROM plan WHERE ${IN_RANGE})`;
-const DROP_ENTRIES = `DELETE FROM entries WHERE until = ? AND since = ? AND ${IN_RANGE}`;
-const BEGIN_ENTRIES = `INSERT INTO entries (path, layer, since, until, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime)
-  SELECT path, layer, ?, NULL, kind, size, mode, mtime, fingerprint, ref, sha256, ino, disk_mtime FROM plan WHERE action = 'put' AND ${IN_RANGE}`;
-
-/**
- * Moves the plan's rows into the entries, valid from a generation on. Rows of earlier generations stay, for going back to. Within a
- * transaction.
- *
- * @param deltas whether to note which paths that changes, so that differences cost what changed
- */
-export async function promotePlan(
-  state: State,
-  generation: number,
-  { deltas }: { readonly deltas: boolean },
-  pause: Pause,
-): Promise<void> {
-  for await (const range of ranges(state, "plan", pause)) {
-    if (deltas) state.sql(NOTE_DELTAS).run(generation, ...range);
-    state.sql(END_ENTRIES).run(generation, ...range);
-    state.sql(DROP_ENTRIES).run(generation, generation, ...range);
-    state.sql(BEGIN_ENTRIES).run(generation, ...range);
-    state.sql(CLEAR_RANGE).run(...range);
-  }
 }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { DamagedState } from "./damaged.ts";
-import { promotePlan } from "./plan.ts";
+import { promotePlan } from "./promote.ts";
 import { ranges, ROWS } from "./ranges.ts";
 import { longTransaction, openState, type State } from "./state.ts";
 

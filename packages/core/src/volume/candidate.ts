@@ -2,39 +2,25 @@
  * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
  * costs what changed; without one it is built anew, with hardlinks to the published tree.
  */
-import {
-  chmodSync,
-  chownSync,
-  lstatSync,
-  mkdirSync,
-  readlinkSync,
-  rmdirSync,
-  type Stats,
-} from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { isPlainName } from "../snapshot/path.ts";
-import { FILE, type PublishedRow, SYMLINK } from "../state/row.ts";
-import type { Volume } from "./volume.ts";
-import { isRandomName, randomName } from "./layout.ts";
-import { hasModes, inheriting, trySetMode } from "./modes.ts";
-import { entryAt, type EntryView, writtenRows } from "../state/entries.ts";
-import {
-  beginReconciling,
-  clearOverlay,
-  endReconciling,
-  notedEntry,
-  noteFound,
-} from "../state/overlay.ts";
-import { noteSeen } from "../state/seen.ts";
-import { isDirectory, moveTree, removeTree } from "./remove.ts";
-import { deleteDirectories, directoriesOf, noteDirectory } from "../state/directories.ts";
+import { DamagedState } from "../state/damaged.ts";
+import { deleteDirectories, noteDirectory } from "../state/directories.ts";
 import { isHistoryKnown, latestGeneration } from "../state/generations.ts";
 import { type CandidateRecord, getMeta, newSlot, setMeta } from "../state/meta.ts";
-import { clearTable, ROWS } from "../state/ranges.ts";
-import type { Pause } from "../timing/slices.ts";
+import { clearOverlay } from "../state/overlay.ts";
+import { clearTable } from "../state/ranges.ts";
 import { longTransaction, shrinkLog, type State, transaction } from "../state/state.ts";
-import { DamagedState } from "../state/damaged.ts";
-import { directoryFacts, openTree, type Tree, type TreeSettings } from "./tree.ts";
+import type { Pause } from "../timing/slices.ts";
+import { isRandomName, randomName } from "./layout.ts";
+import { inheriting, trySetMode } from "./modes.ts";
+import { reconcile, wasMeddledWith } from "./reconcile.ts";
+import { isDirectory, moveTree, removeTree } from "./remove.ts";
+import { directoryFacts } from "./directory-facts.ts";
+import { openTree, type Tree } from "./tree.ts";
+import type { TreeSettings } from "./tree-settings.ts";
+import type { Volume } from "./volume.ts";
 
 export interface Candidate extends CandidateRecord {
   readonly path: string;
@@ -52,9 +38,6 @@ export function readCandidate(state: State): CandidateRecord | undefined {
 export function writeCandidate(state: State, record: CandidateRecord | undefined): void {
   setMeta(state, "candidate", record);
 }
-
-/** How many files of a recycled tree are looked at in each sync; the next sync goes on where this one ended, so smaller trees are checked whole each time. */
-const SAMPLE = 2000;
 
 /**
  * Makes the candidate ready to be worked on and marks it as unfinished. A recycled tree that was meddled with, or that a
@@ -199,126 +182,4 @@ export async function recordDirectories(
 /** Notes which sources a plan is about, so that what it fetches can be taken over by a later one. */
 export function noteOrigins(state: State, origins: readonly string[]): void {
   setMeta(state, "origins", origins);
-}
-
-/** True where directories are not as they were left, or a file or symlink among the next {@link SAMPLE} is not as it was written. */
-async function wasMeddledWith(
-  state: State,
-  tree: Tree,
-  slot: number,
-  base: number,
-  pause: Pause,
-): Promise<boolean> {
-  for (const { path, ino, ctime } of directoriesOf(state, slot)) {
-    const facts = safely(() => directoryFacts(tree, path));
-    if (facts === undefined || facts.ino !== ino || facts.ctime !== ctime) return true;
-    await pause();
-  }
-  const modes = hasModes(state);
-  let last = getMeta(state, "sample") ?? "";
-  for (let looked = 0; looked < SAMPLE; looked += ROWS) {
-    const rows = writtenRows(state, base, last, ROWS);
-    for (const row of rows) {
-      if (!isAsRecorded(tree, row, modes)) return true;
-      last = row.path;
-      await pause();
-    }
-    if (rows.length < ROWS) {
-      setMeta(state, "sample", undefined);
-      return false;
-    }
-  }
-  setMeta(state, "sample", last);
-  return false;
-}
-
-type RecordedFile = Pick<PublishedRow, "size" | "ino" | "disk_mtime">;
-type RecordedRow = RecordedFile & Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint">;
-
-/**
- * Whether the file on the volume is the very one that was written, or the symlink one like it: links are made anew from tree to tree.
- *
- * @param modes whether the file system keeps them
- */
-export function isAsRecorded(tree: Tree, row: RecordedRow, modes: boolean): boolean {
-  const stats = tree.stat(row.path);
-  return stats !== undefined && isEntryRecorded(tree, stats, row, modes);
-}
-
-function isEntryRecorded(tree: Tree, stats: Stats, row: RecordedRow, modes: boolean): boolean {
-  if (row.kind === FILE)
-    return isRecorded(stats, row) && (!modes || (stats.mode & 0o7777) === row.mode);
-  return (
-    row.kind === SYMLINK && stats.isSymbolicLink() && linkText(tree, row.path) === row.fingerprint
-  );
-}
-
-function linkText(tree: Tree, path: string): string {
-  const place = tree.at(path, false);
-  try {
-    return readlinkSync(place.path);
-  } finally {
-    place.release();
-  }
-}
-
-/** Whether this is the very file that was written, whatever its permissions are. */
-export function isRecorded(stats: Stats, row: RecordedFile): boolean {
-  return (
-    stats.isFile() &&
-    stats.ino === row.ino &&
-    stats.size === row.size &&
-    stats.mtimeMs === row.disk_mtime
-  );
-}
-
-/**
- * Compares the candidate with its base generation and with what was fetched into it, removes what is neither, and notes
- * in the overlay how the two differ. Costs a walk of the tree, after a failure only.
- */
-async function reconcile(
-  state: State,
-  tree: Tree,
-  slot: number,
-  base: number | null,
-  pause: Pause,
-): Promise<void> {
-  const atBase: EntryView = base === null ? () => undefined : entryAt(state, base);
-  const modes = hasModes(state);
-  await longTransaction(state, async () => {
-    await beginReconciling(state, pause);
-    const noted = notedEntry(state);
-    for (const { path, stats, nonUtf8 } of tree.walk()) {
-      await pause();
-      if (nonUtf8 !== undefined) {
-        nonUtf8.remove();
-        continue;
-      }
-      if (stats.isDirectory()) {
-        if (tree.removeIfEmpty(path)) continue;
-        if (modes) tree.settle(path);
-        tree.touch(path);
-        continue;
-      }
-      const isRow = (row: RecordedRow | undefined) =>
-        row !== undefined && isEntryRecorded(tree, stats, row, modes);
-      if (isRow(noted(path))) noteFound(state, path);
-      else if (!isRow(atBase(path))) {
-        tree.remove(path);
-        continue;
-      }
-      noteSeen(state, path);
-    }
-    tree.touch("");
-    await endReconciling(state, base, pause);
-    deleteDirectories(state, slot);
-  });
-}
-
-function safely<Result>(work: () => Result): Result | undefined {
-  try {
-    return work();
-  } catch {
-    return undefined;
-  }
 }

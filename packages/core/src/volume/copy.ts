@@ -14,10 +14,11 @@ import {
 } from "node:fs";
 import type { PublishedRow } from "../state/row.ts";
 import { toNodeTime } from "../transfer/output.ts";
-import { isRecorded } from "./candidate.ts";
+import { isRecorded } from "./recorded.ts";
 import { trySetMode } from "./modes.ts";
 import { PROC } from "./remove.ts";
-import type { Tree, TreeSettings } from "./tree.ts";
+import type { Tree } from "./tree.ts";
+import type { TreeSettings } from "./tree-settings.ts";
 
 /** How the copy stands on the volume. */
 export interface CopiedFile {

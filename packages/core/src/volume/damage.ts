@@ -6,13 +6,14 @@ import { finishPublish, openPublishedTree } from "./publish.ts";
 import { changeMode, isDirectory } from "./remove.ts";
 import type { Generation } from "../state/generations.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
-import { distrustSeen, planSeen } from "../state/plan.ts";
+import { distrustSeen, planSeen } from "../state/plan-published.ts";
 import { writtenRows } from "../state/entries.ts";
 import { FILE } from "../state/row.ts";
 import { clearSeen, noteSeen } from "../state/seen.ts";
 import { makePause, type Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
-import type { Tree, TreeSettings } from "./tree.ts";
+import type { Tree } from "./tree.ts";
+import type { TreeSettings } from "./tree-settings.ts";
 import { verifyTree } from "./verify.ts";
 import type { Volume } from "./volume.ts";
 

@@ -2,131 +2,26 @@
  * `--publish mirror`: files straight into the target. Everything is fetched beside the target first; then the plan is carried out by renames, and
  * written down beforehand, so that a process killed half way is finished by the next one.
  */
-import {
-  existsSync,
-  lchownSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from "node:fs";
+import { existsSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { RefusedError, TargetError } from "../errors.ts";
-import { parentOf, quotePath } from "../snapshot/path.ts";
-import { FILE, SKIPPED, SYMLINK } from "../state/row.ts";
-import { isAsRecorded } from "./candidate.ts";
-import { copyPublished } from "./copy.ts";
+import { TargetError } from "../errors.ts";
+import { parentOf } from "../snapshot/path.ts";
 import { publishedEntry } from "../state/entries.ts";
-import {
-  hasPlannedBelow,
-  plannedEntry,
-  plannedPaths,
-  plannedPuts,
-  stagedRows,
-} from "../state/plan.ts";
-import { distrustPublished } from "./damage.ts";
-import { type Fetcher, type FetchJob, openJournal } from "./journal.ts";
-import { HOME, isRandomName, type Layout, randomName } from "./layout.ts";
-import { hasModes } from "./modes.ts";
-import { ownershipChanged, publishedDirMode } from "./ownership.ts";
-import type { Volume } from "./volume.ts";
-import { recordGeneration } from "./publish.ts";
-import { isDirectory, isReadOnly, removeTree, WRITABLE } from "./remove.ts";
 import { type Generation, latestGeneration, type NewGeneration } from "../state/generations.ts";
 import { getMeta, type MirrorRecord, setMeta } from "../state/meta.ts";
-import { makePause, type Pause } from "../timing/slices.ts";
+import { plannedPaths, stagedRows } from "../state/plan-paths.ts";
+import { hasPlannedBelow, plannedEntry } from "../state/plan.ts";
 import { longTransaction, type State } from "../state/state.ts";
-import { openTree, READING, type Tree, type TreeSettings } from "./tree.ts";
-
-/** Fetches what the plan needs to a staging directory, whose name is returned. Nothing in the target changes. */
-export async function stageMirror(
-  volume: Volume,
-  tree: Tree,
-  fetcher: Fetcher,
-  owner: TreeSettings["owner"],
-  signal: AbortSignal,
-): Promise<string> {
-  const { state, layout } = volume;
-  const pause = makePause(signal);
-  await refuseObstacles(state, tree, pause);
-  const staging = randomName("staging");
-  mkdirSync(join(layout.home, staging));
-  const stage = openTree(join(layout.home, staging), READING);
-  const journal = openJournal(state);
-  const published = publishedEntry(state);
-  const modes = hasModes(state);
-  let number = 0;
-  const paths = plannedPaths(state, "put");
-  const planned = plannedEntry(state);
-  async function* toFetch(): AsyncGenerator<FetchJob> {
-    for (const path of paths) {
-      await pause();
-      const row = planned(path);
-      if (row === undefined || row.kind === SKIPPED) continue;
-      const staged = String(++number);
-      const { path: place, release } = stage.at(staged, false);
-      const before = published(path);
-      const copied =
-        row.kind === FILE && row.content === "samePublished" && before !== undefined
-          ? copyPublished(tree, before, place, row.mode, owner)
-          : undefined;
-      if (row.kind === SYMLINK) {
-        symlinkSync(row.fingerprint, place);
-        if (owner !== undefined) lchownSync(place, owner.uid, owner.gid);
-        journal.note(row, {
-          size: null,
-          sha256: null,
-          ino: lstatSync(place).ino,
-          disk_mtime: null,
-          change: row.change,
-          staged,
-        });
-      } else if (copied !== undefined) {
-        journal.note(row, { ...copied, change: row.change, staged });
-      } else {
-        yield {
-          row,
-          at: () => ({ path: place, release }),
-          done(written) {
-            const touched =
-              row.content !== "mustFetch" &&
-              before?.kind === FILE &&
-              before.sha256 === written.sha256 &&
-              before.mode === row.mode &&
-              isAsRecorded(tree, before, modes);
-            if (touched) {
-              rmSync(place);
-              journal.note(row, { ...before, change: "touched" });
-            } else
-              journal.note(row, {
-                size: written.size,
-                sha256: written.sha256,
-                ino: written.ino,
-                disk_mtime: written.mtime,
-                change: row.change === "touched" ? "changed" : row.change,
-                staged,
-              });
-          },
-        };
-        continue;
-      }
-      release();
-    }
-  }
-  try {
-    await fetcher.fetchAll(toFetch());
-    journal.flush();
-    return staging;
-  } catch (error) {
-    removeTree(join(layout.home, staging));
-    throw error;
-  } finally {
-    stage.close();
-  }
-}
+import { makePause, type Pause } from "../timing/slices.ts";
+import { distrustPublished } from "./damage.ts";
+import { isRandomName, type Layout } from "./layout.ts";
+import { blocked } from "./obstacles.ts";
+import { ownershipChanged, publishedDirMode } from "./ownership.ts";
+import { recordGeneration } from "./publish.ts";
+import { isDirectory, isReadOnly, removeTree, WRITABLE } from "./remove.ts";
+import { openTree, type Tree } from "./tree.ts";
+import { READING, type TreeSettings } from "./tree-settings.ts";
+import type { Volume } from "./volume.ts";
 
 /** The staging directory of a mirrored plan that is not wholly carried out yet. */
 export function mirrorStaging(state: State): string | undefined {
@@ -300,46 +195,6 @@ function makesWay(state: State, path: string): boolean {
   for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory))
     if (planned(directory)?.action === "put") return true;
   return false;
-}
-
-/** Found before anything is fetched: what somebody else put where the plan needs room. */
-async function refuseObstacles(state: State, tree: Tree, pause: Pause): Promise<void> {
-  const planned = plannedEntry(state);
-  const device = statSync(tree.root).dev;
-  for (const { path, change } of plannedPuts(state)) {
-    await pause();
-    if (change !== "added" && change !== "changed") continue;
-    if (path === HOME || path.startsWith(`${HOME}/`))
-      throw new RefusedError(`${quotePath(path)} would lie in Pannier's own directory`, {
-        hint: "exclude it, or use --publish swap",
-      });
-    if (tree.stat(path)?.isDirectory() === true && !hasPlannedBelow(state, path, "gone"))
-      throw blocked(path, "a directory");
-    for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory)) {
-      const stats = tree.stat(directory);
-      if (stats?.isDirectory() === true) {
-        // What was decided must be possible: a rename that fails half way would fail in every later run.
-        if (stats.dev !== device) throw otherDevice(directory);
-        break;
-      }
-      if (stats !== undefined && planned(directory)?.change !== "deleted")
-        throw blocked(directory, stats.isSymbolicLink() ? "a symlink" : "a file");
-    }
-  }
-}
-
-function blocked(path: string, what: string): RefusedError {
-  return new RefusedError(
-    `${what} that Pannier did not put there is in the way at ${quotePath(path)} in the target`,
-    { hint: "move it away" },
-  );
-}
-
-function otherDevice(directory: string): TargetError {
-  return new TargetError(
-    `${quotePath(directory)} in the target is on another device, so nothing can be moved into it at once`,
-    { hint: "unmount it, or exclude what lies in it" },
-  );
 }
 
 /** Files of others in the directories that were written to. */

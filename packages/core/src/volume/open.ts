@@ -1,36 +1,18 @@
 /** Opening a target: checks, lock, state, and the end of whatever a killed process had begun. */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  fsyncSync,
-  ftruncateSync,
-  lstatSync,
-  openSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
-import { distrustPublished } from "./damage.ts";
-import { discardCandidate, findCandidate, readCandidate } from "./candidate.ts";
-import { sweep, sweepTrees } from "./collect.ts";
-import { HOME, type Layout, layoutOf, randomName } from "./layout.ts";
-import { takeLock } from "./lock.ts";
-import { mirrorStaging } from "./mirror.ts";
-import { holdPlace, type Place } from "./place.ts";
-import { finishPublish } from "./publish.ts";
-import { DIRECTORY, PROC } from "./remove.ts";
-import { asNoRoom } from "./room.ts";
-import type { Volume } from "./volume.ts";
-import { DamagedState, isBroken, isOfDamage } from "../state/damaged.ts";
+import { isBroken, isOfDamage } from "../state/damaged.ts";
 import { latestGeneration } from "../state/generations.ts";
-import { getMeta, setMeta } from "../state/meta.ts";
 import { openState, type State, STATE_SUFFIXES } from "../state/state.ts";
+import { distrustPublished } from "./damage.ts";
+import { HOME, type Layout, layoutOf } from "./layout.ts";
+import { takeLock } from "./lock.ts";
+import { holdPlace, type Place } from "./place.ts";
+import { checkPublishMode, noticeRestart, recover } from "./recover.ts";
+import { asNoRoom } from "./room.ts";
+import { openingError, toTargetError } from "./target-error.ts";
+import type { Volume } from "./volume.ts";
 
 export interface VolumeSettings {
   readonly target: string;
@@ -150,177 +132,4 @@ function openOrReplaceState(layout: Layout, emit: Volume["emit"]): State {
 function tellRenewed({ target }: Layout, emit: Volume["emit"]): void {
   const { state } = layoutOf(target);
   emit({ type: "healed", message: `the state ${state} could not be read; it is built anew` });
-}
-
-/** Not those of sockets, which have system calls as well. */
-const FILE_SYSTEM_CODES = new Set(
-  "EACCES EPERM EROFS EIO ESTALE ENOENT ENOTDIR EISDIR ELOOP ENOTEMPTY EEXIST EXDEV EMLINK EBUSY EMFILE ENFILE ENOMEM ENXIO ENODEV".split(
-    " ",
-  ),
-);
-
-function isNotAllowed(error: unknown): boolean {
-  const { code } = (error ?? {}) as NodeJS.ErrnoException;
-  return ["EACCES", "EPERM", "EROFS"].includes(code ?? "");
-}
-
-/** What the file system said while we were at work on the target, in words. Everything else is passed on. */
-export function toTargetError(error: unknown, target: string): unknown {
-  const { code, syscall } = error as NodeJS.ErrnoException;
-  if (code === "ERR_SQLITE_ERROR") return sqliteToTargetError(error as Error, target);
-  if (code === undefined || syscall === undefined || !FILE_SYSTEM_CODES.has(code)) return error;
-  const permission = isNotAllowed(error);
-  return new TargetError(`the target ${target} cannot be worked on: ${syscall} failed (${code})`, {
-    cause: error,
-    permission,
-    hint: permission
-      ? "let Pannier's user write to it and to all that is in it"
-      : "another process may be changing it; what was published before stays, and the next sync tries again",
-  });
-}
-
-/** SQLite tells that the file system said no, and not what: the state is asked about. A fault in what SQLite was asked is passed on. */
-function sqliteToTargetError(error: Error, target: string): Error {
-  const { errcode = 0 } = error as { errcode?: number };
-  // SQLITE_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CANTOPEN.
-  if (![3, 5, 6, 7, 8, 10, 14].includes(errcode & 0xff)) return error;
-  const why = whyNot(layoutOf(target).home);
-  const full = why === undefined ? undefined : asNoRoom(why);
-  if (full !== undefined) return full;
-  const permission = (errcode & 0xff) === 8 || (errcode & 0xff) === 3 || isNotAllowed(why);
-  return new TargetError(
-    `the state in the target ${target} cannot be read or written: ${error.message}${why === undefined ? "" : ` (${why.code ?? why.message})`}`,
-    {
-      cause: error,
-      permission,
-      hint: permission
-        ? "let Pannier's user write to the target and to all that is in it"
-        : "look after the volume; what was published before stays, and the next sync tries again",
-    },
-  );
-}
-
-/**
- * What keeps us from writing where SQLite does. Tried with a file of our own: to open and close one of SQLite's would end the locks that it
- * holds on it (https://www.sqlite.org/howtocorrupt.html).
- */
-function whyNot(home: string): NodeJS.ErrnoException | undefined {
-  try {
-    const held = openSync(home, DIRECTORY);
-    try {
-      tryToWrite(PROC ? `/proc/self/fd/${held}` : home);
-    } finally {
-      closeSync(held);
-    }
-    return undefined;
-  } catch (error) {
-    return error as NodeJS.ErrnoException;
-  }
-}
-
-function tryToWrite(home: string): void {
-  const files = ["lock", ...STATE_SUFFIXES.map((suffix) => `state.db${suffix}`)];
-  for (const path of [home, ...files.map((name) => join(home, name))])
-    if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
-  const probe = join(home, randomName("probe"));
-  const fd = openSync(probe, "wx", 0o600);
-  try {
-    writeSync(fd, Buffer.alloc(4096));
-    ftruncateSync(fd, 0);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-    rmSync(probe, { force: true });
-  }
-}
-
-/** File system errors on the target, in words. */
-function openingError(error: unknown, target: string): Error {
-  const { code } = error as NodeJS.ErrnoException;
-  if (error instanceof TargetError) return error;
-  if (code === "EEXIST" || code === "ENOTDIR")
-    return new TargetError(`the target ${target} is a file, or runs through one`, {
-      cause: error,
-      hint: "choose a directory, or move the file away",
-    });
-  if (code === "EROFS")
-    return new TargetError(`the target ${target} is on a read-only file system`, {
-      cause: error,
-      permission: true,
-      hint: "mount it writable, or choose another target",
-    });
-  if (code === "EACCES" || code === "EPERM")
-    return new TargetError(`no permission to write to the target ${target}`, {
-      cause: error,
-      permission: true,
-      hint: "change its owner or mode (in Kubernetes: fsGroup), or choose another target",
-    });
-  return asNoRoom(error) ?? (error as Error);
-}
-
-function checkPublishMode(volume: Volume): void {
-  const before = getMeta(volume.state, "publish");
-  if (before !== undefined && before !== "swap" && before !== "mirror")
-    throw new DamagedState(`it was filled with --publish ${before}`);
-  if (
-    before !== undefined &&
-    before !== volume.publish &&
-    latestGeneration(volume.state) !== undefined
-  ) {
-    throw new TargetError(
-      `the target ${volume.layout.target} was filled with --publish ${before}`,
-      { hint: `go on with --publish ${before}, or choose an empty target` },
-    );
-  }
-  setMeta(volume.state, "publish", volume.publish);
-  if (volume.publish === "mirror") return;
-  const link = join(volume.layout.root, volume.link);
-  const stats = lstatSync(link, { throwIfNoEntry: false });
-  if (stats === undefined) return;
-  if (!stats.isSymbolicLink() || !readlinkSync(link).startsWith(`${HOME}/generations/`)) {
-    const name = join(volume.layout.target, volume.link);
-    throw new TargetError(`${name} is there already and is not a link of Pannier's`, {
-      hint: "move it away, or name another link with --link",
-    });
-  }
-}
-
-/** Of this run of the machine; `undefined` where the system does not tell. */
-function bootId(): string | undefined {
-  const file = "/proc/sys/kernel/random/boot_id";
-  return existsSync(file) ? readFileSync(file, "utf8").trim() : undefined;
-}
-
-/**
- * After a restart of the machine, what is on the volume may not be what was written. Kept until the published tree has been looked
- * at, see damage.ts; what is not published yet is given up.
- */
-function noticeRestart(state: State): boolean {
-  const before = getMeta(state, "boot");
-  const restarted = before !== undefined && before !== bootId();
-  if (restarted) distrustPublished(state, "since a restart");
-  return restarted;
-}
-
-/** Finishes or discards what was half done, and removes what nobody knows. */
-function recover(volume: Volume, restarted: boolean): void {
-  const { state, layout } = volume;
-  finishPublish(volume);
-  if (restarted) discardCandidate(volume);
-  findCandidate(volume);
-  sweep(
-    layout.home,
-    new Set([
-      "generations",
-      "scratch",
-      "lock",
-      // What the sidecar remembers of its hooks.
-      "hooks.json",
-      ...STATE_SUFFIXES.map((suffix) => `state.db${suffix}`),
-      readCandidate(state)?.name ?? "",
-      mirrorStaging(state) ?? "",
-    ]),
-  );
-  sweepTrees(volume);
-  setMeta(state, "boot", bootId());
 }

@@ -1,9 +1,9 @@
 /** `--owner` and `--dir-mode`: a change of them concerns every file and directory, so all are made anew. */
 import { getMeta, setMeta } from "../state/meta.ts";
-import { planCopies } from "../state/plan.ts";
+import { planCopies } from "../state/plan-published.ts";
 import type { Pause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
-import type { TreeSettings } from "./tree.ts";
+import type { TreeSettings } from "./tree-settings.ts";
 
 type Ownership = Pick<TreeSettings, "dirMode" | "owner">;
 

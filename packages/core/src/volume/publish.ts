@@ -25,10 +25,11 @@ import {
   type NewGeneration,
 } from "../state/generations.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
-import { promotePlan } from "../state/plan.ts";
+import { promotePlan } from "../state/promote.ts";
 import { longTransaction, type State } from "../state/state.ts";
 import type { Pause } from "../timing/slices.ts";
-import { openTree, type Tree, type TreeSettings } from "./tree.ts";
+import { openTree, type Tree } from "./tree.ts";
+import type { TreeSettings } from "./tree-settings.ts";
 
 /**
  * Records a candidate as the newest generation and makes it visible. The commit of the state decides; from then on a

@@ -1,7 +1,8 @@
 /** What a sync learnt though nothing visible changed: new fingerprints of the same content, rows that lie under another layer. */
 import { type Generation, type LayerRecord, updateGeneration } from "../state/generations.ts";
 import type { Pause } from "../timing/slices.ts";
-import { hasPlan, promotePlan } from "../state/plan.ts";
+import { hasPlan } from "../state/plan.ts";
+import { promotePlan } from "../state/promote.ts";
 import { longTransaction, type State } from "../state/state.ts";
 
 /** Takes the plan's rows over into the published generation. Writes nothing where nothing was learnt. */

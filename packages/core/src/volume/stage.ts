@@ -4,7 +4,8 @@ import { TargetError } from "../errors.ts";
 import { quotePath } from "../snapshot/path.ts";
 import { directoriesOf } from "../state/directories.ts";
 import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../state/row.ts";
-import { type Candidate, isAsRecorded, isRecorded } from "./candidate.ts";
+import type { Candidate } from "./candidate.ts";
+import { isAsRecorded, isRecorded } from "./recorded.ts";
 import { copyPublished } from "./copy.ts";
 import { entryAt, hasEntries, publishedBelow, publishedEntry } from "../state/entries.ts";
 import {
@@ -14,7 +15,8 @@ import {
   pathsToStage,
   PRESENT,
 } from "../state/overlay.ts";
-import { type PlannedRow, plannedEntry, planRefetched } from "../state/plan.ts";
+import { type PlannedRow, plannedEntry } from "../state/plan.ts";
+import { planRefetched } from "../state/plan-published.ts";
 import {
   type Fetcher,
   type FetchJob,
@@ -24,7 +26,9 @@ import {
 } from "./journal.ts";
 import { hasModes } from "./modes.ts";
 import type { Volume } from "./volume.ts";
-import { directoryFacts, type Tree, type TreeSettings } from "./tree.ts";
+import { directoryFacts } from "./directory-facts.ts";
+import type { Tree } from "./tree.ts";
+import type { TreeSettings } from "./tree-settings.ts";
 
 export interface StageJob {
   readonly volume: Volume;

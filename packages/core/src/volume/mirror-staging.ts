@@ -1,0 +1,105 @@
+/** `--publish mirror`: what the plan needs is fetched beside the target first. */
+import { lchownSync, lstatSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { publishedEntry } from "../state/entries.ts";
+import { plannedPaths } from "../state/plan-paths.ts";
+import { plannedEntry } from "../state/plan.ts";
+import { FILE, SKIPPED, SYMLINK } from "../state/row.ts";
+import { makePause } from "../timing/slices.ts";
+import { copyPublished } from "./copy.ts";
+import { type Fetcher, type FetchJob, openJournal } from "./journal.ts";
+import { randomName } from "./layout.ts";
+import { hasModes } from "./modes.ts";
+import { refuseObstacles } from "./obstacles.ts";
+import { isAsRecorded } from "./recorded.ts";
+import { removeTree } from "./remove.ts";
+import { openTree, type Tree } from "./tree.ts";
+import { READING, type TreeSettings } from "./tree-settings.ts";
+import type { Volume } from "./volume.ts";
+
+/** Fetches what the plan needs to a staging directory, whose name is returned. Nothing in the target changes. */
+export async function stageMirror(
+  volume: Volume,
+  tree: Tree,
+  fetcher: Fetcher,
+  owner: TreeSettings["owner"],
+  signal: AbortSignal,
+): Promise<string> {
+  const { state, layout } = volume;
+  const pause = makePause(signal);
+  await refuseObstacles(state, tree, pause);
+  const staging = randomName("staging");
+  mkdirSync(join(layout.home, staging));
+  const stage = openTree(join(layout.home, staging), READING);
+  const journal = openJournal(state);
+  const published = publishedEntry(state);
+  const modes = hasModes(state);
+  let number = 0;
+  const paths = plannedPaths(state, "put");
+  const planned = plannedEntry(state);
+  async function* toFetch(): AsyncGenerator<FetchJob> {
+    for (const path of paths) {
+      await pause();
+      const row = planned(path);
+      if (row === undefined || row.kind === SKIPPED) continue;
+      const staged = String(++number);
+      const { path: place, release } = stage.at(staged, false);
+      const before = published(path);
+      const copied =
+        row.kind === FILE && row.content === "samePublished" && before !== undefined
+          ? copyPublished(tree, before, place, row.mode, owner)
+          : undefined;
+      if (row.kind === SYMLINK) {
+        symlinkSync(row.fingerprint, place);
+        if (owner !== undefined) lchownSync(place, owner.uid, owner.gid);
+        journal.note(row, {
+          size: null,
+          sha256: null,
+          ino: lstatSync(place).ino,
+          disk_mtime: null,
+          change: row.change,
+          staged,
+        });
+      } else if (copied !== undefined) {
+        journal.note(row, { ...copied, change: row.change, staged });
+      } else {
+        yield {
+          row,
+          at: () => ({ path: place, release }),
+          done(written) {
+            const touched =
+              row.content !== "mustFetch" &&
+              before?.kind === FILE &&
+              before.sha256 === written.sha256 &&
+              before.mode === row.mode &&
+              isAsRecorded(tree, before, modes);
+            if (touched) {
+              rmSync(place);
+              journal.note(row, { ...before, change: "touched" });
+            } else
+              journal.note(row, {
+                size: written.size,
+                sha256: written.sha256,
+                ino: written.ino,
+                disk_mtime: written.mtime,
+                change: row.change === "touched" ? "changed" : row.change,
+                staged,
+              });
+          },
+        };
+        continue;
+      }
+      release();
+    }
+  }
+  try {
+    await fetcher.fetchAll(toFetch());
+    journal.flush();
+    return staging;
+  } catch (error) {
+    removeTree(join(layout.home, staging));
+    throw error;
+  } finally {
+    stage.close();
+  }
+}

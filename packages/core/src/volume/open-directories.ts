@@ -1,0 +1,234 @@
+/**
+ * The directories of a tree, held open while something is done in them. They are opened one segment at a time without following
+ * symlinks, and what is written goes through the open directory (`/proc/self/fd/N/name`, the openat(2) that Node lacks). So nothing
+ * planted in a tree, before or while we write, leads a write out of it.
+ */
+import {
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  unlinkSync,
+} from "node:fs";
+import { join } from "node:path";
+import { RefusedError } from "../errors.ts";
+import { parentOf, quotePath } from "../snapshot/path.ts";
+import { randomName } from "./layout.ts";
+import { giveGroup, hasSetGroup, inheriting, trySetMode } from "./modes.ts";
+import { DIRECTORY, isReadOnly, openOwn, PROC, WRITABLE } from "./remove.ts";
+import type { TreeSettings } from "./tree-settings.ts";
+
+export interface OpenDirectory {
+  readonly fd: number;
+  /** A path that means this very directory, whatever becomes of its name. */
+  readonly path: string;
+  users: number;
+}
+
+export interface OpenDirectories {
+  /** Directories written to; the root is the empty string. */
+  readonly touched: Set<string>;
+  /** Opens a directory of the tree; the caller is counted as a user of it. */
+  use(directory: string, create: boolean): OpenDirectory;
+  /** Before something is made in it. */
+  writeTo(directory: string, open: OpenDirectory): void;
+  /** Before something is removed from it. */
+  loosenAt(directory: string): void;
+  /** A removed directory must not be found open again under its name. */
+  forget(directory: string): void;
+  /** See `Tree.settle`. */
+  settle(directory: string): void;
+  /** See `Tree.seal`. */
+  seal(): void;
+  close(): void;
+}
+
+/** Directories held open; enough for the depth of a tree and the breadth of what is in flight. */
+const HELD = 64;
+
+/** @param aside see `openTree` */
+export function openDirectories(
+  root: string,
+  settings: TreeSettings,
+  aside?: string,
+): OpenDirectories {
+  const held = new Map<string, OpenDirectory>();
+  const touched = new Set<string>();
+  /** Directories that even their owner may not write to are writable while we are at work; their modes before. */
+  const loosened = new Map<string, number>();
+  const isLocked = isReadOnly(settings.dirMode);
+
+  function use(directory: string, create: boolean): OpenDirectory {
+    const known = held.get(directory);
+    if (known !== undefined) {
+      held.delete(directory);
+      held.set(directory, known);
+      known.users++;
+      return known;
+    }
+    const fd = directory === "" ? openExisting(root) : openBelow(directory, create);
+    const opened: OpenDirectory = {
+      fd,
+      path: PROC ? `/proc/self/fd/${fd}` : join(root, directory),
+      users: 1,
+    };
+    held.set(directory, opened);
+    evict();
+    return opened;
+  }
+
+  function openBelow(directory: string, create: boolean): number {
+    const name = nameOf(directory);
+    const parent = use(parentOf(directory), create);
+    const path = `${parent.path}/${name}`;
+    try {
+      return openExisting(path);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (!create) throw error;
+      if (code === "ENOTDIR" || code === "ELOOP") {
+        if (settings.obstacles === "refuse") {
+          throw new RefusedError(
+            `${quotePath(directory)} in the target is a file or a link that Pannier did not put there, where a directory is needed`,
+            { hint: "move it away" },
+          );
+        }
+        unlinkSync(path);
+      } else if (code !== "ENOENT") throw error;
+      loosen(parentOf(directory), parent.fd);
+      touched.add(parentOf(directory));
+      touched.add(directory);
+      return makeDirectory(directory, path, parent);
+    } finally {
+      parent.users--;
+    }
+  }
+
+  /** In a tree that is ours alone, our permissions are too, whoever took them away. */
+  function openExisting(path: string): number {
+    return settings.obstacles === "replace" ? openOwn(path) : openSync(path, DIRECTORY);
+  }
+
+  function makeDirectory(directory: string, path: string, parent: OpenDirectory): number {
+    const place = aside === undefined ? path : `${aside}/${randomName("directory")}`;
+    mkdirSync(place, settings.dirMode);
+    let fd: number | undefined;
+    try {
+      fd = openSync(place, DIRECTORY);
+      const opened = fd;
+      const { mode, gid } = fstatSync(aside === undefined ? fd : parent.fd);
+      if (aside !== undefined && hasSetGroup(mode)) giveGroup(fd, gid);
+      trySetMode(() => fchmodSync(opened, inheriting(settings.dirMode, mode)));
+      loosen(directory, fd);
+      if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
+      if (place !== path) renameSync(place, path);
+      return fd;
+    } catch (failure) {
+      // Half made, it would be taken for one that was there.
+      if (fd !== undefined) closeSync(fd);
+      rmdirSync(place);
+      loosened.delete(directory);
+      const { code } = failure as NodeJS.ErrnoException;
+      // Somebody else has just made one, and is at work in it.
+      if (place !== path && (code === "ENOTEMPTY" || code === "EEXIST"))
+        return openSync(path, DIRECTORY);
+      throw failure;
+    }
+  }
+
+  function evict(): void {
+    if (held.size <= HELD) return;
+    for (const [name, directory] of held) {
+      // The root stays: under its name somebody may have put another directory.
+      if (directory.users > 0) continue;
+      closeSync(directory.fd);
+      held.delete(name);
+      if (held.size <= HELD) return;
+    }
+  }
+
+  function loosen(directory: string, fd: number): void {
+    if (!isLocked || loosened.has(directory)) return;
+    const mode = fstatSync(fd).mode & 0o7777;
+    if (!isReadOnly(mode)) return;
+    fchmodSync(fd, mode | WRITABLE);
+    loosened.set(directory, mode);
+    touched.add(directory);
+  }
+
+  function loosenAt(directory: string): void {
+    if (!isLocked) return;
+    const opened = use(directory, false);
+    loosen(directory, opened.fd);
+    opened.users--;
+  }
+
+  function forget(directory: string): void {
+    for (const [name, open] of held) {
+      if (name !== directory && !name.startsWith(`${directory}/`)) continue;
+      closeSync(open.fd);
+      held.delete(name);
+    }
+  }
+
+  return {
+    touched,
+    use,
+    writeTo(directory, open) {
+      loosen(directory, open.fd);
+      touched.add(directory);
+    },
+    loosenAt,
+    forget,
+    settle(directory) {
+      const opened = use(directory, false);
+      const { mode: found, uid, gid } = fstatSync(opened.fd);
+      const mode = found & 0o7777;
+      const { owner } = settings;
+      if (owner !== undefined && (uid !== owner.uid || gid !== owner.gid))
+        fchownSync(opened.fd, owner.uid, owner.gid);
+      // Bits beyond those may be inherited from the volume.
+      const wanted = (mode & 0o7000) | settings.dirMode;
+      // One that is written to gets its mode when it is sealed.
+      const atWork = loosened.has(directory);
+      if (atWork) loosened.set(directory, wanted);
+      const now = atWork ? wanted | WRITABLE : wanted;
+      if (mode !== now) trySetMode(() => fchmodSync(opened.fd, now));
+      opened.users--;
+    },
+    seal() {
+      for (const [directory, mode] of loosened) {
+        if (directory === "") continue;
+        try {
+          const opened = use(directory, false);
+          fchmodSync(opened.fd, mode);
+          opened.users--;
+        } catch (error) {
+          if (!isMissing(error)) throw error;
+        }
+      }
+      loosened.clear();
+    },
+    close() {
+      for (const directory of held.values()) closeSync(directory.fd);
+      held.clear();
+    },
+  };
+}
+
+/** @throws Error for what leads upwards: no such path is made, but a state that somebody else wrote to may have one */
+export function nameOf(path: string): string {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  if (name === ".." || name === ".") throw new Error(`${quotePath(path)} is not a path in a tree`);
+  return name;
+}
+
+/** Whether an error says that nothing is at a path, or no directory where its parents should be. */
+export function isMissing(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
+}
