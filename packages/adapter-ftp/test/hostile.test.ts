@@ -102,6 +102,13 @@ describe("a listing", () => {
   });
 });
 
+test("a part of a file that ends early is not taken for the part", async () => {
+  const { source } = await open({ RETR: { data: "hel" } });
+  const listed = await listAll(source);
+  const part = readAll(source, listed.file("a.txt"), { offset: 0, length: 5 });
+  await expect(part).rejects.toMatchObject({ code: "changed" });
+});
+
 describe("a reply", () => {
   test.each([
     ["of one line without an end", "x"],

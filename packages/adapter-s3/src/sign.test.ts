@@ -55,6 +55,16 @@ test("signs a session's token, and makes a new key for another day, region or se
   expect(sign(request, KEYS, SCOPE, NOW)).toEqual(signatures[0]);
 });
 
+/** https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html, "CanonicalHeaders" */
+test("signs blanks around a header's value as none, and several in it as one", () => {
+  const signed = (value: string) => {
+    const request = { method: "GET", url: new URL("https://h/k"), headers: { "if-match": value } };
+    return createSigner()(request as never, KEYS, SCOPE, NOW)["authorization"];
+  };
+  expect(signed(' "a   b" ')).toBe(signed('"a b"'));
+  expect(signed('"a b"')).not.toBe(signed('"ab"'));
+});
+
 test("escapes what AWS wants escaped", () => {
   expect(encode("a b/ü!'()*~-._+")).toBe("a%20b%2F%C3%BC%21%27%28%29%2A~-._%2B");
   expect(queryOf({ prefix: "a/b c", after: undefined, "list-type": "2" })).toBe(

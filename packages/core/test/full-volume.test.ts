@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { follow, sync, type SyncOptions, verify } from "../src/index.ts";
+import { checkRoom } from "../src/volume/room.ts";
 import { type MemorySource, memorySource } from "./memory-source.ts";
 import { litterOf, readTree } from "./trees.ts";
 
@@ -131,6 +132,15 @@ describe.skipIf(!canMount)(
       for await (const event of follow(options, { turn, signal: stop.signal }))
         if (event.type === "done" && source.lists > 1) stop.abort();
       expect(current()).toEqual({ a: "2" });
+    });
+
+    it("keeps a mebibyte for the state and for directories", () => {
+      mountSmall("size=8m");
+      const room = free();
+      expect(() => checkRoom(target, room - MiB / 2, 1)).toThrow(
+        "are to be fetched and the volume",
+      );
+      expect(() => checkRoom(target, room - 1.5 * MiB, 1)).not.toThrow();
     });
 
     it("has too few inodes", async () => {

@@ -1,4 +1,5 @@
 /** What is lost, half done, in the way or pulled from under the engine, and how it comes out of it. */
+import { execFileSync } from "node:child_process";
 import fs, {
   appendFileSync,
   chmodSync,
@@ -138,6 +139,15 @@ describe("a lost or broken state", () => {
   });
 });
 
+/** Nothing but the content shows it. */
+function overwrite(file: string, text: string): void {
+  const times = join(target, "times");
+  execFileSync("touch", ["-r", file, times]);
+  writeFileSync(file, text);
+  execFileSync("touch", ["-r", times, file]);
+  rmSync(times);
+}
+
 const candidateOf = () =>
   readdirSync(join(target, ".pannier"))
     .filter((name) => name.startsWith("candidate-"))
@@ -150,6 +160,13 @@ describe("a sync that was cut, and what it had made is lost", () => {
   const losses: [string, () => void][] = [
     ["nothing", () => {}],
     ["a restart of the machine", () => pretendReboot()],
+    [
+      "what was in a file, by a restart of the machine",
+      () => {
+        overwrite(join(candidateOf(), "d/ab"), "???");
+        pretendReboot();
+      },
+    ],
     ["the candidate", () => rmSync(candidateOf(), { recursive: true })],
     ["a symlink in it", () => unlinkSync(join(candidateOf(), "d/aa-link"))],
     [
@@ -244,6 +261,21 @@ describe("damage", () => {
     await repair({ sources: [source], target });
     expect(current()).toEqual({ a: "1", b: "2" });
     expect(await verify(target)).toMatchObject(intact);
+  });
+
+  it("is seen in another file of the same size, time and permissions", async () => {
+    const file = { text: "1", mtime: 1.6e12 };
+    const source = memorySource({ a: file, b: "1" });
+    await run(source);
+    const published = join(target, "current/a");
+    overwrite(published, "X");
+    // The file that is wrong takes the place, with a number of its own.
+    fs.renameSync(published, join(target, "wrong"));
+    fs.copyFileSync(join(target, "wrong"), published);
+    utimesSync(published, 1.6e9, 1.6e9);
+    source.content = { a: file, b: "2" };
+    await run(source);
+    expect(current()).toEqual({ a: "1", b: "2" });
   });
 
   it("is repaired from the version that the source has now, if only its name is another", async () => {

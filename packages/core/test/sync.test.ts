@@ -135,6 +135,22 @@ describe("swap", () => {
     expect(readlinkSync(join(target, "current"))).toBe(".pannier/generations/r1");
   });
 
+  it("gives the files another mode, though their source says that nothing changed", async () => {
+    const source = memorySource({ a: "1" });
+    source.token = source.revision = "r1";
+    await run(source, { mode: 0o644 });
+    expect(await run(source, { mode: 0o600 })).toMatchObject({ result: "published", changed: 1 });
+    expect(statSync(join(target, "current/a")).mode & 0o777).toBe(0o600);
+  });
+
+  it("shows nothing under the name that the link had before", async () => {
+    const source = memorySource({ a: "1" });
+    await run(source, { link: "before" });
+    await run(source, { link: "now" });
+    expect(readdirSync(target).toSorted()).toEqual([".pannier", "now"]);
+    expect(readTree(join(target, "now"))).toEqual({ a: "1" });
+  });
+
   it("follows additions, changes and deletions over many revisions, keeping inodes of what did not change", async () => {
     const source = memorySource({});
     let inode: number | undefined;
