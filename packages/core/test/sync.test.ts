@@ -143,6 +143,16 @@ describe("swap", () => {
     expect(statSync(join(target, "current/a")).mode & 0o777).toBe(0o600);
   });
 
+  it("refuses names that are one on a file system that folds case", async () => {
+    await run(memorySource({ a: "1" }));
+    const db = new DatabaseSync(join(target, ".pannier/state.db"));
+    db.exec("INSERT OR REPLACE INTO meta (key, value) VALUES ('folds', 'yes')");
+    db.close();
+    const both = run(memorySource({ a: "1", A: "2", b: "3" }));
+    await expect(both).rejects.toThrow('"A" and "a" are one name on the target');
+    expect(current()).toEqual({ a: "1" });
+  });
+
   it("shows nothing under the name that the link had before", async () => {
     const source = memorySource({ a: "1" });
     await run(source, { link: "before" });
