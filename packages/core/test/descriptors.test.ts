@@ -20,13 +20,14 @@ afterEach(() => {
 /** What is open, without the descriptor by which that is read. */
 const open = () => readdirSync(PROC).length - 1;
 
+const content = (version: string) => ({
+  "a/b/c": version,
+  "a/b/d": { link: "c" },
+  e: { text: version, mode: Number.parseInt(`64${version}`, 8) },
+});
+
 describe.skipIf(!existsSync(PROC))("descriptors", () => {
   it.each(["swap", "mirror"] as const)("%s", async (publish) => {
-    const content = (version: string) => ({
-      "a/b/c": version,
-      "a/b/d": { link: "c" },
-      e: { text: version, mode: Number.parseInt(`64${version}`, 8) },
-    });
     const source = memorySource(content("0"));
     const options: SyncOptions = { sources: [source], target, publish, keep: 3 };
     const failing = (more: Partial<SyncOptions>) =>

@@ -28,6 +28,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { history, repair, sync, type SyncOptions, verify } from "../src/index.ts";
 import type { PublishedRow } from "../src/state/row.ts";
 import { copyPublished } from "../src/volume/copy.ts";
+import { makePause } from "../src/timing/slices.ts";
 import { removeTree } from "../src/volume/remove.ts";
 import { openTree } from "../src/volume/tree.ts";
 import { READING } from "../src/volume/tree-settings.ts";
@@ -158,7 +159,7 @@ describe("a planted symlink is not written through (CVE-2026-54572)", () => {
         }
         writeFileSync(join(outside, "secret"), "secret");
         try {
-          removeTree(tree);
+          await removeTree(tree, makePause());
         } catch (error) {
           assert.match(
             (error as NodeJS.ErrnoException).code ?? "",
@@ -278,10 +279,10 @@ describe("a file of somebody else is not changed through its name in the tree", 
 });
 
 /** Copies it to `copy` in the target, with mode 0640. */
-function copyOf(recorded: PublishedRow) {
+async function copyOf(recorded: PublishedRow) {
   const tree = openTree(target, READING);
   try {
-    return copyPublished(tree, recorded, join(target, "copy"), 0o640, undefined);
+    return await copyPublished(tree, recorded, join(target, "copy"), 0o640, undefined);
   } finally {
     tree.close();
   }
@@ -310,11 +311,11 @@ describe("what is copied from the published tree is what was published", () => {
     return { ...row, ino, disk_mtime: mtimeMs };
   };
 
-  it("with its time and another mode", () => {
+  it("with its time and another mode", async () => {
     const recorded = published();
     // No bit of it comes along, whoever set it.
     chmodSync(join(target, "d/a"), 0o6777);
-    const copied = copyOf(recorded);
+    const copied = await copyOf(recorded);
     const { mode, ino, mtimeMs } = lstatSync(join(target, "copy"));
     expect(mode & 0o7777).toBe(0o640);
     expect(mtimeMs).toBe(recorded.disk_mtime);
@@ -334,19 +335,19 @@ describe("what is copied from the published tree is what was published", () => {
         symlinkSync(outside, join(file, ".."));
       },
     ],
-  ])("and not %s in its place, whenever it came there", (_, plant) => {
+  ])("and not %s in its place, whenever it came there", async (_, plant) => {
     const recorded = published();
     unlinkSync(join(target, "d/a"));
     plant(join(target, "d/a"));
-    expect(copyOf(recorded)).toBeUndefined();
+    expect(await copyOf(recorded)).toBeUndefined();
     expect(existsSync(join(target, "copy"))).toBe(false);
     expectOutsideUntouched();
   });
 
-  it("nor anything over what is there already", () => {
+  it("nor anything over what is there already", async () => {
     const recorded = published();
     symlinkSync(join(outside, "secret"), join(target, "copy"));
-    expect(() => copyOf(recorded)).toThrow("EEXIST");
+    await expect(copyOf(recorded)).rejects.toThrow("EEXIST");
     expectOutsideUntouched();
   });
 });

@@ -24,7 +24,7 @@ export async function buildAhead(mount: Mount, signal: AbortSignal): Promise<voi
     await build(mount, signal);
   } catch {
     // What an abort leaves half done, the next sync goes on with.
-    if (!signal.aborted) giveBackRoom(mount.volume);
+    if (!signal.aborted) await giveBackRoom(mount.volume);
   }
 }
 

@@ -1,6 +1,7 @@
 /** The file that tells a hook what a revision changed. */
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, writeFileSync } from "node:fs";
 import type { ChangedPath } from "./changes.ts";
+import { makePause } from "../timing/slices.ts";
 import { plainOrQuoted } from "../snapshot/path.ts";
 
 /** A change in one letter, as git has it. */
@@ -12,21 +13,22 @@ const BATCH = 1 << 16;
 /**
  * Writes a line for each change: the letter, a tab, the path; quoted where it would not be one line.
  *
- * @param file is made, and must not exist yet
+ * @param file an open one, which is closed: whatever becomes of its name meanwhile, it is this one
  */
-export function writeChanges(file: string, changes: Iterable<ChangedPath>): void {
-  const out = openSync(file, "wx");
+export async function writeChanges(file: number, changes: Iterable<ChangedPath>): Promise<void> {
+  const pause = makePause();
   try {
     // Not `writeSync`, which may write less than it was given, and says so only in its result.
     let lines = "";
     for (const { change, path } of changes) {
+      await pause();
       lines += `${CHANGE_LETTERS[change]}\t${plainOrQuoted(path)}\n`;
       if (lines.length < BATCH) continue;
-      writeFileSync(out, lines);
+      writeFileSync(file, lines);
       lines = "";
     }
-    writeFileSync(out, lines);
+    writeFileSync(file, lines);
   } finally {
-    closeSync(out);
+    closeSync(file);
   }
 }

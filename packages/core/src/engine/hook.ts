@@ -1,5 +1,5 @@
 /** Asking a pre-publish hook. */
-import { rmSync } from "node:fs";
+import { openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { HookError } from "../errors.ts";
 import { writeChanges } from "./changes-file.ts";
@@ -21,7 +21,7 @@ export async function askHook(
   const name = randomName("changes");
   const changes = join(layout.home, name);
   try {
-    writeChanges(changes, plannedChanges(state));
+    await writeChanges(openSync(changes, "wx"), plannedChanges(state));
   } catch (error) {
     rmSync(changes, { force: true });
     throw error;

@@ -28,13 +28,13 @@ export async function finishInterrupted(
  *
  * @throws NoRoomError
  */
-export function makeRoom(volume: Volume, totals: PlanTotals): void {
+export async function makeRoom(volume: Volume, totals: PlanTotals): Promise<void> {
   const check = () => checkRoom(volume.layout.root, totals.fetchBytes, totals.fetchFiles);
   try {
     check();
   } catch (error) {
     if (readCandidate(volume.state) === undefined) throw error;
-    discardCandidate(volume);
+    await discardCandidate(volume);
     check();
   }
 }

@@ -54,7 +54,7 @@ export async function makePlan(
   const pause = makePause(run.signal);
   if (!settings.dryRun) {
     if (settings.publish === "swap") await longTransaction(state, () => keepFetched(state, pause));
-    if (ownershipChanged(state, settings.tree)) discardCandidate(volume);
+    if (ownershipChanged(state, settings.tree)) await discardCandidate(volume);
   }
   const work = async (): Promise<Next> => {
     await clearPlan(state, pause);

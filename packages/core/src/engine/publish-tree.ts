@@ -98,6 +98,6 @@ export async function mirror(run: Run, next: Next): Promise<Outcome | undefined>
     return await publishMirror(volume, decided, { ...next, ...totals, revision }, settings.tree);
   } finally {
     tree.close();
-    if (staging !== undefined) removeTree(join(volume.layout.home, staging));
+    if (staging !== undefined) await removeTree(join(volume.layout.home, staging), makePause());
   }
 }

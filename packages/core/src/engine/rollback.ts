@@ -69,7 +69,7 @@ export async function rollback(
   chooseKept(readTarget(target, olderGenerations) ?? [], revision);
   const mount = typeof init.mount === "function" ? await init.mount() : init.mount;
   const asked = mount === undefined ? undefined : await ask(target, mount, init);
-  const volume = openVolume({
+  const volume = await openVolume({
     target,
     publish: "swap",
     link: before.link,
@@ -229,5 +229,5 @@ async function goBack(
     const isWanted = back !== "next" && isSameState(back, stateOf(wanted));
     setRollbackHold(state, isWanted ? undefined : back);
   });
-  finishPublish(volume);
+  await finishPublish(volume);
 }

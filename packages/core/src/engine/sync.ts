@@ -65,7 +65,7 @@ export async function syncMount(
         mount.emit({ type: "done", result });
         return result;
       } catch (error) {
-        if (!renewed && renewIfDamaged(mount.volume, error, mount.settings.dryRun)) {
+        if (!renewed && (await renewIfDamaged(mount.volume, error, mount.settings.dryRun))) {
           renewed = true;
           continue;
         }
@@ -75,7 +75,7 @@ export async function syncMount(
     }
   } catch (error) {
     const noRoom = asNoRoom(error);
-    if (noRoom !== undefined) giveBackRoom(mount.volume);
+    if (noRoom !== undefined) await giveBackRoom(mount.volume);
     // An aborted step fails in its own words; what counts is why it was aborted.
     throw run.signal.aborted
       ? run.signal.reason
@@ -121,7 +121,7 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   guardSize(totals, settings.limits);
   if (settings.dryRun) return run.planned(next, probes.immutable);
 
-  makeRoom(volume, totals);
+  await makeRoom(volume, totals);
   noteModes(volume);
   run.step("fetch");
   const outcome = settings.publish === "swap" ? await swap(run, next) : await mirror(run, next);

@@ -11,6 +11,7 @@ import type { LayerSpec, SyncOptions } from "./sync-options.ts";
 import { type Filter, makeFilter } from "../snapshot/filter.ts";
 import { decodedPath } from "../source/location.ts";
 import { type Bandwidth, createBandwidth } from "../transfer/bandwidth.ts";
+import { makePause } from "../timing/slices.ts";
 import { openVolume } from "../volume/open.ts";
 import { removeTree } from "../volume/remove.ts";
 import type { Volume } from "../volume/volume.ts";
@@ -37,7 +38,7 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
   refuseNesting(specs, settings.target);
   const signers = signersOf(specs, options);
   const emit = (event: SyncEvent) => options.onEvent?.(event);
-  const volume = openVolume({
+  const volume = await openVolume({
     target: settings.target,
     publish: settings.publish,
     link: settings.link,
@@ -75,7 +76,7 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
         }),
       );
     }
-    if (!settings.dryRun) sweepScratch(volume, specs);
+    if (!settings.dryRun) await sweepScratch(volume, specs);
     return {
       settings,
       filter: makeFilter(options.include ?? [], options.exclude ?? []),
@@ -121,7 +122,7 @@ function refuseNesting(specs: readonly LayerSpec[], target: string): void {
 }
 
 /** Caches of sources that the mount has no more. */
-function sweepScratch(volume: Volume, specs: readonly LayerSpec[]): void {
+async function sweepScratch(volume: Volume, specs: readonly LayerSpec[]): Promise<void> {
   const used = new Set(specs.map(({ source }) => scratchName(source)));
   let names: string[];
   try {
@@ -129,5 +130,7 @@ function sweepScratch(volume: Volume, specs: readonly LayerSpec[]): void {
   } catch {
     return;
   }
-  for (const name of names) if (!used.has(name)) removeTree(join(volume.layout.scratch, name));
+  const pause = makePause();
+  for (const name of names)
+    if (!used.has(name)) await removeTree(join(volume.layout.scratch, name), pause);
 }

@@ -50,13 +50,16 @@ async function mergeListing(
   published: Iterator<KnownRow>,
   onIgnoreFile: (entry: Entry) => void,
 ): Promise<void> {
+  const pause = makePause(diff.signal);
   let row = published.next();
   let count = 0;
   /** What is wrong with an entry that comes before the `.pannierignore`, which may yet exclude it. */
   let early: unknown;
   for await (const batch of batches) {
     diff.signal.throwIfAborted();
+    // Sources give as many at a time as they like.
     for (const entry of batch) {
+      await pause();
       if (entry.path === IGNORE_FILE) {
         onIgnoreFile(entry);
         continue;
@@ -66,7 +69,21 @@ async function mergeListing(
         continue;
       }
       try {
-        put(entry);
+        const wanted = toWanted(diff, entry);
+        count++;
+        let order = -1;
+        while (
+          row.done !== true &&
+          (order = row.value.path === wanted.path ? 0 : comparePaths(row.value.path, wanted.path)) <
+            0
+        ) {
+          insertDelete(diff, row.value.path, "IGNORE");
+          row = published.next();
+          await pause();
+        }
+        const before = row.done !== true && order === 0 ? row.value : undefined;
+        if (before !== undefined) row = published.next();
+        insertPut(diff, before, wanted);
       } catch (error) {
         if (comparePaths(entry.path, IGNORE_FILE) > 0) throw error;
         early = error;
@@ -78,26 +95,9 @@ async function mergeListing(
   if (early !== undefined) throw early;
   // Others may use the state by now.
   diff.signal.throwIfAborted();
-  const pause = makePause(diff.signal);
   for (; row.done !== true; row = published.next()) {
     insertDelete(diff, row.value.path, "IGNORE");
     await pause();
-  }
-
-  function put(entry: Entry): void {
-    const wanted = toWanted(diff, entry);
-    count++;
-    let order = -1;
-    while (
-      row.done !== true &&
-      (order = row.value.path === wanted.path ? 0 : comparePaths(row.value.path, wanted.path)) < 0
-    ) {
-      insertDelete(diff, row.value.path, "IGNORE");
-      row = published.next();
-    }
-    const before = row.done !== true && order === 0 ? row.value : undefined;
-    if (before !== undefined) row = published.next();
-    insertPut(diff, before, wanted);
   }
 }
 
@@ -111,9 +111,11 @@ export async function diffChanges(
   batches: AsyncIterable<readonly SourceChange[]> | Iterable<readonly SourceChange[]>,
 ): Promise<boolean> {
   const known = knownRow(diff.state, diff.place.layer);
+  const pause = makePause(diff.signal);
   for await (const batch of batches) {
     diff.signal.throwIfAborted();
     for (const change of batch) {
+      await pause();
       const sourcePath = change.kind === "put" ? change.entry.path : change.path;
       if (sourcePath === IGNORE_FILE) return false;
       const path = diff.place.into === "" ? sourcePath : `${diff.place.into}/${sourcePath}`;

@@ -1,4 +1,6 @@
 /** Directories of the trees on the volume, as they were left: a changed one was meddled with. */
+import type { Pause } from "../timing/slices.ts";
+import { ROWS } from "./ranges.ts";
 import type { State } from "./state.ts";
 
 export interface DirectoryFacts {
@@ -31,6 +33,9 @@ export function noteDirectory(
       .run(slot, path, facts.ino, facts.ctime);
 }
 
-export function deleteDirectories(state: State, slot: number): void {
-  state.sql("DELETE FROM directories WHERE slot = ?").run(slot);
+const DELETE_DIRECTORIES = `DELETE FROM directories WHERE (slot, path) IN
+  (SELECT slot, path FROM directories WHERE slot = ? LIMIT ${ROWS})`;
+
+export async function deleteDirectories(state: State, slot: number, pause: Pause): Promise<void> {
+  while (state.sql(DELETE_DIRECTORIES).run(slot).changes > 0) await pause();
 }

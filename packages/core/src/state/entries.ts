@@ -1,6 +1,7 @@
 /** Rows of `entries`: what the published tree shows at a path, what an older one showed, and what a layer has there. */
 import type { Pause } from "../timing/slices.ts";
 import { ALL_COLUMNS, type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
+import type { Paths } from "./merge-paths.ts";
 import { IN_RANGE, ranges, ROWS } from "./ranges.ts";
 import type { State } from "./state.ts";
 
@@ -124,6 +125,13 @@ export function writtenRows(
     .all(after, generation, generation, count) as unknown as PublishedRow[];
 }
 
+/** All published paths of all layers, in order. */
+export function publishedPaths(state: State): Paths {
+  return state
+    .prepare("SELECT path FROM entries WHERE until IS NULL ORDER BY path")
+    .iterate() as unknown as Paths;
+}
+
 /** All paths of a generation, in order. */
 export function pathsAt(state: State, generation: number): Iterable<{ path: string }> {
   return state
@@ -141,7 +149,10 @@ export async function* pathsChangedSince(
     `SELECT DISTINCT path FROM entries WHERE (since > ? OR until > ?) AND ${IN_RANGE} ORDER BY path`,
   );
   for await (const range of ranges(state, "entries", pause))
-    for (const { path } of select.all(generation, generation, ...range)) yield path as string;
+    for (const { path } of select.all(generation, generation, ...range)) {
+      yield path as string;
+      await pause();
+    }
 }
 
 const DELETE_ENDED = `DELETE FROM entries WHERE (path, layer, since) IN

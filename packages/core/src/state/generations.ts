@@ -2,6 +2,7 @@
 import { isPlainName } from "../snapshot/path.ts";
 import type { CheckedSignature } from "../source/contract.ts";
 import type { Pause } from "../timing/slices.ts";
+import { mergePaths, type Paths } from "./merge-paths.ts";
 import { ROWS } from "./ranges.ts";
 import type { State } from "./state.ts";
 
@@ -127,15 +128,21 @@ export function deleteGenerations(state: State, last: number, before: number): v
 }
 
 /** Paths that the generations after one, up to another, changed; in order. */
-export function changedPaths(state: State, from: number, to: number): Iterable<{ path: string }> {
-  return (to === from + 1
-    ? // In the table's own order: nothing is sorted, however much one generation changed.
-      state.prepare("SELECT path FROM deltas WHERE generation = ? ORDER BY path").iterate(to)
-    : state
-        .prepare(
-          "SELECT DISTINCT path FROM deltas WHERE generation > ? AND generation <= ? ORDER BY path",
-        )
-        .iterate(from, to)) as unknown as Iterable<{ path: string }>;
+export function changedPaths(state: State, from: number, to: number): Generator<{ path: string }> {
+  return mergePaths(deltasAfter(state, from, to));
+}
+
+/** The same, a list for each generation: in the table's own order, so that nothing is sorted. */
+export function deltasAfter(state: State, from: number, to = Number.MAX_SAFE_INTEGER): Paths[] {
+  return state
+    .sql("SELECT id FROM generations WHERE id > ? AND id <= ?")
+    .all(from, to)
+    .map(
+      ({ id }) =>
+        state
+          .prepare("SELECT path FROM deltas WHERE generation = ? ORDER BY path")
+          .iterate(id as number) as unknown as Paths,
+    );
 }
 
 /** The oldest generation of which it is known what it changed. */

@@ -1,9 +1,13 @@
 /** How a candidate that was left behind half done differs from the generation it was recycled from, and what is left to do in it. */
 import type { Pause } from "../timing/slices.ts";
+import { publishedPaths } from "./entries.ts";
+import { deltasAfter } from "./generations.ts";
+import { mergePaths, type Paths } from "./merge-paths.ts";
 import { getMeta } from "./meta.ts";
+import { changedPlanPaths } from "./plan-paths.ts";
 import type { PublishedRow } from "./row.ts";
 import { clearTable, IN_RANGE, runInRanges } from "./ranges.ts";
-import { empty, type State } from "./state.ts";
+import type { State } from "./state.ts";
 
 /** Of a path in the overlay: whether the candidate has it. What is expected was noted, and is looked for. */
 const ABSENT = 0;
@@ -25,8 +29,8 @@ export function overlayEntry(state: State): (path: string) => OverlayRow | undef
   return (path) => select.get(path) as unknown as OverlayRow | undefined;
 }
 
-export function clearOverlay(state: State): void {
-  empty(state, "overlay");
+export async function clearOverlay(state: State, pause: Pause): Promise<void> {
+  await clearTable(state, "overlay", pause);
 }
 
 /** What a plan that was not published had already fetched stays usable: it is taken over before the plan is made anew. */
@@ -78,12 +82,10 @@ export async function endReconciling(
  * The paths at which the candidate may differ from the wanted tree, in order. For a recycled tree: what changed since its
  * generation, and what an interrupted attempt did; for a new one: everything.
  */
-export function pathsToStage(state: State, base: number | null): Iterable<{ path: string }> {
-  const also =
-    "UNION SELECT path FROM plan WHERE effective = 1 AND change IS NOT NULL UNION SELECT path FROM overlay ORDER BY path";
-  return (base === null
-    ? state.prepare(`SELECT path FROM entries WHERE until IS NULL ${also}`).iterate()
-    : state
-        .prepare(`SELECT path FROM deltas WHERE generation > ? ${also}`)
-        .iterate(base)) as unknown as Iterable<{ path: string }>;
+export function pathsToStage(state: State, base: number | null): Generator<{ path: string }> {
+  return mergePaths([
+    ...(base === null ? [publishedPaths(state)] : deltasAfter(state, base)),
+    changedPlanPaths(state),
+    state.prepare("SELECT path FROM overlay ORDER BY path").iterate() as unknown as Paths,
+  ]);
 }

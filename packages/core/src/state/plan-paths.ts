@@ -1,15 +1,35 @@
 /** What the plan changes, in order, for those who go through it. */
+import { mergePaths, type Paths } from "./merge-paths.ts";
 import type { PlannedChange, PlannedRow } from "./plan.ts";
-import { type EntryRow, SKIPPED } from "./row.ts";
+import { type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
 import type { State } from "./state.ts";
 
 /** All paths of the tree to come, in order. */
-export function futurePaths(state: State): Iterable<{ path: string }> {
+export function futurePaths(state: State): Generator<{ path: string }> {
+  const lists = [
+    "SELECT path FROM plan WHERE action = 'put' AND effective = 1 ORDER BY path",
+    "SELECT path FROM entries WHERE until IS NULL AND NOT EXISTS (SELECT 1 FROM plan WHERE plan.path = entries.path AND effective = 1) ORDER BY path",
+  ];
+  return mergePaths(lists.map((sql) => state.prepare(sql).iterate() as unknown as Paths));
+}
+
+/** Paths at which the tree, or what is known of it, will change; in order. */
+export function changedPlanPaths(state: State): Paths {
+  return state
+    .prepare("SELECT path FROM plan WHERE effective = 1 AND change IS NOT NULL ORDER BY path")
+    .iterate() as unknown as Paths;
+}
+
+/** What the tree is to have of a file or symlink. */
+export type StagedRow = Pick<PublishedRow, "path" | "kind" | "size" | "ino" | "disk_mtime">;
+
+/** What the plan puts into the tree, in order; without looking each path up. */
+export function putRows(state: State): Iterable<StagedRow> {
   return state
     .prepare(
-      `SELECT path FROM plan WHERE action = 'put' AND effective = 1 UNION SELECT path FROM entries WHERE until IS NULL AND path NOT IN (SELECT path FROM plan WHERE effective = 1) ORDER BY path`,
+      `SELECT path, kind, size, ino, disk_mtime FROM plan WHERE effective = 1 AND action = 'put' AND kind < ${SKIPPED} AND change IS NOT NULL ORDER BY path`,
     )
-    .iterate() as unknown as Iterable<{ path: string }>;
+    .iterate() as unknown as Iterable<StagedRow>;
 }
 
 const PATHS = {

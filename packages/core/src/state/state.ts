@@ -156,12 +156,6 @@ export async function longTransaction<Result>(
   return result;
 }
 
-/** Empties one of the tables that hold work under way. Unlike a plain DELETE, which is quick for many rows, it writes nothing where there are none. */
-export function empty(state: State, table: "plan" | "overlay" | "seen"): void {
-  if (state.sql(`SELECT 1 FROM ${table} LIMIT 1`).get() !== undefined)
-    state.db.exec(`DELETE FROM ${table}`);
-}
-
 /** Ends a transaction that failed. A full disk may have ended it already; what failed first is what counts. */
 function rollBack(state: State): void {
   try {

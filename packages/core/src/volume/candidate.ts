@@ -10,9 +10,8 @@ import { deleteDirectories, noteDirectory } from "../state/directories.ts";
 import { isHistoryKnown, latestGeneration } from "../state/generations.ts";
 import { type CandidateRecord, getMeta, newSlot, setMeta } from "../state/meta.ts";
 import { clearOverlay } from "../state/overlay.ts";
-import { clearTable } from "../state/ranges.ts";
-import { longTransaction, shrinkLog, type State, transaction } from "../state/state.ts";
-import type { Pause } from "../timing/slices.ts";
+import { longTransaction, shrinkLog, type State } from "../state/state.ts";
+import { makePause, type Pause } from "../timing/slices.ts";
 import { isRandomName, randomName } from "./layout.ts";
 import { inheriting, trySetMode } from "./modes.ts";
 import { reconcile, wasMeddledWith } from "./reconcile.ts";
@@ -49,12 +48,12 @@ export async function prepareCandidate(
   pause: Pause,
 ): Promise<Candidate> {
   const { state } = volume;
-  const record = findCandidate(volume) ?? makeCandidate(volume, settings);
+  const record = (await findCandidate(volume)) ?? makeCandidate(volume, settings);
   const path = join(volume.layout.home, record.name);
   const tree = openTree(path, settings);
   try {
     // What a plan noted of another candidate, which is gone, says nothing about this one.
-    if (record.clean) await clearTable(state, "overlay", pause);
+    if (record.clean) await clearOverlay(state, pause);
     // A tree with nothing in it is to be known as such.
     if (record.base === null) tree.touch("");
     else await checkHistory(state, record.base, pause);
@@ -89,7 +88,7 @@ async function checkHistory(state: State, base: number, pause: Pause): Promise<v
 }
 
 /** The candidate, if there is one and its tree is in place; a retirement that was cut short is finished. */
-export function findCandidate(volume: Volume): CandidateRecord | undefined {
+export async function findCandidate(volume: Volume): Promise<CandidateRecord | undefined> {
   const { state, layout } = volume;
   const record = readCandidate(state);
   if (record === undefined) return undefined;
@@ -101,7 +100,7 @@ export function findCandidate(volume: Volume): CandidateRecord | undefined {
     writeCandidate(state, settled);
   }
   if (isDirectory(path)) return settled;
-  discardCandidate(volume);
+  await discardCandidate(volume);
   return undefined;
 }
 
@@ -125,22 +124,23 @@ function makeCandidate(volume: Volume, settings: TreeSettings): CandidateRecord 
 }
 
 /** Gives up a candidate that cannot be used, unless it is about to be the published tree. */
-export function discardCandidate(volume: Volume): void {
+export async function discardCandidate(volume: Volume): Promise<void> {
   const record = readCandidate(volume.state);
   if (record === undefined || record.slot === latestGeneration(volume.state)?.slot) return;
   // The files first: on a full volume that is what makes the state writable again.
-  removeTree(join(volume.layout.home, record.name));
-  transaction(volume.state, () => {
-    clearOverlay(volume.state);
-    deleteDirectories(volume.state, record.slot);
+  const pause = makePause();
+  await removeTree(join(volume.layout.home, record.name), pause);
+  await longTransaction(volume.state, async () => {
+    await clearOverlay(volume.state, pause);
+    await deleteDirectories(volume.state, record.slot, pause);
     writeCandidate(volume.state, undefined);
   });
 }
 
 /** The half of a tree that does not fit is in the way of everybody else. */
-export function giveBackRoom(volume: Volume): void {
+export async function giveBackRoom(volume: Volume): Promise<void> {
   try {
-    discardCandidate(volume);
+    await discardCandidate(volume);
     shrinkLog(volume.state);
   } catch {
     // Then it is done when the target is opened next; what failed first is what counts.
@@ -171,12 +171,12 @@ export async function recordDirectories(
   { tree, slot }: Candidate,
   pause: Pause,
 ): Promise<void> {
-  tree.seal();
+  await tree.seal(pause);
   for (const path of tree.touched) {
     noteDirectory(state, slot, path, directoryFacts(tree, path));
     await pause();
   }
-  await clearTable(state, "overlay", pause);
+  await clearOverlay(state, pause);
 }
 
 /** Notes which sources a plan is about, so that what it fetches can be taken over by a later one. */

@@ -8,8 +8,8 @@ import type { Volume } from "./volume.ts";
 import { deleteEnded } from "../state/entries.ts";
 import { deleteDirectories } from "../state/directories.ts";
 import { deleteDeltas, deleteGenerations, forgetTree, generations } from "../state/generations.ts";
-import type { Pause } from "../timing/slices.ts";
-import { longTransaction, transaction } from "../state/state.ts";
+import { makePause, type Pause } from "../timing/slices.ts";
+import { longTransaction } from "../state/state.ts";
 
 /** Generations whose numbers stay in the history after their trees are gone. */
 const HISTORY = 200;
@@ -27,20 +27,20 @@ export async function collect(volume: Volume, keep: number, pause: Pause): Promi
       old.slot !== null &&
       isDirectory(join(layout.generations, from));
     const name = randomName(recyclable ? "candidate" : "trash");
-    transaction(state, () => {
+    await longTransaction(state, async () => {
       forgetTree(state, old.id);
       if (recyclable)
         writeCandidate(state, { name, slot: old.slot as number, base: old.id, clean: true, from });
-      else if (old.slot !== null) deleteDirectories(state, old.slot);
+      else if (old.slot !== null) await deleteDirectories(state, old.slot, pause);
     });
     // A rename first: a reader in the old tree finds it gone, never half gone.
     const retired = join(layout.generations, from);
     if (isDirectory(retired)) moveTree(retired, join(layout.home, name));
     if (recyclable)
       writeCandidate(state, { name, slot: old.slot as number, base: old.id, clean: true });
-    else removeTree(join(layout.home, name));
+    else await removeTree(join(layout.home, name), pause);
   }
-  sweepTrees(volume);
+  await sweepTrees(volume);
   await forget(volume, pause);
 }
 
@@ -48,7 +48,7 @@ export async function collect(volume: Volume, keep: number, pause: Pause): Promi
  * Brings trees and state in line: forgets older trees that somebody removed, and removes trees that the state does not know, but
  * never the visible one: it outlives a lost state.
  */
-export function sweepTrees({ state, layout, link }: Volume): void {
+export async function sweepTrees({ state, layout, link }: Volume): Promise<void> {
   const [, ...older] = generations(state).filter(({ tree }) => tree !== null);
   for (const { id, tree } of older)
     if (!isDirectory(join(layout.generations, tree as string))) forgetTree(state, id);
@@ -56,13 +56,14 @@ export function sweepTrees({ state, layout, link }: Volume): void {
   const visible = join(layout.root, link);
   if (lstatSync(visible, { throwIfNoEntry: false })?.isSymbolicLink() === true)
     known.add(basename(readlinkSync(visible)));
-  sweep(layout.generations, known);
+  await sweep(layout.generations, known);
 }
 
-export function sweep(directory: string, known: ReadonlySet<string>): void {
+export async function sweep(directory: string, known: ReadonlySet<string>): Promise<void> {
+  const pause = makePause();
   for (const name of readdirSync(directory, { encoding: "buffer" }))
     if (!known.has(name.toString()))
-      removeTree(Buffer.concat([Buffer.from(`${directory}/`), name]));
+      await removeTree(Buffer.concat([Buffer.from(`${directory}/`), name]), pause);
 }
 
 /** Deletes rows that no kept tree, and not the candidate, refers to. */

@@ -12,6 +12,8 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
+import { copyFile } from "node:fs/promises";
+import { makePause } from "../timing/slices.ts";
 import type { PublishedRow } from "../state/row.ts";
 import { toNodeTime } from "../transfer/output.ts";
 import { isRecorded } from "./recorded.ts";
@@ -32,17 +34,17 @@ export interface CopiedFile {
  * @param to where nothing is yet
  * @returns `undefined`, and nothing done, where the published file is not what was published any more
  */
-export function copyPublished(
+export async function copyPublished(
   published: Tree,
   row: PublishedRow,
   to: string,
   mode: number | null,
   owner: TreeSettings["owner"],
-): CopiedFile | undefined {
+): Promise<CopiedFile | undefined> {
   const from = openRecorded(published, row);
   if (from === undefined) return undefined;
   try {
-    return copyOpened(from, row, to, mode ?? 0o644, owner);
+    return await copyOpened(from, row, to, mode ?? 0o644, owner);
   } finally {
     closeSync(from);
   }
@@ -67,19 +69,19 @@ function openRecorded(published: Tree, row: PublishedRow): number | undefined {
   return undefined;
 }
 
-function copyOpened(
+async function copyOpened(
   from: number,
   row: PublishedRow,
   to: string,
   mode: number,
   owner: TreeSettings["owner"],
-): CopiedFile {
+): Promise<CopiedFile> {
   const { O_CREAT, O_EXCL, O_RDWR, O_NOFOLLOW } = constants;
   const copy = openSync(to, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600);
   try {
     // First: copying hands on the mode, and whatever bits somebody set on the old file must not be set on one of ours.
     if (owner !== undefined) fchownSync(copy, owner.uid, owner.gid);
-    copyContent(from, copy);
+    await copyContent(from, copy, row.size ?? 0);
     futimesSync(copy, new Date(), toNodeTime(row.disk_mtime ?? Date.now()));
     trySetMode(() => fchmodSync(copy, mode));
     const { size, ino, mtimeMs } = fstatSync(copy);
@@ -92,11 +94,19 @@ function copyOpened(
   }
 }
 
-function copyContent(from: number, to: number): void {
+/** Bytes that are copied in some milliseconds: a thread of its own costs more. */
+const SMALL = 4 * 2 ** 20;
+
+async function copyContent(from: number, to: number, size: number): Promise<void> {
   if (PROC) {
-    return copyFileSync(`/proc/self/fd/${from}`, `/proc/self/fd/${to}`, constants.COPYFILE_FICLONE);
+    const paths = [`/proc/self/fd/${from}`, `/proc/self/fd/${to}`] as const;
+    if (size <= SMALL) return copyFileSync(...paths, constants.COPYFILE_FICLONE);
+    return copyFile(...paths, constants.COPYFILE_FICLONE);
   }
+  const pause = makePause();
   const buffer = Buffer.allocUnsafe(1 << 20);
-  for (let count = readSync(from, buffer); count > 0; count = readSync(from, buffer))
+  for (let count = readSync(from, buffer); count > 0; count = readSync(from, buffer)) {
     writeFileSync(to, buffer.subarray(0, count));
+    await pause();
+  }
 }

@@ -48,7 +48,7 @@ export async function findDamage(
         type: "healed",
         message: "the permissions of the published tree were not as published",
       });
-    if (!init.dryRun && finishPublish(volume))
+    if (!init.dryRun && (await finishPublish(volume)))
       volume.emit({ type: "healed", message: `the link ${volume.link} was not as published` });
   }
   const tree = openPublishedTree(volume, published, init.tree);

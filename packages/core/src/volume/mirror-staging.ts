@@ -47,7 +47,7 @@ export async function stageMirror(
       const before = published(path);
       const copied =
         row.kind === FILE && row.content === "samePublished" && before !== undefined
-          ? copyPublished(tree, before, place, row.mode, owner)
+          ? await copyPublished(tree, before, place, row.mode, owner)
           : undefined;
       if (row.kind === SYMLINK) {
         symlinkSync(row.fingerprint, place);
@@ -97,7 +97,7 @@ export async function stageMirror(
     journal.flush();
     return staging;
   } catch (error) {
-    removeTree(join(layout.home, staging));
+    await removeTree(join(layout.home, staging), makePause());
     throw error;
   } finally {
     stage.close();

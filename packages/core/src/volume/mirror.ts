@@ -2,7 +2,7 @@
  * `--publish mirror`: files straight into the target. Everything is fetched beside the target first; then the plan is carried out by renames, and
  * written down beforehand, so that a process killed half way is finished by the next one.
  */
-import { existsSync, readdirSync, renameSync } from "node:fs";
+import { existsSync, opendirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { TargetError } from "../errors.ts";
 import { parentOf } from "../snapshot/path.ts";
@@ -44,7 +44,7 @@ export async function publishMirror(
     await checkStaging(volume, staging);
     setMeta(volume.state, "mirroring", record);
   } catch (error) {
-    removeTree(join(volume.layout.home, staging));
+    await removeTree(join(volume.layout.home, staging), makePause());
     throw error;
   }
   const { foreign, isWhole } = await carryOutRecord(volume, record, false);
@@ -93,15 +93,15 @@ async function carryOutRecord(
   try {
     const isWhole = await carryOut(state, tree, openStaging(layout, staging), pause);
     await settleDirectories(state, tree, resumed, pause);
-    tree.seal();
+    await tree.seal(pause);
     await longTransaction(state, async () => {
       // The next look at the published tree tells what is missing, and brings it back.
       if (!isWhole) distrustPublished(state);
       await recordGeneration(state, generation, { tree: null, slot: null }, pause);
       setMeta(state, "mirroring", undefined);
     });
-    if (isRandomName("staging", staging)) removeTree(join(layout.home, staging));
-    return { foreign: foreignFiles(state, tree), isWhole };
+    if (isRandomName("staging", staging)) await removeTree(join(layout.home, staging), pause);
+    return { foreign: await foreignFiles(state, tree, pause), isWhole };
   } finally {
     tree.close();
   }
@@ -133,7 +133,7 @@ async function carryOut(
       if (makesWay(state, path)) tree.remove(path);
       await pause();
     }
-    tree.prune();
+    await tree.prune(pause);
     for (const { path, staged, ino } of stagedRows(state)) {
       await pause();
       if (staging === undefined || staging.stat(staged)?.ino !== ino) {
@@ -157,7 +157,7 @@ async function carryOut(
       tree.remove(path);
       await pause();
     }
-    tree.prune();
+    await tree.prune(pause);
     return isWhole;
   } finally {
     staging?.close();
@@ -198,17 +198,23 @@ function makesWay(state: State, path: string): boolean {
 }
 
 /** Files of others in the directories that were written to. */
-function foreignFiles(state: State, tree: Tree): string[] {
+async function foreignFiles(state: State, tree: Tree, pause: Pause): Promise<string[]> {
   const ours = publishedEntry(state);
   const foreign: string[] = [];
   for (const directory of tree.touched) {
     const absolute = join(tree.root, directory);
     if (!existsSync(absolute)) continue;
-    for (const entry of readdirSync(absolute, { withFileTypes: true })) {
-      const path = directory === "" ? entry.name : `${directory}/${entry.name}`;
-      if (entry.isDirectory() || ours(path) !== undefined) continue;
-      foreign.push(path);
-      if (foreign.length === 100) return foreign;
+    const listing = opendirSync(absolute);
+    try {
+      for (let entry = listing.readSync(); entry !== null; entry = listing.readSync()) {
+        await pause();
+        const path = directory === "" ? entry.name : `${directory}/${entry.name}`;
+        if (entry.isDirectory() || ours(path) !== undefined) continue;
+        foreign.push(path);
+        if (foreign.length === 100) return foreign;
+      }
+    } finally {
+      listing.closeSync();
     }
   }
   return foreign;

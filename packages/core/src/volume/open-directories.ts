@@ -17,6 +17,7 @@ import {
 import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
 import { parentOf, quotePath } from "../snapshot/path.ts";
+import type { Pause } from "../timing/slices.ts";
 import { randomName } from "./layout.ts";
 import { giveGroup, hasSetGroup, inheriting, trySetMode } from "./modes.ts";
 import { DIRECTORY, isReadOnly, openOwn, PROC, WRITABLE } from "./remove.ts";
@@ -43,7 +44,7 @@ export interface OpenDirectories {
   /** See `Tree.settle`. */
   settle(directory: string): void;
   /** See `Tree.seal`. */
-  seal(): void;
+  seal(pause: Pause): Promise<void>;
   close(): void;
 }
 
@@ -200,8 +201,9 @@ export function openDirectories(
       if (mode !== now) trySetMode(() => fchmodSync(opened.fd, now));
       opened.users--;
     },
-    seal() {
+    async seal(pause) {
       for (const [directory, mode] of loosened) {
+        await pause();
         if (directory === "") continue;
         try {
           const opened = use(directory, false);

@@ -30,7 +30,7 @@ export interface VolumeSettings {
  *
  * @throws TargetError when it cannot be a target, or another process is at work on it
  */
-export function openVolume(settings: VolumeSettings): Volume {
+export async function openVolume(settings: VolumeSettings): Promise<Volume> {
   const place = hold(resolve(settings.target), settings.owner);
   const { layout } = place;
   let free: (() => void) | undefined;
@@ -56,7 +56,7 @@ export function openVolume(settings: VolumeSettings): Volume {
       close,
       release: place.release,
     };
-    bringInLine(volume, settings.dryRun === true);
+    await bringInLine(volume, settings.dryRun === true);
     if (place.isNew && latestGeneration(state) !== undefined) distrustPublished(state);
     return volume;
   } catch (error) {
@@ -67,18 +67,18 @@ export function openVolume(settings: VolumeSettings): Volume {
 }
 
 /** Finishes what was begun, and ends what cannot be finished. A state that turns out to be damaged is made anew. */
-function bringInLine(volume: Volume, dryRun: boolean): void {
-  const work = () => {
+async function bringInLine(volume: Volume, dryRun: boolean): Promise<void> {
+  const work = async () => {
     checkPublishMode(volume);
     const restarted = noticeRestart(volume.state);
-    if (!dryRun) recover(volume, restarted);
+    if (!dryRun) await recover(volume, restarted);
   };
   try {
-    work();
+    await work();
   } catch (error) {
     if (!isOfDamage(error, volume.state)) throw error;
     renew(volume);
-    work();
+    await work();
   }
 }
 
@@ -90,10 +90,14 @@ function renew(volume: Volume): void {
 }
 
 /** After a failure: makes the state anew if that is what it comes of. @returns whether it was */
-export function renewIfDamaged(volume: Volume, error: unknown, dryRun: boolean): boolean {
+export async function renewIfDamaged(
+  volume: Volume,
+  error: unknown,
+  dryRun: boolean,
+): Promise<boolean> {
   if (!isOfDamage(error, volume.state)) return false;
   renew(volume);
-  bringInLine(volume, dryRun);
+  await bringInLine(volume, dryRun);
   return true;
 }
 

@@ -27,7 +27,7 @@ import {
 import { getMeta, setMeta } from "../state/meta.ts";
 import { promotePlan } from "../state/promote.ts";
 import { longTransaction, type State } from "../state/state.ts";
-import type { Pause } from "../timing/slices.ts";
+import { makePause, type Pause } from "../timing/slices.ts";
 import { openTree, type Tree } from "./tree.ts";
 import type { TreeSettings } from "./tree-settings.ts";
 
@@ -61,7 +61,7 @@ export async function publishCandidate(
     rmSync(link, { force: true });
     throw error;
   }
-  finishPublish(volume, link);
+  await finishPublish(volume, link);
   return latestGeneration(state) as Generation;
 }
 
@@ -115,7 +115,7 @@ function freeTreeName(volume: Volume, revision: string): string {
  * @param prepared a link to it, to be moved into place
  * @returns whether the link had to be made anew
  */
-export function finishPublish(volume: Volume, prepared?: string): boolean {
+export async function finishPublish(volume: Volume, prepared?: string): Promise<boolean> {
   if (volume.publish === "mirror") return false;
   const { state, layout } = volume;
   const latest = latestGeneration(state);
@@ -126,7 +126,7 @@ export function finishPublish(volume: Volume, prepared?: string): boolean {
     mkdirSync(layout.generations, { recursive: true });
     const from = join(layout.home, candidate.name);
     if (isDirectory(from)) {
-      removeTree(path);
+      await removeTree(path, makePause());
       moveTree(from, path);
     }
     const { rootMode } = candidate;

@@ -62,7 +62,7 @@ export async function reconcile(
   await longTransaction(state, async () => {
     await beginReconciling(state, pause);
     const noted = notedEntry(state);
-    for (const { path, stats, nonUtf8 } of tree.walk()) {
+    for await (const { path, stats, nonUtf8 } of tree.walk(pause)) {
       await pause();
       if (nonUtf8 !== undefined) {
         nonUtf8.remove();
@@ -85,7 +85,7 @@ export async function reconcile(
     }
     tree.touch("");
     await endReconciling(state, base, pause);
-    deleteDirectories(state, slot);
+    await deleteDirectories(state, slot, pause);
   });
 }
 

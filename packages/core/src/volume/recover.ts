@@ -59,12 +59,12 @@ export function noticeRestart(state: State): boolean {
 }
 
 /** Finishes or discards what was half done, and removes what nobody knows. */
-export function recover(volume: Volume, restarted: boolean): void {
+export async function recover(volume: Volume, restarted: boolean): Promise<void> {
   const { state, layout } = volume;
-  finishPublish(volume);
-  if (restarted) discardCandidate(volume);
-  findCandidate(volume);
-  sweep(
+  await finishPublish(volume);
+  if (restarted) await discardCandidate(volume);
+  await findCandidate(volume);
+  await sweep(
     layout.home,
     new Set([
       "generations",
@@ -77,6 +77,6 @@ export function recover(volume: Volume, restarted: boolean): void {
       mirrorStaging(state) ?? "",
     ]),
   );
-  sweepTrees(volume);
+  await sweepTrees(volume);
   setMeta(state, "boot", bootId());
 }

@@ -7,12 +7,13 @@ import {
   fchmodSync,
   fstatSync,
   lstatSync,
+  opendirSync,
   openSync,
-  readdirSync,
   renameSync,
   rmdirSync,
   unlinkSync,
 } from "node:fs";
+import type { Pause } from "../timing/slices.ts";
 import { trySetMode } from "./modes.ts";
 
 /** Without procfs (macOS) paths are checked segment by segment when a directory is opened, which leaves a moment to race for. */
@@ -23,17 +24,29 @@ export const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.
 /** Linux's O_PATH, which Node does not name: it takes no permission to read the directory. */
 export const HOLD = PROC ? 0o10000000 | constants.O_DIRECTORY : constants.O_DIRECTORY;
 
+/** Names read, and files removed, in one go. */
+const BATCH = 1000;
+
 /**
  * Removes whatever is at a path; nothing there is as good. Each directory is opened without following symlinks and emptied through
  * the open directory: who replaces a directory by a symlink meanwhile does not lead us out of the tree, as they would
  * lead `rm -r` by path (CVE-2022-21658). Names are bytes, since those of others need not be Unicode.
  */
-export function removeTree(path: string | Buffer): void {
-  const place = Buffer.from(path);
+export async function removeTree(path: string | Buffer, pause: Pause): Promise<void> {
+  for (const _ of removal(Buffer.from(path))) await pause();
+}
+
+/** The same in one go: for what others put into a tree of ours. */
+export function removeTreeAtOnce(path: string | Buffer): void {
+  for (const _ of removal(Buffer.from(path)));
+}
+
+/** Yields after each file. */
+function* removal(place: Buffer): Generator<void> {
   for (let tries = 0; ; tries++) {
     if (isGone(() => unlinkSync(place))) return;
     try {
-      emptyDirectory(place);
+      yield* emptyDirectory(place);
       rmdirSync(place);
       return;
     } catch (error) {
@@ -58,25 +71,38 @@ function isGone(unlink: () => void): boolean {
   }
 }
 
-function emptyDirectory(directory: Buffer): void {
+function* emptyDirectory(directory: Buffer): Generator<void> {
   const fd = openOwn(directory);
   try {
     const inside = PROC ? Buffer.from(`/proc/self/fd/${fd}`) : directory;
-    const names = readdirSync(inside, { encoding: "buffer" });
-    if (names.length === 0) return;
-    const remove = () => {
-      for (const name of names) removeTree(Buffer.concat([inside, Buffer.from("/"), name]));
-    };
     try {
-      remove();
+      yield* removeContent(inside);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EACCES") throw error;
       // A directory that even its owner may not write to.
       fchmodSync(fd, 0o700);
-      remove();
+      yield* removeContent(inside);
     }
   } finally {
     closeSync(fd);
+  }
+}
+
+function* removeContent(directory: Buffer): Generator<void> {
+  for (let removed = BATCH; removed >= BATCH;) {
+    removed = 0;
+    // Latin-1 has one character for each byte.
+    const listing = opendirSync(directory, { encoding: "latin1", bufferSize: BATCH });
+    try {
+      for (let entry = listing.readSync(); entry !== null; entry = listing.readSync()) {
+        yield* removal(Buffer.concat([directory, Buffer.from(`/${entry.name}`, "latin1")]));
+        removed++;
+        yield;
+      }
+    } finally {
+      listing.closeSync();
+    }
+    // A file system may leave out names while others are removed: until there is little left.
   }
 }
 

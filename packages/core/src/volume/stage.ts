@@ -1,7 +1,7 @@
 /** Turning the candidate into the planned tree: removing, linking what the published tree has, fetching the rest. */
-import { setImmediate } from "node:timers/promises";
 import { TargetError } from "../errors.ts";
 import { quotePath } from "../snapshot/path.ts";
+import { makePause } from "../timing/slices.ts";
 import { directoriesOf } from "../state/directories.ts";
 import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../state/row.ts";
 import type { Candidate } from "./candidate.ts";
@@ -15,7 +15,9 @@ import {
   pathsToStage,
   PRESENT,
 } from "../state/overlay.ts";
+import { putRows, type StagedRow } from "../state/plan-paths.ts";
 import { type PlannedRow, plannedEntry } from "../state/plan.ts";
+import type { State } from "../state/state.ts";
 import { planRefetched } from "../state/plan-published.ts";
 import {
   type Fetcher,
@@ -42,22 +44,21 @@ export interface StageJob {
   readonly signal: AbortSignal;
 }
 
-/** Synchronous file work done before other work gets its turn, in milliseconds. */
-const SLICE = 10;
-
 export async function stage(job: StageJob): Promise<void> {
   const { state } = job.volume;
   const views = openViews(job);
+  const pause = makePause(job.signal);
   const journal = openJournal(state);
   try {
     if (!views.fresh) {
-      await inSlices(pathsToStage(state, views.base), job.signal, ({ path }) => {
+      for (const { path } of pathsToStage(state, views.base)) {
         if (views.wanted(path) === undefined) job.candidate.tree.remove(path);
-      });
-      job.candidate.tree.prune();
+        await pause();
+      }
+      await job.candidate.tree.prune(pause);
     }
     await job.fetcher.fetchAll(toFetch(job, views, journal));
-    job.candidate.tree.prune();
+    await job.candidate.tree.prune(pause);
   } catch (error) {
     try {
       journal.flush();
@@ -78,13 +79,23 @@ export async function checkStaged(job: StageJob): Promise<void> {
   const { volume, candidate } = job;
   const views = openViews(job);
   const { tree } = candidate;
-  await inSlices(pathsToStage(volume.state, views.base), job.signal, ({ path }) => {
-    const row = views.wanted(path);
-    if (row === undefined) return;
+  const pause = makePause(job.signal);
+  for (const row of views.first ? putRows(volume.state) : stagedRows(volume.state, views)) {
+    await pause();
+    if (row === undefined) continue;
+    const { path } = row;
     const stats = tree.stat(path);
     const isSame = row.kind === FILE ? stats && isRecorded(stats, row) : stats?.isSymbolicLink();
     if (isSame !== true) throw takenFromCandidate(volume, path);
-  });
+  }
+}
+
+/** `undefined`: what was there is to be gone. */
+function* stagedRows(
+  state: State,
+  { base, wanted }: Views,
+): Generator<StagedRow | undefined, void, undefined> {
+  for (const { path } of pathsToStage(state, base)) yield wanted(path);
 }
 
 /**
@@ -97,15 +108,19 @@ export async function checkRecycled(job: StageJob): Promise<void> {
   const { tree, slot } = candidate;
   const views = openViews(job);
   const below = publishedBelow(volume.state);
-  await inSlices(directoriesOf(volume.state, slot), signal, ({ path, ino, ctime }) => {
-    if (tree.touched.has(path)) return;
+  const pause = makePause(signal);
+  for (const { path, ino, ctime } of directoriesOf(volume.state, slot)) {
+    await pause();
+    if (tree.touched.has(path)) continue;
     const facts = directoryFacts(tree, path);
-    if (facts?.ino === ino && facts.ctime === ctime) return;
+    if (facts?.ino === ino && facts.ctime === ctime) continue;
     if (facts !== undefined) throw takenFromCandidate(volume, path);
     // Where nothing is wanted in it, we removed it ourselves.
-    for (const inside of below(path))
+    for (const inside of below(path)) {
       if (views.wanted(inside.path) !== undefined) throw takenFromCandidate(volume, path);
-  });
+      await pause();
+    }
+  }
 }
 
 function takenFromCandidate({ layout }: Volume, path: string): TargetError {
@@ -118,6 +133,8 @@ function takenFromCandidate({ layout }: Volume, path: string): TargetError {
 interface Views {
   /** True when nothing is in the candidate and nothing was published: every path of the plan is new. */
   readonly fresh: boolean;
+  /** True when that is because there is no published tree: the plan alone has what is wanted. */
+  readonly first: boolean;
   readonly base: number | null;
   /** Whether the file system keeps permissions. */
   readonly modes: boolean;
@@ -139,6 +156,7 @@ function openViews(job: StageJob): Views {
   const base = job.candidate.base;
   return {
     fresh: base === null && !wasCut,
+    first: base === null && !wasCut && !known,
     base,
     modes: hasModes(state),
     wanted(path) {
@@ -156,8 +174,9 @@ function openViews(job: StageJob): Views {
 /** Does what needs no source, and hands on the rows that do. */
 async function* toFetch(job: StageJob, views: Views, journal: Journal): AsyncGenerator<FetchJob> {
   const { tree } = job.candidate;
-  let started = performance.now();
+  const pause = makePause(job.signal);
   for (const { path } of pathsToStage(job.volume.state, views.base)) {
+    await pause();
     const row = views.wanted(path);
     if (row !== undefined && !isThere(job, views, journal, row)) {
       if (!views.fresh) tree.remove(path);
@@ -175,7 +194,7 @@ async function* toFetch(job: StageJob, views: Views, journal: Journal): AsyncGen
       } else if (
         change === undefined
           ? !linkPublished(job, views, row)
-          : !copySame(job, views, journal, row as PlannedRow)
+          : !(await copySame(job, views, journal, row as PlannedRow))
       ) {
         yield {
           row,
@@ -183,11 +202,6 @@ async function* toFetch(job: StageJob, views: Views, journal: Journal): AsyncGen
           done: (written) => noteFetched(job, views, journal, row, written),
         };
       }
-    }
-    if (performance.now() - started > SLICE) {
-      job.signal.throwIfAborted();
-      await setImmediate();
-      started = performance.now();
     }
   }
 }
@@ -281,13 +295,18 @@ function linkPublished(job: StageJob, views: Views, row: PublishedRow, replace =
 }
 
 /** Copies the published file where only its permissions differ. */
-function copySame(job: StageJob, views: Views, journal: Journal, row: PlannedRow): boolean {
+async function copySame(
+  job: StageJob,
+  views: Views,
+  journal: Journal,
+  row: PlannedRow,
+): Promise<boolean> {
   const before = views.published(row.path);
   if (row.content !== "samePublished" || before === undefined || job.published === undefined)
     return false;
   const to = job.candidate.tree.at(row.path, true);
   try {
-    const copied = copyPublished(job.published, before, to.path, row.mode, job.owner);
+    const copied = await copyPublished(job.published, before, to.path, row.mode, job.owner);
     if (copied === undefined) return false;
     journal.note(row, { ...copied, change: row.change });
     return true;
@@ -303,20 +322,4 @@ function isSameContent(before: PublishedRow, row: PlannedRow, sha256: string): b
     before.sha256 === sha256 &&
     before.mode === row.mode
   );
-}
-
-async function inSlices<Item>(
-  items: Iterable<Item>,
-  signal: AbortSignal,
-  work: (item: Item) => void,
-): Promise<void> {
-  let started = performance.now();
-  for (const item of items) {
-    work(item);
-    if (performance.now() - started > SLICE) {
-      signal.throwIfAborted();
-      await setImmediate();
-      started = performance.now();
-    }
-  }
 }

@@ -11,9 +11,10 @@ import {
   unlinkSync,
 } from "node:fs";
 import { parentOf } from "../snapshot/path.ts";
+import type { Pause } from "../timing/slices.ts";
 import { randomName } from "./layout.ts";
-import { isMissing, nameOf, openDirectories } from "./open-directories.ts";
-import { removeTree } from "./remove.ts";
+import { isMissing, nameOf, type OpenDirectory, openDirectories } from "./open-directories.ts";
+import { removeTreeAtOnce } from "./remove.ts";
 import type { TreeSettings } from "./tree-settings.ts";
 import { type WalkedEntry, walkTree } from "./tree-walk.ts";
 
@@ -37,7 +38,7 @@ export interface Tree {
   replaceByLink(existing: string, path: string): void;
   symlink(text: string, path: string): void;
   /** Removes directories that became empty, from those that {@link Tree.remove} emptied upwards. */
-  prune(): void;
+  prune(pause: Pause): Promise<void>;
   /** Whether the root's path still leads to the directory that was opened. */
   isInPlace(): boolean;
   /** Notes a directory as written to. */
@@ -50,11 +51,14 @@ export interface Tree {
    * Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. `nonUtf8`: a
    * name that is not Unicode, so none of ours; `path` then only looks like it.
    */
-  walk(): Generator<WalkedEntry>;
+  walk(pause: Pause): AsyncGenerator<WalkedEntry>;
   /** Gives directories that had to be made writable their mode back. Not the root: who may not write to a directory may not move it. */
-  seal(): void;
+  seal(pause: Pause): Promise<void>;
   close(): void;
 }
+
+/** Made once: every file is looked at. */
+const SILENT = { throwIfNoEntry: false } as const;
 
 /**
  * @param aside where directories are made, to be moved into place with their mode and owner: in a tree that others see, a process that
@@ -92,11 +96,18 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
     touched,
     at,
     stat(path) {
+      const name = nameOf(path);
+      let directory: OpenDirectory;
       try {
-        return inside(path, false, (place) => lstatSync(place, { throwIfNoEntry: false }));
+        directory = use(parentOf(path), false);
       } catch (error) {
         if (isMissing(error)) return undefined;
         throw error;
+      }
+      try {
+        return lstatSync(`${directory.path}/${name}`, SILENT);
+      } finally {
+        directory.users--;
       }
     },
     remove(path) {
@@ -112,7 +123,7 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
           // In a target that others write to, a directory is never ours alone.
           if (settings.obstacles === "refuse") return;
           forget(path);
-          removeTree(place);
+          removeTreeAtOnce(place);
         });
       } catch (error) {
         if (!isMissing(error)) throw error;
@@ -130,8 +141,9 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
         symlinkSync(text, place);
         if (settings.owner !== undefined) lchownSync(place, settings.owner.uid, settings.owner.gid);
       }),
-    prune() {
+    async prune(pause) {
       for (const start of emptied) {
+        await pause();
         for (let directory = start; directory !== ""; directory = parentOf(directory)) {
           if (!removeIfEmpty(directory)) break;
         }
@@ -148,7 +160,7 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
     touch: (directory) => touched.add(directory),
     removeIfEmpty,
     settle: directories.settle,
-    walk: () => walkTree(directories),
+    walk: (pause) => walkTree(directories, pause),
     seal: directories.seal,
     close: directories.close,
   };

@@ -1,10 +1,10 @@
 /** Comparing a published tree, byte by byte, with what was recorded. */
 import { createHash } from "node:crypto";
 import { closeSync, constants, openSync, readlinkSync, readSync, type Stats } from "node:fs";
-import { setImmediate } from "node:timers/promises";
 import { comparePaths } from "../snapshot/path.ts";
 import { shownRows } from "../state/entries.ts";
 import { FILE, type PublishedRow } from "../state/row.ts";
+import { makePause, type Pause } from "../timing/slices.ts";
 import { hasModes } from "./modes.ts";
 import type { State } from "../state/state.ts";
 import type { Tree } from "./tree.ts";
@@ -37,11 +37,12 @@ export async function verifyTree(
 ): Promise<TreeReport> {
   const rows = shownRows(state, generation);
   const modes = hasModes(state);
+  const pause = makePause(signal);
   const found = alone
-    ? allIn(tree, modes ? dirMode : undefined)
-    : presentFiles(tree, shownRows(state, generation));
+    ? allIn(tree, modes ? dirMode : undefined, pause)
+    : presentFiles(tree, shownRows(state, generation), pause);
   try {
-    return await compare(tree, rows, found, modes, signal, onFault);
+    return await compare(tree, rows, found, modes, pause, onFault);
   } finally {
     rows.return();
   }
@@ -55,8 +56,12 @@ interface Found {
   readonly fault?: "extra" | "changed";
 }
 
-function* allIn(tree: Tree, dirMode: number | undefined): Generator<Found> {
-  for (const { path, stats, nonUtf8 } of tree.walk()) {
+async function* allIn(
+  tree: Tree,
+  dirMode: number | undefined,
+  pause: Pause,
+): AsyncGenerator<Found> {
+  for await (const { path, stats, nonUtf8 } of tree.walk(pause)) {
     if (nonUtf8 !== undefined) yield { path, stats, fault: "extra" };
     else if (!stats.isDirectory()) yield { path, stats };
     else if (dirMode !== undefined && (stats.mode & 0o777) !== (dirMode & 0o777))
@@ -65,8 +70,13 @@ function* allIn(tree: Tree, dirMode: number | undefined): Generator<Found> {
 }
 
 /** What is where we put something, among other people's files. */
-function* presentFiles(tree: Tree, rows: Iterable<PublishedRow>): Generator<Found> {
+async function* presentFiles(
+  tree: Tree,
+  rows: Iterable<PublishedRow>,
+  pause: Pause,
+): AsyncGenerator<Found> {
   for (const { path } of rows) {
+    await pause();
     const stats = tree.stat(path);
     if (stats !== undefined) yield { path, stats };
   }
@@ -75,9 +85,9 @@ function* presentFiles(tree: Tree, rows: Iterable<PublishedRow>): Generator<Foun
 async function compare(
   tree: Tree,
   rows: Iterator<PublishedRow>,
-  found: Iterable<Found>,
+  found: AsyncIterable<Found>,
   modes: boolean,
-  signal: AbortSignal,
+  pause: Pause,
   onFault: (fault: Fault, path: string) => void,
 ): Promise<TreeReport> {
   const report = { checked: 0, changed: 0, missing: 0, extra: 0 };
@@ -86,8 +96,8 @@ async function compare(
     onFault(fault, path);
   };
   let row = rows.next();
-  let started = performance.now();
-  for (const { path, stats, fault } of found) {
+  for await (const { path, stats, fault } of found) {
+    await pause();
     if (fault !== undefined) {
       add(fault, path);
       continue;
@@ -95,23 +105,22 @@ async function compare(
     while (row.done !== true && comparePaths(row.value.path, path) < 0) {
       add("missing", row.value.path);
       row = rows.next();
+      await pause();
     }
     if (row.done !== true && row.value.path === path) {
       report.checked++;
-      if (!isIntact(tree, row.value, stats, modes)) add("changed", path);
+      if (!(await isIntact(tree, row.value, stats, modes, pause))) add("changed", path);
       row = rows.next();
     } else add("extra", path);
-    if (performance.now() - started > 10) {
-      signal.throwIfAborted();
-      await setImmediate();
-      started = performance.now();
-    }
   }
-  for (; row.done !== true; row = rows.next()) add("missing", row.value.path);
+  for (; row.done !== true; row = rows.next()) {
+    add("missing", row.value.path);
+    await pause();
+  }
   return report;
 }
 
-function isIntact(
+async function isIntact(
   tree: Tree,
   row: PublishedRow,
   stats: {
@@ -121,27 +130,31 @@ function isIntact(
     isSymbolicLink(): boolean;
   },
   modes: boolean,
-): boolean {
+  pause: Pause,
+): Promise<boolean> {
   const place = tree.at(row.path, false);
   try {
     if (row.kind !== FILE)
       return stats.isSymbolicLink() && readlinkSync(place.path) === row.fingerprint;
     if (!stats.isFile() || stats.size !== row.size) return false;
     if (modes && (stats.mode & 0o777) !== row.mode) return false;
-    return row.sha256 === null || hashFile(place.path) === row.sha256;
+    return row.sha256 === null || (await hashFile(place.path, pause)) === row.sha256;
   } finally {
     place.release();
   }
 }
 
+/** Of all: what is read is hashed before others have their turn. */
 const buffer = Buffer.allocUnsafe(1 << 20);
 
-function hashFile(path: string): string {
+async function hashFile(path: string, pause: Pause): Promise<string> {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const hash = createHash("sha256");
-    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer))
+    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) {
       hash.update(buffer.subarray(0, read));
+      await pause();
+    }
     return hash.digest("hex");
   } finally {
     closeSync(fd);

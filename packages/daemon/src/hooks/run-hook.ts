@@ -1,5 +1,6 @@
 /** One run of a hook after publishing, of whatever kind it is. */
 import { randomBytes } from "node:crypto";
+import { openSync } from "node:fs";
 import { join } from "node:path";
 import {
   type ChangedPath,
@@ -44,9 +45,8 @@ export async function runHook(
   const name = `changes-${randomBytes(8).toString("hex")}`;
   const changes = join(target, ".pannier", name);
   try {
-    inHome(target, owner, (home) =>
-      writeChanges(join(home, name), changesSince(target, previousRevision, revision)),
-    );
+    const file = inHome(target, owner, (home) => openSync(join(home, name), "wx"));
+    await writeChanges(file, changesSince(target, previousRevision, revision));
     await runCommand({
       command: config.command,
       cwd: path,
@@ -62,15 +62,15 @@ export async function runHook(
 }
 
 /** What a revision changed since another one; where that is not known, everything counts as added. */
-function changesSince(
+function* changesSince(
   target: string,
   from: string | undefined,
   revision: string,
-): Iterable<ChangedPath> {
+): Generator<ChangedPath> {
   const entries = history(target);
   const to = entries.find((entry) => entry.revision === revision)?.id ?? 0;
   const before = entries.find((entry) => entry.revision === from && entry.id < to)?.id;
-  return changesBetween(target, before, to) ?? changesBetween(target, undefined, to) ?? [];
+  yield* changesBetween(target, before, to) ?? changesBetween(target, undefined, to) ?? [];
 }
 
 /** What a hook is called in logs and metrics: without arguments, user, password and query, which may be secret. */
