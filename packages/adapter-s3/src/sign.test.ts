@@ -55,12 +55,13 @@ test("signs a session's token, and makes a new key for another day, region or se
   expect(sign(request, KEYS, SCOPE, NOW)).toEqual(signatures[0]);
 });
 
+const signed = (value: string) => {
+  const request = { method: "GET", url: new URL("https://h/k"), headers: { "if-match": value } };
+  return createSigner()(request as never, KEYS, SCOPE, NOW)["authorization"];
+};
+
 /** https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html, "CanonicalHeaders" */
 test("signs blanks around a header's value as none, and several in it as one", () => {
-  const signed = (value: string) => {
-    const request = { method: "GET", url: new URL("https://h/k"), headers: { "if-match": value } };
-    return createSigner()(request as never, KEYS, SCOPE, NOW)["authorization"];
-  };
   expect(signed(' "a   b" ')).toBe(signed('"a b"'));
   expect(signed('"a b"')).not.toBe(signed('"ab"'));
 });

@@ -33,8 +33,9 @@ test.each([
   expect(await isOutgrown(cacheOf([most + 1], 100 * MIB), growth)).toBe(true);
 });
 
+const packs = (count: number) => cacheOf(Array.from({ length: count }, () => 1));
+
 test("a cache of many packs has, however small they are", async () => {
-  const packs = (count: number) => cacheOf(Array.from({ length: count }, () => 1));
   expect(await isOutgrown(packs(40), REPACKED)).toBe(false);
   expect(await isOutgrown(packs(41), REPACKED)).toBe(true);
 });
