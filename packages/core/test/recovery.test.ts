@@ -19,6 +19,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
+  changesBetween,
   history,
   NoRoomError,
   plan,
@@ -126,6 +127,9 @@ describe("a lost or broken state", () => {
     expect(() => status(target)).toThrow("cannot be read");
     writeFileSync(join(target, ".pannier/state.db"), "");
     expect(status(target)).toBeUndefined();
+    expect(changesBetween(target, undefined, 1)).toBeUndefined();
+    // A file, where a target should be.
+    expect(status(join(target, ".pannier/state.db"))).toBeUndefined();
     await expect(verify(target)).rejects.toThrow("nothing was published");
   });
 
@@ -235,6 +239,20 @@ describe("a sync that was cut, and what it had made is lost", () => {
 });
 
 describe("damage", () => {
+  it("of the content of a mirror is looked for when asked, not at each sync", async () => {
+    const source = memorySource({ a: "1" });
+    await mirror(source);
+    overwrite(join(target, "a"), "X");
+    const healed: string[] = [];
+    const onEvent: SyncOptions["onEvent"] = (event) => {
+      if (event.type === "healed") healed.push(event.message);
+    };
+    await run(source, { publish: "mirror", onEvent });
+    expect(healed).toEqual([]);
+    await repair({ sources: [source], target, publish: "mirror" });
+    expect(readTree(target)).toEqual({ a: "1" });
+  });
+
   it("stays known until it is repaired", async () => {
     const source = memorySource({ a: "1", b: "2" });
     await run(source);

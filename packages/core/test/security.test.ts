@@ -352,6 +352,16 @@ describe("what is copied from the published tree is what was published", () => {
   });
 });
 
+it("what is Pannier's own is not left writable for a group", async () => {
+  const source = memorySource({ a: "1" });
+  await run(source);
+  const state = join(target, ".pannier/state.db");
+  // As a volume that is given to a group (Kubernetes' fsGroup).
+  chmodSync(state, 0o664);
+  await run(source);
+  expect(statSync(state).mode & 0o777).toBe(0o644);
+});
+
 describe("what is not a file is not opened", () => {
   it("a FIFO or a device in place of a published file", async () => {
     const source = memorySource({ fifo: "1", device: "1", c: "1" });

@@ -94,6 +94,10 @@ describe("a source is told that what it listed is published", () => {
   });
 });
 
+async function* watch() {
+  yield await Promise.reject(new Error("too many watches"));
+}
+
 describe("swap", () => {
   it("publishes a tree and says what it did", async () => {
     const source = memorySource({
@@ -543,6 +547,24 @@ describe("swap", () => {
     expect(current()).toEqual({ a: "1" });
     opening.resolve();
     await closed.promise;
+  });
+
+  it("is told when a source cannot be watched, and polls it", async () => {
+    const source = memorySource({ a: "1" });
+    const { adapter } = source;
+    const open: typeof adapter.open = async (...given) => ({
+      ...(await adapter.open(...given)),
+      watch,
+    });
+    Object.assign(source, { adapter: { ...adapter, open } });
+    const warnings: string[] = [];
+    const stop = new AbortController();
+    const options = { sources: [source], target, period: "1ms" };
+    for await (const event of follow(options, { signal: stop.signal })) {
+      if (event.type === "warning") warnings.push(event.message);
+      if (event.type === "waiting" && source.lists > 1) stop.abort();
+    }
+    expect(warnings).toEqual(["cannot be watched, only polled: too many watches"]);
   });
 
   it("does not wait for ever for a source that does not close", async () => {

@@ -68,7 +68,21 @@ describe("staysInside", () => {
     expect(staysInside("x", "y", at)).toBe(false);
     expect(staysInside("loop", "loop", at)).toBe(true);
   });
+
+  it("follows as many links as Linux does", () => {
+    expect(chain(40)).toBe(false);
+    // One to spare; then it leads nowhere.
+    expect(chain(41)).toBe(false);
+    expect(chain(42)).toBe(true);
+  });
 });
+
+/** Whether a chain of links that leads out is seen to. */
+const chain = (length: number) => {
+  const next = (i: number) => (i === length - 1 ? "../out" : `l${i + 1}`);
+  const links = new Map(Array.from({ length }, (_, i) => [`l${i}`, next(i)]));
+  return staysInside("l0", next(0), (path) => links.get(path));
+};
 
 function tryResolve(path: string): string | undefined {
   try {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { DamagedState } from "./damaged.ts";
+import { plannedPaths } from "./plan-paths.ts";
 import { promotePlan } from "./promote.ts";
 import { ranges, ROWS } from "./ranges.ts";
 import { longTransaction, openState, type State } from "./state.ts";
@@ -89,4 +90,10 @@ test("paths that are no text are damage, and no endless loop", async () => {
     for await (const _ of ranges(state, "plan", () => undefined));
   };
   await expect(all()).rejects.toThrow(DamagedState);
+});
+
+test("planned paths come in pages, each path once", () => {
+  const paths = [...plannedPaths(state, "all")];
+  expect(paths).toHaveLength(PATHS);
+  expect(paths).toEqual([...new Set(paths)].toSorted());
 });
