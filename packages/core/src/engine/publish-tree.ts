@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { openFetcher } from "./fetching.ts";
 import { askHook } from "./hook.ts";
+import { lockPlanned } from "./lock.ts";
 import type { Run } from "./run.ts";
 import { guardSize, isQuiet } from "../snapshot/guard.ts";
 import { makePause } from "../timing/slices.ts";
@@ -30,6 +31,7 @@ export async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
   const pause = makePause(run.signal);
   const candidate = await prepareCandidate(volume, settings.tree, pause);
   const published = openPublishedTree(volume, next.published, settings.tree);
+  let lock: Awaited<ReturnType<typeof lockPlanned>> | undefined;
   try {
     const job = {
       volume,
@@ -50,6 +52,7 @@ export async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
       return undefined;
     }
     const revision = revisionFound(volume.state, next.revision);
+    lock = await lockPlanned(run, next);
     if (settings.prePublish !== undefined) {
       run.step("hook");
       const shown = join(volume.layout.target, HOME, candidate.name);
@@ -58,16 +61,12 @@ export async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
     run.step("publish");
     await checkStaged(job);
     run.signal.throwIfAborted();
-    return {
-      generation: await publishCandidate(
-        volume,
-        candidate,
-        { ...next, ...totals, revision },
-        pause,
-      ),
-      foreign: [],
-    };
+    const record = { ...next, ...totals, revision };
+    const generation = await publishCandidate(volume, candidate, record, pause);
+    lock.keep();
+    return { generation, foreign: [] };
   } finally {
+    lock?.drop();
     published?.close();
     candidate.tree.close();
   }
@@ -79,6 +78,7 @@ export async function mirror(run: Run, next: Next): Promise<Outcome | undefined>
   const pause = makePause(run.signal);
   const tree = openTree(volume.layout.root, settings.tree);
   let staging: string | undefined;
+  let lock: Awaited<ReturnType<typeof lockPlanned>> | undefined;
   try {
     staging = await stageMirror(
       volume,
@@ -91,12 +91,17 @@ export async function mirror(run: Run, next: Next): Promise<Outcome | undefined>
     guardSize(totals, settings.limits);
     if (next.published !== undefined && isQuiet(totals)) return undefined;
     run.signal.throwIfAborted();
+    lock = await lockPlanned(run, next);
     run.step("publish");
     const decided = staging;
     staging = undefined;
     const revision = revisionFound(volume.state, next.revision);
-    return await publishMirror(volume, decided, { ...next, ...totals, revision }, settings.tree);
+    const record = { ...next, ...totals, revision };
+    const outcome = await publishMirror(volume, decided, record, settings.tree);
+    lock.keep();
+    return outcome;
   } finally {
+    lock?.drop();
     tree.close();
     if (staging !== undefined) await removeTree(join(volume.layout.home, staging), makePause());
   }

@@ -17,6 +17,7 @@ import { refreshEntries } from "../volume/refresh.ts";
 import { asNoRoom } from "../volume/room.ts";
 import { collectAfterPublishing, finishInterrupted, makeRoom } from "./housekeeping.ts";
 import { probeLayers, refuseUnsigned } from "./listing.ts";
+import { checkLockedRevisions, lockPublished } from "./lock.ts";
 import { makePlan, type Next } from "./make-plan.ts";
 import { mirror, swap } from "./publish-tree.ts";
 import { holdWhatIsFound, isHeldBack, renewHold } from "./rollback-hold.ts";
@@ -103,15 +104,18 @@ async function attempt(run: Run, extras: SyncExtras): Promise<SyncResult> {
   holdWhatIsFound(mount, probes);
   if (intact !== undefined && (probes.unchanged || isHeldBack(mount, probes))) {
     refuseUnsigned(mount.layers, intact);
+    await lockPublished(run, intact, intact.layers);
     return run.unchanged(intact, probes.immutable);
   }
 
   run.step("list");
   const next = await makePlan(run, published, damage, probes, extras.onChange);
   const { totals } = next;
+  if (!next.held) checkLockedRevisions(run, next.layers);
   mount.emit({ type: "planned", ...totals });
   if (intact !== undefined && next.held) {
     renewHold(mount, probes, next.digest, intact);
+    await lockPublished(run, intact, intact.layers);
     return run.unchanged(intact, probes.immutable);
   }
   if (intact !== undefined && isQuiet(totals) && (settings.dryRun || totals.rereadFiles === 0))
@@ -144,6 +148,7 @@ async function keepWhatWasLearnt(
   next: Next,
   immutable: boolean,
 ): Promise<SyncResult> {
+  await lockPublished(run, published, next.layers);
   if (!run.mount.settings.dryRun) {
     await refreshEntries(run.mount.volume.state, published, next, makePause(run.signal));
     await tellSources(run);

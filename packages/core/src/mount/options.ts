@@ -2,6 +2,7 @@
  * Every option of a mount, as data: the program's flags and variables, the keys of the configuration file and their schema,
  * {@link SyncOptions}, their checks and the tables of the manual are all made from this.
  */
+import { resolve } from "node:path";
 import { MAX_FILES } from "../snapshot/bounded.ts";
 import { parseMaxDelete } from "../snapshot/guard.ts";
 import { unsafePath } from "../snapshot/path.ts";
@@ -187,6 +188,24 @@ export const MOUNT_OPTIONS = {
     description: "refuse what none of these signed",
     otherwise: "nobody has to sign",
     concept: "signatures",
+  },
+  /** The file to which each layer's source, revision and digest are written, or which says what they have to be. Default: none. */
+  lock: {
+    placeholder: "FILE",
+    parse: asIs,
+    resolve: (directory: string, file: string) => resolve(directory, file),
+    description: "write what each source was to this lock file",
+    otherwise: "none",
+    concept: "lock-files",
+    neededBy: "sync",
+  },
+  /** Publish just what the lock file says, or fail. Default false. */
+  locked: {
+    ...onOff,
+    description: "publish just what the lock file says, or fail",
+    otherwise: "off",
+    concept: "lock-files",
+    neededBy: "sync",
   },
   /** Reads at once of each source. Default: what its adapter says suits it, else 16. */
   concurrency: {

@@ -23,6 +23,9 @@ export interface MountSettings {
   readonly idleTimeout: number;
   readonly attempts: number;
   readonly verifyContent: boolean;
+  /** Absolute path. */
+  readonly lock: string | undefined;
+  readonly locked: boolean;
   readonly dryRun: boolean;
   readonly prePublish: SyncOptions["prePublish"];
 }
@@ -50,6 +53,8 @@ export function checkSettings(options: SyncOptions): MountSettings {
       "use publish swap",
     );
   }
+  if (options.locked === true && options.lock === undefined)
+    throw new UsageError("there is no lock file to go by", "name it by lock");
   return {
     target: resolve(options.target),
     publish,
@@ -75,6 +80,8 @@ export function checkSettings(options: SyncOptions): MountSettings {
     idleTimeout: count("idleTimeout", options.idleTimeout, IDLE_TIMEOUT),
     attempts: count("attempts", options.attempts, ATTEMPTS),
     verifyContent: options.verifyContent ?? false,
+    lock: options.lock === undefined ? undefined : resolve(options.lock),
+    locked: options.locked ?? false,
     dryRun: options.dryRun ?? false,
     prePublish: options.prePublish,
   };

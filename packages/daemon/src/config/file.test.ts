@@ -211,3 +211,25 @@ it("does not unfold aliases without end", () => {
     );
   expect(() => parse(lines.join("\n"))).toThrow(/alias/i);
 });
+
+it("takes signers and lock files as relative to the file, a lock file for each mount", () => {
+  const text = `
+mounts:
+  - target: /a
+    sources: [{ url: /s, signedBy: ["openpgp:keys/b.gpg"] }]
+    signedBy: [ssh:keys/allowed, "ssh:/keys/allowed"]
+    lock: a.lock
+  - { target: /b, sources: [/s], lock: b.lock }
+`;
+  const { mounts } = parseConfig(text, "/etc/pannier", { env: {} });
+  expect(mounts[0]).toMatchObject({
+    sources: [{ signedBy: ["openpgp:/etc/pannier/keys/b.gpg"] }],
+    options: {
+      signedBy: ["ssh:/etc/pannier/keys/allowed", "ssh:/keys/allowed"],
+      lock: "/etc/pannier/a.lock",
+    },
+  });
+  expect(() =>
+    parseConfig(text.replace("b.lock", "./a.lock"), "/etc/pannier", { env: {} }),
+  ).toThrow("mounts[1].lock is that of mounts[0]");
+});

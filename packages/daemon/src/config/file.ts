@@ -116,12 +116,12 @@ export function parseConfig(text: string, cwd: string, init: ReadConfigInit): Da
     throw new ConfigError(inOrder.flatMap((issue) => describe(issue, place)));
   }
   const config = complete(parsed.data, cwd, init.overrides ?? {});
-  const shared = sharedNamesAndTargets(config, place);
+  const shared = sharedParts(config, place);
   if (shared.length > 0) throw new ConfigError(shared);
   return config;
 }
 
-function sharedNamesAndTargets({ mounts }: DaemonConfig, place: Place): string[] {
+function sharedParts({ mounts }: DaemonConfig, place: Place): string[] {
   const problems: string[] = [];
   for (const [index, { name, options }] of mounts.entries()) {
     const named = mounts.findIndex((mount) => mount.name === name);
@@ -133,6 +133,11 @@ function sharedNamesAndTargets({ mounts }: DaemonConfig, place: Place): string[]
     if (aimed !== index)
       problems.push(
         `${place(["mounts", index, "target"])}: mounts[${index}].target is that of mounts[${aimed}]: give each mount a target of its own`,
+      );
+    const locked = mounts.findIndex((mount) => mount.options.lock === options.lock);
+    if (options.lock !== undefined && locked !== index)
+      problems.push(
+        `${place(["mounts", index, "lock"])}: mounts[${index}].lock is that of mounts[${locked}]: give each mount a lock file of its own`,
       );
   }
   return problems;
