@@ -18,7 +18,7 @@ import { isMissing } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { options } from "./options.ts";
 import type { LaneData } from "./file-lane.ts";
-import { fullPath } from "./place.ts";
+import { fullPath } from "./local-path.ts";
 import { checkCopied, closeFiles, type Reading, readEntry } from "./read.ts";
 import { findRoot, type Root, sameRoot } from "./root.ts";
 import { walk } from "./walk.ts";

@@ -5,7 +5,7 @@
 import { closeSync, fstatSync, openSync, readlinkSync, readSync, type Stats } from "node:fs";
 import type { FileEntry, OpenLane, Sink } from "@pannier/core/adapter";
 import { matches } from "./fingerprint.ts";
-import { FLAGS, fullPath } from "./place.ts";
+import { FLAGS, fullPath } from "./local-path.ts";
 
 export interface LaneData {
   /** As in `Reading`. */

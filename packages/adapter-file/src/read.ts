@@ -24,7 +24,7 @@ import {
 import type { Calls } from "./calls.ts";
 import { translate } from "./errors.ts";
 import { matches } from "./fingerprint.ts";
-import { FLAGS, fullPath, type Place } from "./place.ts";
+import { FLAGS, fullPath, type Place } from "./local-path.ts";
 
 /** Up to this size a file comes in one piece. */
 const WHOLE = 256 * 1024;

@@ -2,7 +2,7 @@ export { guarded, limitError } from "./errors.ts";
 export { createExpansionGuard, ExpansionError } from "./expansion.ts";
 export { decompress, formatOf, isProgram, looksLikeArchive, MAGIC_LENGTH, peek } from "./format.ts";
 export { type Member, refuseKind, segmentsOf, unreadable } from "./member.ts";
-export { readPlace } from "./read-place.ts";
+export { readPlace } from "./read-extent.ts";
 export {
   type Content,
   createScratch,
