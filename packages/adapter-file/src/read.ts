@@ -24,7 +24,7 @@ import {
 import type { Calls } from "./calls.ts";
 import { translate } from "./errors.ts";
 import { matches } from "./fingerprint.ts";
-import { FLAGS, fullPath, type Place } from "./local-path.ts";
+import { FLAGS, fullPath, type SourceRoot } from "./local-path.ts";
 
 /** Up to this size a file comes in one piece. */
 const WHOLE = 256 * 1024;
@@ -38,7 +38,7 @@ const later = {
   readlink: promisify(readlink),
 };
 
-export interface Reading extends Place {
+export interface Reading extends SourceRoot {
   readonly calls: Calls;
   /** What is open, for {@link closeFiles}. */
   readonly open: Set<OpenFile>;

@@ -13,7 +13,7 @@ import { createPool, MAX_CONNECTIONS } from "./pool.ts";
 import { readFile } from "./read.ts";
 
 /** Where the source is on the server. */
-interface Place extends Root {
+interface FtpRoot extends Root {
   /** As bytes, without a `/` at the end. */
   readonly path: string;
 }
@@ -64,7 +64,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
 };
 
 /** A URL's path begins at the login directory, and at the server's root where it begins with `%2F`: RFC 1738, 3.2.2. */
-async function findRoot(connection: Connection, path: string): Promise<Place> {
+async function findRoot(connection: Connection, path: string): Promise<FtpRoot> {
   const { home } = connection;
   const bare = bytesOf(path).replace(/\/+$/, "");
   const full = checkArgument(bare.startsWith("//") ? bare.slice(1) : home + bare);

@@ -17,7 +17,7 @@ import {
   findDirectory,
   findIgnoreFile,
   listPlace,
-  type Place,
+  type Subtree,
   submodulesDiffer,
 } from "./entries.ts";
 import type { LaneData } from "./git-lane.ts";
@@ -137,7 +137,11 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
     return { commit: taken, signature };
   }
 
-  async function place(module: Module, commit: Commit, scope: Scope | undefined): Promise<Place> {
+  async function subtreeAt(
+    module: Module,
+    commit: Commit,
+    scope: Scope | undefined,
+  ): Promise<Subtree> {
     const tree = await findDirectory(module, commit, path);
     return { module, commit, directory: path, tree, prefix: "", levels, scope };
   }
@@ -163,7 +167,7 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
             ? await resolve(module.repository.remote, signal)
             : { commit: sha, tag: undefined };
         const { commit, signature } = await take(module, now, signal);
-        const root = await place(module, commit, scope);
+        const root = await subtreeAt(module, commit, scope);
         await scope?.ignoreFile(await findIgnoreFile(root));
         const entries = listPlace(root, modules, signal);
         const revision = now.commit;
@@ -183,7 +187,7 @@ function openSource({ location, context, options, path, sha, engine }: SourceIni
         repository.keep(from);
         const now = resolved?.commit === to ? resolved : { commit: to, tag: undefined };
         const { commit, signature } = await take(module, now, signal);
-        const after = await place(module, commit, scope);
+        const after = await subtreeAt(module, commit, scope);
         // Fetching may have meant to start anew.
         const old = await repository.cached(from);
         if (old === undefined) return undefined;

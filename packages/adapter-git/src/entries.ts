@@ -32,13 +32,13 @@ const GITMODULES_LIMIT = 1024 * 1024;
 const CHANGE_BATCH = 500;
 
 /** One commit's tree, or a part of it, as it is being listed. */
-export interface Place {
+export interface Subtree {
   readonly module: Module;
   readonly commit: Commit;
   /** The directory of the repository that is listed, and its tree. */
   readonly directory: string;
   readonly tree: string;
-  /** What goes before the paths: empty, or a submodule's place with a `/`. */
+  /** What goes before the paths: empty, or a submodule's path with a `/`. */
   readonly prefix: string;
   /** Levels of submodules to go down from here. */
   readonly levels: number;
@@ -60,18 +60,18 @@ export async function findDirectory(module: Module, commit: Commit, path: string
   });
 }
 
-/** Everything in a place in the order of paths, submodules' files where they belong. */
+/** Everything in a subtree, in the order of paths, submodules' files where they belong. */
 export async function* listPlace(
-  place: Place,
+  subtree: Subtree,
   modules: Modules,
   signal: AbortSignal,
 ): AsyncGenerator<Entry[]> {
-  const { module, tree, levels } = place;
+  const { module, tree, levels } = subtree;
   let links: TreeItem[] = [];
   let last = "";
   try {
     for await (const all of module.repository.store.walk(tree, signal)) {
-      const items = all.filter((item) => isWanted(place, item));
+      const items = all.filter((item) => isWanted(subtree, item));
       let from = 0;
       for (const [index, item] of items.entries()) {
         // A tree that git would not have made: what it means is anybody's guess.
@@ -81,31 +81,31 @@ export async function* listPlace(
         // A submodule sorts like a file in its tree; its files come where those of a directory do.
         const due = links.filter((link) => comparePaths(`${link.path}/`, item.path) < 0);
         if (due.length > 0) {
-          yield await toEntries(place, items.slice(from, index));
+          yield await toEntries(subtree, items.slice(from, index));
           from = index;
           links = links.filter((link) => !due.includes(link));
-          yield* listSubmodules(place, due, modules, signal);
+          yield* listSubmodules(subtree, due, modules, signal);
         }
         if (isSubmodule(item.mode)) links.push(item);
       }
-      yield await toEntries(place, from === 0 ? items : items.slice(from));
+      yield await toEntries(subtree, from === 0 ? items : items.slice(from));
     }
-    yield* listSubmodules(place, links, modules, signal);
+    yield* listSubmodules(subtree, links, modules, signal);
   } catch (error) {
     throw translate(module, error);
   }
 }
 
 async function* listSubmodules(
-  place: Place,
+  subtree: Subtree,
   links: readonly TreeItem[],
   modules: Modules,
   signal: AbortSignal,
 ): AsyncGenerator<Entry[]> {
   if (links.length === 0) return;
-  const known = await readGitmodules(place);
+  const known = await readGitmodules(subtree);
   for (const link of links.toSorted((a, b) => comparePaths(`${a.path}/`, `${b.path}/`))) {
-    const path = place.directory === "" ? link.path : `${place.directory}/${link.path}`;
+    const path = subtree.directory === "" ? link.path : `${subtree.directory}/${link.path}`;
     if (known === undefined || known.get(path)?.skipped === true) {
       const why = known === undefined ? "there is no .gitmodules" : "its update is none";
       modules.warn(`the submodule ${quotePath(path)} is left out: ${why}`);
@@ -116,15 +116,15 @@ async function* listSubmodules(
       throw new SourceError("invalid", `.gitmodules has no URL for ${quotePath(path)}`, {
         hint: "set submodules=off, or repair .gitmodules",
       });
-    const prefix = `${place.prefix}${link.path}/`;
+    const prefix = `${subtree.prefix}${link.path}/`;
     const { module, commit } = await fetchSubmodule(
       modules,
-      () => submoduleUrl(place.module.url, url, path),
+      () => submoduleUrl(subtree.module.url, url, path),
       link.oid,
       prefix,
       signal,
     );
-    const { levels, scope } = place;
+    const { levels, scope } = subtree;
     const inner = { module, commit, directory: "", tree: commit.tree, prefix, scope };
     yield* listPlace({ ...inner, levels: levels - 1 }, modules, signal);
   }
@@ -137,7 +137,7 @@ async function fetchSubmodule(
   oid: string,
   prefix: string,
   signal: AbortSignal,
-): Promise<Pick<Place, "module" | "commit">> {
+): Promise<Pick<Subtree, "module" | "commit">> {
   let module: Module | undefined;
   try {
     module = await modules.submodule(urlOf());
@@ -164,7 +164,7 @@ async function fetchSubmodule(
  *
  * @throws SourceError `invalid` for one that may be, and cannot be published
  */
-function isWanted({ prefix, scope, levels }: Place, item: TreeItem): boolean {
+function isWanted({ prefix, scope, levels }: Subtree, item: TreeItem): boolean {
   if (scope?.filters === true) {
     const path = prefix + item.path;
     const below = isSubmodule(item.mode) && levels > 0;
@@ -176,12 +176,12 @@ function isWanted({ prefix, scope, levels }: Place, item: TreeItem): boolean {
 }
 
 /** The source's own ignore file. */
-export async function findIgnoreFile(place: Place): Promise<Entry | undefined> {
-  const { store } = place.module.repository;
-  const item = await findInTree(store, place.tree, IGNORE_FILE);
+export async function findIgnoreFile(subtree: Subtree): Promise<Entry | undefined> {
+  const { store } = subtree.module.repository;
+  const item = await findInTree(store, subtree.tree, IGNORE_FILE);
   if (item === undefined || !isFile({ ...item, path: IGNORE_FILE })) return undefined;
   const [size] = await store.sizes([item.oid]);
-  const [entry] = await toEntries(place, [{ ...item, path: IGNORE_FILE, size }]);
+  const [entry] = await toEntries(subtree, [{ ...item, path: IGNORE_FILE, size }]);
   return entry;
 }
 
@@ -189,7 +189,7 @@ export async function findIgnoreFile(place: Place): Promise<Entry | undefined> {
 async function readGitmodules({
   module,
   commit,
-}: Place): Promise<ReadonlyMap<string, Submodule> | undefined> {
+}: Subtree): Promise<ReadonlyMap<string, Submodule> | undefined> {
   const { store } = module.repository;
   const item = await findInTree(store, commit.tree, ".gitmodules");
   if (item === undefined) return undefined;
@@ -203,7 +203,7 @@ async function readGitmodules({
 
 /** The files and symlinks among some items. */
 async function toEntries(
-  { module, commit, prefix }: Pick<Place, "module" | "commit" | "prefix">,
+  { module, commit, prefix }: Pick<Subtree, "module" | "commit" | "prefix">,
   items: readonly TreeItem[],
 ): Promise<Entry[]> {
   const mtime = commit.time;
@@ -254,7 +254,7 @@ async function readPointer({ lfs, repository }: Module, item: TreeItem) {
 }
 
 /** Whether two commits differ in a submodule, or in where one comes from. */
-export async function submodulesDiffer(before: Place, after: Place): Promise<boolean> {
+export async function submodulesDiffer(before: Subtree, after: Subtree): Promise<boolean> {
   const { store } = after.module.repository;
   const [was, is] = await Promise.all(
     [before, after].map(({ commit }) => findInTree(store, commit.tree, ".gitmodules")),
@@ -270,7 +270,7 @@ export async function submodulesDiffer(before: Place, after: Place): Promise<boo
 /** What differs between two commits' directories. */
 export async function* diffPlaces(
   before: string | undefined,
-  after: Place,
+  after: Subtree,
   signal: AbortSignal,
 ): AsyncGenerator<Change[]> {
   const { store } = after.module.repository;
@@ -293,14 +293,14 @@ function isFile(item: TreeItem | undefined): item is TreeItem {
   return item !== undefined && isKnown(item.mode) && !isSubmodule(item.mode);
 }
 
-async function toChanges(place: Place, all: readonly TreeChange[]): Promise<Change[]> {
-  const changes = all.filter(({ after }) => after === undefined || isWanted(place, after));
+async function toChanges(subtree: Subtree, all: readonly TreeChange[]): Promise<Change[]> {
+  const changes = all.filter(({ after }) => after === undefined || isWanted(subtree, after));
   const gone: Change[] = changes
     .filter(({ before, after }) => isFile(before) && !isFile(after))
     .map(({ path }) => ({ kind: "delete", path }));
   const files = changes.map(({ after }) => after).filter(isFile);
-  const sizes = await place.module.repository.store.sizes(files.map(({ oid }) => oid));
+  const sizes = await subtree.module.repository.store.sizes(files.map(({ oid }) => oid));
   const sized = files.map((item, index) => ({ ...item, size: sizes[index] }));
-  const put = await toEntries(place, sized);
+  const put = await toEntries(subtree, sized);
   return [...gone, ...put.map((entry): Change => ({ kind: "put", entry }))];
 }

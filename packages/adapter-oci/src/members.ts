@@ -10,7 +10,7 @@ const OPAQUE = ".wh..wh..opq";
 const META = ".wh..wh.";
 
 /** Where a member goes. */
-export type Place =
+export type Destination =
   | { readonly kind: "member"; readonly path: string }
   | { readonly kind: "whiteout" | "opaque"; readonly path: string }
   /** It cannot be published, nor be known to take nothing away. */
@@ -22,15 +22,15 @@ export type Place =
  * @param root the directory that is wanted: what lies elsewhere is passed over, but for what hides it
  * @throws SourceError `invalid` for a name that leads out of the tree
  */
-export function placeOf(name: string, root: string, whiteouts: boolean): Place {
-  const place = readPlaceOf(name, root, whiteouts);
-  const why = place.kind === "none" ? undefined : unreadable(name);
-  if (place.kind === "none" || why === undefined) return place;
+export function destinationOf(name: string, root: string, whiteouts: boolean): Destination {
+  const destination = readDestination(name, root, whiteouts);
+  const why = destination.kind === "none" ? undefined : unreadable(name);
+  if (destination.kind === "none" || why === undefined) return destination;
   // What other names it stands for, or hides, cannot be told.
-  return { kind: "refused", path: place.path, why };
+  return { kind: "refused", path: destination.path, why };
 }
 
-function readPlaceOf(name: string, root: string, whiteouts: boolean): Place {
+function readDestination(name: string, root: string, whiteouts: boolean): Destination {
   const segments = segmentsOf(name);
   const last = segments.at(-1) ?? "";
   const parent = segments.slice(0, -1);
@@ -57,14 +57,14 @@ function refuse(name: string): SourceError {
   );
 }
 
-function within<Found extends Place & { path: string }>(
-  place: Found,
+function within<Found extends Destination & { path: string }>(
+  destination: Found,
   root: string,
 ): Found | { kind: "none" } {
-  const { path } = place;
+  const { path } = destination;
   const inside = root === "" || path === root || path.startsWith(`${root}/`);
   const above = path === "" || root.startsWith(`${path}/`);
-  return inside || above ? place : { kind: "none" };
+  return inside || above ? destination : { kind: "none" };
 }
 
 const NOTHING = {
@@ -120,17 +120,17 @@ export function rowsOfToc(
 ): Map<string, Row> {
   const rows = new Map<string, Row>();
   for (const entry of entries) {
-    const place = placeOf(entry.name, root, whiteouts);
+    const destination = destinationOf(entry.name, root, whiteouts);
     const target = entry.type === "hardlink" ? segmentsOf(entry.linkName).join("/") : "";
-    if (place.kind === "none") continue;
-    const { path } = place;
-    if (place.kind === "refused") {
-      if (entry.type !== "dir") rows.set(path, refusedRow(path, place.why));
+    if (destination.kind === "none") continue;
+    const { path } = destination;
+    if (destination.kind === "refused") {
+      if (entry.type !== "dir") rows.set(path, refusedRow(path, destination.why));
       continue;
     }
-    if (place.kind !== "member") {
-      const key = `${place.kind}\0${path}`;
-      rows.set(key, markRow(place.kind, path));
+    if (destination.kind !== "member") {
+      const key = `${destination.kind}\0${path}`;
+      rows.set(key, markRow(destination.kind, path));
       continue;
     }
     if (path === "") continue;

@@ -5,16 +5,16 @@ import {
   createMeter,
   createScratch,
   ExpansionError,
-  type Place,
-  readPlace,
+  type Extent,
+  readExtent,
   type Unpacked,
 } from "@pannier/archive";
 import { IGNORE_FILE, type Source, type SourceContext, SourceError } from "@pannier/core/adapter";
-import { type ImageStore, readToc, type Reference, tocPlace } from "@pannier/oci";
+import { type ImageStore, readToc, type Reference, tocRange } from "@pannier/oci";
 import { type FramedFile, framedFile, readFrames } from "./frames.ts";
 import { type Layer, readImage } from "./image.ts";
 import type { OciSettings } from "./options.ts";
-import { fileRow, placeOf, refusedRow, rowsOfToc } from "./members.ts";
+import { fileRow, destinationOf, refusedRow, rowsOfToc } from "./members.ts";
 import { makeSharedWork } from "./shared.ts";
 import { checkImage } from "./signature.ts";
 import { type LayerTable, openLayerTable } from "./table/table.ts";
@@ -97,7 +97,7 @@ export function imageSource(init: ImageSourceInit): Source {
     );
     const follows = !known.isEmpty;
     const whole = unknown.filter(({ blob, title }) => {
-      const toc = title === undefined ? tocPlace(blob) : undefined;
+      const toc = title === undefined ? tocRange(blob) : undefined;
       return title === undefined && (toc === undefined || (!follows && blob.size < LARGE_LAYER));
     });
     await unpackAll(whole, known, "list", signal);
@@ -113,20 +113,21 @@ export function imageSource(init: ImageSourceInit): Source {
     const { blob, title, whiteouts } = layer;
     const writer = known.write(layer);
     if (title !== undefined) {
-      const place = placeOf(title, root, false);
+      const destination = destinationOf(title, root, false);
       const sha256 = blob.digest.slice("sha256:".length);
       const facts = { size: blob.size, sha256, mode: undefined, mtime: undefined };
-      if (place.kind === "refused") writer.add(refusedRow(place.path, place.why));
-      if (place.kind === "member" && place.path !== "") writer.add(fileRow(place.path, facts));
+      if (destination.kind === "refused") writer.add(refusedRow(destination.path, destination.why));
+      if (destination.kind === "member" && destination.path !== "")
+        writer.add(fileRow(destination.path, facts));
     } else {
-      const place = tocPlace(blob);
-      if (place === undefined) throw new Error("a layer without a table of contents");
-      const { offset, length } = place;
+      const toc = tocRange(blob);
+      if (toc === undefined) throw new Error("a layer without a table of contents");
+      const { offset, length } = toc;
       const bytes: Uint8Array[] = [];
       for await (const chunk of await store.blob(blob, { offset, length }, "list", signal)) {
         bytes.push(Buffer.from(chunk));
       }
-      const entries = await readToc(Buffer.concat(bytes), place);
+      const entries = await readToc(Buffer.concat(bytes), toc);
       signal.throwIfAborted();
       for (const row of rowsOfToc(entries, root, whiteouts).values()) writer.add(row);
     }
@@ -158,7 +159,7 @@ export function imageSource(init: ImageSourceInit): Source {
             try {
               await unpackLayer({ ...unpacking, signal: inner }, (row) => writer?.add(row));
             } catch (error) {
-              if (!(error instanceof ExpansionError) || tocPlace(layer.blob) === undefined) {
+              if (!(error instanceof ExpansionError) || tocRange(layer.blob) === undefined) {
                 throw error;
               }
               inflated.add(layer.key);
@@ -181,11 +182,11 @@ export function imageSource(init: ImageSourceInit): Source {
   }
 
   /** Where the content of a file is, if it lies on the disk. */
-  function placed(path: string, layer: string): Place | undefined {
+  function extentOf(path: string, layer: string): Extent | undefined {
     for (const { content, prefixes } of depots) {
       const prefix = prefixes.get(layer);
-      const place = prefix === undefined ? undefined : content.find(prefix + path);
-      if (place !== undefined) return place;
+      const extent = prefix === undefined ? undefined : content.find(prefix + path);
+      if (extent !== undefined) return extent;
     }
     return undefined;
   }
@@ -261,8 +262,8 @@ export function imageSource(init: ImageSourceInit): Source {
       }
       const found = (await table()).find(path, sha256, ref);
       const key = found?.layer ?? ref;
-      const place = placed(path, key);
-      if (place !== undefined) return readPlace(place, entry, range, signal);
+      const extent = extentOf(path, key);
+      if (extent !== undefined) return readExtent(extent, entry, range, signal);
       const layer = await layerOf(key, signal);
       if (layer.title !== undefined) return readBlob(layer, range, signal);
       const file = found === undefined ? undefined : framedFile(found.row);
@@ -276,17 +277,17 @@ export function imageSource(init: ImageSourceInit): Source {
       }
       await share(`layer ${key}`, (inner) => unpackAll([layer], undefined, "read", inner), signal);
       if (file !== undefined && inflated.has(key)) return framed(file);
-      const now = placed(path, key);
+      const now = extentOf(path, key);
       if (now === undefined) {
         throw new SourceError("changed", `${JSON.stringify(entry.path)} is not in the image`);
       }
-      return readPlace(now, entry, range, signal);
+      return readExtent(now, entry, range, signal);
     },
 
     localPath(entry) {
-      const place = placed(withRoot(entry.path), entry.ref ?? "");
-      if (place?.own !== true) return undefined;
-      return { path: place.file, disposable: true, check: async () => {} };
+      const extent = extentOf(withRoot(entry.path), entry.ref ?? "");
+      if (extent?.own !== true) return undefined;
+      return { path: extent.file, disposable: true, check: async () => {} };
     },
 
     async published(signal) {

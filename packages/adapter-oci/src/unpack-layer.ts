@@ -13,14 +13,14 @@ import {
   segmentsOf,
 } from "@pannier/archive";
 import { type Limits, SourceError } from "@pannier/core/adapter";
-import { type ImageStore, readToc, type TocPlace, tocPlace } from "@pannier/oci";
+import { type ImageStore, readToc, type TocRange, tocRange } from "@pannier/oci";
 import type { Layer } from "./image.ts";
 import {
   fileRow,
   linkRow,
   markRow,
   missingTarget,
-  placeOf,
+  destinationOf,
   refusedRow,
   rowsOfToc,
 } from "./members.ts";
@@ -50,8 +50,8 @@ const MAX_COMPARED = 100_000;
  */
 export async function unpackLayer(init: UnpackInit, add: (row: Row) => void): Promise<void> {
   const { store, layer, limits, operation, signal } = init;
-  const place = tocPlace(layer.blob);
-  const toc = makeCapture(place);
+  const range = tocRange(layer.blob);
+  const toc = makeCapture(range);
   const blob = await store.blob(layer.blob, undefined, operation, signal);
   const guard = createExpansionGuard("a layer", limits.maxExpansion);
   const whole = tracked(toc.pass(guard.archived(blob)));
@@ -62,7 +62,7 @@ export async function unpackLayer(init: UnpackInit, add: (row: Row) => void): Pr
       throw new SourceError("invalid", "a layer is not the tar archive that its type says");
     }
     const tar = guard.unpacked(await decompress(format, bytes));
-    if (place === undefined) {
+    if (range === undefined) {
       await readMembers(init, guarded(tar, signal), guard.grew, add);
       await whole.end();
       return;
@@ -76,7 +76,7 @@ export async function unpackLayer(init: UnpackInit, add: (row: Row) => void): Pr
       );
     });
     await whole.end();
-    const rows = rowsOfToc(await readToc(toc.bytes(), place), init.root, layer.whiteouts);
+    const rows = rowsOfToc(await readToc(toc.bytes(), range), init.root, layer.whiteouts);
     compare(rows, found);
     for (const row of rows.values()) add(row);
   } finally {
@@ -94,16 +94,17 @@ async function readMembers(
   const large = new Map<string, Content>();
   for await (const member of readTar(tar)) {
     meter.count();
-    const place = placeOf(member.name, root, layer.whiteouts);
+    const destination = destinationOf(member.name, root, layer.whiteouts);
     const target = member.kind === "hardlink" ? segmentsOf(member.target).join("/") : "";
-    if (place.kind === "none" || (place.kind === "member" && place.path === "")) continue;
-    const { path } = place;
-    if (place.kind === "refused") {
-      if (member.kind !== "directory") add(refusedRow(path, place.why));
+    if (destination.kind === "none" || (destination.kind === "member" && destination.path === ""))
+      continue;
+    const { path } = destination;
+    if (destination.kind === "refused") {
+      if (member.kind !== "directory") add(refusedRow(path, destination.why));
       continue;
     }
-    if (place.kind !== "member") {
-      add(markRow(place.kind, path));
+    if (destination.kind !== "member") {
+      add(markRow(destination.kind, path));
       continue;
     }
     const { mtime } = member;
@@ -185,15 +186,15 @@ function lies(why: string): SourceError {
 }
 
 /** Keeps the bytes of the table of contents while they pass. */
-function makeCapture(place: TocPlace | undefined) {
+function makeCapture(range: TocRange | undefined) {
   const parts: Uint8Array[] = [];
   return {
     async *pass(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
       let at = 0;
       for await (const chunk of bytes) {
-        if (place !== undefined) {
-          const from = Math.max(0, place.offset - at);
-          const part = chunk.subarray(from, Math.max(from, place.offset + place.length - at));
+        if (range !== undefined) {
+          const from = Math.max(0, range.offset - at);
+          const part = chunk.subarray(from, Math.max(from, range.offset + range.length - at));
           if (part.byteLength > 0) parts.push(Buffer.from(part));
           at += chunk.byteLength;
         }

@@ -21,7 +21,7 @@ import { readFile } from "./read.ts";
 import { usernameOf } from "@pannier/ssh-client";
 
 /** Where the source is on the server. */
-interface Place extends Root {
+interface SftpRoot extends Root {
   /** Without a `/` at the end: empty for the server's own root. */
   readonly path: string;
 }
@@ -77,7 +77,7 @@ async function look(
   path: string,
   request: SourceContext["request"],
   signal: AbortSignal,
-): Promise<Place> {
+): Promise<SftpRoot> {
   request("stat");
   const now = Date.now();
   try {

@@ -16,7 +16,7 @@ export interface SignIn {
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type Place = Pick<Location, "username" | "password">;
+type UrlUser = Pick<Location, "username" | "password">;
 
 /** Bytes that libsmbclient has for a name or a password. Longer ones would be cut. */
 const ROOM = 255;
@@ -33,7 +33,7 @@ const ROOM = 255;
  * @throws SourceError `auth` on a password without a user, a password file that cannot be read, a cache of tickets that is named and not there, and a guest where all must be signed
  */
 export async function signIn(
-  location: Place,
+  location: UrlUser,
   credentials: Credentials,
   { domain, sign }: { readonly domain: string | undefined; readonly sign: string },
   env: Environment,
@@ -58,7 +58,7 @@ export async function signIn(
 
 /** @throws UsageError as {@link signIn} does */
 export function userOf(
-  { username }: Place,
+  { username }: UrlUser,
   credentials: Credentials,
   domain: string | undefined,
 ): { readonly user: string; readonly domain: string | undefined } {
@@ -88,7 +88,7 @@ function hasTickets(env: Environment): boolean {
 }
 
 async function passwordOf(
-  location: Place,
+  location: UrlUser,
   { password, passwordFile }: Credentials,
 ): Promise<string | undefined> {
   if (location.password !== undefined) return location.password;

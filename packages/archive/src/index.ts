@@ -2,11 +2,11 @@ export { guarded, limitError } from "./errors.ts";
 export { createExpansionGuard, ExpansionError } from "./expansion.ts";
 export { decompress, formatOf, isProgram, looksLikeArchive, MAGIC_LENGTH, peek } from "./format.ts";
 export { type Member, refuseKind, segmentsOf, unreadable } from "./member.ts";
-export { readPlace } from "./read-extent.ts";
+export { readExtent } from "./read-extent.ts";
 export {
   type Content,
   createScratch,
-  type Place,
+  type Extent,
   type Scratch,
   type Unpacked,
   writeAll,

@@ -2,13 +2,13 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
-import type { Place } from "./scratch.ts";
+import type { Extent } from "./scratch.ts";
 
 const PIECE = 256 * 1024;
 
 /** Reads what was unpacked, or a part of it. @throws SourceError `changed` where it is gone */
-export async function readPlace(
-  place: Place,
+export async function readExtent(
+  extent: Extent,
   entry: FileEntry,
   range: ByteRange | undefined,
   signal: AbortSignal,
@@ -17,26 +17,26 @@ export async function readPlace(
   const length = Math.min(range?.length ?? Infinity, Math.max(0, (entry.size ?? 0) - offset));
   if (length === 0) return new Uint8Array(0);
   return length <= PIECE
-    ? readPiece(place, offset, length)
-    : pieces(place, offset, offset + length, signal);
+    ? readPiece(extent, offset, length)
+    : pieces(extent, offset, offset + length, signal);
 }
 
 /** Opens the file for each piece: a body that nobody reads to its end holds nothing. */
 async function* pieces(
-  place: Place,
+  extent: Extent,
   start: number,
   end: number,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   for (let offset = start; offset < end; offset += PIECE) {
     signal.throwIfAborted();
-    yield await readPiece(place, offset, Math.min(PIECE, end - offset));
+    yield await readPiece(extent, offset, Math.min(PIECE, end - offset));
   }
 }
 
 /** Synchronous where that is quicker than handing it over: a file of a few bytes, of which there may be many. */
-async function readPiece(place: Place, offset: number, length: number): Promise<Uint8Array> {
-  const { file, start, own } = place;
+async function readPiece(extent: Extent, offset: number, length: number): Promise<Uint8Array> {
+  const { file, start, own } = extent;
   const buffer = Buffer.alloc(length);
   const read = own ? readAt : readAtOnce;
   const bytesRead = await read(file, buffer, start + offset).catch((error: unknown) => {

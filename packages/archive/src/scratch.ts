@@ -66,12 +66,12 @@ export interface Unpacked {
   /** One of them, if it is there and was not refused. */
   entry(path: string, ref: string): Entry | undefined;
   /** Where a file's content is, as long as it is there. */
-  find(path: string): Place | undefined;
+  find(path: string): Extent | undefined;
   /** Frees what is open; nothing is found any more. Never throws. */
   close(): void;
 }
 
-export interface Place {
+export interface Extent {
   readonly file: string;
   /** Where in the file it begins. */
   readonly start: number;
@@ -129,10 +129,10 @@ export async function createScratch(folder: string): Promise<Scratch> {
     const before = rowOf(path);
     if (before === undefined || before.target !== null || before.start !== null) return;
     if (before.failure !== null) return;
-    const place = placeOf(folder, path);
-    await writes.get(place);
+    const file = fileOf(folder, path);
+    await writes.get(file);
     throwFailure();
-    await rm(place, { force: true });
+    await rm(file, { force: true });
   };
   const add = (path: string, { size, sha256 }: Content, facts: Facts, start: number | null) => {
     insert.run(path, null, size, sha256, facts.mode ?? null, facts.mtime ?? null, start, null);
@@ -155,9 +155,9 @@ export async function createScratch(folder: string): Promise<Scratch> {
   return {
     async put(path, size, content, facts) {
       await clear(path);
-      const place = placeOf(folder, path);
+      const file = fileOf(folder, path);
       if (size > SMALL) {
-        const written = await writeStream(place, content);
+        const written = await writeStream(file, content);
         add(path, written, facts, null);
         return written;
       }
@@ -171,12 +171,12 @@ export async function createScratch(folder: string): Promise<Scratch> {
       }
       while (writes.size >= WRITES_AT_ONCE) await Promise.race(writes.values());
       throwFailure();
-      const write = writeFile(place, whole, { flag: "wx" })
+      const write = writeFile(file, whole, { flag: "wx" })
         .catch((error: unknown) => {
           failure ??= { error };
         })
-        .finally(() => writes.delete(place));
-      writes.set(place, write);
+        .finally(() => writes.delete(file));
+      writes.set(file, write);
       add(path, written, facts, null);
       return written;
     },
@@ -197,9 +197,9 @@ export async function createScratch(folder: string): Promise<Scratch> {
       if (from !== to) {
         await clear(to);
         if (start === null) {
-          await writes.get(placeOf(folder, from));
+          await writes.get(fileOf(folder, from));
           throwFailure();
-          await copyFile(placeOf(folder, from), placeOf(folder, to), constants.COPYFILE_FICLONE);
+          await copyFile(fileOf(folder, from), fileOf(folder, to), constants.COPYFILE_FICLONE);
         }
       }
       add(to, { size, sha256 }, facts, start);
@@ -241,7 +241,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
           if (row === undefined || row.target !== null || row.failure !== null) return undefined;
           if (row.start !== null)
             return { file: join(folder, TINY_FILE), start: row.start, own: false };
-          const file = placeOf(folder, path);
+          const file = fileOf(folder, path);
           return existsSync(file) ? { file, start: 0, own: true } : undefined;
         },
         close() {
@@ -259,7 +259,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
 }
 
 /** The file that holds an entry's content. */
-function placeOf(folder: string, path: string): string {
+function fileOf(folder: string, path: string): string {
   return join(folder, hash("sha256", path).slice(0, 40));
 }
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { MountOptions } from "./config/config.ts";
 import { endsWithin } from "./within.ts";
 
-type Place = Pick<MountOptions, "target" | "publish" | "link">;
+type TargetOptions = Pick<MountOptions, "target" | "publish" | "link">;
 
 interface Found {
   /** Whether there is a whole tree. With `mirror`, whether there is the state of a Pannier: its tree has no name of its own. */
@@ -29,11 +29,11 @@ interface Look {
 
 export interface Looks {
   /** Never throws. Not beyond a second. `undefined`: nothing is found there, or the volume does not answer. */
-  at(place: Place): Promise<Found | undefined>;
+  at(options: TargetOptions): Promise<Found | undefined>;
 }
 
 /** @param look replaced by tests */
-export function createLooks(look: (place: Place) => Promise<Found> = lookAt): Looks {
+export function createLooks(look: (options: TargetOptions) => Promise<Found> = lookAt): Looks {
   /** Begun, or waiting to begin: a volume is asked once, and not once more by each caller. */
   const looking = new Map<string, Look>();
   const waiting: (() => void)[] = [];
@@ -41,14 +41,14 @@ export function createLooks(look: (place: Place) => Promise<Found> = lookAt): Lo
   const last = new Map<string, Found>();
   let underWay = 0;
 
-  async function begin(key: string, place: Place, started: () => void): Promise<Found> {
+  async function begin(key: string, options: TargetOptions, started: () => void): Promise<Found> {
     // Also where nothing is to be waited for: the caller has not noted this look yet.
     await (underWay === AT_ONCE
       ? new Promise<void>((resolve) => waiting.push(resolve))
       : Promise.resolve(underWay++));
     started();
     try {
-      const found = await look(place);
+      const found = await look(options);
       last.set(key, found);
       return found;
     } finally {
@@ -60,13 +60,13 @@ export function createLooks(look: (place: Place) => Promise<Found> = lookAt): Lo
   }
 
   return {
-    async at(place) {
-      const key = JSON.stringify([place.target, place.publish, place.link]);
+    async at(options) {
+      const key = JSON.stringify([options.target, options.publish, options.link]);
       let known = looking.get(key);
       if (known === undefined) {
         const begun: Look = {
           isUnderWay: false,
-          found: begin(key, place, () => {
+          found: begin(key, options, () => {
             begun.isUnderWay = true;
           }),
         };
@@ -82,25 +82,25 @@ export function createLooks(look: (place: Place) => Promise<Found> = lookAt): Lo
 const looks = createLooks();
 
 /** Whether readers find a whole tree. Never throws. */
-export async function isShown(place: Place): Promise<boolean> {
-  return (await looks.at(place))?.shown === true;
+export async function isShown(options: TargetOptions): Promise<boolean> {
+  return (await looks.at(options))?.shown === true;
 }
 
 /** Bytes that may still be written to the volume of a target; `undefined` where there is no telling. */
-export async function freeBytes(place: Place): Promise<number | undefined> {
-  return (await looks.at(place))?.free;
+export async function freeBytes(options: TargetOptions): Promise<number | undefined> {
+  return (await looks.at(options))?.free;
 }
 
-async function lookAt(place: Place): Promise<Found> {
-  const shown = await findShown(place).catch(() => false);
-  const free = await statfs(place.target).then(
+async function lookAt(options: TargetOptions): Promise<Found> {
+  const shown = await findShown(options).catch(() => false);
+  const free = await statfs(options.target).then(
     ({ bavail, bsize }) => bavail * bsize,
     () => undefined,
   );
   return { shown, free };
 }
 
-async function findShown({ target, publish, link = "current" }: Place): Promise<boolean> {
+async function findShown({ target, publish, link = "current" }: TargetOptions): Promise<boolean> {
   if (publish === "mirror") return (await lstat(join(target, ".pannier/state.db"))).isFile();
   const path = join(target, link);
   if (!(await readlink(path)).startsWith(".pannier/generations/")) return false;

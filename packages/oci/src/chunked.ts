@@ -1,6 +1,6 @@
 /**
  * Layers in "zstd:chunked" form, as containers/storage writes and reads them: a tar archive in zstd frames, each of which can be
- * unpacked by itself, and a table of contents in a frame that decompressors skip. Its place and digest are annotations of the
+ * unpacked by itself, and a table of contents in a frame that decompressors skip. Its range and digest are annotations of the
  * layer in the manifest.
  */
 import * as zlib from "node:zlib";
@@ -20,7 +20,7 @@ export const TOC_KIND = 1;
 export const MAX_TOC = 4 << 20;
 
 /** Where a layer's table is. */
-export interface TocPlace {
+export interface TocRange {
   readonly offset: number;
   readonly length: number;
   readonly unpacked: number;
@@ -51,28 +51,28 @@ export interface Chunk {
 }
 
 /** Where the table of a layer is; `undefined` where it has none, or one that is too large. @throws SourceError `invalid` */
-export function tocPlace({ annotations, size }: Descriptor): TocPlace | undefined {
+export function tocRange({ annotations, size }: Descriptor): TocRange | undefined {
   const position = annotations[TOC_POSITION] ?? annotations[OLD_POSITION];
   const checksum = annotations[TOC_CHECKSUM] ?? annotations[OLD_CHECKSUM];
   if (position === undefined || checksum === undefined) return undefined;
   const [, ...parts] = /^(\d{1,15}):(\d{1,15}):(\d{1,15}):(\d{1,3})$/.exec(position) ?? [];
   const [offset = 0, length = 0, unpacked = 0, kind] = parts.map(Number);
   if (kind === undefined || !DIGEST.test(checksum) || offset + length > size) {
-    throw lies("its place is not valid");
+    throw lies("its range is not valid");
   }
   if (kind !== TOC_KIND || unpacked > MAX_TOC || length > MAX_TOC) return undefined;
   return { offset, length, unpacked, checksum };
 }
 
 /** @throws SourceError `invalid` where it is not what its checksum says, or tells what cannot be */
-export async function readToc(bytes: Uint8Array, place: TocPlace): Promise<TocEntry[]> {
-  if (bytes.byteLength !== place.length || digestOf(bytes) !== place.checksum) {
+export async function readToc(bytes: Uint8Array, range: TocRange): Promise<TocEntry[]> {
+  if (bytes.byteLength !== range.length || digestOf(bytes) !== range.checksum) {
     throw lies("it is not what its checksum says");
   }
-  const text = await unzstd(bytes, place.unpacked).catch((error: unknown) => {
+  const text = await unzstd(bytes, range.unpacked).catch((error: unknown) => {
     throw lies("it cannot be unpacked", error);
   });
-  if (text.byteLength !== place.unpacked) throw lies("it is not as long as it should be");
+  if (text.byteLength !== range.unpacked) throw lies("it is not as long as it should be");
   let json: { version?: unknown; entries?: unknown };
   try {
     json = JSON.parse(text.toString("utf8")) as typeof json;
@@ -80,7 +80,7 @@ export async function readToc(bytes: Uint8Array, place: TocPlace): Promise<TocEn
     throw lies("it is not JSON", error);
   }
   if (json.version !== 1 || !Array.isArray(json.entries)) throw lies("it is of no kind known");
-  return entriesOf(json.entries, place.offset);
+  return entriesOf(json.entries, range.offset);
 }
 
 function entriesOf(items: readonly unknown[], limit: number): TocEntry[] {

@@ -7,8 +7,8 @@ export {
   TOC_KIND,
   TOC_POSITION,
   type TocEntry,
-  type TocPlace,
-  tocPlace,
+  type TocRange,
+  tocRange,
 } from "./chunked.ts";
 export { type Descriptor, type Manifest, MEDIA, parseManifest, type Platform } from "./manifest.ts";
 export { openStore } from "./open-store.ts";

@@ -10,8 +10,8 @@ import {
   isProgram,
   type Member,
   peek,
-  type Place,
-  readPlace,
+  type Extent,
+  readExtent,
   readTar,
   readZip,
   unpack,
@@ -146,7 +146,7 @@ export function archiveSource(init: ArchiveSourceInit): Source {
   }
 
   /** Where the content of an entry is, if it is still there. */
-  function placed(entry: FileEntry): Place | undefined {
+  function extentOf(entry: FileEntry): Extent | undefined {
     return entry.ref === current?.ref ? current?.content.find(entry.path) : undefined;
   }
 
@@ -172,21 +172,21 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     },
     async read(entry, range, signal) {
       signal.throwIfAborted();
-      let place = placed(entry);
-      if (place === undefined) {
+      let extent = extentOf(entry);
+      if (extent === undefined) {
         // It is done for others as well.
         await untilAborted(unpackAgain(entry), signal);
-        place = placed(entry);
+        extent = extentOf(entry);
       }
-      if (place === undefined) {
+      if (extent === undefined) {
         throw new SourceError("changed", `${JSON.stringify(entry.path)} is not in the archive`);
       }
-      return readPlace(place, entry, range, signal);
+      return readExtent(extent, entry, range, signal);
     },
     localPath(entry) {
-      const place = placed(entry);
-      if (place?.own !== true) return undefined;
-      return { path: place.file, disposable: true, check: async () => {} };
+      const extent = extentOf(entry);
+      if (extent?.own !== true) return undefined;
+      return { path: extent.file, disposable: true, check: async () => {} };
     },
     ranges: true,
     contentAddressed: true,

@@ -2,7 +2,7 @@
 import { makePause, quotePath, SourceError } from "@pannier/core/adapter";
 import { columns } from "./columns.ts";
 import { type IndexItem, notAnIndex } from "./item.ts";
-import { linkReader, type Place } from "./link.ts";
+import { linkReader, type PageUrls } from "./link.ts";
 
 const TITLE = /^(index of|directory listing (for|of)|listing directory|directory:)/i;
 /** Characters within which an index has shown what it is; serve-index has all its icons before that. */
@@ -24,10 +24,10 @@ interface Link {
 
 export async function* htmlItems(
   text: AsyncIterable<string>,
-  place: Place,
+  page: PageUrls,
 ): AsyncGenerator<IndexItem[]> {
   const { Parser } = await import("htmlparser2");
-  const links = linkReader(place);
+  const links = linkReader(page);
   let items: IndexItem[] = [];
   const directories = new Set<string>();
   /** What is further down, by its path. */
@@ -64,7 +64,7 @@ export async function* htmlItems(
     const told = columns(after);
     if (target === "elsewhere") {
       // A row of the listing.
-      if (told.stamp !== undefined) throw outside(href, place.asked);
+      if (told.stamp !== undefined) throw outside(href, page.asked);
       elsewhere ??= href;
       return;
     }
@@ -111,7 +111,7 @@ export async function* htmlItems(
     onclosetag(name, implied) {
       events++;
       inside = "";
-      if (name === "title") titled ??= isIndexTitle(title, place);
+      if (name === "title") titled ??= isIndexTitle(title, page);
       if (FOOTERS.has(name)) footers--;
       if (name === (bare ? "pre" : "html") && !implied) complete = true;
     },
@@ -126,7 +126,7 @@ export async function* htmlItems(
     tag = events === eventsBefore ? tag + piece.length : 0;
     gap = found === foundBefore ? gap + piece.length : 0;
     if (tag > LONGEST_TAG || gap > LONGEST_GAP || (seen > TITLE_WITHIN && !isIndex())) {
-      throw notAnIndex(place.asked);
+      throw notAnIndex(page.asked);
     }
     if (items.length > 0 && isIndex()) {
       yield items;
@@ -135,12 +135,12 @@ export async function* htmlItems(
   }
   parser.end();
   finish();
-  if (early || !(titled ?? (bare && complete))) throw notAnIndex(place.asked);
+  if (early || !(titled ?? (bare && complete))) throw notAnIndex(page.asked);
   if (!complete) {
-    throw new SourceError("invalid", `the index ${place.asked.pathname} was cut short`);
+    throw new SourceError("invalid", `the index ${page.asked.pathname} was cut short`);
   }
   // Nothing that it shows is here: the server takes this directory for another one.
-  if (children === 0 && elsewhere !== undefined) throw outside(elsewhere, place.asked);
+  if (children === 0 && elsewhere !== undefined) throw outside(elsewhere, page.asked);
   yield items;
   // A page may speak of files further down. Those of a directory that it lists are found there.
   yield [...deep.values()].filter(({ name }) => !directories.has(name.split("/", 1)[0] as string));
@@ -166,7 +166,7 @@ async function* inSlices(text: AsyncIterable<string>): AsyncGenerator<string> {
 const LONGEST_TITLE = 8 * 1024;
 
 /** By what it says, or because it is just the path, as IIS (`host - /path/`) and rclone have it. */
-function isIndexTitle(text: string, { asked, answered }: Place): boolean {
+function isIndexTitle(text: string, { asked, answered }: PageUrls): boolean {
   const title = text.trim();
   if (TITLE.test(title)) return true;
   const path = /^(?:\S+ - )?(\/.*)$/s.exec(title)?.[1];

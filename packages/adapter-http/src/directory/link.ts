@@ -3,7 +3,7 @@ import { quotePath, SourceError } from "@pannier/core/adapter";
 import { isAbove, namesBelow, namesOf, UnreadableName } from "@pannier/http-client";
 
 /** Where an index page is. */
-export interface Place {
+export interface PageUrls {
   /** What was asked for. */
   readonly asked: URL;
   /** Where the answer came from: another URL after a redirect. */
@@ -42,7 +42,7 @@ const SAME_CONTENT =
  *
  * @throws SourceError `invalid` on a link of which it is not known whether it leads to a child, and if so, to which
  */
-export function linkReader({ asked, answered }: Place): {
+export function linkReader({ asked, answered }: PageUrls): {
   /** Takes over the page's own `<base href>`. */
   rebase(href: string): void;
   read(href: string): Target;
