@@ -3,13 +3,14 @@ import { lstatSync } from "node:fs";
 import { buildAhead } from "./build-ahead.ts";
 import { HookError, TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
-import { checkMount, type Mount, openMount } from "../mount/mount.ts";
-import type { Layer } from "../mount/layer.ts";
+import { checkMount } from "../mount/mount.ts";
 import { standardOf } from "../mount/options.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
-import { sleep } from "../timing/sleep.ts";
 import { parseDuration } from "../units.ts";
+import { makeBell } from "./wakeup.ts";
+import { eventQueue } from "./event-queue.ts";
+import { type Session, openSession, listenTo } from "./session.ts";
 
 export interface FollowOptions extends Omit<SyncOptions, "signal" | "onEvent" | "dryRun"> {
   /** Time between two polls: milliseconds, or text such as `30s`. Default 60 s. A tenth of it, at random, is added or taken away. */
@@ -29,6 +30,7 @@ export interface FollowControl {
 
 /** Longest wait after failures, unless the period is longer: whoever asks every half minute wants to hear soon that it is over. */
 const LONGEST_BACKOFF = 60_000;
+
 const FIRST_BACKOFF = 1000;
 
 /**
@@ -170,35 +172,6 @@ function isLink(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
-/** An open mount, and whatever listens to its sources. */
-interface Session {
-  readonly mount: Mount;
-  close(): Promise<void>;
-}
-
-async function openSession(
-  options: FollowOptions,
-  bell: Bell,
-  emit: (event: SyncEvent) => void,
-  signal: AbortSignal,
-): Promise<Session> {
-  const mount = await openMount({ ...options, signal, onEvent: emit });
-  const ending = new AbortController();
-  const end = () => ending.abort(signal.reason);
-  signal.addEventListener("abort", end, { once: true });
-  if (signal.aborted) end();
-  const listening = mount.layers.map((layer) => listenToSource(mount, layer, bell, ending.signal));
-  return {
-    mount,
-    async close() {
-      end();
-      signal.removeEventListener("abort", end);
-      await Promise.allSettled(listening);
-      await mount.close();
-    },
-  };
-}
-
 /** So that many followers of one server do not ask it all at once. */
 function jitter(period: number): number {
   return period * (0.9 + Math.random() * 0.2);
@@ -210,124 +183,4 @@ function backoff(failures: number, period: number): number {
   const first = Math.max(FIRST_BACKOFF, Math.min(period, 10_000));
   const growing = Math.min(longest, first * 2 ** Math.min(failures - 1, 20));
   return growing * (0.8 + Math.random() * 0.2);
-}
-
-/** Hints of a source that watches itself. Without them, or when they fail, polling goes on. */
-async function listenToSource(
-  mount: Mount,
-  layer: Layer,
-  bell: Bell,
-  signal: AbortSignal,
-): Promise<void> {
-  try {
-    await listenTo(layer.source.watch?.(signal), bell, signal);
-  } catch (error) {
-    if (!signal.aborted)
-      mount.emit({
-        type: "warning",
-        source: layer.position,
-        message: `cannot be watched, only polled: ${(error as Error).message}`,
-      });
-  }
-}
-
-async function listenTo(
-  hints: AsyncIterable<unknown> | undefined,
-  bell: Bell,
-  signal: AbortSignal,
-): Promise<void> {
-  if (hints === undefined) return;
-  const iterator = hints[Symbol.asyncIterator]();
-  // An iterator that knows nothing of our signal must not keep the loop from ending.
-  const aborted = new Promise<undefined>((resolve) =>
-    signal.addEventListener("abort", () => resolve(undefined), { once: true }),
-  );
-  for (;;) {
-    const next = await Promise.race([iterator.next(), aborted]);
-    if (next === undefined || next.done === true) break;
-    bell.ring();
-  }
-  void Promise.resolve(iterator.return?.()).catch(() => {});
-}
-
-interface Bell {
-  /** Ends the wait that is under way; during a sync, the next one. */
-  ring(): void;
-  wait(milliseconds: number, signal: AbortSignal): Promise<void>;
-  /** Does something useful that ends when the bell rings. */
-  during(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
-}
-
-/** Hints that come together are answered together. */
-const SETTLE = 50;
-
-function makeBell(): Bell {
-  let rung = false;
-  let wake: (() => void) | undefined;
-  /** A signal that is aborted by the bell as well. Not AbortSignal.any, see run.ts. */
-  async function during(
-    work: (signal: AbortSignal) => Promise<void>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const waking = new AbortController();
-    const onAbort = () => waking.abort(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    wake = onAbort;
-    if (rung || signal.aborted) waking.abort();
-    try {
-      await work(waking.signal);
-    } finally {
-      wake = undefined;
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
-  return {
-    during,
-    ring() {
-      rung = true;
-      wake?.();
-    },
-    async wait(milliseconds, signal) {
-      await during((waking) => sleep(milliseconds, waking).catch(() => {}), signal);
-      signal.throwIfAborted();
-      if (rung) await sleep(SETTLE, signal);
-      rung = false;
-    },
-  };
-}
-
-/** What is pushed waits until it is read. */
-function eventQueue(): {
-  push(event: SyncEvent): void;
-  end(error?: unknown): void;
-  read(): AsyncGenerator<SyncEvent, void>;
-} {
-  let waiting: SyncEvent[] = [];
-  let ended: { readonly error: unknown } | undefined;
-  let wake: (() => void) | undefined;
-  return {
-    push(event) {
-      waiting.push(event);
-      wake?.();
-    },
-    end(error) {
-      ended = { error };
-      wake?.();
-    },
-    async *read() {
-      for (;;) {
-        const batch = waiting;
-        waiting = [];
-        yield* batch;
-        if (waiting.length > 0) continue;
-        if (ended !== undefined) {
-          if (ended.error !== undefined) throw ended.error;
-          return;
-        }
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    },
-  };
 }

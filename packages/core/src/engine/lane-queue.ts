@@ -1,0 +1,98 @@
+/** What waits for the lanes of a layer, until it is enough for a batch. */
+import type { Run } from "./run.ts";
+import { quotePath } from "../snapshot/path.ts";
+import { SourceError } from "../source/errors.ts";
+import { toEntry } from "../state/row.ts";
+import { type Lanes, openLanes } from "../lane/lanes.ts";
+import type { LaneFile } from "../lane/messages.ts";
+import type { Limiter } from "../transfer/limiter.ts";
+import { CLONE_FROM } from "../transfer/local-file.ts";
+import type { FetchJob } from "../volume/journal.ts";
+
+/** What a lane is handed at once at most: files, and bytes. What a batch did is known, and kept after a kill, once all of it is done. */
+const BATCH_FILES = 128;
+
+const BATCH_BYTES = 8 * 2 ** 20;
+
+/** Larger files are left to reads in parts. */
+const LANE_FILE = 64 * 2 ** 20;
+
+/** The same where the size is not listed: as many as a batch has may be as large. */
+const LANE_FILE_UNLISTED = 2 ** 20;
+
+/** The lanes of a layer, and what is gathered for them. */
+export interface Road {
+  readonly lanes: Lanes;
+  readonly limiter: Limiter;
+  readonly batch: {
+    readonly job: FetchJob;
+    readonly file: LaneFile;
+    readonly place: ReturnType<FetchJob["at"]>;
+  }[];
+  bytes: number;
+  takes(job: FetchJob): boolean;
+  /** True once that is enough for a batch. */
+  add(job: FetchJob): boolean;
+}
+
+export function closeRoad({ lanes, limiter }: Road): Promise<void> {
+  limiter.onChange = undefined;
+  return lanes.close();
+}
+
+/** By the layer's position; of those whose sources have lanes. */
+export function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
+  const { mount } = run;
+  const { settings } = mount;
+  const roads = new Map<number, Road>();
+  // A ceiling on bandwidth is held in this thread, and what is slow need not be cheap.
+  if (most === 0 || mount.bandwidth !== undefined) return roads;
+  for (const layer of mount.layers) {
+    const { source, limiter, position, into } = layer;
+    const lane = source.lane?.bind(source);
+    if (lane === undefined) continue;
+    const lanes = openLanes(
+      {
+        lane,
+        most,
+        idleTimeout: settings.idleTimeout,
+        mostUnlisted: Math.min(LANE_FILE_UNLISTED, settings.limits.maxFileBytes),
+        owner: settings.tree.owner,
+        throttled: () => limiter.throttled(),
+        failed({ entry }, code) {
+          const message = `${quotePath(entry.path)} did not come as it should`;
+          const error = new SourceError(code, message);
+          const what = into === "" ? entry.path : `${into}/${entry.path}`;
+          mount.emit({ type: "retry", source: position, what, attempt: 1, delay: 0, error });
+        },
+        request: layer.request,
+        warn: (message) => mount.emit({ type: "warning", source: position, message }),
+      },
+      limiter.free,
+    );
+    // A file of this machine may share its blocks with ours.
+    const largest = Math.min(
+      source.localPath === undefined ? LANE_FILE : CLONE_FROM - 1,
+      settings.limits.maxFileBytes,
+    );
+    const road: Road = {
+      lanes,
+      limiter,
+      batch: [],
+      bytes: 0,
+      takes: ({ row: { size } }) => lanes.open && (size ?? 0) <= largest,
+      add(job) {
+        const { row } = job;
+        const place = job.at();
+        const file = { entry: toEntry(row, into), path: place.path, mode: row.mode ?? 0o644 };
+        road.batch.push({ job, file, place });
+        road.bytes += row.size ?? 0;
+        return road.batch.length >= BATCH_FILES || road.bytes >= BATCH_BYTES;
+      },
+    };
+    // As many requests as the source bears beside those of this thread.
+    limiter.onChange = () => lanes.allow(limiter.free);
+    roads.set(position, road);
+  }
+  return roads;
+}
