@@ -1,7 +1,7 @@
 /** The transfer engine in the service of one sync: limits, retries and progress of the mount, ready for the stages. */
 import type { Run } from "./run.ts";
 import { nameSource } from "./run.ts";
-import { PROGRESS_INTERVAL } from "./listing.ts";
+import { createProgress } from "./progress.ts";
 import type { PlanTotals } from "../state/plan-totals.ts";
 import { toEntry } from "../state/row.ts";
 import { howManyLanes } from "../lane/how-many.ts";
@@ -11,44 +11,21 @@ import { openRangeHashes } from "../transfer/range-hash.ts";
 import { FILES_AHEAD, openSmallFiles } from "../transfer/small-files.ts";
 import type { Layer } from "../mount/layer.ts";
 import type { Fetcher, FetchJob } from "../volume/journal.ts";
-import { type Road, closeRoad, openRoads } from "./lane-queue.ts";
+import { type LaneQueue, closeQueue, openLaneQueues } from "./lane-queue.ts";
 
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;
-  const { settings, counters } = mount;
-  const totalFiles = totals.fetchFiles + totals.rereadFiles;
-  const totalBytes = totals.fetchBytes + totals.rereadBytes;
-  const smallFiles = openSmallFiles(totalFiles);
+  const { settings } = mount;
+  const toFetch = {
+    files: totals.fetchFiles + totals.rereadFiles,
+    bytes: totals.fetchBytes + totals.rereadBytes,
+  };
+  const smallFiles = openSmallFiles(toFetch.files);
   const rangeHashes = openRangeHashes();
-  const roads = openRoads(run, howManyLanes({ files: totalFiles, bytes: totalBytes }));
-  let files = 0;
-  let bytes = 0;
-  let untold = true;
-  /** What a listener threw, in a timer, where nobody would catch it. */
-  let failure: { readonly error: unknown } | undefined;
-
-  function came(count: number): void {
-    if (failure !== undefined) throw failure.error;
-    counters.received += count;
-    bytes += count;
-    untold = true;
-  }
-
-  function tell(): void {
-    for (const { lanes } of roads.values()) {
-      const count = lanes.received();
-      if (count > 0) came(count);
-    }
-    if (!untold) return;
-    untold = false;
-    mount.emit({
-      type: "progress",
-      files,
-      bytes,
-      totalFiles: Math.max(totalFiles, files),
-      totalBytes: Math.max(totalBytes, bytes),
-    });
-  }
+  const queues = openLaneQueues(run, howManyLanes(toFetch));
+  const progress = createProgress(mount, toFetch, () =>
+    [...queues.values()].reduce((sum, { lanes }) => sum + lanes.received(), 0),
+  );
 
   /** In this thread. */
   async function fetchHere({ row, done }: FetchJob, path: string, signal: AbortSignal) {
@@ -68,7 +45,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
         smallFiles,
         rangeHashes,
         bandwidth: mount.bandwidth,
-        onBytes: came,
+        onBytes: progress.received,
         onRetry: (error, attempt, delay) =>
           mount.emit({
             type: "retry",
@@ -80,8 +57,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           }),
         signal,
       });
-      files++;
-      untold = true;
+      progress.fetched();
       done(file);
     } catch (error) {
       throw nameSource(layer, error);
@@ -100,7 +76,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   }
 
   /** In a lane; what it leaves, in this thread. */
-  function startBatch(crew: Crew, { lanes, batch, limiter }: Road): void {
+  function startBatch(crew: Crew, { lanes, batch, limiter }: LaneQueue): void {
     const taken = batch.splice(0);
     crew.start(async () => {
       const facts = await lanes.fetch(taken.map(({ file }) => file));
@@ -112,11 +88,10 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
             left.push(job);
             continue;
           }
-          files++;
-          untold = true;
+          progress.fetched();
           job.done(written);
         }
-        came(lanes.received());
+        progress.received(lanes.received());
       } finally {
         for (const { place } of taken) place.release();
       }
@@ -125,10 +100,10 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
     });
   }
 
-  async function hand(crew: Crew, road: Road): Promise<void> {
-    road.bytes = 0;
-    if (await road.lanes.ready(crew.signal)) return startBatch(crew, road);
-    for (const { job, place } of road.batch.splice(0)) {
+  async function dispatch(crew: Crew, queue: LaneQueue): Promise<void> {
+    queue.bytes = 0;
+    if (await queue.lanes.ready(crew.signal)) return startBatch(crew, queue);
+    for (const { job, place } of queue.batch.splice(0)) {
       place.release();
       startHere(crew, job);
     }
@@ -139,43 +114,35 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
       const reads = Math.max(...mount.layers.map(({ limiter }) => limiter.max));
       // Beside those being read there are those being written.
       const most = reads + FILES_AHEAD;
-      // By the clock and not by what arrives: a source that stalls is told of too.
-      const teller = setInterval(() => {
-        try {
-          tell();
-        } catch (error) {
-          failure ??= { error };
-        }
-      }, PROGRESS_INTERVAL);
+      progress.start();
       try {
         const crew = openCrew(run.signal);
-        const stop = () => roads.forEach((road) => void closeRoad(road));
+        const stop = () => queues.forEach((queue) => void closeQueue(queue));
         crew.signal.addEventListener("abort", stop, { once: true });
         try {
           for await (const job of jobs) {
             if (crew.signal.aborted) break;
-            const road = roads.get(job.row.layer);
-            if (road === undefined || !road.takes(job)) startHere(crew, job);
-            else if (road.add(job)) await hand(crew, road);
+            const queue = queues.get(job.row.layer);
+            if (queue === undefined || !queue.takes(job)) startHere(crew, job);
+            else if (queue.add(job)) await dispatch(crew, queue);
             if (crew.working >= most) await crew.fewerThan(most);
             if (crew.signal.aborted) break;
           }
-          for (const road of roads.values()) {
-            if (road.batch.length > 0 && !crew.signal.aborted) await hand(crew, road);
+          for (const queue of queues.values()) {
+            if (queue.batch.length > 0 && !crew.signal.aborted) await dispatch(crew, queue);
           }
         } catch (error) {
           crew.fail(error);
         }
-        for (const { batch } of roads.values()) batch.forEach(({ place }) => place.release());
+        for (const { batch } of queues.values()) batch.forEach(({ place }) => place.release());
         await crew.end();
       } finally {
-        clearInterval(teller);
+        progress.stop();
         smallFiles.close();
         rangeHashes.close();
-        await Promise.all([...roads.values()].map(closeRoad));
+        await Promise.all([...queues.values()].map(closeQueue));
       }
-      if (failure !== undefined) throw failure.error;
-      tell();
+      progress.finish();
     },
   };
 }

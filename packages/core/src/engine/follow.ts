@@ -8,7 +8,7 @@ import { standardOf } from "../mount/options.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
 import { parseDuration } from "../units.ts";
-import { makeBell } from "./wakeup.ts";
+import { createWakeup } from "./wakeup.ts";
 import { eventQueue } from "./event-queue.ts";
 import { type Session, openSession, listenTo } from "./session.ts";
 
@@ -90,10 +90,10 @@ async function loop(
   emit: (event: SyncEvent) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const bell = makeBell();
+  const wakeup = createWakeup();
   const wasLink = isLink(options.target);
-  let session: Session | undefined = await openSession(options, bell, emit, signal);
-  const listening = listenTo(control.triggers, bell, signal);
+  let session: Session | undefined = await openSession(options, wakeup, emit, signal);
+  const listening = listenTo(control.triggers, wakeup, signal);
   const turn = control.turn ?? ((work) => work());
   let failures = 0;
   let failedFirst = 0;
@@ -117,7 +117,7 @@ async function loop(
       throw new TargetError(`the target ${options.target} was replaced by a link`, {
         hint: "remove it; a target that was a link from the start may be one",
       });
-    session ??= await openSession(options, bell, emit, signal);
+    session ??= await openSession(options, wakeup, emit, signal);
     const { mount } = session;
     before = mount.counters.received;
     const verify = times.scrub > 0 && performance.now() - scrubbed >= times.scrub;
@@ -158,9 +158,9 @@ async function loop(
       }
       const mount = session?.mount;
       if (failures === 0 && mount !== undefined)
-        await bell.during((rung) => buildAhead(mount, rung), signal);
+        await wakeup.during((woken) => buildAhead(mount, woken), signal);
       emit({ type: "waiting", delay });
-      await bell.wait(delay, signal);
+      await wakeup.wait(delay, signal);
     }
   } finally {
     await Promise.allSettled([listening]);

@@ -21,7 +21,7 @@ const LANE_FILE = 64 * 2 ** 20;
 const LANE_FILE_UNLISTED = 2 ** 20;
 
 /** The lanes of a layer, and what is gathered for them. */
-export interface Road {
+export interface LaneQueue {
   readonly lanes: Lanes;
   readonly limiter: Limiter;
   readonly batch: {
@@ -35,18 +35,18 @@ export interface Road {
   add(job: FetchJob): boolean;
 }
 
-export function closeRoad({ lanes, limiter }: Road): Promise<void> {
+export function closeQueue({ lanes, limiter }: LaneQueue): Promise<void> {
   limiter.onChange = undefined;
   return lanes.close();
 }
 
 /** By the layer's position; of those whose sources have lanes. */
-export function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
+export function openLaneQueues(run: Run, most: number): ReadonlyMap<number, LaneQueue> {
   const { mount } = run;
   const { settings } = mount;
-  const roads = new Map<number, Road>();
+  const queues = new Map<number, LaneQueue>();
   // A ceiling on bandwidth is held in this thread, and what is slow need not be cheap.
-  if (most === 0 || mount.bandwidth !== undefined) return roads;
+  if (most === 0 || mount.bandwidth !== undefined) return queues;
   for (const layer of mount.layers) {
     const { source, limiter, position, into } = layer;
     const lane = source.lane?.bind(source);
@@ -75,7 +75,7 @@ export function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
       source.localPath === undefined ? LANE_FILE : CLONE_FROM - 1,
       settings.limits.maxFileBytes,
     );
-    const road: Road = {
+    const queue: LaneQueue = {
       lanes,
       limiter,
       batch: [],
@@ -85,14 +85,14 @@ export function openRoads(run: Run, most: number): ReadonlyMap<number, Road> {
         const { row } = job;
         const place = job.at();
         const file = { entry: toEntry(row, into), path: place.path, mode: row.mode ?? 0o644 };
-        road.batch.push({ job, file, place });
-        road.bytes += row.size ?? 0;
-        return road.batch.length >= BATCH_FILES || road.bytes >= BATCH_BYTES;
+        queue.batch.push({ job, file, place });
+        queue.bytes += row.size ?? 0;
+        return queue.batch.length >= BATCH_FILES || queue.bytes >= BATCH_BYTES;
       },
     };
     // As many requests as the source bears beside those of this thread.
     limiter.onChange = () => lanes.allow(limiter.free);
-    roads.set(position, road);
+    queues.set(position, queue);
   }
-  return roads;
+  return queues;
 }

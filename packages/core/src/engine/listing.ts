@@ -1,6 +1,7 @@
 /** Asking the sources: has anything changed, and what. */
 import type { Layer } from "../mount/layer.ts";
 import type { Mount } from "../mount/mount.ts";
+import { PROGRESS_INTERVAL } from "./progress.ts";
 import type { Run } from "./run.ts";
 import type { CheckedSignature, FileEntry, Listing, ProbeResult } from "../source/contract.ts";
 import { RefusedError } from "../errors.ts";
@@ -311,9 +312,6 @@ function makeDiff(run: Run, layer: Layer, comparable: boolean, scope: SourceScop
     onEntries: countEntries(mount),
   };
 }
-
-/** Milliseconds between two events that tell how far something is. */
-export const PROGRESS_INTERVAL = 100;
 
 function countEntries(mount: Mount): (count: number) => void {
   let entries = 0;

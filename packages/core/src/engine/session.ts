@@ -2,7 +2,7 @@
 import type { SyncEvent } from "../events.ts";
 import { type Mount, openMount } from "../mount/mount.ts";
 import type { Layer } from "../mount/layer.ts";
-import type { Bell } from "./wakeup.ts";
+import type { Wakeup } from "./wakeup.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 
 /** An open mount, and whatever listens to its sources. */
@@ -13,7 +13,7 @@ export interface Session {
 
 export async function openSession(
   options: Omit<SyncOptions, "signal" | "onEvent">,
-  bell: Bell,
+  wakeup: Wakeup,
   emit: (event: SyncEvent) => void,
   signal: AbortSignal,
 ): Promise<Session> {
@@ -22,7 +22,9 @@ export async function openSession(
   const end = () => ending.abort(signal.reason);
   signal.addEventListener("abort", end, { once: true });
   if (signal.aborted) end();
-  const listening = mount.layers.map((layer) => listenToSource(mount, layer, bell, ending.signal));
+  const listening = mount.layers.map((layer) =>
+    listenToSource(mount, layer, wakeup, ending.signal),
+  );
   return {
     mount,
     async close() {
@@ -38,11 +40,11 @@ export async function openSession(
 async function listenToSource(
   mount: Mount,
   layer: Layer,
-  bell: Bell,
+  wakeup: Wakeup,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await listenTo(layer.source.watch?.(signal), bell, signal);
+    await listenTo(layer.source.watch?.(signal), wakeup, signal);
   } catch (error) {
     if (!signal.aborted)
       mount.emit({
@@ -55,7 +57,7 @@ async function listenToSource(
 
 export async function listenTo(
   hints: AsyncIterable<unknown> | undefined,
-  bell: Bell,
+  wakeup: Wakeup,
   signal: AbortSignal,
 ): Promise<void> {
   if (hints === undefined) return;
@@ -67,7 +69,7 @@ export async function listenTo(
   for (;;) {
     const next = await Promise.race([iterator.next(), aborted]);
     if (next === undefined || next.done === true) break;
-    bell.ring();
+    wakeup.wake();
   }
   void Promise.resolve(iterator.return?.()).catch(() => {});
 }

@@ -1,21 +1,21 @@
-/** Waits that somebody may end. */
+/** Waits between syncs, which a hint or a caller may end. */
 import { sleep } from "../timing/sleep.ts";
 
-export interface Bell {
+export interface Wakeup {
   /** Ends the wait that is under way; during a sync, the next one. */
-  ring(): void;
+  wake(): void;
   wait(milliseconds: number, signal: AbortSignal): Promise<void>;
-  /** Does something useful that ends when the bell rings. */
+  /** Does something useful that ends when it is woken. */
   during(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
 }
 
 /** Hints that come together are answered together. */
-const SETTLE = 50;
+const HINT_PAUSE_MS = 50;
 
-export function makeBell(): Bell {
-  let rung = false;
-  let wake: (() => void) | undefined;
-  /** A signal that is aborted by the bell as well. Not AbortSignal.any, see run.ts. */
+export function createWakeup(): Wakeup {
+  let woken = false;
+  let wakeNow: (() => void) | undefined;
+  /** Not AbortSignal.any, see deadline.ts. */
   async function during(
     work: (signal: AbortSignal) => Promise<void>,
     signal: AbortSignal,
@@ -23,26 +23,26 @@ export function makeBell(): Bell {
     const waking = new AbortController();
     const onAbort = () => waking.abort(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
-    wake = onAbort;
-    if (rung || signal.aborted) waking.abort();
+    wakeNow = onAbort;
+    if (woken || signal.aborted) waking.abort();
     try {
       await work(waking.signal);
     } finally {
-      wake = undefined;
+      wakeNow = undefined;
       signal.removeEventListener("abort", onAbort);
     }
   }
   return {
     during,
-    ring() {
-      rung = true;
-      wake?.();
+    wake() {
+      woken = true;
+      wakeNow?.();
     },
     async wait(milliseconds, signal) {
       await during((waking) => sleep(milliseconds, waking).catch(() => {}), signal);
       signal.throwIfAborted();
-      if (rung) await sleep(SETTLE, signal);
-      rung = false;
+      if (woken) await sleep(HINT_PAUSE_MS, signal);
+      woken = false;
     },
   };
 }
