@@ -1,5 +1,5 @@
 /** Asking a pre-publish hook. */
-import { openSync, rmSync } from "node:fs";
+import { openSync } from "node:fs";
 import { join } from "node:path";
 import { HookError } from "../errors.ts";
 import { writeChanges } from "./changes-file.ts";
@@ -8,6 +8,7 @@ import type { SyncOptions } from "../mount/sync-options.ts";
 import { plannedChanges } from "../snapshot/plan.ts";
 import type { Generation } from "../state/generations.ts";
 import { HOME, randomName } from "../volume/layout.ts";
+import { removeFile } from "../volume/files.ts";
 
 /** @throws HookError when the hook throws */
 export async function askHook(
@@ -23,7 +24,7 @@ export async function askHook(
   try {
     await writeChanges(openSync(changes, "wx"), plannedChanges(state));
   } catch (error) {
-    rmSync(changes, { force: true });
+    removeFile(changes);
     throw error;
   }
   try {
@@ -44,6 +45,6 @@ export async function askHook(
           { cause: error, hint: "what was published before stays" },
         );
   } finally {
-    rmSync(changes, { force: true });
+    removeFile(changes);
   }
 }

@@ -1,11 +1,12 @@
 /** What an adapter is given to open a source with, for a mount or without one. */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ATTEMPTS, IDLE_TIMEOUT, UNLIMITED } from "./settings.ts";
 import { retry, type RetryOptions } from "../transfer/retry.ts";
 import type { Credentials, Source, SourceContext, SourceSpec } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
+import { makeDirectories } from "../volume/files.ts";
 
 /** A source opened without a target. */
 export interface OpenedSource {
@@ -58,7 +59,7 @@ export function sourceContext(
     async scratch() {
       if (made === undefined) {
         const path = parts.scratch();
-        mkdirSync(path, { recursive: true, mode: 0o700 });
+        makeDirectories(path, 0o700);
         made = path;
       }
       return made;

@@ -1,11 +1,11 @@
 /** The state of a mount: one SQLite file below the target. What is asked of its tables is in the modules beside this one. */
-import { rmSync } from "node:fs";
 import type { SQLInputValue, StatementSync } from "node:sqlite";
 import { DatabaseSync } from "./sqlite.ts";
 import { UsageError } from "../source/errors.ts";
 import { moveLongLog } from "./checkpoint.ts";
 import { DamagedState } from "./damaged.ts";
 import { FROM_VERSION_1, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import { removeFile } from "../volume/files.ts";
 
 /** Of the files that SQLite keeps beside a database (https://www.sqlite.org/tempfiles.html). */
 export const STATE_SUFFIXES = ["", "-wal", "-shm", "-journal"];
@@ -42,7 +42,7 @@ export function openState(file: string, readOnly = false): State {
       statements.clear();
       iterating.clear();
       db.close();
-      for (const suffix of STATE_SUFFIXES) rmSync(file + suffix, { force: true });
+      for (const suffix of STATE_SUFFIXES) removeFile(file + suffix);
       db = openDatabase(file, readOnly);
     },
     sql(text) {

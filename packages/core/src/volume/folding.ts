@@ -1,9 +1,10 @@
 /** Whether the target's file system takes names that differ only by case or Unicode form for one. */
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { randomName } from "./layout.ts";
 import type { Volume } from "./volume.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
+import { removeFile } from "./files.ts";
 
 /** Found out once, with a file. */
 export function foldsNames({ state, layout }: Volume): boolean {
@@ -15,7 +16,7 @@ export function foldsNames({ state, layout }: Volume): boolean {
   const folds =
     existsSync(join(layout.home, name.toLowerCase())) ||
     existsSync(join(layout.home, name.normalize("NFD")));
-  rmSync(path);
+  removeFile(path);
   setMeta(state, "folds", folds ? "yes" : "no");
   return folds;
 }

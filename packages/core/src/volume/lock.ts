@@ -1,9 +1,9 @@
 /** One process at a time on a target. */
-import { rmSync } from "node:fs";
 import { TargetError } from "../errors.ts";
 import { asNoRoom } from "./room.ts";
 import { isBroken } from "../state/damaged.ts";
 import { lockFile } from "../state/lock-file.ts";
+import { removeFile } from "./files.ts";
 
 /**
  * Takes the target's lock: an exclusive lock that SQLite holds on a file of its own, which the kernel frees when the
@@ -18,7 +18,7 @@ export function takeLock(file: string, target: string): () => void {
   } catch (error) {
     if (isBroken(error)) {
       // Nobody holds what is not a database.
-      rmSync(file);
+      removeFile(file);
       return lockFile(file);
     }
     if (/locked|busy/i.test((error as Error).message)) {

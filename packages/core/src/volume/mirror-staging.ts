@@ -1,5 +1,5 @@
 /** `--publish mirror`: what the plan needs is fetched beside the target first. */
-import { lchownSync, lstatSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { lchownSync, lstatSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { publishedEntry } from "../state/entries.ts";
 import { plannedPaths } from "../state/plan-paths.ts";
@@ -16,6 +16,7 @@ import { removeTree } from "./remove.ts";
 import { openTree, type Tree } from "./tree.ts";
 import { READING, type TreeSettings } from "./tree-settings.ts";
 import type { Volume } from "./volume.ts";
+import { removeFile } from "./files.ts";
 
 /** Fetches what the plan needs to a staging directory, whose name is returned. Nothing in the target changes. */
 export async function stageMirror(
@@ -74,7 +75,7 @@ export async function stageMirror(
               before.mode === row.mode &&
               isAsRecorded(tree, before, modes);
             if (touched) {
-              rmSync(place);
+              removeFile(place);
               journal.note(row, { ...before, change: "touched" });
             } else
               journal.note(row, {

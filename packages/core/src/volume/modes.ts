@@ -1,11 +1,12 @@
 /** File systems that keep no permission bits, as vfat and many shares: what was set there is not what is found. */
-import { closeSync, fchmodSync, fchownSync, fstatSync, openSync, rmSync } from "node:fs";
+import { closeSync, fchmodSync, fchownSync, fstatSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { isWithoutModes } from "../transfer/output.ts";
 import { randomName } from "./layout.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
 import type { State } from "../state/state.ts";
 import type { Volume } from "./volume.ts";
+import { removeFile } from "./files.ts";
 
 /** Set on a directory, it gives what is made in it the directory's group, and directories this bit too. */
 const SET_GROUP = 0o2000;
@@ -52,6 +53,6 @@ export function noteModes({ state, layout }: Volume): void {
     return (fstatSync(fd).mode & 0o777) === mode;
   });
   closeSync(fd);
-  rmSync(path);
+  removeFile(path);
   setMeta(state, "modes", keeps ? "yes" : "no");
 }

@@ -1,5 +1,5 @@
 /** Opening a target: checks, lock, state, and the end of whatever a killed process had begun. */
-import { existsSync, rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { SyncEvent } from "../events.ts";
 import { isBroken, isOfDamage } from "../state/damaged.ts";
@@ -13,6 +13,7 @@ import { checkPublishMode, noticeRestart, recover } from "./recover.ts";
 import { asNoRoom } from "./room.ts";
 import { openingError, toTargetError } from "./target-error.ts";
 import type { Volume } from "./volume.ts";
+import { removeFile } from "./files.ts";
 
 export interface VolumeSettings {
   readonly target: string;
@@ -127,7 +128,7 @@ function openOrReplaceState(layout: Layout, emit: Volume["emit"]): State {
     return openState(layout.state);
   } catch (error) {
     if (!isBroken(error)) throw error;
-    for (const suffix of STATE_SUFFIXES) rmSync(layout.state + suffix, { force: true });
+    for (const suffix of STATE_SUFFIXES) removeFile(layout.state + suffix);
     tellRenewed(layout, emit);
     return openState(layout.state);
   }

@@ -19,6 +19,7 @@ import { STATE_SUFFIXES } from "../state/state.ts";
 import { HOME, type Layout, layoutOf } from "./layout.ts";
 import { trySetMode } from "./modes.ts";
 import { HOLD, PROC } from "./remove.ts";
+import { makeDirectories } from "./files.ts";
 
 export interface Place {
   /** Leads to the directories that are held, whatever becomes of their names. */
@@ -50,7 +51,7 @@ export function holdPlace(target: string, owner: { readonly uid: number } | unde
     for (const fd of held.splice(0)) closeSync(fd);
   };
   try {
-    mkdirSync(target, { recursive: true });
+    makeDirectories(target);
     refuseLinkOfOthers(target);
     const root = hold(target, HOLD);
     const homeName = join(root, HOME);

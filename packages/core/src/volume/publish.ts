@@ -1,13 +1,5 @@
 /** Making a generation the visible one. What is decided is in the state first; the rest can be done again after a crash. */
-import {
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-} from "node:fs";
+import { lstatSync, readdirSync, readlinkSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { TargetError } from "../errors.ts";
 import { isPlainName } from "../snapshot/path.ts";
@@ -30,6 +22,7 @@ import { longTransaction, type State } from "../state/state.ts";
 import { makePause, type Pause } from "../timing/slices.ts";
 import { openTree, type Tree } from "./tree.ts";
 import type { TreeSettings } from "./tree-settings.ts";
+import { makeDirectories, removeFile } from "./files.ts";
 
 /**
  * Records a candidate as the newest generation and makes it visible. The commit of the state decides; from then on a
@@ -58,7 +51,7 @@ export async function publishCandidate(
       writeCandidate(state, { ...record, rootMode: written.dirMode });
     });
   } catch (error) {
-    rmSync(link, { force: true });
+    removeFile(link);
     throw error;
   }
   await finishPublish(volume, link);
@@ -123,7 +116,7 @@ export async function finishPublish(volume: Volume, prepared?: string): Promise<
   const path = join(layout.generations, latest.tree);
   const candidate = readCandidate(state);
   if (candidate !== undefined && candidate.slot === latest.slot) {
-    mkdirSync(layout.generations, { recursive: true });
+    makeDirectories(layout.generations);
     const from = join(layout.home, candidate.name);
     if (isDirectory(from)) {
       await removeTree(path, makePause());
@@ -170,7 +163,7 @@ function dropOldLink(volume: Volume): void {
     const old = join(volume.layout.root, before);
     const stats = lstatSync(old, { throwIfNoEntry: false });
     if (stats?.isSymbolicLink() === true && readlinkSync(old).startsWith(`${HOME}/generations/`))
-      rmSync(old);
+      removeFile(old);
   }
   setMeta(volume.state, "link", volume.link);
 }

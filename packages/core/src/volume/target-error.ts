@@ -7,7 +7,6 @@ import {
   fsyncSync,
   ftruncateSync,
   openSync,
-  rmSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -16,6 +15,7 @@ import { TargetError } from "../errors.ts";
 import { layoutOf, randomName } from "./layout.ts";
 import { DIRECTORY, PROC } from "./remove.ts";
 import { asNoRoom } from "./room.ts";
+import { removeFile } from "./files.ts";
 
 /** Not those of sockets, which have system calls as well. */
 const FILE_SYSTEM_CODES = new Set(
@@ -95,7 +95,7 @@ function tryToWrite(home: string): void {
     fsyncSync(fd);
   } finally {
     closeSync(fd);
-    rmSync(probe, { force: true });
+    removeFile(probe);
   }
 }
 
@@ -120,5 +120,5 @@ export function openingError(error: unknown, target: string): Error {
       permission: true,
       hint: "change its owner or mode (in Kubernetes: fsGroup), or choose another target",
     });
-  return asNoRoom(error) ?? (error as Error);
+  return asNoRoom(error) ?? (toTargetError(error, target) as Error);
 }
