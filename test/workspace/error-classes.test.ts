@@ -18,8 +18,8 @@ const CLASSES = FILES.flatMap(({ file, text }) =>
 /** In threads and processes that are too small for the core. What they throw crosses to us as a message, and is made anew there. */
 const APART = [
   "packages/adapter-file/src/walk-worker.ts",
-  "packages/adapter-nfs/src/session.ts",
-  "packages/adapter-smb/src/library.ts",
+  "packages/adapter-nfs/src/problem.ts",
+  "packages/adapter-smb/src/native.ts",
 ];
 
 test("every error class derives from PannierError", () => {

@@ -246,9 +246,9 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "completion",
-    arguments: "bash|zsh|fish",
+    arguments: "SHELL",
     most: 1,
-    summary: "print the script by which a shell completes the command line",
+    summary: "print the script by which bash, zsh or fish completes the command line",
     flags: [],
     examples: [
       "source <(pannier completion bash)",

@@ -580,6 +580,24 @@ describe("a rollback", () => {
 });
 
 describe("symlinks", () => {
+  it("that come later are judged as those of the first sync are", async () => {
+    const source = memorySource({ a: "1" });
+    await run(source);
+    for (const content of [
+      { a: "1", l: { link: "/etc/passwd" } },
+      { a: { link: "../../etc/passwd" } },
+    ]) {
+      source.content = content;
+      await expect(run(source)).rejects.toThrow("outside the tree");
+      expect(current()).toEqual({ a: "1" });
+    }
+    source.content = { a: "1", l: { link: "a" } };
+    await run(source);
+    source.content = { a: "1", l: { link: "/etc/passwd" } };
+    await expect(run(source)).rejects.toThrow("outside the tree");
+    expect(current()).toEqual({ a: "1", l: "-> a" });
+  });
+
   it("are brought back when the policy no longer leaves them out", async () => {
     const source = memorySource({ a: "1", out: { link: "/etc/hosts" } });
     await run(source, { symlinks: "skip" });
