@@ -52,6 +52,8 @@ const config: KnipConfig = {
     "packages/adapter-http": { entry: ["src/http-lane.ts"] },
     "packages/adapter-s3": { entry: ["src/s3-lane.ts"] },
     "packages/adapter-webdav": { entry: ["src/webdav-lane.ts"] },
+    // The template is copied, and then has a manifest of its own.
+    "packages/create-pannier-adapter": { ignore: ["template/**"] },
     // A process is started by its URL.
     "packages/adapter-nfs": { entry: ["src/nfs-helper.ts", "test/fake-helper.js"] },
     "packages/adapter-smb": {

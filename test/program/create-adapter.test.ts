@@ -4,10 +4,11 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { blocks, page } from "../../../test/docs/pages.ts";
+import { blocks, page } from "../docs/pages.ts";
 
-const CREATE = new URL("../src/create.ts", import.meta.url).pathname;
-const MODULES = new URL("../../../node_modules", import.meta.url).pathname;
+const CREATE = new URL("../../packages/create-pannier-adapter/src/create.ts", import.meta.url)
+  .pathname;
+const MODULES = new URL("../../node_modules", import.meta.url).pathname;
 const work = mkdtempSync(join(tmpdir(), "pannier-create-"));
 afterAll(() => rmSync(work, { recursive: true }));
 
@@ -63,7 +64,10 @@ test("a name that cannot be a scheme, or a folder that is there, is refused", ()
 });
 
 test("its adapter is the one that the page on adapters shows", () => {
-  const template = readFileSync(new URL("../template/adapter.js", import.meta.url), "utf8");
+  const template = readFileSync(
+    new URL("../../packages/create-pannier-adapter/template/adapter.js", import.meta.url),
+    "utf8",
+  );
   expect([template.trimEnd()]).toEqual(
     blocks(page("docs/writing-an-adapter.md").text, "js shelf").map((code) => code.trimEnd()),
   );
