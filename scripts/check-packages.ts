@@ -21,7 +21,8 @@ for (const directory of directories) {
   const problems = [
     ...ownProblems(directory, manifest, files),
     ...(await publintProblems(files)),
-    ...(await typeProblems(manifest, files)),
+    // A program alone has nothing to import.
+    ...(manifest.exports === undefined ? [] : await typeProblems(manifest, files)),
   ];
   count += problems.length;
   for (const problem of problems) process.stderr.write(`${manifest.name}: ${problem}\n`);
