@@ -120,7 +120,7 @@ describeWithProgram(CHROMIUM, "the dashboard", () => {
     await post("/sync/website?wait=1");
     await post("/rollback/website");
     const { page, problems } = await open(daemon);
-    await card(page, "website").getByText("Rolled back: waits for a change").waitFor();
+    await card(page, "website").getByText("Rolled back until the source changes").waitFor();
     await card(page, "models").getByText("Published, but a hook failed").waitFor();
     await card(page, "models").getByText("/bin/false: it ended with code 1").waitFor();
     expect(problems).toEqual([]);
@@ -181,6 +181,47 @@ describeWithProgram(CHROMIUM, "the dashboard", () => {
     go.resolve();
     await card(page, "models").getByText("300 files, 5.7 MiB").waitFor();
     expect(problems).toEqual([]);
+  });
+
+  test("rolls back to a revision that is kept, after a yes and with the token", async () => {
+    const daemon = await start();
+    daemon.source("website").content = { "index.html": "new" };
+    await fetch(await daemon.url("/sync/website?wait=1"), {
+      method: "POST",
+      headers: { authorization: `Bearer ${TOKEN}` },
+    });
+    const { page, problems } = await open(daemon);
+    const website = card(page, "website");
+    await website.getByText("1 file, 3 B").waitFor();
+    await website.getByText("History").click();
+    await website.getByRole("button", { name: /^Roll website back to / }).click();
+    const dialog = page.getByRole("dialog", { name: "Roll back" });
+    await dialog.getByText(/^“website” goes back to \S+, and stays there until/).waitFor();
+    expect(await website.getByText("1 file, 3 B").count()).toBe(1);
+    await dialog.getByLabel(/^Token/).fill(TOKEN);
+    await dialog.getByRole("button", { name: "Roll back" }).click();
+    await website.getByText("Rolled back until the source changes").waitFor();
+    await website.getByText("2 files, 21 B").waitFor();
+    await page.locator("#toast", { hasText: "Rolled website back to" }).waitFor();
+    expect(problems).toEqual([]);
+  });
+
+  test("has what fails first, since when, and the revision of each source", async () => {
+    const daemon = await start();
+    const { page } = await open(daemon);
+    expect(await page.getByRole("article").first().getByRole("heading").textContent()).toBe(
+      "policies",
+    );
+    Object.assign(daemon.source("website"), { revision: "v7", content: { a: "1" } });
+    for (const name of ["policies", "website"])
+      await fetch(await daemon.url(`/sync/${name}?wait=1`), {
+        method: "POST",
+        headers: { authorization: `Bearer ${TOKEN}` },
+      });
+    await card(page, "policies")
+      .getByText(/^Failed 2 times in a row, first (just now|\d+ s ago)$/)
+      .waitFor();
+    await card(page, "website").getByText("memory://website/ at v7").waitFor();
   });
 
   test("is readable on a phone: nothing is wider than the screen", async () => {

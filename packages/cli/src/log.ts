@@ -78,7 +78,7 @@ export function logEvent(log: Log, event: SyncEvent): void {
     case "warning":
       return log("warn", event.message);
     case "healed":
-      return log("warn", `put right: ${event.message}`);
+      return log("warn", `repaired: ${event.message}`);
     case "failed":
       return log(levelOf(event), failureLine(describeFailure(event.error, "variables"), "follow"), {
         failures: event.failures,

@@ -82,10 +82,10 @@ const STEPS = {
 function moodOf(mount) {
   if (mount.state === "syncing") return ["busy", STEPS[mount.step] ?? "Syncing"];
   if (mount.error !== null)
-    return ["bad", mount.revision === null ? "Failing" : "Failing, keeps what it has"];
+    return ["bad", mount.revision === null ? "Failing" : "Failing; the last revision stays live"];
   if (mount.revision === null) return ["idle", "Nothing published yet"];
   if (mount.state === "queued") return ["idle", "Waiting for its turn"];
-  if (mount.held) return ["idle", "Rolled back: waits for a change"];
+  if (mount.held) return ["idle", "Rolled back until the source changes"];
   if (mount.failedHooks.length > 0) return ["bad", "Published, but a hook failed"];
   return ["good", "Up to date"];
 }
@@ -145,7 +145,7 @@ function makeCard(name) {
       fact("Revision", make("dd", {}, parts.revision)),
       fact("Published", make("dd", {}, parts.published)),
       fact("Last good sync", make("dd", {}, parts.checked)),
-      fact("Next look", make("dd", {}, parts.next)),
+      fact("Next check", make("dd", {}, parts.next)),
       fact("Content", parts.content),
     ),
     parts.details,
@@ -160,7 +160,8 @@ function drawCard(card, mount) {
   say(parts.badge, words);
   parts.button.hidden = !status.triggers;
   const sources = mount.sources.map(
-    ({ url, into }) => `${url}${into === undefined ? "" : ` → ${into}`}`,
+    ({ url, into, revision }) =>
+      `${url}${into === undefined ? "" : ` → ${into}`}${revision ? ` at ${shorten(revision)}` : ""}`,
   );
   if (parts.sources.dataset.text !== sources.join("\n")) {
     parts.sources.dataset.text = sources.join("\n");
@@ -186,7 +187,7 @@ function drawCard(card, mount) {
   if (parts.details.open && card.shown !== mount.revision) showHistory(mount.name);
 }
 
-function drawError(box, { error, failures }) {
+function drawError(box, { error, failures, failingSince }) {
   box.hidden = error === null;
   if (error === null) return;
   const where = error.source === undefined ? "" : `${error.source}: `;
@@ -194,10 +195,15 @@ function drawError(box, { error, failures }) {
   const key = `${text}|${failures}`;
   if (box.dataset.key === key) return;
   box.dataset.key = key;
-  const title = failures > 1 ? `Failed ${failures} times in a row` : "The last sync failed";
+  const title = make("strong", {}, "The last sync failed");
+  if (failures > 1) {
+    const since = make("time");
+    showTime(since, failingSince, "ago");
+    title.replaceChildren(`Failed ${failures} times in a row, first `, since);
+  }
   const hint =
     error.hint === undefined ? [] : [make("div", { className: "hint" }, capitalise(error.hint))];
-  box.replaceChildren(make("strong", {}, title), make("span", {}, text), ...hint);
+  box.replaceChildren(title, make("span", {}, text), ...hint);
 }
 
 /** Those that are not tried again before the next revision. */
@@ -252,7 +258,7 @@ async function showHistory(name) {
     history.replaceChildren(
       ...(told.history.length === 0
         ? [make("li", { className: "none" }, "Nothing was published yet.")]
-        : told.history.map(drawRevision)),
+        : told.history.map((entry) => drawRevision(name, entry))),
     );
   } catch {
     history.replaceChildren(
@@ -261,16 +267,10 @@ async function showHistory(name) {
   }
 }
 
-function drawRevision({
-  revision,
-  publishedAt,
-  published,
-  kept,
-  added,
-  changed,
-  deleted,
-  changes,
-}) {
+function drawRevision(
+  name,
+  { revision, publishedAt, published, kept, added, changed, deleted, changes },
+) {
   const time = make("time");
   showTime(time, publishedAt, "ago");
   const state = published ? "Published" : kept ? "Kept" : "";
@@ -290,6 +290,7 @@ function drawRevision({
       time,
       make("span", {}, numbers.join(", ") || "nothing visible"),
       state === "" ? undefined : make("span", { className: "tag" }, state),
+      kept && !published && status.triggers ? rollbackButton(name, revision) : undefined,
     ),
     make(
       "ul",
@@ -310,6 +311,32 @@ function drawRevision({
   );
 }
 
+function rollbackButton(name, revision) {
+  const button = make("button", { type: "button", className: "quiet" }, "Roll back");
+  button.setAttribute("aria-label", `Roll ${name} back to ${shorten(revision)}`);
+  button.addEventListener("click", () =>
+    ask({
+      title: "Roll back",
+      text: `“${name}” goes back to ${shorten(revision)}, and stays there until its sources change.`,
+      path: `/rollback/${name}?revision=${encodeURIComponent(revision)}`,
+      done: `Rolled ${name} back to ${shorten(revision)}`,
+      confirm: true,
+    }),
+  );
+  return button;
+}
+
+/** Failing mounts first. Not while the keyboard is among them: what moves loses it. */
+function inOrder(mounts) {
+  if (byId("mounts").contains(document.activeElement)) {
+    const places = new Map([...cards.keys()].map((name, index) => [name, index]));
+    return mounts.toSorted(
+      (a, b) => (places.get(a.name) ?? Infinity) - (places.get(b.name) ?? Infinity),
+    );
+  }
+  return mounts.toSorted((a, b) => Number(b.error !== null) - Number(a.error !== null));
+}
+
 function draw(next) {
   status = next;
   skew = Date.parse(status.time) - Date.now();
@@ -319,8 +346,10 @@ function draw(next) {
       article.remove();
       cards.delete(name);
     }
-  for (const [index, mount] of status.mounts.entries()) {
+  for (const [index, mount] of inOrder(status.mounts).entries()) {
     const card = cards.get(mount.name) ?? makeCard(mount.name);
+    // Its place among the others is that on the page.
+    cards.delete(mount.name);
     cards.set(mount.name, card);
     if (root.children[index] !== card.article)
       root.insertBefore(card.article, root.children[index]);
@@ -371,20 +400,29 @@ byId("filter").addEventListener("input", filter);
 let token = "";
 let asked;
 
-function askToSync(name) {
-  asked = name;
-  if (token !== "") void sync();
+/** Sends a request that needs the token, and asks for what is missing first: the token, or a yes. */
+function ask(request) {
+  asked = request;
+  if (token !== "" && request.confirm !== true) void send();
   else openDialog();
 }
 
+function askToSync(name) {
+  ask({
+    title: "Sync now",
+    text: name === undefined ? "All mounts sync now." : `“${name}” syncs now.`,
+    path: name === undefined ? "/sync" : `/sync/${name}`,
+    done: name === undefined ? "Syncing all mounts" : `Syncing ${name}`,
+  });
+}
+
 function openDialog(error) {
-  say(
-    byId("ask-text"),
-    asked === undefined ? "All mounts are synced at once." : `“${asked}” is synced at once.`,
-  );
+  say(byId("ask-title"), asked.title);
+  say(byId("ask-send"), asked.title);
+  say(byId("ask-text"), asked.text);
   byId("ask-error").hidden = error === undefined;
   say(byId("ask-error"), error ?? "");
-  byId("token").value = "";
+  byId("token").value = token;
   if (!byId("ask").open) byId("ask").showModal();
   byId("token").focus();
 }
@@ -394,11 +432,11 @@ byId("ask-cancel").addEventListener("click", () => byId("ask").close());
 byId("ask-form").addEventListener("submit", (event) => {
   event.preventDefault();
   token = byId("token").value.trim();
-  void sync();
+  void send();
 });
 
-async function sync() {
-  const path = asked === undefined ? "/sync" : `/sync/${asked}`;
+async function send() {
+  const { path, done } = asked;
   try {
     const response = await fetch(path, {
       method: "POST",
@@ -406,20 +444,33 @@ async function sync() {
     });
     if (response.ok) {
       byId("ask").close();
-      say(byId("announcer"), asked === undefined ? "Syncing all mounts" : `Syncing ${asked}`);
+      confirmDone(done);
       return;
     }
-    token = "";
-    openDialog(
-      response.status === 401
-        ? "This token is not accepted."
-        : `The answer was ${response.status}.`,
-    );
+    if (response.status === 401) {
+      token = "";
+      openDialog("This token is not accepted.");
+      return;
+    }
+    const { error } = await response.json().catch(() => ({}));
+    openDialog(error?.message ?? `The answer was ${response.status}.`);
   } catch {
     // A header cannot hold every character, and the daemon may be gone.
     token = "";
     openDialog("The request could not be sent.");
   }
+}
+
+const CONFIRMED = 4000;
+let confirming;
+
+/** For those who see and those who hear. */
+function confirmDone(text) {
+  say(byId("announcer"), text);
+  say(byId("toast"), text);
+  byId("toast").hidden = false;
+  clearTimeout(confirming);
+  confirming = setTimeout(() => (byId("toast").hidden = true), CONFIRMED);
 }
 
 function showConnection(state, words) {

@@ -96,7 +96,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
       remember(init.memory, init.file, config);
     const { started, stopped, restarted } = changes;
     for (const name of stopped) metrics.drop(name);
-    log("info", "configuration taken over", {
+    log("info", "config loaded", {
       mounts: config.mounts.length,
       started: listed(started),
       restarted: listed(restarted),

@@ -52,7 +52,7 @@ const openFiles = () => readdirSync("/proc/self/fd").length;
 const starts = (daemon: Running, name: string) =>
   daemon.events.filter(([of, { type }]) => of === name && type === "started").length;
 const takenOver = (daemon: Running) =>
-  daemon.log.filter((line) => line.startsWith("info configuration taken over")).length;
+  daemon.log.filter((line) => line.startsWith("info config loaded")).length;
 
 it("starts, stops and restarts what changed, and nothing else", async () => {
   const folder = scratch();

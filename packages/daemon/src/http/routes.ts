@@ -161,7 +161,7 @@ async function rollback(call: Call): Promise<Reply | undefined> {
   try {
     const now = await mount.rollback(query.get("revision") ?? undefined);
     const { revision, added, changed, deleted } = now;
-    init.log("info", "a caller went back", { mount: name, revision, added, changed, deleted });
+    init.log("info", "rolled back", { mount: name, revision, added, changed, deleted });
     return json(200, { name, revision, added, changed, deleted });
   } catch (error) {
     return json(409, { name, error: describeError(mount, error) });

@@ -44,6 +44,7 @@ export function mountStatus({ config, state, layers }: Mount): Record<string, un
     lastSuccess: momentOf(state.success),
     nextAttempt: nextAttempt(state),
     failures: state.failures,
+    failingSince: momentOf(state.outage?.since),
     error:
       failure === undefined
         ? null
