@@ -214,6 +214,7 @@ describe("what is told about it", () => {
       "@pannier/core",
       "@pannier/daemon",
       "@pannier/file-server",
+      "@pannier/signatures",
       "commander",
       "ignore",
       "yaml",

@@ -56,10 +56,13 @@ function programsIn(text: string): string[] {
 
 /** Modules that are named by their place beside the one that names them. */
 function modulesStartedIn(text: string): string[] {
-  return matches(
-    text,
-    /new URL\(\s*["`]\.\/([\w-]+)(?:\$\{[^}]*\}|\.[jt]s)["`],\s*import\.meta\.url/g,
-  );
+  return sorted([
+    ...matches(
+      text,
+      /new URL\(\s*["`]\.\/([\w-]+)(?:\$\{[^}]*\}|\.[jt]s)["`],\s*import\.meta\.url/g,
+    ),
+    ...matches(text, /\blaneBeside\(import\.meta\.url, "([\w-]+)"/g),
+  ]);
 }
 
 function matches(text: string, pattern: RegExp): string[] {
