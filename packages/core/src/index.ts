@@ -56,6 +56,7 @@ export { type OpenedSource, openSource } from "./mount/source-context.ts";
 export { rollback } from "./engine/rollback.ts";
 export { plan } from "./engine/dry-run.ts";
 export { sync } from "./engine/sync.ts";
+export { backoff } from "./timing/backoff.ts";
 export { sleep, startTimer } from "./timing/sleep.ts";
 export { retry, type RetryOptions } from "./transfer/retry.ts";
 export * from "./units.ts";

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
+  backoff,
   type Credentials,
   follow,
   historyAndHeld,
@@ -227,9 +228,7 @@ export function startMount(init: MountInit): Mount {
   /** The target cannot be opened: another process holds it, the volume is not there yet. That may mend itself. */
   async function waitAfter(failure: Error, signal: AbortSignal): Promise<void> {
     failures++;
-    const longest = Math.max(LONGEST_WAIT, config.options.period);
-    const growing = Math.min(longest, 1000 * 2 ** Math.min(failures - 1, 20));
-    const delay = growing * (0.8 + Math.random() * 0.2);
+    const delay = backoff(failures, 1000, Math.max(LONGEST_WAIT, config.options.period));
     emit({ type: "started" });
     emit({ type: "failed", error: failure, received: 0, failures, repeated: false, delay });
     const waking = new AbortController();

@@ -11,6 +11,7 @@ import { parseDuration } from "../units.ts";
 import { createWakeup } from "./wakeup.ts";
 import { eventQueue } from "./event-queue.ts";
 import { type Session, openSession, listenTo } from "./session.ts";
+import { backoff } from "../timing/backoff.ts";
 
 export interface FollowOptions extends Omit<SyncOptions, "signal" | "onEvent" | "dryRun"> {
   /** Time between two polls: milliseconds, or text such as `30s`. Default 60 s. A tenth of it, at random, is added or taken away. */
@@ -147,7 +148,7 @@ async function loop(
         if (failures === 0) failedFirst = performance.now();
         if (!repeated) failures++;
         // A hook that said no is not asked again and again: the next poll comes in its time, and asks if there is something to ask.
-        delay = refused === undefined ? backoff(failures, times.period) : jitter(times.period);
+        delay = refused === undefined ? waitAfter(failures, times.period) : jitter(times.period);
         const received = (session?.mount.counters.received ?? 0) - before;
         emit({ type: "failed", error: error as Error, received, failures, repeated, delay });
         // The target may have been taken from under us, or another process wants it: it is opened anew.
@@ -177,10 +178,7 @@ function jitter(period: number): number {
   return period * (0.9 + Math.random() * 0.2);
 }
 
-/** Never more than the longest, so that an outage is over at most that long after it has ended. */
-function backoff(failures: number, period: number): number {
-  const longest = Math.max(period, LONGEST_BACKOFF);
+function waitAfter(failures: number, period: number): number {
   const first = Math.max(FIRST_BACKOFF, Math.min(period, 10_000));
-  const growing = Math.min(longest, first * 2 ** Math.min(failures - 1, 20));
-  return growing * (0.8 + Math.random() * 0.2);
+  return backoff(failures, first, Math.max(period, LONGEST_BACKOFF));
 }

@@ -1,5 +1,6 @@
 /** Trying again: the only place where a failed request to a source is repeated. */
 import { SourceError } from "../source/errors.ts";
+import { doubling } from "../timing/backoff.ts";
 import { sleep } from "../timing/sleep.ts";
 
 const BASE_DELAY = 200;
@@ -45,7 +46,7 @@ export async function retry<Result>(
 }
 
 function delayBefore(attempt: number, retryAfter: number | undefined): number {
-  const jitter = Math.random() * Math.min(LONGEST_DELAY, BASE_DELAY * 2 ** (attempt - 2));
+  const jitter = Math.random() * doubling(attempt - 1, BASE_DELAY, LONGEST_DELAY);
   // What the server asks for is the least; the jitter on top spreads those whom it told the same.
   return retryAfter === undefined ? jitter : Math.min(retryAfter, LONGEST_RETRY_AFTER) + jitter;
 }

@@ -3,7 +3,7 @@
  * and always for the latest: a revision that another one overtook is skipped. One that failed for good does not keep the next
  * from running. What was done is kept beside the state, so that a restart neither repeats nor forgets a hook.
  */
-import { PannierError, sleep, startTimer } from "@pannier/core";
+import { backoff, PannierError, sleep, startTimer } from "@pannier/core";
 import type { PostPublishConfig } from "../config/config.ts";
 import { HookFailure, KILL_AFTER_MS } from "./command.ts";
 import type { HookTools } from "./pre-publish.ts";
@@ -153,8 +153,7 @@ function createHook({
       tools.emit({ ...told, result: "success", duration: performance.now() - started });
       return undefined;
     } catch (error) {
-      const delay =
-        Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)) * (0.9 + Math.random() * 0.2);
+      const delay = backoff(tries, FIRST_WAIT, LONGEST_WAIT);
       if (!abort.aborted)
         tools.emit({
           ...told,
