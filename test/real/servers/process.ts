@@ -42,7 +42,8 @@ export function run(
   return spawn(program, args, {
     stdio: ["ignore", "ignore", quiet ? "ignore" : "inherit"],
     detached: true,
-    env: { ...process.env, ...env },
+    // Java cannot read names that are not ASCII where the environment has no language.
+    env: { ...process.env, LC_ALL: "C.UTF-8", ...env },
   });
 }
 
