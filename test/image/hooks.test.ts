@@ -37,22 +37,29 @@ describeImage("hooks in a container", (images) => {
     return container;
   }
 
-  test("leave no process behind that has ended", async () => {
-    const orphan = "echo >orphan; until [ -e go ]; do sleep 0.1; done";
-    // Out of the hook's process group, which is killed when the hook ends.
+  test("leave no process behind, nor one that has ended", async () => {
+    // Out of the hook's process group, and its parent is process 1 once the hook has ended.
+    const orphan = "echo >orphan; exec sleep 1000";
     const hook = `cd /volume; setsid sh -c "${orphan}" >/dev/null 2>&1 & until [ -e /volume/orphan ]; do sleep 0.1; done`;
-    const work = await makeWork({ command: ["sh", "-c", hook] });
+    const work = await makeWork([
+      { command: ["sh", "-c", hook] },
+      { command: ["touch", "/volume/after"] },
+    ]);
     const { name } = start(work, RUN);
-    await until("the orphan", async () => existsSync(join(work, "orphan")));
+    await until("the second hook", async () => existsSync(join(work, "after")));
+    expect(existsSync(join(work, "orphan"))).toBe(true);
     const first = await processOf(images, name);
     /** Those that ended and were not waited for are among them: proc_pid_task(5). */
     const children = async () => {
       const list = await readFile(`/proc/${first}/task/${first}/children`, "utf8");
       return list.trim().split(" ").length;
     };
-    await expect.poll(children).toBe(2);
-    await writeFile(join(work, "go"), "");
     await expect.poll(children).toBe(1);
+    // The sidecar itself.
+    const [child = ""] = (await readFile(`/proc/${first}/task/${first}/children`, "utf8")).split(
+      " ",
+    );
+    expect(await readFile(`/proc/${child}/cmdline`, "utf8")).toContain("run\0--config");
   });
 
   /** A container that tells in `/volume/told` what signals it gets, beside which a sidecar has sent it one. */
