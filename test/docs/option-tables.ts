@@ -1,7 +1,7 @@
 /** The manual's tables of flags and options, made from what the program itself is made from. */
 import { listMountOptions, type MountOption } from "@pannier/core";
 import { type Flag, FLAGS, flagName } from "../../packages/cli/src/flags.ts";
-import { COMMANDS } from "../../packages/cli/src/program.ts";
+import { COMMANDS } from "../../packages/cli/src/command-table.ts";
 import { serversTable } from "./tested-with.ts";
 
 /** Each between two comments with its name on a page. */

@@ -1,6 +1,6 @@
 /** Scripts by which shells complete the command line, made from the table of commands and that of flags. */
 import { describeFlag, type Flag, FLAGS, flagName, type FlagName } from "./flags.ts";
-import { COMMANDS } from "./program.ts";
+import { COMMANDS } from "./command-table.ts";
 
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = (typeof SHELLS)[number];

@@ -1,6 +1,6 @@
 /** The manual page, in the language of man(7), made from the table of commands and that of flags. */
 import { describeFlag, type Flag, FLAGS, flagName, type FlagName } from "./flags.ts";
-import { COMMANDS } from "./program.ts";
+import { COMMANDS } from "./command-table.ts";
 
 /** See docs/operations.md. */
 const EXIT_CODES = [

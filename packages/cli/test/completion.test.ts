@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { completionScript } from "../src/completion.ts";
 import { manualPage } from "../src/manual.ts";
-import { COMMANDS } from "../src/program.ts";
+import { COMMANDS } from "../src/command-table.ts";
 import { run } from "./run.ts";
 
 /** What bash offers for the last of the words. */

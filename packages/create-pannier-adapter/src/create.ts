@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `npm create pannier-adapter NAME`: a folder with an adapter that runs, its conformance test and a bundle command. */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const USAGE = "npm create pannier-adapter NAME";
@@ -26,8 +26,7 @@ writeFileSync(
   `${JSON.stringify(manifest(name, version), null, 2)}\n`,
 );
 for (const file of ["README.md", "adapter.js", "adapter.test.js", "server.js"]) {
-  cpSync(new URL(file, TEMPLATE), join(folder, file));
-  const text = readFileSync(join(folder, file), "utf8");
+  const text = readFileSync(new URL(file, TEMPLATE), "utf8");
   writeFileSync(join(folder, file), named(text, name));
 }
 process.stdout.write(`wrote ${folder}: next, cd ${folder} && npm install && npm test\n`);
