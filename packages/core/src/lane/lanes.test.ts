@@ -117,7 +117,7 @@ test("a lane that shows no sign of life is given up", async () => {
   await lanes.ready(signal);
   expect(await lanes.fetch(files)).toEqual([undefined, undefined, undefined]);
   expect(here()).toEqual([]);
-  expect(warnings).toEqual([expect.stringContaining("does not get on")]);
+  expect(warnings).toEqual([expect.stringContaining("makes no progress")]);
 });
 
 test("a module that cannot be loaded is told, and done without", async () => {

@@ -3,23 +3,11 @@
  * times what the work itself costs: 10,000 objects of 1–17 KiB over HTTP took 3.4 CPU seconds, of which the work is 0.6.
  */
 import { unlinkSync } from "node:fs";
-import { extname } from "node:path";
-import { Worker } from "node:worker_threads";
 import type { LaneFailure } from "./contract.ts";
 import type { LaneSpec, Source } from "../source/contract.ts";
 import type { Attributes } from "../transfer/output.ts";
-import {
-  CLOSED,
-  type FromLane,
-  type LaneDone,
-  type LaneFacts,
-  type LaneFile,
-  type LaneInit,
-  RECEIVED,
-  STOPPED,
-  THROTTLED,
-  type ToLane,
-} from "./messages.ts";
+import { type Batch, type Facts, type LaneThread, startLane } from "./lane-thread.ts";
+import type { LaneDone, LaneFile } from "./messages.ts";
 
 /** Batches that a lane has before it: one in work, one to go on with. */
 const QUEUED_BATCHES = 2;
@@ -30,11 +18,6 @@ const GRACE = 1000;
 /** Where writing a file takes longer than this on average, in milliseconds, others can wait beside: up to so many lanes. */
 const SLOW_FILE_MS = 0.5;
 const SLOW_LANES = 4;
-/**
- * MiB of a lane's young generation: what it holds is gone with its batch. A first sync of 20,000 files from git peaks at 154 MiB in place of 180,
- * for 3% more processor time.
- */
-const YOUNG_MIB = 2;
 /** Files of which most must have been fetched: a lane that always fails costs each file a second request. */
 const PROBATION = 64;
 
@@ -69,30 +52,8 @@ export interface Lanes {
   close(): Promise<void>;
 }
 
-type Facts = readonly (LaneFacts | undefined)[];
-
-interface Pending {
-  readonly files: readonly LaneFile[];
-  resolve(facts: Facts): void;
-}
-
-interface Lane {
-  readonly worker: Worker;
-  readonly shared: BigInt64Array<SharedArrayBuffer>;
-  readonly pending: Map<number, Pending>;
-  /** Once it has told what it did, and nothing is left of it but its thread. */
-  readonly closed: Promise<void>;
-  onClosed(): void;
-  /** Requests that it may have under way. */
-  atOnce: number;
-  told: bigint;
-  /** What it had received when it last showed a sign of life, and when that was. */
-  seen: bigint;
-  seenAt: number;
-}
-
 export function openLanes(init: LanesInit, atOnce: number): Lanes {
-  const lanes = new Set<Lane>();
+  const lanes = new Set<LaneThread>();
   /** Threads that still may write. */
   const ending: Promise<unknown>[] = [];
   let most = Math.min(init.most, atOnce);
@@ -103,105 +64,41 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
   let lastId = 0;
   let left = 0;
   let fetched = 0;
-  /** Bytes of lanes that are gone, not yet told. */
+  /** Bytes of lanes that are gone, not yet reported. */
   let rest = 0n;
   let onReady: (() => void) | undefined;
 
-  const tell = (lane: Lane, message: ToLane) => lane.worker.postMessage(message, []);
   /** All requests that the source bears belong to those that have something to do. */
   const shareOut = () => {
-    const busy = [...lanes].filter(({ pending }) => pending.size > 0);
+    const busy = [...lanes].filter(({ batches }) => batches.size > 0);
     let more = busy.length === 0 ? 0 : atOnce % busy.length;
     for (const lane of busy) {
       const share = Math.floor(atOnce / busy.length) + (more-- > 0 ? 1 : 0);
       if (share === lane.atOnce) continue;
       lane.atOnce = share;
-      tell(lane, { atOnce: share });
+      lane.send({ atOnce: share });
     }
   };
 
   /** What a lane had in work is not done, whatever is there of it. */
-  function lose(lane: Lane, why: string): void {
+  function lose(lane: LaneThread, why: string): void {
     if (!lanes.delete(lane)) return;
-    Atomics.store(lane.shared, STOPPED, 1n);
-    lane.onClosed();
-    rest += take(lane);
-    const pending = [...lane.pending.values()];
-    lane.pending.clear();
+    lane.stop();
+    rest += lane.takeReceived();
+    const batches = [...lane.batches.values()];
+    lane.batches.clear();
     if (!closing) {
       open = false;
       init.warn(`${why}; what it had in work is fetched without it`);
     }
-    const gone = discardAfter(lane.worker.terminate(), pending);
-    if (pending.length > 0) ending.push(gone);
+    const gone = discardAfter(lane.terminate(), batches).then(() => onReady?.());
+    if (batches.length > 0) ending.push(gone);
   }
 
-  async function discardAfter(death: Promise<unknown>, pending: readonly Pending[]): Promise<void> {
-    // In the kernel it may hang for as long as it likes; what it does after that is nothing.
-    await atMost(GRACE, death);
-    for (const { files, resolve } of pending) {
-      files.forEach(({ path }) => discard(path));
-      resolve(files.map(() => undefined));
-    }
-    onReady?.();
-  }
-
-  function take(lane: Lane): bigint {
-    const now = Atomics.load(lane.shared, RECEIVED);
-    const bytes = now - lane.told;
-    lane.told = now;
-    return bytes;
-  }
-
-  function start(url: string): Lane {
-    const shared = new BigInt64Array(new SharedArrayBuffer(16));
-    // Beside this file, whether that is source, built, or bundled with the program.
-    const extension = extname(import.meta.url);
-    const script = new URL(`./lane-worker${extension}`, import.meta.url);
-    const workerData: LaneInit = {
-      module: url,
-      idleTimeout: init.idleTimeout,
-      atOnce: 0,
-      mostUnlisted: init.mostUnlisted,
-      owner: init.owner,
-      shared,
-    };
-    const worker = new Worker(script, {
-      workerData,
-      // None of the process's own, of which some are not for threads, except for what makes Node take sources.
-      execArgv: extension === ".ts" ? [...SOURCES] : [],
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    });
-    const { promise: over, resolve: onClosed } = Promise.withResolvers<void>();
-    const lane: Lane = {
-      worker,
-      shared,
-      pending: new Map(),
-      closed: over,
-      onClosed,
-      atOnce: 0,
-      told: 0n,
-      seen: 0n,
-      seenAt: performance.now(),
-    };
-    worker.on("message", (message: FromLane) => {
-      if (message === THROTTLED) init.throttled();
-      else if (message === CLOSED) lane.onClosed();
-      else answered(lane, message);
-    });
-    worker.on("error", (error: Error) =>
-      lose(lane, `a thread that fetches files failed: ${error.message}`),
-    );
-    worker.on("exit", () => lose(lane, "a thread that fetches files ended"));
-    lanes.add(lane);
-    return lane;
-  }
-
-  function answered(lane: Lane, { id, facts, failed, requests, writing }: LaneDone): void {
-    const batch = lane.pending.get(id);
+  function answered(lane: LaneThread, { id, facts, failed, requests, writing }: LaneDone): void {
+    const batch = lane.batches.get(id);
     if (batch === undefined) return;
-    lane.pending.delete(id);
-    lane.seenAt = performance.now();
+    lane.batches.delete(id);
     for (const [operation, count] of requests)
       for (let i = 0; i < count; i++) init.request(operation);
     for (const [index, code] of failed) init.failed(batch.files[index] as LaneFile, code);
@@ -211,25 +108,30 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     if (left >= PROBATION && left > fetched) open = false;
     if (writing > done * SLOW_FILE_MS) most = Math.max(most, Math.min(SLOW_LANES, atOnce));
     batch.resolve(facts);
-    if (lane.pending.size === 0) {
+    if (lane.batches.size === 0) {
       lane.atOnce = 0;
-      tell(lane, { atOnce: 0 });
+      lane.send({ atOnce: 0 });
       shareOut();
     }
     onReady?.();
+  }
+
+  function start({ module }: LaneSpec): LaneThread {
+    const { idleTimeout, mostUnlisted, owner } = init;
+    const lane = startLane(
+      { module: module.href, idleTimeout, mostUnlisted, owner },
+      { answered, throttled: () => init.throttled(), lost: lose },
+    );
+    lanes.add(lane);
+    return lane;
   }
 
   const watch = setInterval(
     () => {
       const now = performance.now();
       for (const lane of lanes) {
-        const bytes = Atomics.load(lane.shared, RECEIVED);
-        if (bytes !== lane.seen || lane.pending.size === 0 || atOnce === 0) {
-          lane.seen = bytes;
-          lane.seenAt = now;
-        } else if (now - lane.seenAt > SILENCE * init.idleTimeout) {
-          lose(lane, "a thread that fetches files does not get on");
-        }
+        if (lane.silence(now, lane.batches.size > 0 && atOnce > 0) > SILENCE * init.idleTimeout)
+          lose(lane, "a thread that fetches files makes no progress");
       }
     },
     Math.min(init.idleTimeout, 1000),
@@ -237,13 +139,26 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
   watch.unref();
 
   /** The lane with the fewest batches, if it has room. */
-  function free(): Lane | "start" | undefined {
-    let best: Lane | undefined;
+  function free(): LaneThread | "start" | undefined {
+    let best: LaneThread | undefined;
     for (const lane of lanes)
-      if (best === undefined || lane.pending.size < best.pending.size) best = lane;
-    if (best !== undefined && best.pending.size < (lanes.size < most ? 1 : QUEUED_BATCHES))
+      if (best === undefined || lane.batches.size < best.batches.size) best = lane;
+    if (best !== undefined && best.batches.size < (lanes.size < most ? 1 : QUEUED_BATCHES))
       return best;
     return lanes.size < most ? "start" : undefined;
+  }
+
+  async function end(): Promise<void> {
+    closing = true;
+    clearInterval(watch);
+    onReady?.();
+    for (const lane of lanes) {
+      lane.stop();
+      lane.send("stop");
+    }
+    await atMost(GRACE, Promise.all([...lanes].map((lane) => lane.closed)));
+    for (const lane of lanes) lose(lane, "");
+    await Promise.all(ending);
   }
 
   return {
@@ -265,19 +180,19 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     },
     fetch(files) {
       const found = free();
-      const lane = found === "start" ? start((spec as LaneSpec).module.href) : found;
+      const lane = found === "start" ? start(spec as LaneSpec) : found;
       if (lane === undefined) throw new Error("no lane is ready");
       const id = ++lastId;
       const { promise: over, resolve } = Promise.withResolvers<Facts>();
-      lane.pending.set(id, { files, resolve });
-      tell(lane, { id, files, data: spec?.data });
+      lane.batches.set(id, { files, resolve });
+      lane.send({ id, files, data: spec?.data });
       shareOut();
       return over;
     },
     received() {
       let bytes = rest;
       rest = 0n;
-      for (const lane of lanes) bytes += take(lane);
+      for (const lane of lanes) bytes += lane.takeReceived();
       return Number(bytes);
     },
     allow(count) {
@@ -287,27 +202,17 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     },
     close: () => (closed ??= end()),
   };
-
-  async function end(): Promise<void> {
-    closing = true;
-    clearInterval(watch);
-    onReady?.();
-    for (const lane of lanes) {
-      Atomics.store(lane.shared, STOPPED, 1n);
-      tell(lane, "stop");
-    }
-    await atMost(GRACE, Promise.all([...lanes].map((lane) => lane.closed)));
-    for (const lane of lanes) lose(lane, "");
-    await Promise.all(ending);
-  }
 }
 
-/** For a thread that runs sources as they are. */
-const SOURCES: readonly string[] = [
-  "--conditions=pannier-source",
-  "--experimental-strip-types",
-  "--disable-warning=ExperimentalWarning",
-];
+/** Removes what unfinished batches left, once their thread has ended. */
+async function discardAfter(death: Promise<unknown>, batches: readonly Batch[]): Promise<void> {
+  // In the kernel it may hang for as long as it likes; what it does after that is nothing.
+  await atMost(GRACE, death);
+  for (const { files, resolve } of batches) {
+    files.forEach(({ path }) => discard(path));
+    resolve(files.map(() => undefined));
+  }
+}
 
 function discard(path: string): void {
   try {
