@@ -80,7 +80,7 @@ export const MOUNT_OPTIONS = {
   /** Globs of paths not wanted; wins over `include`. */
   exclude: {
     ...globs,
-    description: "none of these paths, whatever include says",
+    description: "none of these paths, even if include matches them",
     otherwise: "none",
     concept: "filters",
   },
@@ -102,20 +102,20 @@ export const MOUNT_OPTIONS = {
   /** Complete trees kept, the published one included. Default 2. */
   keep: {
     ...count,
-    description: "complete trees kept, the published one included",
+    description: "revisions to keep, including the published one",
     default: "2",
   },
   /** Milliseconds from one look at the sources to the next. Default 60,000. */
   period: {
     ...time,
-    description: "time from one look at the sources to the next, give or take a tenth",
+    description: "time between two polls of the sources, with a random tenth more or less",
     default: "60s",
     neededBy: "follow",
   },
   /** Milliseconds for opening the sources, and again for the whole sync. Default: none. */
   timeout: {
     ...time,
-    description: "time for one sync, and before it for opening the sources",
+    description: "time limit of one sync, and of opening the sources before it",
     otherwise: "none; 1h with run",
   },
   /** Milliseconds between two comparisons of every published byte with what was recorded. Default 24 h; 0: never. */
@@ -131,7 +131,7 @@ export const MOUNT_OPTIONS = {
   /** Files and symlinks in the tree. Default: 2,000,000. A source may list so many at least, whatever is wanted of them. */
   maxFiles: {
     ...count,
-    description: "refuse a tree of more files than this",
+    description: "refuse a tree with more files than this",
     default: String(MAX_FILES),
   },
   /** Bytes in one file. Default: unlimited. */
@@ -173,7 +173,7 @@ export const MOUNT_OPTIONS = {
   owner: {
     placeholder: "UID[:GID]",
     parse: parseOwner,
-    description: "owner of everything written; needs the right to change owners",
+    description: "owner of everything Pannier writes; needs the permission to change owners",
     otherwise: "the process's",
   },
   /**
@@ -185,7 +185,7 @@ export const MOUNT_OPTIONS = {
     repeatable: true,
     parse: (text: string) => parseSigner(text).text,
     resolve: signerIn,
-    description: "refuse what none of these signed",
+    description: "refuse content that none of these signed",
     otherwise: "nobody has to sign",
     concept: "signatures",
   },
@@ -194,7 +194,7 @@ export const MOUNT_OPTIONS = {
     placeholder: "FILE",
     parse: asIs,
     resolve: (directory: string, file: string) => resolve(directory, file),
-    description: "write what each source was to this lock file",
+    description: "record the revision of each source in this lock file",
     otherwise: "none",
     concept: "lock-files",
     neededBy: "sync",
@@ -202,7 +202,7 @@ export const MOUNT_OPTIONS = {
   /** Publish just what the lock file says, or fail. Default false. */
   locked: {
     ...onOff,
-    description: "publish just what the lock file says, or fail",
+    description: "publish exactly what the lock file records, or fail",
     otherwise: "off",
     concept: "lock-files",
     neededBy: "sync",
@@ -210,18 +210,18 @@ export const MOUNT_OPTIONS = {
   /** Reads at once of each source. Default: what its adapter says suits it, else 16. */
   concurrency: {
     ...count,
-    description: "reads at once of each source",
+    description: "parallel reads per source",
     otherwise: "what suits it, mostly 16",
   },
   /** Bytes a second, over all reads of this mount. Default: unlimited. */
-  bandwidth: { ...size, description: "bytes a second at most", otherwise: "unlimited" },
+  bandwidth: { ...size, description: "maximum bytes per second", otherwise: "unlimited" },
   /**
    * Read every file at each sync, and compare its content with what is published: for sources where size and time are all that tells two
    * versions of a file apart, and content may change without them. Files whose fingerprint is a digest of their content are not read again. Default false.
    */
   verifyContent: {
     ...onOff,
-    description: "read every file each time, also where size and time say that it did not change",
+    description: "read every file at each sync, even if its size and time are the same",
     otherwise: "off",
     concept: "changes-that-do-not-show",
     neededBy: "sync",

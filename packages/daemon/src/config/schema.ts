@@ -58,38 +58,40 @@ const flag = (description: string) =>
 const credentials = z
   .strictObject({
     username: z.optional(text("Name to sign in with.")),
-    password: z.optional(text("Password; `${NAME}` keeps it out of the file.")),
-    passwordFile: z.optional(path("File with the password, read anew at each use.")),
-    tokenFile: z.optional(path("File with a token, read anew at each use.")),
-    sshKeyFile: z.optional(path("Private key for ssh.")),
-    sshKnownHostsFile: z.optional(path("Known hosts for ssh.")),
-    caFile: z.optional(path("PEM certificates trusted in addition to the system's.")),
-    clientCertFile: z.optional(path("PEM client certificate.")),
-    clientKeyFile: z.optional(path("Key of the client certificate.")),
+    password: z.optional(text("Password. Write `${NAME}` to take it from the environment.")),
+    passwordFile: z.optional(path("File with the password, read again at each use.")),
+    tokenFile: z.optional(path("File with a token, read again at each use.")),
+    sshKeyFile: z.optional(path("Private key for SSH.")),
+    sshKnownHostsFile: z.optional(path("Known hosts for SSH.")),
+    caFile: z.optional(path("CA certificates in PEM, trusted in addition to the system's.")),
+    clientCertFile: z.optional(path("Client certificate in PEM.")),
+    clientKeyFile: z.optional(path("Private key of the client certificate.")),
     cookieFile: z.optional(path("Netscape cookie file.")),
-    askpassUrl: z.optional(text("URL that answers `username=` and `password=` lines.")),
+    askpassUrl: z.optional(text("URL that answers with the lines `username=` and `password=`.")),
     githubApp: z.optional(
       z
         .strictObject({
-          appId: text("App id, or client id."),
-          installationId: text("Installation id."),
+          appId: text("ID of the app, or its client ID."),
+          installationId: text("ID of the installation."),
           privateKeyFile: path("Private key of the app."),
-          apiUrl: z.optional(text("API base URL, for GitHub Enterprise.")),
+          apiUrl: z.optional(text("Base URL of the API, for GitHub Enterprise.")),
         })
-        .check(z.describe("GitHub App, which makes tokens of an hour.")),
+        .check(z.describe("GitHub App to sign in with. Its tokens are valid for an hour.")),
     ),
   })
-  .check(z.describe("Credentials, in place of those of the environment."));
+  .check(z.describe("Credentials. They replace those from the environment."));
 
 const source = z.strictObject({
   url: text("URL or path of the source."),
-  into: z.optional(text("Directory of the tree that it is placed in. Default: the tree's root.")),
-  adapter: z.optional(text("Adapter, whatever the URL's scheme.")),
+  into: z.optional(
+    text("Directory of the tree to place the source in. Default: the root of the tree."),
+  ),
+  adapter: z.optional(text("Adapter for this source, whatever the scheme of its URL.")),
   credentials: z.optional(credentials),
   signedBy: z.optional(
     z
       .array(z.string())
-      .check(z.describe("Who has to have signed it, in place of the mount's signedBy.")),
+      .check(z.describe("Trusted signers of this source. They replace `signedBy` of the mount.")),
   ),
 });
 
@@ -97,16 +99,20 @@ export type SourceFile = z.infer<typeof source>;
 
 const timeout = (standard: string) =>
   z.optional(
-    span(`Time allowed for one run; then its whole process group is killed. Default ${standard}.`),
+    span(
+      `Time limit of one run. Pannier then kills the whole process group. Default: ${standard}.`,
+    ),
   );
 const environment = z.optional(
   z
     .record(z.string(), z.string())
-    .check(z.describe("Variables beside those of every hook; `${NAME}` passes one of ours on.")),
+    .check(
+      z.describe("Additional variables. Write `${NAME}` to pass on one of the sidecar's own."),
+    ),
 );
 const command = z
   .array(z.string())
-  .check(z.minLength(1), z.describe("Program and arguments; no shell is put in between."));
+  .check(z.minLength(1), z.describe("Program and its arguments, run without a shell."));
 
 const prePublish = z
   .strictObject({
@@ -114,25 +120,27 @@ const prePublish = z
     timeout: timeout("60s"),
     env: environment,
     retry: z.optional(
-      duration("Time after which a revision that was refused is asked about again. Default 10m."),
+      duration("Time until Pannier asks again about a refused revision. Default: 10m."),
     ),
   })
   .check(
     z.describe(
-      "Runs in the candidate tree before it is published; unless it ends with 0, what was published stays.",
+      "Runs in the candidate tree. If it exits with anything but 0, Pannier keeps the published revision.",
     ),
   );
 
-const retries = z.optional(count("How often a run that failed is tried again. Default 5.", 0));
+const retries = z.optional(count("Number of retries after a failed run. Default: 5.", 0));
 const postPublish = z.union([
   z.strictObject({ command, timeout: timeout("60s"), env: environment, retries }),
   z.strictObject({
-    url: text("URL to call; any status of 200 to 299 is success.").check(
+    url: text("URL to call. Any status from 200 to 299 is success.").check(
       z.refine((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? ""), {
         error: "it is not an http or https URL",
       }),
     ),
-    method: z.optional(z.enum(["GET", "POST", "PUT"]).check(z.describe("Default POST."))),
+    method: z.optional(
+      z.enum(["GET", "POST", "PUT"]).check(z.describe("HTTP method. Default: POST.")),
+    ),
     headers: z.optional(
       z.record(z.string(), z.string()).check(z.describe("Headers of the request.")),
     ),
@@ -145,7 +153,7 @@ const postPublish = z.union([
         error: "there is no such signal",
       }),
     ),
-    process: text("Name of the program to send it to, in a shared process namespace."),
+    process: text("Name of the program that gets the signal, in a shared process namespace."),
     retries,
   }),
 ]);
@@ -160,16 +168,16 @@ const push = z.strictObject({
       const layers = parseCount(given, 1);
       if (layers > 100) throw new UsageError("an image has at most 100 layers");
       return layers;
-    }, "Layers of the image at most; 1: a plain tar.gz, as Flux reads it. Default 100."),
+    }, "Maximum number of layers. 1 makes a plain tar.gz, as Flux reads it. Default: 100."),
   ),
   credentials: z.optional(credentials),
   sign: z.optional(
     z
       .strictObject({
-        keyFile: path("Private key: one of cosign, or in PEM."),
-        passwordFile: z.optional(path("File with its password.")),
+        keyFile: path("Private key, from cosign or in PEM."),
+        passwordFile: z.optional(path("File with the password of the key.")),
       })
-      .check(z.describe("What the image is signed with, before the tag names it.")),
+      .check(z.describe("Key that signs the image, before the tag moves to it.")),
   ),
 });
 
@@ -199,10 +207,10 @@ const mount = z.strictObject({
       .string()
       .check(
         z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, "letters, digits, and . _ - between them"),
-        z.describe("Name in logs, metrics and paths. Default: the target's last element."),
+        z.describe("Name in logs, metrics and URLs. Default: the last path segment of the target."),
       ),
   ),
-  target: path("Directory to keep equal to the sources."),
+  target: path("Directory to sync to."),
   sources: z
     .array(
       z.union([
@@ -213,16 +221,18 @@ const mount = z.strictObject({
         ),
       ]),
     )
-    .check(z.minLength(1), z.describe("Later ones lie over earlier ones.")),
+    .check(z.minLength(1), z.describe("One or more sources. Later sources win.")),
   adapter: z.optional(
-    text("Adapter for its sources of the adapter's schemes; for all of them where it fits none."),
+    text(
+      "Adapter for the sources with a scheme of that adapter, or for all sources if none has one.",
+    ),
   ),
   credentials: z.optional(credentials),
   ...mountOptions,
   push: z.optional(
     z
       .union([pushTo, push])
-      .check(z.describe("Where each revision goes after it was published, for others to follow.")),
+      .check(z.describe("Image to push each published revision to, for others to follow.")),
   ),
   hooks: z.optional(
     z
@@ -232,44 +242,46 @@ const mount = z.strictObject({
           z
             .union([postPublish, z.array(postPublish)])
             .check(
-              z.describe("Runs after a revision was published, once for each; one or several."),
+              z.describe("One hook or a list of hooks. Each runs once per published revision."),
             ),
         ),
       })
-      .check(z.describe("What runs before and after a revision is published.")),
+      .check(
+        z.describe("Commands, calls and signals before and after Pannier publishes a revision."),
+      ),
   ),
 });
 
 export const configSchema = z.strictObject({
   mounts: z
     .array(mount)
-    .check(z.minLength(1), z.describe("Directories to keep in sync, each with its sources.")),
+    .check(z.minLength(1), z.describe("Directories to sync, each with its sources.")),
   http: z.optional(
     z
       .strictObject({
-        enabled: z.optional(flag("Whether there is an HTTP port at all. Default true.")),
-        host: z.optional(text("Address to listen at. Default: all.")),
+        enabled: z.optional(flag("Whether to open the HTTP port. Default: true.")),
+        host: z.optional(text("Address to listen on. Default: all addresses.")),
         port: z.optional(
           read((value) => {
             const port = parseCount(value, 0);
             if (port > 65_535) throw new UsageError(`${port} is not a valid port`);
             return port;
-          }, "Default 8080."),
+          }, "Port to listen on. Default: 8080."),
         ),
-        dashboard: z.optional(flag("Whether there is a dashboard. Default true.")),
+        dashboard: z.optional(flag("Whether to serve the dashboard. Default: true.")),
         triggerTokenFile: z.optional(
-          path("File with the token that POST /sync and /rollback ask for."),
+          path("File with the token for POST /sync and POST /rollback."),
         ),
-        webhookSecretFile: z.optional(path("File with the secret that webhooks are signed with.")),
+        webhookSecretFile: z.optional(path("File with the secret of webhooks.")),
       })
-      .check(z.describe("The port for probes, metrics, webhooks and the dashboard.")),
+      .check(z.describe("HTTP port for probes, metrics, webhooks and the dashboard.")),
   ),
-  maxActive: z.optional(count("Mounts at work at once. Default 4.")),
+  maxActive: z.optional(count("Number of mounts that sync at the same time. Default: 4.")),
   maxFailures: z.optional(
-    count("End the process when a mount failed more often than this in a row. Default: never.", 0),
+    count("Exit if a mount fails more often than this in a row. Default: never.", 0),
   ),
   shutdownGrace: z.optional(
-    duration("Time for hooks under way when the process is to end. Default 10s."),
+    duration("Time for running hooks when a signal stops the process. Default: 10s."),
   ),
 });
 
