@@ -16,6 +16,7 @@ import { type OptionSpecs, variableName } from "@pannier/core";
 import { describe, expect, test } from "vitest";
 import { FLAGS, flagName } from "../../packages/cli/src/flags.ts";
 import { main } from "../../packages/cli/src/main.ts";
+import { anchorOf } from "../../apps/site/src/pages.ts";
 import { withTables } from "./option-tables.ts";
 import { serversTable } from "./tested-with.ts";
 import { blocks, page, pages, prose, ROOT, section, tableRows } from "./pages.ts";
@@ -90,13 +91,17 @@ describe("the command line", () => {
   });
 
   test("the tables of flags and options are current: npm run docs:tables writes them", () => {
-    const written = ["docs/operations.md", "docs/configuration.md"].map((name) => {
+    const written = [
+      "docs/operations.md",
+      "docs/configuration.md",
+      "docs/configuration-reference.md",
+    ].map((name) => {
       const { text } = page(name);
       const fresh = withTables(text);
       expect(tableCells(text), name).toEqual(tableCells(fresh));
       return text.match(/written by npm run docs:tables/g)?.length;
     });
-    expect(written).toEqual([1, 1]);
+    expect(written).toEqual([1, 1, 1]);
   });
 
   test("every command line that is shown has commands and flags that there are", async () => {
@@ -244,12 +249,6 @@ test("every link within the project leads somewhere", () => {
   }
 });
 
-/** Headings as the hosts of repositories make anchors of them. */
 function anchors(text: string): string[] {
-  return Array.from(prose(text).matchAll(/^#+ (.*)$/gm), ([, heading = ""]) =>
-    heading
-      .toLowerCase()
-      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
-      .replaceAll(" ", "-"),
-  );
+  return Array.from(prose(text).matchAll(/^#+ (.*)$/gm), ([, heading = ""]) => anchorOf(heading));
 }

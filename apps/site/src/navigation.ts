@@ -1,0 +1,80 @@
+/** What the site's bar and side have. A test compares it with the pages that there are. */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import type { DefaultTheme } from "vitepress";
+import { ROOT } from "../../../scripts/repository.ts";
+
+export const NAVIGATION: DefaultTheme.NavItem[] = [
+  { text: "Use cases", link: "/use-cases" },
+  { text: "Sources", link: "/adapters/git", activeMatch: "^/adapters/" },
+  { text: "Configuration", link: "/configuration-reference" },
+  { text: "API", link: "/api/index.html", target: "_self" },
+  { text: "Changelog", link: "/changelog" },
+];
+
+const group = (text: string, items: Readonly<Record<string, string>>, collapsed?: boolean) => ({
+  text,
+  ...(collapsed === undefined ? {} : { collapsed }),
+  items: Object.entries(items).map(([link, title]) => ({ text: title, link })),
+});
+
+export const SIDEBAR: DefaultTheme.SidebarItem[] = [
+  group("Start", {
+    "/": "Pannier",
+    "/install": "Install",
+    "/concepts": "Concepts",
+    "/use-cases": "Use cases",
+    "/cookbook": "Cookbook",
+  }),
+  group("Sources", {
+    "/adapters/file": "Local files",
+    "/adapters/git": "git",
+    "/adapters/http": "HTTP",
+    "/adapters/s3": "S3",
+    "/adapters/gcs": "Google Cloud Storage",
+    "/adapters/azure": "Azure Blob Storage",
+    "/adapters/oci": "OCI registries",
+    "/adapters/hf": "Hugging Face",
+    "/adapters/sftp": "SFTP",
+    "/adapters/ftp": "FTP",
+    "/adapters/smb": "SMB",
+    "/adapters/nfs": "NFS",
+    "/adapters/webdav": "WebDAV",
+  }),
+  group("Sidecar", {
+    "/configuration": "Configuration",
+    "/configuration-reference": "Configuration reference",
+    "/kubernetes": "Kubernetes",
+    "/image": "Image",
+    "/operations": "Operations",
+    "/artifacts": "Push to a registry",
+  }),
+  group("Trust", {
+    "/security": "Security",
+    "/signatures": "Signatures",
+    "/tested-with": "Tested with",
+    "/benchmarks": "Benchmarks",
+    "/reporting-vulnerabilities": "Report a vulnerability",
+  }),
+  group("Move to Pannier", {
+    "/moving-from-git-sync": "From git-sync",
+    "/moving-from-rclone": "From rclone",
+    "/moving-from-s3-sync": "From aws s3 sync",
+    "/moving-from-k8s-sidecar": "From k8s-sidecar",
+    "/upgrading": "Upgrading",
+    "/changelog": "Changelog",
+  }),
+  group("Examples", { "/demo": "Demo", ...readmes("examples") }, true),
+  group("Develop", {
+    "/writing-an-adapter": "Writing an adapter",
+    "/design": "Design",
+    "/contributing": "Contributing",
+  }),
+  group("Packages", readmes("packages"), true),
+];
+
+/** Of each folder in it, by its name. */
+function readmes(folder: string): Record<string, string> {
+  const names = readdirSync(join(ROOT, folder));
+  return Object.fromEntries(names.map((name) => [`/${folder}/${name}`, name]));
+}
