@@ -1,18 +1,14 @@
 /** The sidecar: from a configuration to mounts at work, until it is told to end. */
-import { dirname } from "node:path";
-import { describeFailure, isPannierError } from "@pannier/core";
-import type { DaemonConfig } from "./config/config.ts";
-import { recall, remember } from "./config/last-good.ts";
+import { describeFailure } from "@pannier/core";
 import { createConfigWatch } from "./config/watch.ts";
 import { createStatusStream } from "./http/status-stream.ts";
 import { createHttpPort } from "./http/server.ts";
 import { type RoutesInit, statusOf } from "./http/routes.ts";
-import type { ConfigStatus } from "./http/status.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { PostPublishError } from "./hooks/post-publish.ts";
 import type { Mount } from "./mount.ts";
 import { isGivenUp } from "./mount-state.ts";
-import { isShown } from "./shown.ts";
+import { createReloader } from "./reloader.ts";
 import { createSupervisor } from "./supervisor.ts";
 import { endsWithin, SLACK } from "./within.ts";
 import type { DaemonInit } from "./daemon-init.ts";
@@ -58,100 +54,19 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   };
 
   const supervisor = createSupervisor(init, onEvent);
-  let configStatus: ConfigStatus = { loaded: new Date() };
   const routes: RoutesInit = {
     version: init.version,
     log,
     metrics,
     mounts: () => supervisor.mounts,
     lingering: () => supervisor.lingering,
-    config: () => configStatus,
+    config: () => reloader.status,
     http: () => supervisor.config.http,
   };
   const statusStream = createStatusStream(() => statusOf(routes));
   const port = createHttpPort(routes, statusStream);
-
-  /** @returns whether the configuration is in force now */
-  async function reload(): Promise<boolean> {
-    try {
-      const config = await init.readConfig();
-      await take(config);
-      configStatus = { loaded: new Date() };
-      metrics.reloaded("success");
-      return true;
-    } catch (error) {
-      tellRefusal(error);
-      return false;
-    } finally {
-      statusStream.changed();
-    }
-  }
-
-  async function take(config: DaemonConfig): Promise<void> {
-    const plan = await supervisor.plan(config);
-    if (!init.once) await port.listen(config.http);
-    const changes = await supervisor.apply(plan);
-    if (changes === undefined) return;
-    if (init.file !== undefined && init.memory !== undefined && !init.once)
-      remember(init.memory, init.file, config);
-    const { started, stopped, restarted } = changes;
-    for (const name of stopped) metrics.drop(name);
-    log("info", "config loaded", {
-      mounts: config.mounts.length,
-      started: listed(started),
-      restarted: listed(restarted),
-      stopped: listed(stopped),
-    });
-  }
-
-  function tellRefusal(error: unknown): void {
-    const { message } = describeFailure(error, "variables");
-    // Where the file lies is for the log; callers of the port have no use for it.
-    const where = `${dirname(init.file ?? "")}/`;
-    const told = init.redact(message.replaceAll(where, ""));
-    // It is tried again and again, and said once.
-    if (told !== configStatus.error) {
-      metrics.reloaded("failure");
-      log("error", `${describeRefusal()}: ${message}`);
-    }
-    configStatus = { ...configStatus, error: told };
-  }
-
-  function describeRefusal(): string {
-    return supervisor.mounts.some(({ isResting }) => isResting)
-      ? "the configuration is refused; what is published stays until the file is corrected"
-      : "the changed configuration is refused, the old one goes on";
-  }
-
-  /**
-   * At the start there is no configuration to go on with. Where targets have content all the same, ending would only take it out of
-   * service: they are answered for until the file is mended.
-   *
-   * @returns whether the configuration is in force
-   */
-  async function begin(): Promise<boolean> {
-    try {
-      await take(await init.readConfig());
-      return true;
-    } catch (error) {
-      const known = init.once ? undefined : await knownConfig();
-      if (known === undefined || !isAboutSettings(error)) throw error;
-      const shown = await Promise.all(known.mounts.map(({ options }) => isShown(options)));
-      if (!shown.includes(true)) throw error;
-      // Where the port cannot be had either, there is nothing to wait with.
-      await port.listen(known.http).catch(() => Promise.reject(error as Error));
-      supervisor.rest(known);
-      tellRefusal(error);
-      return false;
-    }
-  }
-
-  async function knownConfig(): Promise<DaemonConfig | undefined> {
-    const { file, memory } = init;
-    if (file === undefined) return undefined;
-    const remembered = memory === undefined ? undefined : recall(memory, file);
-    return remembered ?? (await init.guessConfig?.());
-  }
+  const changed = () => statusStream.changed();
+  const reloader = createReloader({ init, supervisor, port, metrics, changed });
 
   async function triggerAll(): Promise<void> {
     for await (const _ of init.triggers ?? []) {
@@ -162,10 +77,10 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
 
   warnAsFirstProcess(init);
   const watch = init.file === undefined || init.once ? undefined : createConfigWatch(init.file);
-  const isTakenOver = await begin();
+  const isTakenOver = await reloader.begin();
   const { address } = port;
   if (address !== undefined) log("info", `listening on ${formatAddress(address)}`);
-  const watching = watch?.run(reload, stop.signal, isTakenOver);
+  const watching = watch?.run(() => reloader.reload(), stop.signal, isTakenOver);
   void triggerAll();
   const ends = [aborted(stop.signal).then(() => false)];
   if (init.once)
@@ -189,16 +104,8 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   return exitCode || (init.once ? hookExitCode : 0);
 }
 
-function isAboutSettings(error: unknown): boolean {
-  return isPannierError(error) && ["usage", "target", "permission"].includes(error.code);
-}
-
 function formatAddress({ host, port }: { readonly host: string; readonly port: number }): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-function listed(names: readonly string[]): string | undefined {
-  return names.length === 0 ? undefined : names.join(" ");
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
