@@ -1,9 +1,9 @@
 /** The helper process as the adapter sees it: started when there is something to ask, replaced when it ended. */
-import { lookup } from "node:dns/promises";
 import { extname } from "node:path";
 import { InternalError, SourceError } from "@pannier/core/adapter";
 import { startHelperProcess } from "@pannier/helper-process";
-import { ping, type PingTarget } from "./ping.ts";
+import type { PingTarget } from "./ping.ts";
+import { checkServer } from "./server-check.ts";
 import type { Facts, FromHelper, Item, Problem, Question, Start, ToHelper } from "./protocol.ts";
 
 /** Questions at once, each on a connection of its own. */
@@ -66,13 +66,13 @@ interface Helper {
 }
 
 export function createConnection(init: ConnectionInit): Connection {
-  const { start, pingTarget, patience = HELPER_GRACE_MS } = init;
+  const { pingTarget, patience = HELPER_GRACE_MS } = init;
+  const check = checkServer(pingTarget);
   const waiting: Asked[] = [];
   /** What the helper was asked and has not answered yet, also where nobody waits for it any longer. */
   const asked = new Map<number, Asked>();
   let lastId = 0;
   let helper: Helper | undefined;
-  let pinged: { readonly done: Promise<string>; giveUp(): void } | undefined;
   let unused: NodeJS.Timeout | undefined;
   let hanging: NodeJS.Timeout | undefined;
   let closed = false;
@@ -80,7 +80,7 @@ export function createConnection(init: ConnectionInit): Connection {
   function end(error: unknown): void {
     const ended = helper;
     helper = undefined;
-    pinged = undefined;
+    check.forget();
     clearTimeout(hanging);
     clearTimeout(unused);
     ended?.kill();
@@ -89,17 +89,8 @@ export function createConnection(init: ConnectionInit): Connection {
     for (const { reject } of lost) reject(error);
   }
 
-  function startHelper(server: string): Helper {
-    const script =
-      init.helper ?? new URL(`./nfs-helper${extname(import.meta.url)}`, import.meta.url);
-    const { send, kill } = startHelperProcess<FromHelper>({
-      script,
-      // Secrets of the environment are no concern of it. libnfs gets a thread for each connection.
-      env: {
-        PATH: process.env["PATH"],
-        LD_LIBRARY_PATH: process.env["LD_LIBRARY_PATH"],
-        UV_THREADPOOL_SIZE: String(CONNECTIONS + 2),
-      },
+  function start(server: string): Helper {
+    const made = startHelper(init, server, {
       onMessage: (message, body) => {
         if (helper === made) onMessage(message, body);
       },
@@ -109,8 +100,6 @@ export function createConnection(init: ConnectionInit): Connection {
         next();
       },
     });
-    const made: Helper = { server, send, kill };
-    made.send({ start: { ...start, server } });
     return made;
   }
 
@@ -121,7 +110,7 @@ export function createConnection(init: ConnectionInit): Connection {
     hanging = setTimeout(() => {
       end(new SourceError("unavailable", "the helper process of libnfs gave no sign of life"));
       next();
-    }, start.idleTimeout + patience);
+    }, init.start.idleTimeout + patience);
   }
 
   function onMessage(message: FromHelper, body: Uint8Array): void {
@@ -133,7 +122,7 @@ export function createConnection(init: ConnectionInit): Connection {
           asked.delete(message.id);
           const { problem } = message;
           // The next one is to learn why.
-          if (problem?.step === "connection" || problem?.step === "silent") pinged = undefined;
+          if (problem?.step === "connection" || problem?.step === "silent") check.forget();
           if (problem !== undefined) one.reject(new Unanswered(problem));
           else one.resolve({ items: one.items, facts: message.facts, bytes: body });
         }
@@ -141,19 +130,6 @@ export function createConnection(init: ConnectionInit): Connection {
     }
     expectSign();
     next();
-  }
-
-  function pingServer(): NonNullable<typeof pinged> {
-    const stop = new AbortController();
-    const done = pingFirst(pingTarget, stop.signal);
-    const made = {
-      done,
-      giveUp: () => stop.abort(new SourceError("unavailable", "the server was given up")),
-    };
-    done.catch(() => {
-      if (pinged === made) pinged = undefined;
-    });
-    return made;
   }
 
   /** Asks what waits, as far as connections are free for it. */
@@ -178,14 +154,24 @@ export function createConnection(init: ConnectionInit): Connection {
   }
 
   async function ready(): Promise<void> {
-    pinged ??= pingServer();
-    const current = pinged;
-    const server = await current.done;
+    const server = await check.address();
     if (closed) throw new SourceError("unavailable", "the source was closed");
     if (helper !== undefined && helper.server !== server) {
       end(new SourceError("unavailable", "the server has another address by now"));
     }
-    helper ??= startHelper(server);
+    helper ??= start(server);
+  }
+
+  function leave(one: Asked, since: number): void {
+    const at = waiting.indexOf(one);
+    if (at !== -1) {
+      waiting.splice(at, 1);
+      return;
+    }
+    const found = [...asked].find(([, other]) => other === one);
+    if (found !== undefined) helper?.send({ cancel: found[0] });
+    // It waits for the ping, and who comes next would wait for the same.
+    else if (performance.now() - since > SUSPECT_AFTER_MS) check.giveUp();
   }
 
   return {
@@ -216,54 +202,32 @@ export function createConnection(init: ConnectionInit): Connection {
 
     close() {
       closed = true;
-      pinged?.giveUp();
+      check.giveUp();
       const error = new SourceError("unavailable", "the source was closed");
       end(error);
       for (const { reject } of waiting.splice(0)) reject(error);
     },
   };
-
-  function leave(one: Asked, since: number): void {
-    const at = waiting.indexOf(one);
-    if (at !== -1) {
-      waiting.splice(at, 1);
-      return;
-    }
-    const found = [...asked].find(([, other]) => other === one);
-    if (found !== undefined) helper?.send({ cancel: found[0] });
-    // It waits for the ping, and who comes next would wait for the same.
-    else if (performance.now() - since > SUSPECT_AFTER_MS) pinged?.giveUp();
-  }
 }
 
-/** Of a host's addresses, the first at which there is a server. */
-async function pingFirst(pingTarget: PingTarget, signal: AbortSignal): Promise<string> {
-  let failure: unknown;
-  for (const address of await resolve(pingTarget.host)) {
-    try {
-      await ping({ ...pingTarget, host: address }, signal);
-      return address;
-    } catch (error) {
-      signal.throwIfAborted();
-      failure ??= error;
-    }
-  }
-  throw failure;
-}
-
-async function resolve(host: string): Promise<string[]> {
-  try {
-    const found = await lookup(host.replace(/^\[|\]$/g, ""), { all: true });
-    return found.map(({ address }) => address);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOTFOUND") {
-      throw new SourceError("unavailable", "the host name is not known", {
-        hint: "check the host in the URL",
-        cause: error,
-      });
-    }
-    throw new SourceError("unavailable", "the host name cannot be resolved at the moment", {
-      cause: error,
-    });
-  }
+function startHelper(
+  { start, helper }: Pick<ConnectionInit, "start" | "helper">,
+  server: string,
+  on: {
+    onMessage(message: FromHelper, body: Uint8Array): void;
+    onEnd(why: string): void;
+  },
+): Helper {
+  const { send, kill } = startHelperProcess<FromHelper>({
+    script: helper ?? new URL(`./nfs-helper${extname(import.meta.url)}`, import.meta.url),
+    // Secrets of the environment are no concern of it. libnfs gets a thread for each connection.
+    env: {
+      PATH: process.env["PATH"],
+      LD_LIBRARY_PATH: process.env["LD_LIBRARY_PATH"],
+      UV_THREADPOOL_SIZE: String(CONNECTIONS + 2),
+    },
+    ...on,
+  });
+  send({ start: { ...start, server } });
+  return { server, send, kill };
 }
