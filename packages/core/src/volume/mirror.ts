@@ -182,7 +182,8 @@ async function settleDirectories(
   for (const path of plannedPaths(state, "all")) {
     for (let directory = parentOf(path); directory !== ""; directory = parentOf(directory)) {
       const stats = tree.stat(directory);
-      if (stats?.isDirectory() === true && found.has(stats.mode & 0o777)) tree.settle(directory);
+      if (stats?.isDirectory() === true && found.has(stats.mode & 0o777))
+        tree.restoreMode(directory);
     }
     await pause();
   }

@@ -41,8 +41,8 @@ export interface OpenDirectories {
   loosenAt(directory: string): void;
   /** A removed directory must not be found open again under its name. */
   forget(directory: string): void;
-  /** See `Tree.settle`. */
-  settle(directory: string): void;
+  /** See `Tree.restoreMode`. */
+  restoreMode(directory: string): void;
   /** See `Tree.seal`. */
   seal(pause: Pause): Promise<void>;
   close(): void;
@@ -57,29 +57,15 @@ export function openDirectories(
   settings: TreeSettings,
   aside?: string,
 ): OpenDirectories {
-  const held = new Map<string, OpenDirectory>();
+  const held = heldDirectories();
   const touched = new Set<string>();
-  /** Directories that even their owner may not write to are writable while we are at work; their modes before. */
-  const loosened = new Map<string, number>();
-  const isLocked = isReadOnly(settings.dirMode);
+  const modes = writableModes(settings.dirMode);
 
   function use(directory: string, create: boolean): OpenDirectory {
-    const known = held.get(directory);
-    if (known !== undefined) {
-      held.delete(directory);
-      held.set(directory, known);
-      known.users++;
-      return known;
-    }
+    const known = held.find(directory);
+    if (known !== undefined) return known;
     const fd = directory === "" ? openExisting(root) : openBelow(directory, create);
-    const opened: OpenDirectory = {
-      fd,
-      path: PROC ? `/proc/self/fd/${fd}` : join(root, directory),
-      users: 1,
-    };
-    held.set(directory, opened);
-    evict();
-    return opened;
+    return held.add(directory, fd, PROC ? `/proc/self/fd/${fd}` : join(root, directory));
   }
 
   function openBelow(directory: string, create: boolean): number {
@@ -132,7 +118,7 @@ export function openDirectories(
       // Half made, it would be taken for one that was there.
       if (fd !== undefined) closeSync(fd);
       rmdirSync(place);
-      loosened.delete(directory);
+      modes.forget(directory);
       const { code } = failure as NodeJS.ErrnoException;
       // Somebody else has just made one, and is at work in it.
       if (place !== path && (code === "ENOTEMPTY" || code === "EEXIST"))
@@ -140,6 +126,60 @@ export function openDirectories(
       throw failure;
     }
   }
+
+  function loosen(directory: string, fd: number): void {
+    if (modes.loosen(directory, fd)) touched.add(directory);
+  }
+
+  function loosenAt(directory: string): void {
+    if (!modes.isLocked) return;
+    const opened = use(directory, false);
+    loosen(directory, opened.fd);
+    opened.users--;
+  }
+
+  return {
+    touched,
+    use,
+    writeTo(directory, open) {
+      loosen(directory, open.fd);
+      touched.add(directory);
+    },
+    loosenAt,
+    forget: held.forget,
+    restoreMode(directory) {
+      const opened = use(directory, false);
+      const { mode: found, uid, gid } = fstatSync(opened.fd);
+      const mode = found & 0o7777;
+      const { owner } = settings;
+      if (owner !== undefined && (uid !== owner.uid || gid !== owner.gid))
+        fchownSync(opened.fd, owner.uid, owner.gid);
+      // Bits beyond those may be inherited from the volume.
+      const wanted = modes.whileWriting(directory, (mode & 0o7000) | settings.dirMode);
+      if (mode !== wanted) trySetMode(() => fchmodSync(opened.fd, wanted));
+      opened.users--;
+    },
+    async seal(pause) {
+      for (const [directory, mode] of modes.before) {
+        await pause();
+        if (directory === "") continue;
+        try {
+          const opened = use(directory, false);
+          fchmodSync(opened.fd, mode);
+          opened.users--;
+        } catch (error) {
+          if (!isMissing(error)) throw error;
+        }
+      }
+      modes.before.clear();
+    },
+    close: held.close,
+  };
+}
+
+/** Descriptors of directories, of which those unused for longest are closed. */
+function heldDirectories() {
+  const held = new Map<string, OpenDirectory>();
 
   function evict(): void {
     if (held.size <= HELD) return;
@@ -152,73 +192,61 @@ export function openDirectories(
     }
   }
 
-  function loosen(directory: string, fd: number): void {
-    if (!isLocked || loosened.has(directory)) return;
-    const mode = fstatSync(fd).mode & 0o7777;
-    if (!isReadOnly(mode)) return;
-    fchmodSync(fd, mode | WRITABLE);
-    loosened.set(directory, mode);
-    touched.add(directory);
-  }
-
-  function loosenAt(directory: string): void {
-    if (!isLocked) return;
-    const opened = use(directory, false);
-    loosen(directory, opened.fd);
-    opened.users--;
-  }
-
-  function forget(directory: string): void {
-    for (const [name, open] of held) {
-      if (name !== directory && !name.startsWith(`${directory}/`)) continue;
-      closeSync(open.fd);
-      held.delete(name);
-    }
-  }
-
   return {
-    touched,
-    use,
-    writeTo(directory, open) {
-      loosen(directory, open.fd);
-      touched.add(directory);
+    /** The caller is counted as a user of it. */
+    find(directory: string): OpenDirectory | undefined {
+      const known = held.get(directory);
+      if (known === undefined) return undefined;
+      held.delete(directory);
+      held.set(directory, known);
+      known.users++;
+      return known;
     },
-    loosenAt,
-    forget,
-    settle(directory) {
-      const opened = use(directory, false);
-      const { mode: found, uid, gid } = fstatSync(opened.fd);
-      const mode = found & 0o7777;
-      const { owner } = settings;
-      if (owner !== undefined && (uid !== owner.uid || gid !== owner.gid))
-        fchownSync(opened.fd, owner.uid, owner.gid);
-      // Bits beyond those may be inherited from the volume.
-      const wanted = (mode & 0o7000) | settings.dirMode;
-      // One that is written to gets its mode when it is sealed.
-      const atWork = loosened.has(directory);
-      if (atWork) loosened.set(directory, wanted);
-      const now = atWork ? wanted | WRITABLE : wanted;
-      if (mode !== now) trySetMode(() => fchmodSync(opened.fd, now));
-      opened.users--;
+    /** The caller is counted as a user of it. */
+    add(directory: string, fd: number, path: string): OpenDirectory {
+      const opened: OpenDirectory = { fd, path, users: 1 };
+      held.set(directory, opened);
+      evict();
+      return opened;
     },
-    async seal(pause) {
-      for (const [directory, mode] of loosened) {
-        await pause();
-        if (directory === "") continue;
-        try {
-          const opened = use(directory, false);
-          fchmodSync(opened.fd, mode);
-          opened.users--;
-        } catch (error) {
-          if (!isMissing(error)) throw error;
-        }
+    forget(directory: string): void {
+      for (const [name, open] of held) {
+        if (name !== directory && !name.startsWith(`${directory}/`)) continue;
+        closeSync(open.fd);
+        held.delete(name);
       }
-      loosened.clear();
     },
-    close() {
+    close(): void {
       for (const directory of held.values()) closeSync(directory.fd);
       held.clear();
     },
+  };
+}
+
+/** Directories that even their owner may not write to are writable while we are at work. */
+function writableModes(dirMode: number) {
+  const isLocked = isReadOnly(dirMode);
+  /** The modes that they get back. */
+  const before = new Map<string, number>();
+  return {
+    isLocked,
+    before,
+    /** Makes one writable. @returns whether it was not */
+    loosen(directory: string, fd: number): boolean {
+      if (!isLocked || before.has(directory)) return false;
+      const mode = fstatSync(fd).mode & 0o7777;
+      if (!isReadOnly(mode)) return false;
+      fchmodSync(fd, mode | WRITABLE);
+      before.set(directory, mode);
+      return true;
+    },
+    /** The mode that a directory gets now: one that is written to gets the wanted one when it is sealed. */
+    whileWriting(directory: string, wanted: number): number {
+      if (!before.has(directory)) return wanted;
+      before.set(directory, wanted);
+      return wanted | WRITABLE;
+    },
+    forget: (directory: string) => before.delete(directory),
   };
 }
 

@@ -70,7 +70,7 @@ export async function reconcile(
       }
       if (stats.isDirectory()) {
         if (tree.removeIfEmpty(path)) continue;
-        if (modes) tree.settle(path);
+        if (modes) tree.restoreMode(path);
         tree.touch(path);
         continue;
       }

@@ -46,7 +46,7 @@ export interface Tree {
   /** Removes a directory if nothing is in it. */
   removeIfEmpty(directory: string): boolean;
   /** Gives a directory that may be as a killed process left it, half made or made writable, the mode and owner of a new one. */
-  settle(directory: string): void;
+  restoreMode(directory: string): void;
   /**
    * Walks what is there, files in path order, a directory after what is in it. Does not follow symlinks. `nonUtf8`: a
    * name that is not Unicode, so none of ours; `path` then only looks like it.
@@ -159,7 +159,7 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
     },
     touch: (directory) => touched.add(directory),
     removeIfEmpty,
-    settle: directories.settle,
+    restoreMode: directories.restoreMode,
     walk: (pause) => walkTree(directories, pause),
     seal: directories.seal,
     close: directories.close,
