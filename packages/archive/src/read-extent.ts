@@ -2,7 +2,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { type Body, type ByteRange, type FileEntry, SourceError } from "@pannier/core/adapter";
-import type { Extent } from "./scratch.ts";
+import type { Extent } from "./unpacked.ts";
 
 const PIECE = 256 * 1024;
 

@@ -4,22 +4,20 @@
  * where it is written; hard links find their target without a table in memory, and a later member replaces an earlier one.
  */
 import { createHash, hash } from "node:crypto";
-import { constants, existsSync } from "node:fs";
+import { constants } from "node:fs";
 import { copyFile, type FileHandle, open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
-import { DatabaseSync, type Entry, SourceError, type Scope } from "@pannier/core/adapter";
+import { DatabaseSync, type SourceError } from "@pannier/core/adapter";
+import { fileOf, openUnpacked, type Row, rowReader, TINY_FILE, type Unpacked } from "./unpacked.ts";
 
 /**
  * Files up to this size lie in one file together. A file of its own would take a block of the disk anyway, and four calls of the
  * system: 300,000 empty files took 36 s, and take 4 s.
  */
 const TINY = 4096;
-const TINY_FILE = "tiny";
 /** Files up to this size are written while the next ones are read. */
 const SMALL = 256 * 1024;
 const WRITES_AT_ONCE = 8;
-const BATCH = 500;
 
 export interface Content {
   readonly size: number;
@@ -54,46 +52,6 @@ export interface Scratch {
   close(): Promise<void>;
 }
 
-/** An archive that was unpacked. */
-export interface Unpacked {
-  /**
-   * In the order of their paths.
-   *
-   * @param ref kept with each entry
-   * @throws SourceError where there is something that is wanted and was refused
-   */
-  entries(ref: string, scope?: Scope): AsyncGenerator<readonly Entry[]>;
-  /** One of them, if it is there and was not refused. */
-  entry(path: string, ref: string): Entry | undefined;
-  /** Where a file's content is, as long as it is there. */
-  find(path: string): Extent | undefined;
-  /** Frees what is open; nothing is found any more. Never throws. */
-  close(): void;
-}
-
-export interface Extent {
-  readonly file: string;
-  /** Where in the file it begins. */
-  readonly start: number;
-  /** True where the file holds nothing else. */
-  readonly own: boolean;
-}
-
-/** A row of the table. */
-interface Row {
-  readonly path: string;
-  /** Of a symlink; `null` for a file. */
-  readonly target: string | null;
-  readonly size: number | null;
-  readonly sha256: string | null;
-  readonly mode: number | null;
-  readonly mtime: number | null;
-  /** Where its content begins in the file of tiny ones; `null` where it has a file of its own. */
-  readonly start: number | null;
-  /** Why it cannot be published, in JSON. */
-  readonly failure: string | null;
-}
-
 /** Nothing of it outlives the process, so nothing is done to keep it whole. */
 const SCHEMA = `
 PRAGMA journal_mode = OFF;
@@ -111,8 +69,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
   const table = new DatabaseSync(join(folder, "entries"));
   table.exec(SCHEMA);
   const insert = table.prepare("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
-  const select = table.prepare("SELECT * FROM entries WHERE path = ?");
-  const rowOf = (path: string) => select.get(path) as unknown as Row | undefined;
+  const rowOf = rowReader(table);
   const writes = new Map<string, Promise<void>>();
   let failure: { readonly error: unknown } | undefined;
   /** Tiny contents that are not yet written, and where the next one begins. */
@@ -211,77 +168,13 @@ export async function createScratch(folder: string): Promise<Scratch> {
       throwFailure();
       table.exec("COMMIT");
       finished = true;
-      let closed = false;
-      return {
-        async *entries(ref, scope) {
-          const next = table.prepare(
-            `SELECT * FROM entries WHERE path > ? ORDER BY path LIMIT ${BATCH}`,
-          );
-          for (let after = ""; ;) {
-            if (closed) throw new SourceError("changed", "the archive was unpacked anew");
-            const rows = next.all(after) as unknown as Row[];
-            const last = rows.at(-1);
-            if (last === undefined) return;
-            yield rows.flatMap((row) => {
-              if (row.failure === null) return [toEntry(row, ref)];
-              if (scope?.wants(row.path) === false) return [];
-              throw toError(row.failure);
-            });
-            after = last.path;
-            // Whoever takes them may do so at once: others have their turn between two batches.
-            await setImmediate();
-          }
-        },
-        entry(path, ref) {
-          const row = closed ? undefined : rowOf(path);
-          return row === undefined || row.failure !== null ? undefined : toEntry(row, ref);
-        },
-        find(path) {
-          const row = closed ? undefined : rowOf(path);
-          if (row === undefined || row.target !== null || row.failure !== null) return undefined;
-          if (row.start !== null)
-            return { file: join(folder, TINY_FILE), start: row.start, own: false };
-          const file = fileOf(folder, path);
-          return existsSync(file) ? { file, start: 0, own: true } : undefined;
-        },
-        close() {
-          if (!closed) table.close();
-          closed = true;
-        },
-      };
+      return openUnpacked(folder, table);
     },
     async close() {
       await Promise.all(writes.values());
       await tiny.close().catch(() => {});
       if (!finished) table.close();
     },
-  };
-}
-
-/** The file that holds an entry's content. */
-function fileOf(folder: string, path: string): string {
-  return join(folder, hash("sha256", path).slice(0, 40));
-}
-
-function toError(failure: string): SourceError {
-  const { code, message, hint } = JSON.parse(failure) as SourceError;
-  return new SourceError(code, message, {
-    hint: `${hint ?? "repack it"}; --exclude leaves it out`,
-  });
-}
-
-function toEntry({ path, target, size, sha256, mode, mtime }: Row, ref: string): Entry {
-  const common = { path, mtime: mtime ?? undefined };
-  if (target !== null) return { kind: "symlink", ...common, target };
-  const value = sha256 as string;
-  return {
-    kind: "file",
-    ...common,
-    size: size as number,
-    mode: mode ?? undefined,
-    fingerprint: `sha256:${value}`,
-    digest: { algorithm: "sha256", value },
-    ref,
   };
 }
 

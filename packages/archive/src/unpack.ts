@@ -2,7 +2,8 @@
 import { type Limits, NoRoomError, SourceError } from "@pannier/core/adapter";
 import { limitError } from "./errors.ts";
 import { type Member, segmentsOf, unreadable } from "./member.ts";
-import { createScratch, type Unpacked } from "./scratch.ts";
+import { createScratch } from "./scratch.ts";
+import type { Unpacked } from "./unpacked.ts";
 
 export interface UnpackInit {
   /** Empty directory to unpack into. */
