@@ -5,7 +5,8 @@ import { type Limits, type Location, type SourceContext, SourceError } from "@pa
 import { type LfsClient, lfsClient } from "./lfs.ts";
 import type { GitOptions } from "./options.ts";
 import { openRemote, type OpenedRemote, openSubmodule, repositoryUrl } from "./remotes.ts";
-import { isDamage, openRepository, type Repository } from "./repository.ts";
+import { openRepository, type Repository } from "./repository.ts";
+import { isDamage } from "./repository-cache.ts";
 import { hasBatchCommand } from "./engine.ts";
 import { cliStore } from "./store/cli.ts";
 import { jsStore } from "./store/js.ts";

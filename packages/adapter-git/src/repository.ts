@@ -1,20 +1,9 @@
 /** One repository: what is at the other end, and the cache of its objects here. The source has one, and one for each submodule. */
-import { rm } from "node:fs/promises";
 import { NoRoomError, SourceError } from "@pannier/core/adapter";
 import { formatOf } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
-import {
-  cacheFormat,
-  type CacheState,
-  isOutgrown,
-  newestPack,
-  noteSize,
-  openCache,
-  recordRefs,
-  REFETCHED,
-  REPACKED,
-  sweep,
-} from "./store/cache.ts";
+import { isDamage, repositoryCache } from "./repository-cache.ts";
+import { isOutgrown, newestPack, REFETCHED, REPACKED, sweep } from "./store/cache.ts";
 import { CacheDamaged, type ObjectStore } from "./store/store.ts";
 import { type Commit, readCommit } from "./tree.ts";
 
@@ -53,36 +42,19 @@ export interface RepositoryInit {
 export function openRepository(init: RepositoryInit): Repository {
   const { remote, makeStore, dir, depth, maxBytes, warn } = init;
   const store = makeStore(dir);
-  let state: CacheState | undefined;
-  let opening: Promise<void> | undefined;
+  const cache = repositoryCache(store, dir, warn);
   let distrusted = false;
   // Fetches of one repository come one after the other.
   let last: Promise<unknown> = Promise.resolve();
 
-  /** Cleans the folder before anything in it is used. */
-  const prepare = async () => {
-    opening ??= cacheFormat(dir)
-      .then((format) => openCache(dir, format))
-      .then((opened) => void (state = opened));
-    try {
-      await opening;
-    } catch (error) {
-      opening = undefined;
-      throw error;
-    }
-  };
-
   const cached = async (oid: string) => {
     if (distrusted) return undefined;
-    await prepare();
+    await cache.ready();
     return readCommit(store, oid);
   };
 
   const discard = async () => {
-    await store.close();
-    await rm(dir, { recursive: true, force: true });
-    state = undefined;
-    opening = undefined;
+    await cache.discard();
     distrusted = false;
   };
 
@@ -93,15 +65,16 @@ export function openRepository(init: RepositoryInit): Repository {
         hint: "install git, and leave engine at auto",
       });
     const outgrown = store.compact === undefined && (await isOutgrown(dir, REFETCHED));
-    if (state?.format !== formatOf(oid) || outgrown) {
-      await discard();
-      state = await openCache(dir, formatOf(oid));
-      opening = Promise.resolve();
+    const format = formatOf(oid);
+    let { state } = cache;
+    if (state?.format !== format || outgrown) {
+      state = await cache.replace(format);
+      distrusted = false;
     }
     if (await isOutgrown(dir, REPACKED)) {
       // Commits came that were not published: the next one will do without them.
       const { published = state.refs.latest } = state.refs;
-      await settle({ latest: published, published }, undefined, signal);
+      state = await cache.shrink({ latest: published, published }, undefined, signal);
     }
     const { refs, shallow } = state;
     const haves = [...new Set([refs.latest, refs.published])].filter((have) => have !== undefined);
@@ -119,33 +92,7 @@ export function openRepository(init: RepositoryInit): Repository {
     }
     const next = new Set([...boundary, ...result.shallow]);
     for (const end of result.unshallow) next.delete(end);
-    state = { ...state, refs: { ...refs, latest: oid }, shallow: [...next] };
-    await recordRefs(dir, state.refs, state.shallow);
-  }
-
-  /** Keeps only what these commits hold, and a pack of which most is needed: it need not be copied. */
-  async function settle(
-    refs: CacheState["refs"],
-    keepPack: string | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    if (state === undefined) return;
-    state = { ...state, refs };
-    await recordRefs(dir, state.refs, state.shallow);
-    if (store.compact === undefined || !(await isOutgrown(dir, REPACKED))) return;
-    // Noted before it is done: where it fails, or takes this process with it, it is not tried again at once.
-    await noteSize(dir);
-    try {
-      await store.compact(signal, keepPack);
-      await noteSize(dir);
-    } catch (error) {
-      await sweep(dir);
-      signal.throwIfAborted();
-      if (isDamage(error)) throw error;
-      const { message, hint } = error as SourceError;
-      const advice = hint === undefined ? "" : ` (${hint})`;
-      warn(`the git object cache could not be made smaller: ${message}${advice}`);
-    }
+    await cache.record({ ...refs, latest: oid }, [...next]);
   }
 
   /** In its turn, and once more with an empty cache where this one turns out to be damaged. */
@@ -170,7 +117,7 @@ export function openRepository(init: RepositoryInit): Repository {
     const known = await cached(oid);
     if (known !== undefined && (tag === undefined || (await store.read(tag)) !== undefined))
       return known;
-    const hadAny = state?.refs.latest !== undefined;
+    const hadAny = cache.state?.refs.latest !== undefined;
     await fetch(oid, tag ?? oid, signal);
     const fetched = await readCommit(store, oid);
     // Nothing came because we said that it was here.
@@ -184,20 +131,16 @@ export function openRepository(init: RepositoryInit): Repository {
     remote,
     store,
     dir,
-    ready: prepare,
+    ready: cache.ready,
     cached,
     commit: (oid, signal, tag) => inTurn(signal, () => commit(oid, signal, tag)),
     published: (signal) =>
       inTurn(signal, async () => {
-        const latest = state?.refs.latest;
+        const latest = cache.state?.refs.latest;
         if (latest === undefined) return;
-        await settle({ latest, published: latest }, await newestPack(dir), signal);
+        await cache.shrink({ latest, published: latest }, await newestPack(dir), signal);
       }),
-    keep(oid) {
-      // Of any other commit it is not recorded where its history ends.
-      if (state !== undefined && oid === state.refs.latest)
-        state = { ...state, refs: { ...state.refs, published: oid } };
-    },
+    keep: cache.keep,
     distrust() {
       distrusted = true;
     },
@@ -224,11 +167,4 @@ async function* upTo(
       );
     yield chunk;
   }
-}
-
-/** Whether an error says that the cache is not what it was: unreadable, or removed behind our back. */
-export function isDamage(error: unknown): boolean {
-  if (error instanceof CacheDamaged) return true;
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOENT" || code === "ENOTDIR";
 }
