@@ -190,12 +190,16 @@ it("never has more mounts at work than allowed, nor one of them twice", async ()
   let active = 0;
   let most = 0;
   const busy = new Set<string>();
+  const allAtWork = Promise.withResolvers<void>();
   for (const name of names) {
     daemon.source(name).beforeList = async () => {
       expect(busy.has(name)).toBe(false);
       busy.add(name);
       most = Math.max(most, ++active);
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      // The first ones wait for each other, and those after them for whoever might come beside them.
+      if (most === 3) allAtWork.resolve();
+      await allAtWork.promise;
+      await new Promise(setImmediate);
       active--;
       busy.delete(name);
     };

@@ -247,7 +247,8 @@ it("answers a thousand triggers during a sync with exactly one more", async () =
   held.resolve();
   // The one that was under way has seen the source as it was when it was listed; who waits is told of the next.
   expect((await waiting).json).toMatchObject({ mounts: [{ name: "site" }] });
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  // Another one would have begun before this is answered.
+  await post(daemon, "/sync/docs?wait=1", bearer(TOKEN));
   expect(syncs(daemon, "site")).toBe(3);
 });
 
@@ -358,8 +359,9 @@ it.each([
   expect(await post(daemon, `/hooks/${forge}`, headers, "{ no json")).toMatchObject({
     status: 401,
   });
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  expect([syncs(daemon, "site"), syncs(daemon, "docs")]).toEqual([1, 1]);
+  // What they had asked for would have begun before this is answered.
+  await post(daemon, "/sync/docs?wait=1", bearer(TOKEN));
+  expect([syncs(daemon, "site"), syncs(daemon, "docs")]).toEqual([1, 2]);
 });
 
 it("believes a body that is too long to be held, and syncs all mounts for it", async () => {

@@ -190,8 +190,13 @@ it("takes its configuration from a pipe, which is read once and never changes", 
   const daemon = start(pipe);
   await daemon.event("site", "waiting");
   // Something happens beside it: whoever read it again would wait for a writer, and all else with them.
-  writeFileSync(join(folder, "another-file"), "");
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  const file = join(folder, "pannier.yaml");
+  writeFileSync(file, `mounts:\n${mount("x")}${HTTP}`);
+  const beside = start(file);
+  await beside.event("x", "waiting");
+  writeFileSync(file, `mounts:\n${mount("y")}${HTTP}`);
+  // That one looks after as long, and not before the first.
+  await beside.event("y", "waiting");
   expect(await daemon.get("/livez")).toMatchObject({ status: 200 });
   expect(takenOver(daemon)).toBe(1);
 });
