@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { listAll, readAll } from "@pannier/adapter-kit";
 import type { ServerResponse } from "node:http";
 import { expect, test } from "vitest";
-import { failure, never, open, site, tree } from "../../test/open.ts";
+import { failure, never, open, site, tree } from "../open.ts";
 
 const sha = (text: string) => createHash("sha256").update(text).digest("hex");
 const html = (title: string, body: string) => ({

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import type { Entry } from "../source/contract.ts";
-import { longestHold } from "../../test/held.ts";
-import { openState, type State } from "../state/state.ts";
-import { orderedEntries } from "./ordered.ts";
+import type { Entry } from "../src/source/contract.ts";
+import { longestHold } from "./held.ts";
+import { openState, type State } from "../src/state/state.ts";
+import { orderedEntries } from "../src/snapshot/ordered.ts";
 
 let directory: string;
 let state: State;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { expect, it, onTestFinished } from "vitest";
-import { endLeftBehind, listProcesses, MARK } from "./left-behind.ts";
+import { endLeftBehind, listProcesses, MARK } from "../src/hooks/left-behind.ts";
 
 async function startMarked(mark: string): Promise<ChildProcess> {
   const env = { PATH: process.env["PATH"], [MARK]: mark };

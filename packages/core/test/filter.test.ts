@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ignoreFileFilter, makeFilter } from "./filter.ts";
+import { ignoreFileFilter, makeFilter } from "../src/snapshot/filter.ts";
 
 function kept(include: string[], exclude: string[], paths: string[]): string[] {
   return paths.filter((path) => makeFilter(include, exclude)?.wants(path) !== false);

@@ -1,8 +1,8 @@
 /** What index pages say, and what is made of their links. Real servers' pages are listed in test/real/http.test.ts. */
 import { listAll, readAll } from "@pannier/adapter-kit";
 import { describe, expect, test } from "vitest";
-import { failure, open, site, tree } from "../../test/open.ts";
-import type { Page } from "../../test/site.ts";
+import { failure, open, site, tree } from "../open.ts";
+import type { Page } from "../site.ts";
 
 const page = (body: string, title = "Index of /d/"): Page => ({
   type: "text/html",

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { gitVersion, makeRepository } from "../../../../test/support/git-server.ts";
-import { cliStore } from "./cli.ts";
-import { CacheDamaged } from "./store.ts";
+import { gitVersion, makeRepository } from "../../../test/support/git-server.ts";
+import { cliStore } from "../src/store/cli.ts";
+import { CacheDamaged } from "../src/store/store.ts";
 
 describe.skipIf(gitVersion === undefined)(
   "objects by git",

@@ -14,9 +14,9 @@ import {
 } from "@pannier/core/adapter";
 import { filterScope, makeFilter, sync } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
-import { http } from "../index.ts";
-import { makeTar, makeZip, type TarMember } from "../../test/archives.ts";
-import { failure, never, open, site, tree } from "../../test/open.ts";
+import { http } from "../../src/index.ts";
+import { makeTar, makeZip, type TarMember } from "../archives.ts";
+import { failure, never, open, site, tree } from "../open.ts";
 
 const { gzipSync } = zlib;
 /** From Node 22.15 on. */

@@ -3,7 +3,7 @@ import { createServer, get, type IncomingMessage } from "node:http";
 import { type AddressInfo, createConnection, createServer as createTcpServer } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createFaultProxy, type FaultProxy } from "./fault-proxy.ts";
+import { createFaultProxy, type FaultProxy } from "../src/fault-proxy.ts";
 
 const PAYLOAD = Buffer.from("0123456789".repeat(100));
 

@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { listAll } from "@pannier/adapter-kit";
 import type { SourceError } from "@pannier/core/adapter";
 import { expect, test } from "vitest";
-import { failure, never, open, site, tree } from "../../test/open.ts";
+import { failure, never, open, site, tree } from "../open.ts";
 
 const HEAD = "<html><head><title>Index of /</title></head><body>";
 const row = (name: string) => `<a href="${name}">x</a>  03-Feb-2025 04:05  1\n`;

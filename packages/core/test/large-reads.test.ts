@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { largeReads } from "./large-reads.ts";
+import { largeReads } from "../src/source/large-reads.ts";
 
 const CONTENT = Buffer.alloc(8 * 1024 * 1024);
 for (let at = 0; at < CONTENT.length; at += 4) CONTENT.writeUInt32LE(at, at);

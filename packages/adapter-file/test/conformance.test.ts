@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { describeAdapter, type StoreFile, type StoreFiles } from "@pannier/adapter-kit";
 import * as vitest from "vitest";
-import { fileAdapter } from "./adapter.ts";
+import { fileAdapter } from "../src/adapter.ts";
 
 describeAdapter(vitest, {
   adapter: fileAdapter,

@@ -2,9 +2,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import type { TestData } from "../../test/lane-child.ts";
-import { howManyLanes } from "./how-many.ts";
-import { type LanesInit, openLanes } from "./lanes.ts";
+import type { TestData } from "./lane-child.ts";
+import { howManyLanes } from "../src/lane/how-many.ts";
+import { type LanesInit, openLanes } from "../src/lane/lanes.ts";
 
 let directory: string;
 
@@ -23,7 +23,7 @@ function open(names: readonly string[], init: Partial<LanesInit> = {}) {
   const told: string[] = [];
   const texts = Object.fromEntries(names.map((name) => [name, `this is ${name}`]));
   const data: TestData = { texts };
-  const module = new URL("../../test/lane-child.ts", import.meta.url);
+  const module = new URL("./lane-child.ts", import.meta.url);
   const lanes = openLanes(
     {
       lane: () => Promise.resolve({ module, data }),

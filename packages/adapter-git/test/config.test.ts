@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { gitVersion } from "../../../test/support/git-server.ts";
-import { readConfig } from "./config.ts";
-import { parseGitmodules } from "./submodules.ts";
+import { readConfig } from "../src/config.ts";
+import { parseGitmodules } from "../src/submodules.ts";
 
 /** As `git config --list -z` prints it: `section.subsection.key\nvalue`; `undefined` where it cannot be read. */
 function read(text: string): string[] | undefined {

@@ -1,8 +1,8 @@
 import { gzipSync } from "node:zlib";
 import { describeAdapter } from "@pannier/adapter-kit";
 import * as vitest from "vitest";
-import { makeStores, renderArchive, renderIndex, renderManifest } from "../test/stores.ts";
-import { httpAdapter } from "./index.ts";
+import { makeStores, renderArchive, renderIndex, renderManifest } from "./stores.ts";
+import { httpAdapter } from "../src/index.ts";
 
 const sizes = { largeFile: 16 << 20 };
 const adapter = httpAdapter as never;

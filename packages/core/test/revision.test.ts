@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { longestHold } from "../../test/held.ts";
-import { makePause } from "../timing/slices.ts";
-import { openState, type State } from "../state/state.ts";
-import { digestAfterPlan } from "./revision.ts";
+import { longestHold } from "./held.ts";
+import { makePause } from "../src/timing/slices.ts";
+import { openState, type State } from "../src/state/state.ts";
+import { digestAfterPlan } from "../src/snapshot/revision.ts";
 
 const ROWS = 200_000;
 let directory: string;

@@ -6,7 +6,7 @@ import * as zlib from "node:zlib";
 import { SourceError } from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
 import { decompress, formatOf, type Member, readTar, readZip } from "@pannier/archive";
-import { makeTar, makeZip } from "../../test/archives.ts";
+import { makeTar, makeZip } from "../archives.ts";
 
 const { gzipSync } = zlib;
 const canZstd = typeof zlib.zstdCompressSync === "function";

@@ -10,8 +10,8 @@ import { gzipSync } from "node:zlib";
 import { readAll } from "@pannier/adapter-kit";
 import type { SourceContext } from "@pannier/core/adapter";
 import { afterAll, expect, onTestFinished, test } from "vitest";
-import { makeTar, makeZip } from "../../test/archives.ts";
-import { failure, never, open, site, tree } from "../../test/open.ts";
+import { makeTar, makeZip } from "../archives.ts";
+import { failure, never, open, site, tree } from "../open.ts";
 
 const MiB = 1 << 20;
 

@@ -17,9 +17,9 @@ import { join } from "node:path";
 import { sync } from "@pannier/core";
 import type { FileEntry, Sink } from "@pannier/core/adapter";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { openLane } from "./file-lane.ts";
-import { fingerprintOf } from "./fingerprint.ts";
-import { file } from "./index.ts";
+import { openLane } from "../src/file-lane.ts";
+import { fingerprintOf } from "../src/fingerprint.ts";
+import { file } from "../src/index.ts";
 
 let root: string;
 

@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sync, type SyncOptions } from "@pannier/core";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { openSite, type Page, type Site } from "../test/site.ts";
-import { renderIndex, renderManifest } from "../test/stores.ts";
-import { http } from "./index.ts";
+import { openSite, type Page, type Site } from "./site.ts";
+import { renderIndex, renderManifest } from "./stores.ts";
+import { http } from "../src/index.ts";
 
 let site: Site;
 let target: string;

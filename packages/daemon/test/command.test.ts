@@ -1,12 +1,12 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
-import { FROM_SOURCES } from "../../../../test/support/from-sources.ts";
+import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 it("fails, and nothing else does, where the process may open no more files", async () => {
   const script = `
     import { openSync } from "node:fs";
-    import { runCommand } from ${JSON.stringify(new URL("command.ts", import.meta.url))};
+    import { runCommand } from ${JSON.stringify(new URL("../src/hooks/command.ts", import.meta.url))};
     const { signal } = new AbortController();
     try { for (;;) openSync("/dev/null"); } catch {}
     await runCommand({ command: ["/bin/true"], cwd: "/", env: {}, own: {}, timeout: 1000, signal, kill: signal })

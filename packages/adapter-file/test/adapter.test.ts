@@ -28,7 +28,7 @@ import {
 } from "@pannier/core/adapter";
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { file } from "./index.ts";
+import { file } from "../src/index.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 let dir: string;
@@ -399,7 +399,7 @@ test.skipIf(!mayLimitWatches())(
   () => {
     for (let i = 0; i < 8; i++) mkdirSync(join(dir, `dir-${i}`));
     const script = `
-      const { file } = await import("${new URL("index.ts", import.meta.url).href}");
+      const { file } = await import("${new URL("../src/index.ts", import.meta.url).href}");
       const { openSource } = await import("@pannier/adapter-kit");
       const { source } = await openSource(file(${JSON.stringify(dir)}));
       const hints = source.watch(AbortSignal.timeout(5000))[Symbol.asyncIterator]();

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { listAll, readAll } from "@pannier/adapter-kit";
 import { expect, test } from "vitest";
-import { failure, never, open, site, tree } from "../test/open.ts";
+import { failure, never, open, site, tree } from "./open.ts";
 
 const BODY = Buffer.from(Array.from({ length: 200_000 }, (_, i) => i % 253));
 

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { listAll } from "@pannier/adapter-kit";
 import { expect, onTestFinished, test } from "vitest";
-import { makeTar, makeZip } from "../../test/archives.ts";
-import { failure, open, site, tree } from "../../test/open.ts";
+import { makeTar, makeZip } from "../archives.ts";
+import { failure, open, site, tree } from "../open.ts";
 
 async function opened(body: Uint8Array, name = "x.tar", options = {}) {
   const server = await site({ [`/${name}`]: { body } });

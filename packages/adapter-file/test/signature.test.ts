@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { sync } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
 import { minisign, minisignKey } from "../../../test/support/minisign.ts";
-import { file } from "./index.ts";
+import { file } from "../src/index.ts";
 
 const ada = minisignKey();
 

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { listAll } from "@pannier/adapter-kit";
 import { filterScope, makeFilter, sync, type SyncOptions } from "@pannier/core";
 import { expect, onTestFinished, test } from "vitest";
-import { failure, never, open, site } from "../../test/open.ts";
-import type { Page, Site } from "../../test/site.ts";
-import { http } from "../index.ts";
+import { failure, never, open, site } from "../open.ts";
+import type { Page, Site } from "../site.ts";
+import { http } from "../../src/index.ts";
 
 const html = (...rows: readonly string[]): Page => ({
   type: "text/html",

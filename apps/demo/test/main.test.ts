@@ -21,7 +21,7 @@ afterEach(async () => {
 });
 
 function start(env: Readonly<Record<string, string>>) {
-  const child = spawn(process.execPath, [...FROM_SOURCES, join(import.meta.dirname, "main.ts")], {
+  const child = spawn(process.execPath, [...FROM_SOURCES, join(import.meta.dirname, "../src/main.ts")], {
     env: { PATH: process.env["PATH"], PORT: "0", TMPDIR: folder, ...env },
   });
   let said = "";

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { FILES_AHEAD, openSmallFiles, type SmallFile } from "./small-files.ts";
+import { FILES_AHEAD, openSmallFiles, type SmallFile } from "../src/transfer/small-files.ts";
 
 const MANY = 1000;
 
