@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { execFileSync } from "node:child_process";
 import {
+  existsSync,
   linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -35,7 +37,24 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "pannier-local-"));
   enter(directory);
 });
-afterEach(() => rm(directory, { recursive: true, force: true }));
+afterEach(async () => {
+  expect(openFiles(), "files left open").toEqual([]);
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** What this process has open below the directory. */
+function openFiles(): string[] {
+  if (!existsSync("/proc/self/fd")) return [];
+  const paths = readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      // The one of the listing itself.
+      return "";
+    }
+  });
+  return paths.filter((path) => path.startsWith(directory));
+}
 
 function enter(base: string): void {
   target = join(base, "target");
@@ -152,6 +171,14 @@ describe("a file made for the engine", () => {
     source.read = () => Promise.reject(new SourceError("invalid", "a symlink"));
     await expect(fetchFile(fetching(source))).rejects.toThrow("a symlink");
     expect(readdirSync(target)).toEqual([]);
+  });
+
+  test("that turns out to be a directory is left to the adapter", async () => {
+    writeFileSync(original, CONTENT);
+    const source = sourceOf({ disposable: true, path: target });
+    await fetchFile(fetching(source));
+    expectFetched();
+    expect(source.reads).toBe(1);
   });
 });
 
