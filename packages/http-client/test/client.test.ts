@@ -9,33 +9,13 @@ import { runInNewContext } from "node:vm";
 import { SourceError, UsageError } from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
 import { makeIdentity, serve, serveProxy, serveRaw, serveTls } from "./servers.ts";
-import {
-  connectionError,
-  createHttpClient,
-  type HttpClientOptions,
-  readBytes,
-  readText,
-} from "../src/index.ts";
-
-function client(options: Partial<HttpClientOptions> = {}) {
-  const made = createHttpClient({ idleTimeout: 5000, ...options });
-  onTestFinished(() => made.close());
-  return made;
-}
+import { client, failure } from "./client.ts";
+import { connectionError, readBytes, readText } from "../src/index.ts";
 
 async function scratch(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), "pannier-http-"));
   onTestFinished(() => rm(path, { recursive: true }));
   return path;
-}
-
-async function failure(promise: Promise<unknown>): Promise<SourceError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(SourceError);
-  return error as SourceError;
 }
 
 test("sends what it was given and asks for bytes as they are stored", async () => {

@@ -1,24 +1,9 @@
 /** Servers that break the protocol, or never come to the point. */
 import type { Socket } from "node:net";
-import { SourceError } from "@pannier/core/adapter";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { serveRaw } from "./servers.ts";
-import { contentOf, createHttpClient, type HttpClientOptions, readText } from "../src/index.ts";
-
-function client(options: Partial<HttpClientOptions> = {}) {
-  const made = createHttpClient({ idleTimeout: 5000, ...options });
-  onTestFinished(() => made.close());
-  return made;
-}
-
-async function failure(promise: Promise<unknown>): Promise<SourceError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(SourceError);
-  return error as SourceError;
-}
+import { client, failure } from "./client.ts";
+import { contentOf, readText } from "../src/index.ts";
 
 const every = (milliseconds: number, text: string) => (socket: Socket) => {
   const timer = setInterval(() => socket.write(text), milliseconds);
