@@ -1,6 +1,6 @@
 /**
  * Turbo keeps the results of a package's tests by the files of it and of what it depends on: nothing else may be of
- * influence. And it runs the script `test` of those that have one.
+ * influence. And it runs the script `test` of those that have one. A test lies beside its code, or in `test/` if it needs more.
  */
 import { globSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -17,6 +17,14 @@ const packages = new Map<string, Manifest>(
 /** Paths that name a file by its place: imports, and what tests join to a module's own. */
 const PATH = /(?:from |import\(|import |import\.meta\.dirname, |new URL\()"(\.\.?\/[^"]+)"/g;
 
+/** What a test needs that is more than its code: by what shows in its source. */
+const NEEDS: readonly (readonly [what: string, pattern: RegExp])[] = [
+  ["starts a process", /"node:(?:child_process|cluster)"/],
+  ["starts a server", /\bcreate(?:Http|Secure)?Server\b|\.listen\(/],
+  ["uses code of a test/", /from "(?:\.\.\/)+(?:[a-z-]+\/)*test\//],
+  ["runs the conformance suite", /\bdescribeAdapter\b/],
+];
+
 /** Directories of the package itself and all that it depends on. */
 function reach(directory: string, known = new Set<string>()): ReadonlySet<string> {
   if (known.has(directory)) return known;
@@ -32,6 +40,15 @@ function* problemsOf(directory: string, { scripts = {}, exports }: Manifest): Ge
     const should = `vitest run --root ../.. --project unit --maxWorkers=2 ${directory}/`;
     if (scripts["test"] !== should)
       yield `${directory}/package.json: it has tests, so the script "test" has to be "${should}"`;
+  }
+  // An example is to be read in one place.
+  const beside = directory.startsWith("examples/")
+    ? []
+    : globSync(`${directory}/src/**/*.test.ts`, { cwd: ROOT });
+  for (const file of beside) {
+    const text = readFileSync(join(ROOT, file), "utf8");
+    const need = NEEDS.find(([, pattern]) => pattern.test(text));
+    if (need !== undefined) yield `${file}: it ${need[0]}, so it belongs into ${directory}/test`;
   }
   // No result of a test follows from it.
   if (scripts["test"] === undefined && exports === undefined) return;
