@@ -21,9 +21,13 @@ afterEach(async () => {
 });
 
 function start(env: Readonly<Record<string, string>>) {
-  const child = spawn(process.execPath, [...FROM_SOURCES, join(import.meta.dirname, "../src/main.ts")], {
-    env: { PATH: process.env["PATH"], PORT: "0", TMPDIR: folder, ...env },
-  });
+  const child = spawn(
+    process.execPath,
+    [...FROM_SOURCES, join(import.meta.dirname, "../src/main.ts")],
+    {
+      env: { PATH: process.env["PATH"], PORT: "0", TMPDIR: folder, ...env },
+    },
+  );
   let said = "";
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (text: string) => (said += text));
