@@ -38,8 +38,9 @@ beforeEach(async () => {
   enter(directory);
 });
 afterEach(async () => {
-  expect(openFiles(), "files left open").toEqual([]);
+  const open = openFiles();
   await rm(directory, { recursive: true, force: true });
+  if (open.length > 0) throw new Error(`left open: ${open.join(", ")}`);
 });
 
 /** What this process has open below the directory. */

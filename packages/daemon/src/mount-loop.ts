@@ -53,6 +53,11 @@ export function startLoop(init: LoopInit): MountLoop {
   /** To open the target, in a row. */
   let failures = 0;
 
+  const turn: LoopInit["turn"] = (work, until) => {
+    emit({ type: "queued" });
+    return init.turn(work, until);
+  };
+
   async function run(): Promise<void> {
     // So that the mount is there before the first event.
     await Promise.resolve();
@@ -89,10 +94,6 @@ export function startLoop(init: LoopInit): MountLoop {
   }
 
   async function followOnce(signal: AbortSignal): Promise<void> {
-    const turn = (work: () => Promise<void>, until: AbortSignal) => {
-      emit({ type: "queued" });
-      return init.turn(work, until);
-    };
     const events = follow(
       {
         ...config.options,
