@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { type Credentials, SourceError } from "@pannier/core/adapter";
 import { checkedBody } from "./body.ts";
 import type { Authorize } from "./credentials.ts";
-import { createDispatchers } from "./dispatcher.ts";
+import { createDispatchers, type TlsTexts } from "./dispatcher.ts";
 import { connectionError, statusError } from "./errors.ts";
 import { type Answer, exchange } from "./exchange.ts";
 import type { LaneTarget } from "./lane/connection.ts";
@@ -37,6 +37,8 @@ const HARMLESS_HEADERS = new Set([
 export interface HttpClientOptions {
   /** Of these, `caFile`, `clientCertFile` and `clientKeyFile`; a file that changes is taken over by new connections. */
   readonly credentials?: Credentials | undefined;
+  /** What is known of the TLS connection that is in no file. */
+  readonly tls?: TlsTexts | undefined;
   /** Signs requests in: called for each, never for one that a redirect sent to another origin. */
   readonly authorize?: Authorize | undefined;
   /** Where the proxy variables are looked up. Default: no proxy. */
@@ -85,6 +87,7 @@ export interface HttpClient {
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const dispatchers = createDispatchers({
     credentials: options.credentials ?? {},
+    tls: options.tls ?? {},
     env: options.env ?? {},
     idleTimeout: options.idleTimeout,
     connections: options.connections ?? 64,

@@ -14,8 +14,20 @@ import { type Environment, proxyFor } from "./proxy.ts";
 /** Enough for signed URLs in `Location` and long cookies; a server that sends more is up to something. */
 const MAX_HEADER_BYTES = 32 * 1024;
 
+/** Options of a TLS connection as texts, which count before the files of {@link Credentials}. */
+export interface TlsTexts {
+  /** PEM certificates trusted in addition to the system's. */
+  readonly ca?: string | undefined;
+  /** PEM client certificate, and its key. */
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  /** Whose certificate the server has to show. Default: the URL's host. */
+  readonly servername?: string | undefined;
+}
+
 export interface DispatcherOptions {
   readonly credentials: Credentials;
+  readonly tls: TlsTexts;
   readonly env: Environment;
   readonly idleTimeout: number;
   readonly connections: number;
@@ -30,7 +42,7 @@ export interface Dispatchers {
 }
 
 export function createDispatchers(options: DispatcherOptions): Dispatchers {
-  const { credentials, env } = options;
+  const { credentials, tls, env } = options;
   const files = [credentials.caFile, credentials.clientCertFile, credentials.clientKeyFile].filter(
     (path) => path !== undefined,
   );
@@ -70,7 +82,7 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
       if (target?.origin !== url.origin || target.tls.version !== now)
         target = {
           origin: url.origin,
-          tls: { version: now, ...(await readOwnFiles(credentials)) },
+          tls: { version: now, ...(await readOwnFiles(credentials)), ...given(tls) },
         };
       return target;
     },
@@ -85,7 +97,8 @@ async function makeDispatcher(
   proxy: URL | undefined,
 ): Promise<Dispatcher> {
   const { Agent, Pool, ProxyAgent, connect } = await loadUndici();
-  const tls = await readTlsFiles(options.credentials);
+  const { ca, ...own } = { ...(await readOwnFiles(options.credentials)), ...given(options.tls) };
+  const tls = ca === undefined ? own : { ...own, ca: [...systemAuthorities(), ca] };
   const common = {
     // HTTP/1.1 on several connections: what every server, proxy and fault we know of agrees on.
     allowH2: false,
@@ -142,6 +155,11 @@ interface TlsFiles {
   ca?: string[];
   cert?: string;
   key?: string;
+}
+
+/** Without what is undefined: a file counts there. */
+function given(texts: TlsTexts): Partial<Record<keyof TlsTexts, string>> {
+  return Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== undefined));
 }
 
 /** What the files of {@link Credentials} mean for a TLS connection, read anew. @throws UsageError where one cannot be used */

@@ -7,7 +7,7 @@ export {
   type HttpRequest,
 } from "./client.ts";
 export { type Authorize, makeAuthorize, readNetrc, type SignIn } from "./credentials.ts";
-export { readTlsFiles } from "./dispatcher.ts";
+export { readTlsFiles, type TlsTexts } from "./dispatcher.ts";
 export { connectionError, parseRetryAfter, statusError } from "./errors.ts";
 export { isAbove, lossyName, namesBelow, namesOf, UnreadableName } from "./names.ts";
 export { rangeHeader, rangeMismatch } from "./parts.ts";

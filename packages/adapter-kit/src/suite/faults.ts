@@ -8,8 +8,13 @@ import { listAll, readAll } from "../open-source.ts";
 import { type AllTraits, type Check, listAndRead, noise, when } from "./trial.ts";
 
 const CONTENT = noise(3 << 20, 5);
-/** In the middle of the content, whatever surrounds it. */
-const MIDDLE = 1 << 20;
+/** Of a store that holds as much. */
+function contentFor(largeFile: number): { readonly content: Buffer; readonly middle: number } {
+  const content = CONTENT.subarray(0, largeFile);
+  // In the middle of the content, whatever surrounds it.
+  return { content, middle: Math.floor(content.length / 3) };
+}
+
 /** Milliseconds that a source may take on top of its idle timeout on a busy machine. */
 const SLACK = 4000;
 
@@ -89,33 +94,35 @@ export function faultChecks(check: Check, traits: AllTraits): void {
     );
   }
 
-  const inTheMiddle: Record<string, Faults> = {
-    cut: { cutAfter: MIDDLE },
-    reset: { resetAfter: MIDDLE },
-    silent: { stallAfter: MIDDLE },
+  const inTheMiddle: Record<string, (middle: number) => Faults> = {
+    cut: (middle) => ({ cutAfter: middle }),
+    reset: (middle) => ({ resetAfter: middle }),
+    silent: (middle) => ({ stallAfter: middle }),
   };
-  for (const [what, faults] of Object.entries(inTheMiddle)) {
+  for (const [what, faultsAt] of Object.entries(inTheMiddle)) {
     when(traits.network !== "none", check)(
       `a connection ${what} in the middle: all of the content, or unavailable`,
       async (t) => {
+        const { content, middle } = contentFor(t.settings.largeFile);
+        const faults = faultsAt(middle);
         const { source, proxy } = await t.proxied(
-          { file: CONTENT },
+          { file: content },
           { idleTimeout: t.settings.idleTimeout },
         );
         await proxy.set(faults);
         let outcome = await t.outcome(listAndRead(source, "file"), "unavailable");
-        if (typeof outcome !== "string") t.expect(outcome.equals(CONTENT)).toBe(true);
+        if (typeof outcome !== "string") t.expect(outcome.equals(content)).toBe(true);
 
         await proxy.set({});
         const entry = (await listAll(source)).file("file");
         await proxy.set(faults);
-        for (const range of [undefined, { offset: 1000, length: CONTENT.length - 2000 }]) {
+        for (const range of [undefined, { offset: 1000, length: content.length - 2000 }]) {
           outcome = await t.outcome(readAll(source, entry, range), "unavailable");
-          const part = range === undefined ? CONTENT : CONTENT.subarray(1000, -1000);
+          const part = range === undefined ? content : content.subarray(1000, -1000);
           if (typeof outcome !== "string") t.expect(outcome.equals(part)).toBe(true);
         }
         await proxy.set({});
-        t.expect((await readAll(source, entry)).equals(CONTENT), "after that").toBe(true);
+        t.expect((await readAll(source, entry)).equals(content), "after that").toBe(true);
       },
     );
   }
@@ -137,19 +144,20 @@ export function faultChecks(check: Check, traits: AllTraits): void {
   when(traits.network !== "none" && traits.integrity, check)(
     "corrupted content is noticed",
     async (t) => {
+      const { content, middle } = contentFor(t.settings.largeFile);
       const { source, proxy } = await t.proxied(
-        { file: CONTENT },
+        { file: content },
         { idleTimeout: t.settings.idleTimeout },
       );
-      await proxy.set({ corruptAt: MIDDLE });
+      await proxy.set({ corruptAt: middle });
       const codes = ["invalid", "unavailable"] as const;
       let outcome = await t.outcome(listAndRead(source, "file"), ...codes);
-      if (typeof outcome !== "string") t.expect(outcome.equals(CONTENT)).toBe(true);
+      if (typeof outcome !== "string") t.expect(outcome.equals(content)).toBe(true);
       await proxy.set({});
       const entry = (await listAll(source)).file("file");
-      await proxy.set({ corruptAt: MIDDLE });
+      await proxy.set({ corruptAt: middle });
       outcome = await t.outcome(readAll(source, entry), ...codes);
-      if (typeof outcome !== "string") t.expect(outcome.equals(CONTENT)).toBe(true);
+      if (typeof outcome !== "string") t.expect(outcome.equals(content)).toBe(true);
     },
   );
 

@@ -10,8 +10,13 @@ import { type Crew, openCrew } from "../transfer/limiter.ts";
 import { openRangeHashes } from "../transfer/range-hash.ts";
 import { FILES_AHEAD, openSmallFiles } from "../transfer/small-files.ts";
 import type { Layer } from "../mount/layer.ts";
-import type { Fetcher, FetchJob } from "../volume/journal.ts";
+import type { Fetcher, FetchJob, WrittenFile } from "../volume/journal.ts";
 import { type LaneQueue, closeQueue, openLaneQueues } from "./lane-queue.ts";
+
+/** What of a written file the state may keep. */
+function kept(written: WrittenFile, layer: Layer | undefined): WrittenFile {
+  return layer?.source.secret === true ? { ...written, sha256: null } : written;
+}
 
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;
@@ -58,7 +63,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
         signal,
       });
       progress.fetched();
-      done(file);
+      done(kept(file, layer));
     } catch (error) {
       throw nameSource(layer, error);
     }
@@ -89,7 +94,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
             continue;
           }
           progress.fetched();
-          job.done(written);
+          job.done(kept(written, mount.layers[job.row.layer]));
         }
         progress.received(lanes.received());
       } finally {

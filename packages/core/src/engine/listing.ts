@@ -259,14 +259,14 @@ function layerScope(run: Run, layer: Layer, assumed: IgnoreFile | null): SourceS
  */
 async function diffUnlessIgnoreFileDiffers(
   diff: LayerDiff,
-  { entries, ordered }: Listing,
+  { entries, ordered, clash }: Listing,
 ): Promise<{ readonly entry: FileEntry | undefined } | undefined> {
   const { scope, state } = diff;
   const wanted = wantedEntries(boundedEntries(entries, diff.maxFiles), scope);
   let found: FileEntry | undefined;
   const differs = Symbol("ignore file");
   try {
-    await diffListing(diff, orderedEntries(wanted, ordered, state, diff.signal), (entry) => {
+    await diffListing(diff, orderedEntries(wanted, ordered, state, diff.signal, clash), (entry) => {
       if (entry.kind !== "file") return;
       found = entry;
       if (entry.fingerprint !== scope.ignore?.fingerprint) throw differs;

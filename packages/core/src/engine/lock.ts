@@ -88,7 +88,10 @@ async function digestsOf(
   for (const { path, layer, kind, mode, sha256, fingerprint } of shownRows(state, generation)) {
     const isExecutable = ((mode ?? 0) & 0o111) !== 0;
     const shown =
-      kind === FILE ? [path, "file", sha256, isExecutable] : [path, "link", fingerprint];
+      // Of what is secret there is no digest, and the fingerprint is that of a version.
+      kind === FILE
+        ? [path, "file", sha256 ?? fingerprint, isExecutable]
+        : [path, "link", fingerprint];
     (sums[layer] as Hash).update(`${JSON.stringify(shown)}\n`);
     await pause();
   }

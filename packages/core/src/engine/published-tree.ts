@@ -4,6 +4,8 @@ import { join, resolve } from "node:path";
 import { shownRows } from "../state/entries.ts";
 import { generations } from "../state/generations.ts";
 import { FILE } from "../state/row.ts";
+import { RefusedError } from "../errors.ts";
+import { quotePath } from "../snapshot/path.ts";
 import { hasTables } from "../state/state.ts";
 import { layoutOf } from "../volume/layout.ts";
 import { nothingPublished, openForReading, publishMode, toHistory } from "./history.ts";
@@ -57,7 +59,14 @@ export function openPublished(target: string): PublishedTree {
     *entries() {
       for (const { path, kind, size, mode: bits, sha256, fingerprint } of shownRows(state, id)) {
         if (kind === FILE) {
-          yield { kind: "file", path, size: size ?? 0, mode: bits ?? 0o644, sha256: sha256 ?? "" };
+          if (sha256 === null)
+            throw new RefusedError(
+              `${quotePath(path)} is of a source of secrets: it is not passed on`,
+              {
+                hint: "leave that source out of what is pushed",
+              },
+            );
+          yield { kind: "file", path, size: size ?? 0, mode: bits ?? 0o644, sha256 };
         } else yield { kind: "symlink", path, target: fingerprint };
       }
     },

@@ -1,8 +1,8 @@
 /** Turns any listing into one in path order, without holding a long one in memory. */
 import { makePause, type Pause, sortInSlices } from "../timing/slices.ts";
-import type { Entry } from "../source/contract.ts";
+import type { Entry, Listing } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
-import { deleteSpooled, spoolEntry, takeSpooled } from "../state/spool.ts";
+import { deleteSpooled, spooledAt, spoolEntry, takeSpooled } from "../state/spool.ts";
 import type { State } from "../state/state.ts";
 import { comparePaths, quotePath } from "./path.ts";
 
@@ -13,7 +13,7 @@ const BATCH = 1000;
 
 /**
  * Entries in the order of their paths' UTF-8 bytes, without duplicates: of several with one path the last wins, as in a tar
- * archive. To be called within a transaction, which is rolled back where the listing fails: a long one otherwise pays a commit
+ * archive, unless the source calls that a `clash`. To be called within a transaction, which is rolled back where the listing fails: a long one otherwise pays a commit
  * for each of its entries. Others have their turn between batches, however fast the entries come.
  */
 export async function* orderedEntries(
@@ -21,6 +21,7 @@ export async function* orderedEntries(
   ordered: boolean,
   state: State,
   signal: AbortSignal,
+  clash?: Listing["clash"],
 ): AsyncGenerator<readonly Entry[]> {
   const pause = makePause(signal);
   if (ordered) {
@@ -31,8 +32,14 @@ export async function* orderedEntries(
   let spooling = false;
   for await (const batch of batches) {
     signal.throwIfAborted();
-    if (spooling) await spool(batch, state, pause);
-    else for (const entry of batch) held.set(entry.path, entry);
+    if (spooling) await spool(batch, state, pause, clash);
+    else {
+      for (const entry of batch) {
+        const first = clash === undefined ? undefined : held.get(entry.path);
+        if (first !== undefined) throw clash?.(first, entry);
+        held.set(entry.path, entry);
+      }
+    }
     if (held.size > IN_MEMORY) {
       spooling = true;
       // Of a listing that was begun before, in the same transaction.
@@ -54,8 +61,15 @@ async function* sorted(entries: readonly Entry[], pause: Pause): AsyncGenerator<
   }
 }
 
-async function spool(entries: readonly Entry[], state: State, pause: Pause): Promise<void> {
+async function spool(
+  entries: readonly Entry[],
+  state: State,
+  pause: Pause,
+  clash?: Listing["clash"],
+): Promise<void> {
   for (const [index, entry] of entries.entries()) {
+    const first = clash === undefined ? undefined : spooledAt(state, entry.path);
+    if (first !== undefined) throw clash?.(first, entry);
     spoolEntry(state, entry);
     if (index % BATCH === 0) await pause();
   }

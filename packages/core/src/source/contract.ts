@@ -8,6 +8,7 @@
  * its {@link SourceContext} or its ecosystem's own chain. The engine does all of that once, for every adapter.
  */
 import type { Location } from "./location.ts";
+import type { SourceError } from "./errors.ts";
 import type { OptionSpecs, OptionValues } from "./options.ts";
 import type { CheckedSignature, SignatureKind, Signer } from "./signers.ts";
 
@@ -114,6 +115,11 @@ export interface Listing {
   readonly revision?: string | (() => string) | undefined;
   /** The token a {@link Source.probe} would have given for exactly this listing; asked after the last entry. Without it, a probe made before the listing counts. */
   readonly token?: (() => string | undefined) | undefined;
+  /**
+   * Where one path in two entries is a fault of the source's content rather than its order: what to throw. Without it, a
+   * later entry replaces an earlier one. Only for a listing that is not {@link Listing.ordered}; asked of what is wanted only.
+   */
+  readonly clash?: ((first: Entry, second: Entry) => SourceError) | undefined;
   /** The signature that covers all that is listed, checked before any of it is: there has to be one where {@link SourceContext.signers} are given. */
   readonly signature?: CheckedSignature | undefined;
 }
@@ -210,6 +216,11 @@ export interface Source {
   readonly ranges?: boolean | undefined;
   /** True where equal fingerprints mean equal bytes whatever the repository or URL (a blob id, a digest), so that content is kept when the source's address changes. */
   readonly contentAddressed?: boolean | undefined;
+  /**
+   * True where what files hold is secret. The state then keeps no digest of them, by which a short password is found; `verify`
+   * compares sizes and modes. Fingerprints, refs and tokens must tell nothing of the content either.
+   */
+  readonly secret?: boolean | undefined;
   /** How many reads at once suit this source; the engine takes the smaller of this and the user's `concurrency`. */
   readonly concurrency?: number | undefined;
   /**

@@ -75,6 +75,9 @@ function eitherSource(
     get concurrency() {
       return chosen?.concurrency;
     },
+    get secret() {
+      return chosen?.secret;
+    },
     get contentAddressed() {
       return chosen?.contentAddressed;
     },

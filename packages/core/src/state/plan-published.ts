@@ -98,7 +98,7 @@ export function planRefetched(
   { path, layer }: Pick<EntryRow, "path" | "layer">,
   written: {
     readonly size: number;
-    readonly sha256: string;
+    readonly sha256: string | null;
     readonly ino: number;
     readonly mtime: number;
   },

@@ -9,6 +9,11 @@ export function spoolEntry(state: State, entry: Entry): void {
     .run(entry.path, JSON.stringify(entry));
 }
 
+export function spooledAt(state: State, path: string): Entry | undefined {
+  const row = state.sql("SELECT entry FROM spool WHERE path = ?").get(path);
+  return row === undefined ? undefined : (JSON.parse(row["entry"] as string) as Entry);
+}
+
 /** Takes away the first entries, in the order of their paths. */
 export function takeSpooled(state: State, count: number): Entry[] {
   const entries = state

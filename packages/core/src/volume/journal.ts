@@ -6,7 +6,8 @@ import { type State, transaction } from "../state/state.ts";
 /** A file as it was written. */
 export interface WrittenFile {
   readonly size: number;
-  readonly sha256: string;
+  /** Null where it must not be kept: see `Source.secret`. */
+  readonly sha256: string | null;
   readonly ino: number;
   readonly mtime: number;
 }

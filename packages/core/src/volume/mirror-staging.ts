@@ -71,6 +71,7 @@ export async function stageMirror(
             const touched =
               row.content !== "mustFetch" &&
               before?.kind === FILE &&
+              written.sha256 !== null &&
               before.sha256 === written.sha256 &&
               before.mode === row.mode &&
               isAsRecorded(tree, before, modes);

@@ -315,10 +315,11 @@ async function copySame(
   }
 }
 
-function isSameContent(before: PublishedRow, row: PlannedRow, sha256: string): boolean {
+function isSameContent(before: PublishedRow, row: PlannedRow, sha256: string | null): boolean {
   return (
     row.content !== "mustFetch" &&
     before.kind === FILE &&
+    sha256 !== null &&
     before.sha256 === sha256 &&
     before.mode === row.mode
   );
