@@ -27,6 +27,7 @@ import {
   startServeIndex,
   startTomcat,
 } from "./indexes.ts";
+import { type KubeServer, startKube } from "./kube.ts";
 import { type NginxServer, startNginx } from "./nginx.ts";
 import { missingForNfs, type Nfs3Server, type NfsServer, startNfs, startNfs3 } from "./nfs.ts";
 import { type OciRegistry, startCraneRegistry, startDistribution } from "./oci.ts";
@@ -72,6 +73,7 @@ export interface Servers {
   readonly fancyIndex?: IndexServer | undefined;
   readonly distribution?: OciRegistry | undefined;
   readonly craneRegistry?: OciRegistry | undefined;
+  readonly kube?: KubeServer | undefined;
   /** Server → why it is not there. */
   readonly missing: Readonly<Record<string, string>>;
 }
@@ -154,6 +156,7 @@ const STARTERS: { readonly [Name in ServerName]: Starter<NonNullable<Servers[Nam
   },
   distribution: { programs: ["registry"], start: startDistribution },
   craneRegistry: { programs: ["crane"], start: startCraneRegistry },
+  kube: { programs: ["kube-apiserver", "etcd", "openssl"], start: startKube },
   gcs: { programs: ["fake-gcs-server"], start: startGcs },
   azure: { programs: ["azurite-blob"], start: startAzure },
   versity: { programs: ["versitygw"], start: startVersity },
