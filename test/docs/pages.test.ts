@@ -183,6 +183,7 @@ test("every message that is explained is one that can be met", () => {
       "smb",
       "oci",
       "hf",
+      "k8s",
     ].map((name) => section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting")),
     section(OPERATIONS, "## When something is wrong"),
   ].flatMap((text) => Array.from(text.matchAll(/^\| (`.*?) \| /gm), ([, cell = ""]) => cell));

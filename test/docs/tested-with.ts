@@ -28,6 +28,7 @@ const SERVERS: Readonly<Record<string, readonly string[]>> = {
   SMB: ["samba", "winbind", "krb5-kdc"],
   NFS: ["nfs-ganesha", "rpcbind", "rclone"],
   "OCI registries": ["registry", "crane", "oras"],
+  Kubernetes: ["kube-apiserver", "etcd-server"],
 };
 
 /** Names of Go programs that say too little. */

@@ -57,6 +57,12 @@ export const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-http")).httpAdapter),
   },
   {
+    name: "k8s",
+    package: "@pannier/adapter-k8s",
+    schemes: ["k8s"],
+    load: async () => asAdapter((await import("@pannier/adapter-k8s")).k8sAdapter),
+  },
+  {
     name: "nfs",
     package: "@pannier/adapter-nfs",
     schemes: ["nfs"],

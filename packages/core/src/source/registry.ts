@@ -18,6 +18,7 @@ const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
   dav: "@pannier/adapter-webdav",
   davs: "@pannier/adapter-webdav",
   hf: "@pannier/adapter-hf",
+  k8s: "@pannier/adapter-k8s",
   s3: "@pannier/adapter-s3",
   gs: "@pannier/adapter-gcs",
   az: "@pannier/adapter-azure",
@@ -49,6 +50,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   nfs4: "nfs",
   docker: "oci",
   huggingface: "hf",
+  kubernetes: "k8s",
 };
 
 /** What {@link resolveSource} may be told beside the URL. */

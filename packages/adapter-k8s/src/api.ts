@@ -1,0 +1,238 @@
+/** The questions that are asked of the API server: https://kubernetes.io/docs/reference/using-api/api-concepts/. */
+import { SourceError } from "@pannier/core/adapter";
+import { type HttpClient, type HttpResponse, readText } from "@pannier/http-client";
+import type { Resource } from "./address.ts";
+import { notApi, type Question, refusal, refusalOf, type Status, toldBy } from "./errors.ts";
+import { type ListMeta, readItems } from "./items.ts";
+import { type KubeObject, objectOf } from "./objects.ts";
+
+/** The objects that one request is about. */
+export interface Scope {
+  /** `undefined`: of all namespaces. */
+  readonly namespace: string | undefined;
+}
+
+export interface Api {
+  /**
+   * The objects, page by page, as they all were at one moment.
+   *
+   * @returns the resourceVersion of that moment
+   * @throws GoneError where it took so long that the server forgot that moment
+   */
+  list(scope: Scope, signal: AbortSignal): AsyncGenerator<KubeObject, string>;
+  /** The resourceVersion of now. */
+  now(scope: Scope, signal: AbortSignal): Promise<string>;
+  /** What happens to the objects after a resourceVersion; ends when the server ends it. @throws GoneError where that is too long ago */
+  watch(
+    scope: Scope,
+    from: string,
+    how: { readonly client: HttpClient; readonly seconds: number; readonly operation: string },
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<WatchEvent>>;
+  get(id: string, signal: AbortSignal): Promise<KubeObject>;
+}
+
+/** The objects themselves do not come: what changed is told by a list. */
+interface WatchEvent {
+  /** A bookmark says that until then nothing else happened. */
+  readonly type: "changed" | "bookmark";
+  readonly resourceVersion: string;
+}
+
+export interface ApiInit {
+  /** Base URL. */
+  readonly server: URL;
+  readonly client: HttpClient;
+  readonly resource: Resource;
+  readonly selector: string | undefined;
+  readonly name: string | undefined;
+}
+
+/** Objects of a page, as kubectl asks for. */
+const PAGE = 500;
+/** Bytes of one object's answer. */
+const LONGEST_OBJECT = 32 << 20;
+/** Bytes of an event: only an object's metadata come, with at most 256 KiB of annotations. */
+const LONGEST_EVENT = 4 << 20;
+
+const JSON_TYPE = "application/json";
+/** Metadata without the content, of a list and of what a watch tells: API concepts, "Metadata-only fetches". */
+const METADATA_LIST = `${JSON_TYPE};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1`;
+const METADATA = `${JSON_TYPE};as=PartialObjectMetadata;g=meta.k8s.io;v=v1`;
+
+export function createApi({ server, client, resource, selector, name }: ApiInit): Api {
+  const base = `${server.origin}${server.pathname.replace(/\/$/, "")}/api/v1`;
+
+  function collection({ namespace }: Scope, query: Readonly<Record<string, string>>): URL {
+    const inside = namespace === undefined ? "" : `/namespaces/${namespace}`;
+    const url = new URL(`${base}${inside}/${resource}`);
+    if (selector !== undefined) url.searchParams.set("labelSelector", selector);
+    if (name !== undefined) url.searchParams.set("fieldSelector", `metadata.name=${name}`);
+    for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
+    return url;
+  }
+
+  async function ask(
+    url: URL,
+    question: Question,
+    request: {
+      readonly accept: string;
+      readonly operation: string;
+      readonly paced?: boolean;
+      readonly by?: HttpClient;
+    },
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
+    const { accept, operation, paced, by = client } = request;
+    const response = await by.request(url, {
+      headers: { accept },
+      expect: "any",
+      operation,
+      paced,
+      signal,
+    });
+    if (response.status === 200) return response;
+    throw await refusal(response, question);
+  }
+
+  const question = (verb: Question["verb"], { namespace }: Scope): Question => ({
+    verb,
+    resource,
+    namespace,
+    name,
+  });
+
+  return {
+    async *list(scope, signal) {
+      let token = "";
+      let version: string | undefined;
+      do {
+        const url = collection(scope, {
+          limit: String(PAGE),
+          ...(token !== "" && { continue: token }),
+        });
+        const accept = JSON_TYPE;
+        const asked = question("list", scope);
+        const response = await ask(url, asked, { accept, operation: "list" }, signal);
+        const items = readItems(response.body);
+        let meta: ListMeta;
+        for (;;) {
+          const next = await items.next();
+          if (next.done === true) {
+            meta = next.value;
+            break;
+          }
+          yield objectOf(next.value, resource);
+        }
+        version = versionOf(meta);
+        const more = meta.continue ?? "";
+        if (typeof more !== "string" || (more !== "" && more === token)) throw notApi();
+        token = more;
+      } while (token !== "");
+      return version;
+    },
+
+    async now(scope, signal) {
+      const url = collection(scope, { limit: "1" });
+      const asked = question("list", scope);
+      const request = { accept: METADATA_LIST, operation: "probe" };
+      const response = await ask(url, asked, request, signal);
+      const items = readItems(response.body);
+      for (;;) {
+        const next = await items.next();
+        if (next.done === true) return versionOf(next.value);
+      }
+    },
+
+    async watch(scope, from, { client: by, seconds, operation }, signal) {
+      const url = collection(scope, {
+        watch: "true",
+        allowWatchBookmarks: "true",
+        resourceVersion: from,
+        timeoutSeconds: String(seconds),
+      });
+      const asked = question("watch", scope);
+      // It hardly moves, and should not.
+      const request = { accept: METADATA, operation, paced: false, by };
+      const response = await ask(url, asked, request, signal);
+      return eventsOf(response.body, asked);
+    },
+
+    async get(id, signal) {
+      const [namespace = "", object = ""] = id.split("/");
+      const url = new URL(`${base}/namespaces/${namespace}/${resource}/${object}`);
+      const asked: Question = { verb: "get", resource, namespace, name: object };
+      const request = { accept: JSON_TYPE, operation: "read" };
+      const response = await ask(url, asked, request, signal);
+      const text = await readText(response.body, LONGEST_OBJECT);
+      return objectOf(parse(text), resource);
+    },
+  };
+}
+
+async function* eventsOf(
+  body: AsyncIterable<Uint8Array>,
+  question: Question,
+): AsyncGenerator<WatchEvent> {
+  for await (const line of linesOf(body)) {
+    const { type, object } = (parse(line) ?? {}) as {
+      readonly type?: unknown;
+      readonly object?: unknown;
+    };
+    switch (type) {
+      case "ADDED":
+      case "MODIFIED":
+      case "DELETED":
+      case "BOOKMARK": {
+        const { metadata } = (object ?? {}) as { readonly metadata?: ListMeta };
+        yield {
+          type: type === "BOOKMARK" ? "bookmark" : "changed",
+          resourceVersion: versionOf(metadata ?? {}),
+        };
+        break;
+      }
+      case "ERROR": {
+        const status = (object ?? {}) as Status;
+        const code = typeof status.code === "number" ? status.code : 500;
+        throw refusalOf(code, toldBy(status), question);
+      }
+      default:
+        throw notApi();
+    }
+  }
+}
+
+async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of body) {
+    text += decoder.decode(chunk, { stream: true });
+    const lines = text.split("\n");
+    text = lines.pop() as string;
+    if (text.length > LONGEST_EVENT) throw notApi();
+    for (const line of lines) if (line !== "") yield line;
+  }
+  if (text.trim() !== "") {
+    throw new SourceError("unavailable", "the API server ended its answer in the middle of a line");
+  }
+}
+
+function versionOf({ resourceVersion }: ListMeta): string {
+  // Numbers in every server that there is; compared by `isOlder`.
+  if (typeof resourceVersion !== "string" || !/^\d{1,20}$/.test(resourceVersion)) throw notApi();
+  return resourceVersion;
+}
+
+/** resourceVersions of one resource can be compared as numbers: API concepts, "Resource versions". */
+export function isOlder(version: string, than: string): boolean {
+  return BigInt(version) < BigInt(than);
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    // Without what the parser quotes: it may be a Secret's.
+    throw notApi(error instanceof SyntaxError ? undefined : error);
+  }
+}

@@ -1,0 +1,61 @@
+/** Whether anything happened since a listing. */
+import type { HttpClient } from "@pannier/http-client";
+import { type Api, isOlder, type Scope } from "./api.ts";
+import { GoneError } from "./errors.ts";
+
+export interface Probing {
+  readonly api: Api;
+  readonly client: HttpClient;
+  readonly scope: Scope;
+  /** Until when the long watch saw that nothing happened. So a probe does not ask for what the server has forgotten by then. */
+  readonly seen: ReadonlyMap<Scope, Seen>;
+}
+
+export interface Seen {
+  readonly since: string;
+  readonly until: string;
+}
+
+/** Of the watch that asks: the shortest there is. What happened before comes at once. */
+const SECONDS = 1;
+
+/**
+ * Asks by a short watch: it costs the server nothing where nothing happened, however many objects there are, and it does not
+ * depend on the long watch, which may be dead. It takes a second where nothing happened.
+ *
+ * @returns `since` where nothing happened; otherwise the resourceVersion of what did
+ * @throws GoneError where the server cannot tell
+ */
+export async function changedSince(
+  { api, client, scope, seen }: Probing,
+  since: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const before = seen.get(scope);
+  const from = before?.since === since ? before.until : since;
+  const how = { client, seconds: SECONDS, operation: "probe" };
+  for await (const { type, resourceVersion } of await api.watch(scope, from, how, signal)) {
+    // A cluster that was restored from a backup counts anew.
+    if (isOlder(resourceVersion, from)) {
+      throw new GoneError("unavailable", "the API server counts from an earlier state");
+    }
+    if (type === "changed") return resourceVersion;
+  }
+  return since;
+}
+
+/** One resourceVersion for each scope, in their order: `monitoring=1234 web=1234`. */
+export function tokenOf(scopes: readonly Scope[], versions: readonly string[]): string {
+  return scopes.map(({ namespace = "*" }, index) => `${namespace}=${versions[index]}`).join(" ");
+}
+
+/** @returns `undefined` where it is none, or one of other namespaces */
+export function parseToken(
+  token: string | undefined,
+  scopes: readonly Scope[],
+): readonly string[] | undefined {
+  const versions = token?.split(" ").map((part) => part.slice(part.indexOf("=") + 1)) ?? [];
+  const isOurs =
+    versions.every((one) => /^\d{1,20}$/.test(one)) && tokenOf(scopes, versions) === token;
+  return isOurs ? versions : undefined;
+}

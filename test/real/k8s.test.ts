@@ -1,0 +1,296 @@
+/** The k8s adapter against kube-apiserver and etcd. */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createFaultProxy, describeAdapter, listAll, openSource } from "@pannier/adapter-kit";
+import { k8s, k8sAdapter } from "@pannier/adapter-k8s";
+import { follow, sync } from "@pannier/core";
+import * as vitest from "vitest";
+import type { ObjectInit } from "../../packages/adapter-k8s/test/api-server.ts";
+import {
+  createStore,
+  holds,
+  kubeconfigFor,
+  type Writer,
+} from "../../packages/adapter-k8s/test/stores.ts";
+import { kube, type KubeServer, startOwnKube } from "./servers/kube.ts";
+import { end, findProgram, type Ground } from "./servers/process.ts";
+import { describeWith } from "./support.ts";
+
+const { expect, onTestFinished, test } = vitest;
+
+type Resource = "configmaps" | "secrets";
+
+/** As many requests at once as an API server takes from one user without holding any back. */
+const AT_ONCE = 32;
+
+function writerOf(server: KubeServer): Writer {
+  return {
+    port: server.port,
+    token: server.adminToken,
+    caFile: server.caFile,
+    put: (resource, object) => put(server, resource, object),
+    async delete(resource, namespace, name) {
+      const path = `/api/v1/namespaces/${namespace}/${resource}/${name}`;
+      await kube(server, "DELETE", path).catch((error: Error) => {
+        if (!error.message.includes(": 404 ")) throw error;
+      });
+    },
+  };
+}
+
+async function put(server: KubeServer, resource: Resource, object: ObjectInit): Promise<void> {
+  const { namespace, name } = object.metadata;
+  const path = `/api/v1/namespaces/${namespace}/${resource}`;
+  await kube(server, "PUT", `${path}/${name}`, object).catch(async (error: Error) => {
+    if (!error.message.includes(": 404 ")) throw error;
+    await kube(server, "POST", path, object);
+  });
+}
+
+async function all<Item>(items: readonly Item[], work: (item: Item) => Promise<unknown>) {
+  const left = [...items];
+  const worker = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+}
+
+let namespaces = 0;
+
+async function newNamespace(server: KubeServer): Promise<string> {
+  const name = `test-${process.pid}-${++namespaces}`;
+  await kube(server, "POST", "/api/v1/namespaces", { metadata: { name } });
+  return name;
+}
+
+const mapOf = (namespace: string, i: number, text: string): ObjectInit => ({
+  metadata: { namespace, name: `map-${i}`, labels: { app: "site" } },
+  data: { [`key-${i}`]: text },
+});
+
+function target(): string {
+  const directory = mkdtempSync(join(tmpdir(), "pannier-k8s-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  return directory;
+}
+
+function sourceOf(server: KubeServer, namespace: string, port = server.port) {
+  const kubeconfig = kubeconfigFor(port, { token: server.adminToken, caFile: server.caFile });
+  return k8s(`k8s://${namespace}/configmaps?selector=app%3Dsite`, { kubeconfig });
+}
+
+/** Follows, and counts what is published. */
+function followed(source: ReturnType<typeof sourceOf>, period: string) {
+  const to = target();
+  const stop = new AbortController();
+  const seen = {
+    published: 0,
+    synced: 0,
+    errors: [] as string[],
+    text: (i: number) => {
+      const file = join(to, `current/key-${i}`);
+      return existsSync(file) ? readFileSync(file, "utf8") : undefined;
+    },
+    names: () => readdirSync(join(to, "current")),
+  };
+  const running = (async () => {
+    const events = follow({ sources: [source], target: to, period }, { signal: stop.signal });
+    for await (const event of events) {
+      if (event.type === "published") seen.published++;
+      if (event.type === "waiting") seen.synced++;
+      if (event.type === "failed") seen.errors.push(event.error.message);
+    }
+  })();
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+  });
+  return seen;
+}
+
+describeWith("kube", "Kubernetes", (server) => {
+  const token = server.adminToken;
+
+  vitest.describe.each(["configmaps", "secrets"] as const)("%s", (resource) => {
+    describeAdapter(
+      vitest,
+      {
+        adapter: k8sAdapter as never,
+        traits: {
+          symlinks: false,
+          modes: "none",
+          mtimes: false,
+          directories: false,
+          integrity: true,
+          network: "tcp",
+          holds,
+        },
+        secrets: [token],
+        failures: {
+          auth: () => ({
+            url: `k8s://default/${resource}`,
+            options: {
+              kubeconfig: kubeconfigFor(server.port, { ...server, token: "another-token" }),
+            },
+          }),
+          "not-found": () => ({
+            url: `k8s://default/${resource}/missing`,
+            options: { kubeconfig: kubeconfigFor(server.port, { ...server, token }) },
+          }),
+        },
+        create: createStore(writerOf(server), resource),
+      },
+      // An object takes 1 MiB, with the names of its keys.
+      { largeFile: 1_000_000, manyFiles: 1100, idleTimeout: 1000, timeout: 120_000 },
+    );
+  });
+
+  test("names the verb and the resource that RBAC refuses, and needs three verbs", async () => {
+    const namespace = await newNamespace(server);
+    await put(server, "configmaps", mapOf(namespace, 1, "1"));
+    const kubeconfig = kubeconfigFor(server.port, { ...server, token: server.tokens.reader });
+    const source = k8s(`k8s://${namespace}/configmaps`, { kubeconfig });
+    const to = target();
+    const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}`;
+    const grant = (verbs: readonly string[]) =>
+      kube(server, "PUT", `${rbac}/roles/reader`, {
+        metadata: { name: "reader" },
+        rules: [{ apiGroups: [""], resources: ["configmaps"], verbs }],
+      });
+    await kube(server, "POST", `${rbac}/roles`, { metadata: { name: "reader" }, rules: [] });
+    await kube(server, "POST", `${rbac}/rolebindings`, {
+      metadata: { name: "reader" },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "reader" },
+      subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "reader" }],
+    });
+    const attempt = () => sync({ sources: [source], target: to });
+    await expect(attempt()).rejects.toMatchObject({
+      exitCode: 3,
+      message: expect.stringContaining(
+        `may not list configmaps in the namespace ${namespace}`,
+      ) as string,
+    });
+    await grant(["list"]);
+    // The authorizer has its own watch on the roles.
+    await expect.poll(attempt).toMatchObject({ result: "published" });
+    await expect(attempt()).rejects.toThrow(/may not watch configmaps .*cannot watch resource/);
+    await grant(["get", "list", "watch"]);
+    await expect.poll(() => attempt().catch(String)).toMatchObject({ result: "unchanged" });
+  });
+
+  test("10,000 ConfigMaps", { timeout: 600_000 }, async () => {
+    const namespace = await newNamespace(server);
+    const numbers = Array.from({ length: 10_000 }, (_, i) => i);
+    await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, `${i}`)));
+    const to = target();
+    const first = await sync({ sources: [sourceOf(server, namespace)], target: to });
+    expect(first.added).toBe(10_000);
+    const second = await sync({ sources: [sourceOf(server, namespace)], target: to });
+    expect(second).toMatchObject({ result: "unchanged", requests: 1 });
+    await put(server, "configmaps", mapOf(namespace, 4321, "changed"));
+    const third = await sync({ sources: [sourceOf(server, namespace)], target: to });
+    expect(third).toMatchObject({ added: 0, changed: 1, deleted: 0 });
+    console.log(
+      JSON.stringify(
+        [first, second, third].map(({ requests, duration }) => ({ requests, duration })),
+      ),
+    );
+  });
+
+  test("a hundred changes in a row are one publish, and one change comes at once", async () => {
+    const namespace = await newNamespace(server);
+    const numbers = Array.from({ length: 100 }, (_, i) => i);
+    await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, "before")));
+    const seen = followed(sourceOf(server, namespace), "1h");
+    await expect.poll(() => seen.synced).toBe(2);
+    await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, "after")));
+    await expect.poll(() => numbers.every((i) => seen.text(i) === "after")).toBe(true);
+    expect(seen.published).toBe(2);
+
+    const took: number[] = [];
+    for (let round = 0; round < 7; round++) {
+      const began = performance.now();
+      await put(server, "configmaps", mapOf(namespace, 7, `round ${round}`));
+      while (seen.text(7) !== `round ${round}`) await new Promise((done) => setTimeout(done, 5));
+      took.push(performance.now() - began);
+    }
+    console.log(
+      "from a change to the tree, in ms:",
+      took.map(Math.round).toSorted((a, b) => a - b),
+    );
+    await kube(server, "DELETE", `/api/v1/namespaces/${namespace}/configmaps/map-7`);
+    await expect.poll(() => seen.names()).not.toContain("key-7");
+    expect(seen.published).toBe(10);
+  });
+
+  test("goes on where the watch is cut or dead", async () => {
+    const namespace = await newNamespace(server);
+    await put(server, "configmaps", mapOf(namespace, 1, "0"));
+    const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port: server.port } });
+    onTestFinished(() => proxy.close());
+    const watching = followed(sourceOf(server, namespace, proxy.port), "1h");
+    const polling = followed(sourceOf(server, namespace, proxy.port), "2s");
+    await expect.poll(() => [watching.synced, polling.synced > 1]).toEqual([2, true]);
+    await proxy.set({ refuse: true });
+    await put(server, "configmaps", mapOf(namespace, 1, "1"));
+    await new Promise((done) => setTimeout(done, 500));
+    await proxy.set({});
+    await expect.poll(() => [watching.text(1), polling.text(1)]).toEqual(["1", "1"]);
+    // What is open now is silent from here on, and so are new connections, but for the poll's later ones.
+    await proxy.set({ stallAfter: 0, times: 4 });
+    await put(server, "configmaps", mapOf(namespace, 1, "2"));
+    await expect.poll(() => polling.text(1), { timeout: 60_000 }).toBe("2");
+  });
+});
+
+describeWith("kube", "Kubernetes, started anew", () => {
+  test("notices what happened while the API server was away, and what it forgot", async () => {
+    const ground: Ground = { base: await mkdtemp(join(tmpdir(), "pannier-kube-")), children: [] };
+    onTestFinished(async () => {
+      await Promise.all(ground.children.map(end));
+      await rm(ground.base, { recursive: true });
+    });
+    const programs = ["kube-apiserver", "etcd", "openssl"].map((name) => findProgram(name) ?? "");
+    const server = await startOwnKube(ground, programs);
+    await put(server, "configmaps", mapOf("default", 1, "0"));
+    await put(server, "configmaps", mapOf("default", 2, "0"));
+    const seen = followed(sourceOf(server, "default"), "1s");
+    await expect.poll(() => seen.text(1)).toBe("0");
+    await end(server.apiServer);
+    await expect.poll(() => seen.errors.length).toBeGreaterThan(0);
+    await server.restart();
+    await kube(server, "DELETE", "/api/v1/namespaces/default/configmaps/map-2");
+    await put(server, "configmaps", mapOf("default", 1, "1"));
+    await expect
+      .poll(() => [seen.text(1), seen.text(2)], { timeout: 60_000 })
+      .toEqual(["1", undefined]);
+
+    // A listing that was published before the server forgot: 410.
+    const to = target();
+    const once = () => sync({ sources: [sourceOf(server, "default")], target: to });
+    await once();
+    await put(server, "configmaps", mapOf("default", 1, "2"));
+    const { metadata } = (await kube(server, "GET", "/api/v1/namespaces/default/configmaps")) as {
+      metadata: { resourceVersion: string };
+    };
+    execFileSync(
+      findProgram("etcdctl") ?? "",
+      [`--endpoints=http://127.0.0.1:${server.etcdPort}`, "compact", metadata.resourceVersion],
+      { env: { ...process.env, ETCDCTL_API: "3" }, stdio: "pipe" },
+    );
+    // Its cache of what happened is gone with it.
+    await end(server.apiServer);
+    await end(ground.children.at(-1) ?? server.apiServer);
+    await server.restart();
+    const { source } = await openSource(sourceOf(server, "default"));
+    onTestFinished(() => source.close());
+    const { listing } = await listAll(source);
+    expect(await once()).toMatchObject({ result: "published", changed: 1 });
+    const { signal } = new AbortController();
+    expect(await source.probe(signal, "default=2")).toBeUndefined();
+    expect(await source.probe(signal, listing.token?.())).toEqual({ token: listing.token?.() });
+  });
+});
