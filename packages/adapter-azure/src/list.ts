@@ -2,7 +2,7 @@
 import { type SourceContext, SourceError } from "@pannier/core/adapter";
 import { serverTime, timeFingerprint } from "@pannier/http-client";
 import type { ListObjectsPage, StoredObject, StoreListing } from "@pannier/object-store";
-import { compareUnits, inByteOrder } from "./order.ts";
+import { compareUnits, inByteOrder } from "../../object-store/src/order.ts";
 import { type ListedBlob, type Page, parsePage } from "./page.ts";
 import type { Container } from "./request.ts";
 
