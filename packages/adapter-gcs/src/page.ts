@@ -1,14 +1,14 @@
 /** What the API answers in JSON: a page of a listing, or one object. */
 import { SourceError } from "@pannier/core/adapter";
-import { type HttpResponse, readBytes } from "@pannier/http-client";
+import { type HttpResponse, readJson } from "@pannier/http-client";
 
 /** What is asked about an object; the rest of its metadata would be most of a page. */
 export const FIELDS = "name,size,generation,md5Hash,crc32c,updated";
 /** The most that a page may have. */
 export const PAGE = 1000;
 /** A page has at most 1,000 names of 1,024 bytes, each of which may be escaped as six characters. */
-const MAX_PAGE = 8 << 20;
-const MAX_METADATA = 64 * 1024;
+const OF_PAGE = { size: 8 << 20, values: 10 * PAGE };
+const OF_METADATA = { size: 64 * 1024, values: 1000 };
 
 /** https://cloud.google.com/storage/docs/json_api/v1/objects#resource */
 export interface GcsObject {
@@ -32,63 +32,19 @@ interface Page {
 }
 
 export async function readPage(response: HttpResponse): Promise<Page> {
-  const page = await readJson(response, MAX_PAGE);
+  const page = await readJson(response.body, OF_PAGE, notGcs);
   if (!isPage(page)) throw notGcs();
   const { items = [], nextPageToken } = page;
   return { items, nextPageToken: nextPageToken || undefined };
 }
 
-export const readMetadata = (response: HttpResponse) => readJson(response, MAX_METADATA);
+export const readMetadata = ({ body }: HttpResponse) => readJson(body, OF_METADATA, notGcs);
 
 /** @throws SourceError `invalid` where it is not one */
 export function asObject(value: unknown): GcsObject {
   if (!isObject(value)) throw notGcs();
   return value;
 }
-
-async function readJson(response: HttpResponse, limit: number): Promise<unknown> {
-  const bytes = await readBytes(response.body, limit);
-  if (!isFlat(bytes)) throw notGcs();
-  try {
-    return JSON.parse(bytes.toString());
-  } catch {
-    throw notGcs();
-  }
-}
-
-/** Objects and arrays of a page: one for each item, and what is around them. */
-const MAX_VALUES = 10 * PAGE;
-const MAX_DEPTH = 8;
-
-/**
- * Whether a text has no more objects and arrays than a page may have, and not too many in each other. What has takes the parser
- * seconds, in which nothing else is done: 8 MiB of brackets two.
- */
-function isFlat(bytes: Buffer): boolean {
-  let depth = 0;
-  let values = 0;
-  for (let at = 0; at < bytes.byteLength; at++) {
-    switch (bytes[at]) {
-      case QUOTE:
-        // Over a text, which may hold anything.
-        for (at++; at < bytes.byteLength && bytes[at] !== QUOTE; at++)
-          if (bytes[at] === BACKSLASH) at++;
-        break;
-      case 0x5b:
-      case 0x7b:
-        if (++depth > MAX_DEPTH || ++values > MAX_VALUES) return false;
-        break;
-      case 0x5d:
-      case 0x7d:
-        depth--;
-        break;
-    }
-  }
-  return true;
-}
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 
 /** Nothing in it means that there are no objects, hence the care. */
 function isPage(value: unknown): value is Partial<Page> {

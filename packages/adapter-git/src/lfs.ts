@@ -1,6 +1,6 @@
 /** Git LFS: files of which the repository only holds a pointer. https://github.com/git-lfs/git-lfs/tree/main/docs */
 import { releaseAfterUse, SourceError } from "@pannier/core/adapter";
-import { type HttpClient, readText } from "@pannier/http-client";
+import { type HttpClient, readJson } from "@pannier/http-client";
 import type { LfsPointer } from "./lfs-pointer.ts";
 
 /** Objects that one request of the batch API asks for. */
@@ -56,7 +56,7 @@ export function lfsClient(url: string, signedIn: HttpClient, anonymous: HttpClie
       },
       body: JSON.stringify({ operation: "download", transfers: ["basic"], objects: pointers }),
     });
-    const answer = parseAnswer(await readText(response.body, 4 * 1024 * 1024));
+    const answer = parseAnswer(await readJson(response.body, LONGEST_ANSWER, unreadable));
     const actions = new Map<string, Action | SourceError>();
     for (const { oid, error, actions: offered } of answer) {
       if (error !== undefined && error !== null) {
@@ -101,14 +101,12 @@ interface AnswerObject {
   readonly actions?: { readonly download?: Offer | null } | null;
 }
 
-function parseAnswer(text: string): readonly AnswerObject[] {
-  try {
-    const { objects } = JSON.parse(text) as { objects: AnswerObject[] };
-    if (Array.isArray(objects) && !objects.includes(null as never)) return objects;
-  } catch {
-    // Said below.
-  }
-  throw unreadable();
+const LONGEST_ANSWER = { size: 4 * 1024 * 1024, values: 100_000 };
+
+function parseAnswer(json: unknown): readonly AnswerObject[] {
+  const { objects } = (json ?? {}) as { readonly objects?: AnswerObject[] };
+  if (!Array.isArray(objects) || objects.includes(null as never)) throw unreadable();
+  return objects;
 }
 
 function unreadable(): SourceError {

@@ -5,7 +5,7 @@ import {
   type HttpClient,
   type HttpRequest,
   type HttpResponse,
-  readText,
+  readJson,
 } from "@pannier/http-client";
 import type { Address } from "./address.ts";
 import { refusal } from "./errors.ts";
@@ -45,8 +45,8 @@ export interface HubInit {
   readonly authorize: Authorize;
 }
 
-/** Bytes of one answer: a page has a thousand files, of a few hundred bytes each. */
-const LONGEST_ANSWER = 16 << 20;
+/** A page has a thousand files, of a few hundred bytes each. */
+const LONGEST_ANSWER = { size: 16 << 20, values: 100_000 };
 /** To a question for a file's content. */
 export const ANSWERS: readonly number[] = [200, 206, 416];
 /** A file in large storage is answered by one. */
@@ -73,12 +73,8 @@ export function createHub({ address, endpoint, client, authorize }: HubInit): Hu
   async function askJson(url: URL, request: HttpRequest) {
     const headers = { accept: "application/json", ...request.headers };
     const response = await ask(url, "", { ...request, headers }, [200]);
-    const text = await readText(response.body, LONGEST_ANSWER);
-    try {
-      return { json: JSON.parse(text) as unknown, headers: response.headers };
-    } catch (error) {
-      throw notHub(error);
-    }
+    const json = await readJson(response.body, LONGEST_ANSWER, notHub);
+    return { json, headers: response.headers };
   }
 
   function content(url: URL, name: string, request: HttpRequest): Promise<HttpResponse> {

@@ -9,6 +9,7 @@ export {
 export { type Authorize, makeAuthorize, readNetrc, type SignIn } from "./credentials.ts";
 export { readTlsFiles, type TlsTexts } from "./dispatcher.ts";
 export { connectionError, parseRetryAfter, statusError } from "./errors.ts";
+export { readJson } from "./json.ts";
 export { isAbove, lossyName, namesBelow, namesOf, UnreadableName } from "./names.ts";
 export { rangeHeader, rangeMismatch } from "./parts.ts";
 export { type Environment, proxyFor } from "./proxy.ts";

@@ -1,9 +1,9 @@
 /** The list of tags, page by page. */
 import { SourceError } from "@pannier/core/adapter";
-import { type HttpResponse, readText } from "@pannier/http-client";
+import { type HttpResponse, readJson } from "@pannier/http-client";
 import type { RegistryClient } from "./registry-client.ts";
 
-const MAX_TAGS_PAGE = 8 << 20;
+const MAX_TAGS_PAGE = { size: 8 << 20, values: 1000 };
 const MAX_TAGS = 100_000;
 const TAGS_PER_PAGE = 1000;
 
@@ -18,7 +18,7 @@ export async function listTags(
   while (url !== undefined) {
     seen.add(url.href);
     const response: HttpResponse = await ask(url, { operation: "probe", signal });
-    tags.push(...tagsOf(await readText(response.body, MAX_TAGS_PAGE)));
+    tags.push(...tagsOf(await readJson(response.body, MAX_TAGS_PAGE, notTags)));
     if (tags.length > MAX_TAGS) {
       throw new SourceError("invalid", `the repository has more than ${MAX_TAGS} tags`);
     }
@@ -30,13 +30,13 @@ export async function listTags(
   return tags;
 }
 
-function tagsOf(text: string): string[] {
-  let tags: unknown;
-  try {
-    ({ tags } = JSON.parse(text) as { tags?: unknown });
-  } catch {
-    throw new SourceError("invalid", "the registry's list of tags is not JSON");
-  }
+function notTags(): SourceError {
+  return new SourceError("invalid", "the registry's list of tags is not JSON");
+}
+
+function tagsOf(json: unknown): string[] {
+  if (typeof json !== "object" || json === null) throw notTags();
+  const { tags } = json as { readonly tags?: unknown };
   return Array.isArray(tags) ? tags.filter((tag) => typeof tag === "string") : [];
 }
 
