@@ -11,7 +11,8 @@ import {
 import { UnreadableName } from "@pannier/http-client";
 import type { Compare } from "./boundaries.ts";
 import { type Root, SINGLE } from "./locate.ts";
-import { type KeyRange, type ListPage, orderedPages, type Page } from "./ordered-pages.ts";
+import { type KeyRange, type ListPage, orderedPages } from "./ordered-pages.ts";
+import type { Page } from "./ranges.ts";
 
 /** An object as a page of a listing tells of it: its key, and what else an entry holds. */
 export interface StoredObject extends Omit<FileEntry, "kind" | "path" | "size"> {
