@@ -1,6 +1,6 @@
 /** The adapter: a container, or the blobs below a prefix of one, as a source. */
 import type { Adapter } from "@pannier/core/adapter";
-import { checkMarker, laneBeside, rootOf, storeClient, storeSource } from "@pannier/object-store";
+import { laneBeside, rootOf, storeClient, storeSource } from "@pannier/object-store";
 import type { LaneData } from "./azure-lane.ts";
 import { connect } from "./connection.ts";
 import { makeLister } from "./list.ts";
@@ -20,8 +20,7 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
     const place = placeOf(location);
     // The first segment of the path is the container.
     const root = rootOf(location, 1);
-    const marker = checkMarker(options.marker);
-    const { anonymous, endpoint } = options;
+    const { anonymous, endpoint, marker } = options;
     const { credentials } = context;
     const { env } = process;
     const http = storeClient(context);

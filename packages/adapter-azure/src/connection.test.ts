@@ -152,9 +152,9 @@ test("a file is read anew each time, and its renewal worth another try", async (
   const { signIn } = await choose({ credentials: { tokenFile: file } });
   const first = await signIn.sign(request, signal);
   expect(first.query).toBe(SAS);
-  expect(await signIn.refused(first)).toBe(false);
+  expect(await signIn.refused(first, signal)).toBe(false);
   await writeFile(file, `?${SAS}new\n`);
-  expect(await signIn.refused(first)).toBe(true);
+  expect(await signIn.refused(first, signal)).toBe(true);
   expect(await signIn.sign(request, signal)).toEqual({ query: `${SAS}new` });
 
   await writeFile(file, KEY);

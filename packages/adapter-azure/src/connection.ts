@@ -6,7 +6,7 @@
  */
 import { type Credentials, type Location, readToken, UsageError } from "@pannier/core/adapter";
 import type { Environment, HttpClient } from "@pannier/http-client";
-import { isExposed, parseEndpoint } from "@pannier/object-store";
+import { isExposed, optionalEndpoint, parseEndpoint } from "@pannier/object-store";
 import { entraSignIn, namedIdentity } from "./entra.ts";
 import { ANONYMOUS, byKey, bySas, type SignIn } from "./sign-in.ts";
 
@@ -35,9 +35,9 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
   const all = text ? await parseConnectionString(text) : undefined;
   const connection = all?.account === account ? all : undefined;
   const endpoint =
-    init.endpoint === undefined
-      ? (connection?.endpoint ?? new URL(`https://${account}.blob.core.windows.net`))
-      : parseEndpoint(init.endpoint, 'option "endpoint"');
+    optionalEndpoint(init.endpoint, 'option "endpoint"') ??
+    connection?.endpoint ??
+    new URL(`https://${account}.blob.core.windows.net`);
   return { signIn: choose(init, endpoint, connection), endpoint };
 }
 

@@ -58,11 +58,11 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
       "Microsoft Entra ID: the machine's managed identity, or what a developer signed in to",
     common: true,
     sign: (_request, signal) => tokens.current(signal),
-    accepted: (signature) => tokens.accepted(signature),
-    async refused(signature) {
+    accepted: tokens.accepted,
+    async refused(signature, signal) {
       // A library that is asked again would answer from its memory.
       credential = undefined;
-      return tokens.refused(signature);
+      return tokens.refused(signature, signal);
     },
   };
 }

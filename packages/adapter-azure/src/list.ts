@@ -1,8 +1,13 @@
 /** The blobs that a URL means, listed side by side where the service can begin anywhere. */
 import { type SourceContext, SourceError } from "@pannier/core/adapter";
-import { serverTime, timeFingerprint } from "@pannier/http-client";
-import type { ListObjectsPage, StoredObject, StoreListing } from "@pannier/object-store";
-import { compareUnits, inByteOrder } from "../../object-store/src/order.ts";
+import { timeFingerprint } from "@pannier/http-client";
+import {
+  listingClock,
+  type ListObjectsPage,
+  queryOf,
+  type StoredObject,
+  type StoreListing,
+} from "@pannier/object-store";
 import { type ListedBlob, type Page, parsePage } from "./page.ts";
 import type { Container } from "./request.ts";
 
@@ -29,13 +34,12 @@ export function makeLister(
   retry: SourceContext["retry"],
 ): Lister {
   const known: Known = {};
-  let listedAt = Date.now();
-  let begun = false;
+  const clock = listingClock();
 
-  return { list, listedAt: () => listedAt };
+  return { list, listedAt: clock.began };
 
   async function list(signal: AbortSignal): Promise<StoreListing> {
-    begun = false;
+    clock.restart();
     const first = await retry(() => getPage({ prefix }, signal), signal);
     const { hierarchical, next } = first;
     const beginsAnywhere =
@@ -49,23 +53,23 @@ export function makeLister(
       unused = undefined;
       page ||= await getPage(
         // Of the single object that may be meant, nothing but itself is of interest.
-        { prefix: asked, marker, startFrom: after, maxresults: to === asked ? "1" : undefined },
+        {
+          prefix: asked,
+          marker,
+          startFrom: after,
+          maxresults: to === asked ? "1" : undefined,
+        },
         pageSignal,
       );
       const items = page.blobs
         .filter(({ key }) => key !== after)
-        .map((blob) => toObject(blob, listedAt));
+        .map((blob) => toObject(blob, clock.began()));
       return { items, next: page.next };
     };
     const atOnce = beginsAnywhere ? AT_ONCE : 1;
-    // A hierarchical namespace lists directory by directory, `a/b` before `a-b`: the engine sorts.
-    if (hierarchical) return { listPage, atOnce, compare: () => 1, ordered: false };
-    return {
-      listPage,
-      atOnce,
-      compare: compareUnits,
-      inByteOrder: (entries) => inByteOrder(entries, ({ path }) => path),
-    };
+    // A hierarchical namespace lists directory by directory, `a/b` before `a-b`. A flat one lists in the order of UTF-16 units: not documented
+    // beyond "alphabetical", found by trying (https://github.com/blobfile/blobfile/pull/238), and so in Azurite.
+    return { listPage, atOnce, order: hierarchical ? "none" : "utf-16" };
   }
 
   async function getPage(
@@ -73,19 +77,12 @@ export function makeLister(
     signal: AbortSignal,
   ): Promise<Page> {
     const url = new URL(base);
+    const listing = { restype: "container", comp: "list", include: "metadata" };
     // Not by searchParams, which write a blank as "+"; and nothing empty, which the SDK's signature leaves out.
-    url.search = Object.entries({
-      restype: "container",
-      comp: "list",
-      include: "metadata",
-      ...query,
-    })
-      .flatMap(([name, value]) => (value ? [`${name}=${encodeURIComponent(value)}`] : []))
-      .join("&");
+    url.search = queryOf({ ...listing, ...query, prefix: query["prefix"] || undefined });
     const version = query["startFrom"] === undefined ? undefined : START_FROM_VERSION;
     const response = await ask({ url, version, operation: "list", signal });
-    if (!begun) listedAt = serverTime(response);
-    begun = true;
+    clock.answered(response);
     return parsePage(response.body);
   }
 

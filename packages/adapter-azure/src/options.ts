@@ -1,5 +1,6 @@
 /** The URL and its options, checked and taken apart. */
 import { decodedPath, type Location, type OptionSpecs, UsageError } from "@pannier/core/adapter";
+import { markerOption } from "@pannier/object-store";
 
 export const azureOptions = {
   endpoint: {
@@ -13,12 +14,7 @@ export const azureOptions = {
     default: false,
     description: "Sign in with nothing, for public containers",
   },
-  marker: {
-    type: "string",
-    description:
-      "Blob, relative to the prefix, that is written last: while it is the same, nothing is listed",
-    placeholder: "KEY",
-  },
+  marker: markerOption("Blob"),
 } as const satisfies OptionSpecs;
 
 /** The beginning of `az://account/container/prefix/`. */

@@ -1,5 +1,6 @@
 /** A question to the blob service, on the shared connections, signed in. */
 import type { HttpClient, HttpResponse } from "@pannier/http-client";
+import { askStore } from "@pannier/object-store";
 import { containerUrl, VERSION } from "./content.ts";
 import type { Connection } from "./connection.ts";
 import { blobError, isUnauthenticated } from "./errors.ts";
@@ -36,23 +37,18 @@ export function openContainer(
     const signature = await signIn.sign({ method, url, headers }, signal);
     const secret =
       signature.query === undefined ? "" : `${url.search ? "&" : "?"}${signature.query}`;
-    const response = await http.request(url.href + secret, {
+    return askStore(http, url.href + secret, {
       method,
       headers: { ...headers, ...signature.headers },
-      // The service redirects nobody, and what was signed is for it alone.
-      redirect: "manual",
-      expect: "any",
       subject,
       operation,
       signal,
+      accepted: () => signIn.accepted(signature),
+      async refused(response) {
+        await response.discard();
+        const renewed = isUnauthenticated(response) && (await signIn.refused(signature, signal));
+        throw blobError(response, subject, { renewed, listed: operation === "read" });
+      },
     });
-    const { status } = response;
-    if (status === 200 || status === 206) {
-      signIn.accepted(signature);
-      return response;
-    }
-    await response.discard();
-    const renewed = isUnauthenticated(response) && (await signIn.refused(signature));
-    throw blobError(response, subject, { renewed, listed: operation === "read" });
   }
 }

@@ -27,7 +27,7 @@ export interface SignIn {
   /** The server took this signature. */
   accepted(signature: Signature): void;
   /** The server refused this signature. @returns whether another may be accepted: the credentials were renewed meanwhile, or can be */
-  refused(signature: Signature): Promise<boolean>;
+  refused(signature: Signature, signal: AbortSignal): Promise<boolean>;
 }
 
 /** Text, or a file that is read anew each time. */

@@ -57,12 +57,12 @@ test("a client secret: one token for all, a new one where it was refused", async
 
   const again = await sign(request, signal);
   accepted(again);
-  expect(await refused(again)).toBe(true);
+  expect(await refused(again, signal)).toBe(true);
   const renewed = await sign(request, signal);
   expect(renewed.headers).toEqual({ authorization: "Bearer t2" });
   // A new one that is refused as well is not worth another try, however often it was used.
   await sign(request, signal);
-  expect(await refused(renewed)).toBe(false);
+  expect(await refused(renewed, signal)).toBe(false);
   expect(new Set(requests)).toEqual(new Set(["sign-in"]));
 });
 
@@ -89,7 +89,7 @@ test("workload identity: the federated token is read anew", async () => {
   const first = await sign(request, signal);
   expect(tokens[0]?.form.get("client_assertion")).toBe(ASSERTION);
   await writeFile(file, `${ASSERTION}-2`);
-  await refused(first);
+  await refused(first, signal);
   expect((await sign(request, signal)).headers).toEqual({ authorization: "Bearer t2" });
   expect(tokens[1]?.form.get("client_assertion")).toBe(`${ASSERTION}-2`);
 });

@@ -1,7 +1,6 @@
 /** How the content of one generation is asked for. */
 import type { HttpResponse } from "@pannier/http-client";
-
-type Query = Readonly<Record<string, string | undefined>>;
+import { queryOf } from "@pannier/object-store/lane";
 
 /**
  * Without it, what is stored as gzip comes unpacked: of another size and digest, and never in parts.
@@ -27,12 +26,4 @@ export function whyOtherGeneration(
 ): string | undefined {
   const served = headers["x-goog-generation"] ?? generation;
   return served === generation ? undefined : "the server sent another generation";
-}
-
-export function queryOf(query: Query): string {
-  let text = "";
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) text += `${text && "&"}${name}=${encodeURIComponent(value)}`;
-  }
-  return text;
 }

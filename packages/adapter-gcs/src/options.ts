@@ -5,7 +5,7 @@ import {
   type OptionValues,
   UsageError,
 } from "@pannier/core/adapter";
-import { checkMarker, isExposed, parseEndpoint } from "@pannier/object-store";
+import { isExposed, markerOption, optionalEndpoint, parseEndpoint } from "@pannier/object-store";
 
 export const gcsOptions = {
   project: {
@@ -28,23 +28,14 @@ export const gcsOptions = {
     description: "Project that pays for the requests, for a requester-pays bucket",
     placeholder: "PROJECT",
   },
-  marker: {
-    type: "string",
-    description:
-      "Object, relative to the prefix, that is written last: while it is the same, nothing is listed",
-    placeholder: "KEY",
-  },
+  marker: markerOption("Object"),
 } as const satisfies OptionSpecs;
 
 /** The options and the URL, checked and taken apart. */
-export interface GcsSettings {
+export interface GcsSettings extends Omit<OptionValues<typeof gcsOptions>, "endpoint"> {
   readonly bucket: string;
   /** `undefined`: that of the credentials' universe. */
   readonly endpoint: URL | undefined;
-  readonly anonymous: boolean;
-  readonly project: string | undefined;
-  readonly userProject: string | undefined;
-  readonly marker: string | undefined;
 }
 
 /**
@@ -76,16 +67,13 @@ export function checkSettings(
       "sign in with GOOGLE_APPLICATION_CREDENTIALS or credentials.tokenFile",
     );
   }
-  const { project, userProject, marker } = options;
   const emulated = options.endpoint === undefined && Boolean(emulator);
   const endpoint = emulated
     ? parseEndpoint(
         emulator?.includes("://") === true ? emulator : `http://${emulator}`,
         "the variable STORAGE_EMULATOR_HOST",
       )
-    : options.endpoint === undefined
-      ? undefined
-      : parseEndpoint(options.endpoint, 'option "endpoint"');
+    : optionalEndpoint(options.endpoint, 'option "endpoint"');
   const anonymous = options.anonymous || emulated;
   if (endpoint !== undefined && !anonymous && isExposed(endpoint)) {
     throw new UsageError(
@@ -93,12 +81,5 @@ export function checkSettings(
       "use https, or set anonymous=true for an emulator",
     );
   }
-  return {
-    bucket,
-    endpoint,
-    anonymous,
-    project,
-    userProject,
-    marker: checkMarker(marker),
-  };
+  return { ...options, bucket, endpoint, anonymous };
 }

@@ -4,9 +4,8 @@
  * @see https://cloud.google.com/storage/docs/json_api/v1
  */
 import type { HttpClient, HttpResponse } from "@pannier/http-client";
-import { withOtherKeys } from "@pannier/object-store";
+import { askStore, queryOf, withOtherKeys } from "@pannier/object-store";
 import type { Connection, Opened } from "./connection.ts";
-import { queryOf } from "./content.ts";
 import { answerError, type Asked } from "./errors.ts";
 
 type Query = Readonly<Record<string, string | undefined>>;
@@ -33,21 +32,16 @@ export async function get(
   request: GetRequest,
 ): Promise<HttpResponse> {
   const { url, query, headers, operation, asked, signal } = request;
-  const response = await http.request(query === undefined ? url : `${url}?${queryOf(query)}`, {
+  return askStore(http, query === undefined ? url : `${url}?${queryOf(query)}`, {
     headers: { ...headers, ...opened.headers },
-    expect: "any",
-    redirect: "manual",
     subject: asked.kind === "object" ? asked.key : undefined,
     operation,
     signal,
+    accepted: () => connection.accepted(opened),
+    async refused(response) {
+      const again = response.status === 401 && (await connection.refused(opened, signal));
+      const error = await answerError(response, asked);
+      throw again ? withOtherKeys(error) : error;
+    },
   });
-  const { status } = response;
-  if (status === 401) {
-    const again = connection.refused(opened);
-    const error = await answerError(response, asked);
-    throw again ? withOtherKeys(error) : error;
-  }
-  if (status !== 200 && status !== 206) throw await answerError(response, asked);
-  connection.accepted(opened);
-  return response;
 }

@@ -34,20 +34,17 @@ export const s3Adapter: Adapter<typeof s3Options> = checkableFiles({
       endpoint: async () => new URL((await requests.place()).base).host,
       inspect: (key, signal) => inspectMarker(requests, key, signal),
       list,
-      read({ key, ref: versionId, entry }, range, signal) {
-        const { size, mtime, fingerprint } = entry;
-        return reader.content({ key, size, mtime, fingerprint, versionId }, range, signal);
-      },
+      read: reader.read,
       laneModule: laneBeside(import.meta.url, "s3-lane"),
-      async lane(): Promise<Omit<LaneData, "root"> | undefined> {
+      async lane(signal): Promise<Omit<LaneData, "root"> | undefined> {
         const place = await requests.place();
         const target = await http.direct(new URL(place.base));
         if (target === undefined) return undefined;
-        const keys = await connection.keys();
+        const { keys } = await connection.signIn.current(signal);
         const unconditional = reader.unconditional();
         return { target, place, keys, requesterPays, unconditional, listedAt: listedAt() };
       },
-      identity: () => connection.identity(),
+      identity: async (signal) => (await connection.signIn.current(signal)).from,
     });
   },
 });

@@ -1,10 +1,10 @@
 /** Where requests go, and how they are signed: the bucket as AWS's SDK opens it. */
-import { type Credentials, UsageError } from "@pannier/core/adapter";
+import { type Credentials, type Location, UsageError } from "@pannier/core/adapter";
 import type { HttpClient } from "@pannier/http-client";
-import { parseEndpoint } from "@pannier/object-store";
+import { parseEndpoint, type Renewed } from "@pannier/object-store";
 import { ENDPOINT, isArn, type S3Settings } from "./options.ts";
 import { ANY_REGION, loadSdk, type SdkConfig } from "./sdk.ts";
-import { makeSignIn, type SignIn } from "./sign-in.ts";
+import { type Found, makeSignIn } from "./sign-in.ts";
 import type { Scope } from "./sign.ts";
 
 /** Where a bucket is. */
@@ -13,7 +13,8 @@ export interface Place extends Scope {
   readonly base: string;
 }
 
-export interface Connection extends SignIn {
+export interface Connection {
+  readonly signIn: Renewed<Found>;
   /** @param region that of an answer which said that ours is wrong */
   place(region?: string): Promise<Place>;
 }
@@ -21,7 +22,7 @@ export interface Connection extends SignIn {
 /** @param given user and password of the URL: access key and secret */
 export function connect(
   settings: S3Settings,
-  given: { readonly username: string | undefined; readonly password: string | undefined },
+  given: Pick<Location, "username" | "password">,
   credentials: Credentials,
   http: HttpClient,
 ): Connection {
@@ -32,7 +33,7 @@ export function connect(
   const load = () => (sdk ??= loadSdk({ profile, region: own, http, onWords }));
 
   return {
-    ...makeSignIn({ settings, given, credentials, load, said }),
+    signIn: makeSignIn({ settings, given, credentials, load, said }),
     async place(answered) {
       const config = await load();
       const configured = settings.endpoint ?? (await configuredEndpoint(config));

@@ -1,7 +1,12 @@
 /** Listings, asked for in the way that the server knows. */
 import { SourceError } from "@pannier/core/adapter";
-import { type HttpResponse, readText, serverTime } from "@pannier/http-client";
-import type { KeyRange, ListObjectsPage, StoreListing } from "@pannier/object-store";
+import { type HttpResponse, readText } from "@pannier/http-client";
+import {
+  type KeyRange,
+  listingClock,
+  type ListObjectsPage,
+  type StoreListing,
+} from "@pannier/object-store";
 import type { Refusal } from "./errors.ts";
 import { isEscaped, type Next, parseObjects, parseVersions } from "./page.ts";
 import { Declined, type Request, type Requests } from "./request.ts";
@@ -40,8 +45,7 @@ export function makeLister(
   },
 ): Lister {
   const { versions, archived } = init;
-  let listedAt = Date.now();
-  let begun = false;
+  const clock = listingClock();
   /** The server lists as it was done before there were tokens. */
   let old = false;
   /** Whether listed keys are escaped, once it is known. */
@@ -50,8 +54,6 @@ export function makeLister(
   const listPage: ListObjectsPage = async (prefix, range, continuation, signal) => {
     const from = continuation === undefined ? undefined : (JSON.parse(continuation) as Next);
     const { text, now } = await askPage(prefix, range, from, signal);
-    if (!begun) listedAt = now;
-    begun = true;
     const page = { now, escaped: await readEscaping(text, signal) };
     const { items, next, passed } = versions ? parseVersions(text, page) : parseObjects(text, page);
     if (next !== undefined && "marker" in next) old = true;
@@ -66,10 +68,10 @@ export function makeLister(
   return {
     list() {
       archived.clear();
-      begun = false;
+      clock.restart();
       return { listPage, atOnce: AT_ONCE };
     },
-    listedAt: () => listedAt,
+    listedAt: clock.began,
   };
 
   /** A page as the server sends it, asked for in the way that it knows. */
@@ -119,7 +121,7 @@ export function makeLister(
       }
     };
     const response = await send();
-    return { text: await readText(response.body, MAX_PAGE), now: serverTime(response) };
+    return { text: await readText(response.body, MAX_PAGE), now: clock.answered(response) };
   }
 
   /** Asks for one key in both of its readings. */

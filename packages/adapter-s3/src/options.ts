@@ -5,7 +5,7 @@ import {
   type OptionValues,
   UsageError,
 } from "@pannier/core/adapter";
-import { checkMarker, parseEndpoint, type Root, rootOf } from "@pannier/object-store";
+import { markerOption, optionalEndpoint, type Root, rootOf } from "@pannier/object-store";
 
 export const s3Options = {
   region: {
@@ -42,30 +42,18 @@ export const s3Options = {
     default: false,
     description: "List version ids and read by them, for a bucket that keeps versions",
   },
-  marker: {
-    type: "string",
-    description:
-      "Object, relative to the prefix, that is written last: while it is the same, nothing is listed",
-    placeholder: "KEY",
-  },
+  marker: markerOption("Object"),
 } as const satisfies OptionSpecs;
 
 /** Where an endpoint comes from, for messages. */
 export const ENDPOINT = "the endpoint (option endpoint, or AWS_ENDPOINT_URL_S3)";
 
 /** The options and the URL, checked and taken apart. */
-export interface S3Settings {
+export interface S3Settings extends Omit<OptionValues<typeof s3Options>, "endpoint"> {
   /** A name, or the alias or ARN of an access point. */
   readonly bucket: string;
   readonly root: Root;
-  readonly region: string | undefined;
   readonly endpoint: URL | undefined;
-  readonly pathStyle: boolean | undefined;
-  readonly anonymous: boolean;
-  readonly profile: string | undefined;
-  readonly requesterPays: boolean;
-  readonly versions: boolean;
-  readonly marker: string | undefined;
 }
 
 /** @throws UsageError */
@@ -90,7 +78,7 @@ export function checkSettings(
   if (!isArn(bucket) && !/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
     throw new UsageError(`"${bucket}" is not a valid bucket name`, "write s3://BUCKET/PREFIX/");
   }
-  const { profile, marker, anonymous, requesterPays, versions, pathStyle } = options;
+  const { profile, anonymous } = options;
   // An access point is where its ARN says.
   const region = options.region ?? /^arn:[^:]*:s3:([^:]+)/.exec(bucket)?.[1];
   if (anonymous && (username !== undefined || profile !== undefined)) {
@@ -99,19 +87,8 @@ export function checkSettings(
   if (region !== undefined && !/^[A-Za-z0-9-]{1,64}$/.test(region)) {
     throw new UsageError('option "region" is not a valid region', "write one like eu-central-1");
   }
-  return {
-    bucket,
-    root: rootOf(location),
-    region,
-    endpoint:
-      options.endpoint === undefined ? undefined : parseEndpoint(options.endpoint, ENDPOINT),
-    pathStyle,
-    anonymous,
-    profile,
-    requesterPays,
-    versions,
-    marker: checkMarker(marker),
-  };
+  const endpoint = optionalEndpoint(options.endpoint, ENDPOINT);
+  return { ...options, bucket, root: rootOf(location), region, endpoint };
 }
 
 /** Whether it is an access point's, which locations have in no other form. */

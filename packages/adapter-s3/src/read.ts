@@ -1,13 +1,14 @@
 /** The content of exactly the version that was listed, with what the server vouches for. */
-import { type Body, type ByteRange, SourceError } from "@pannier/core/adapter";
-import { contentOf, isNothing, isTimeFingerprint, rangeHeader } from "@pannier/http-client";
-import { type Version, whyNot } from "./content.ts";
+import { type Body, type ByteRange, type Digest, SourceError } from "@pannier/core/adapter";
+import { isTimeFingerprint } from "@pannier/http-client";
+import { type ListedObject, readObject } from "@pannier/object-store";
+import { whyOtherVersion } from "./content.ts";
 import { compositeOf, etagDigest, partsOf, wholeDigest } from "./digest.ts";
 import type { Refusal } from "./errors.ts";
 import { Declined, type Request, type Requests } from "./request.ts";
 
 export interface Reader {
-  content(version: Version, range: ByteRange | undefined, signal: AbortSignal): Promise<Body>;
+  read(object: ListedObject, range: ByteRange | undefined, signal: AbortSignal): Promise<Body>;
   /** Whether the server's conditions do not compare what it lists. */
   unconditional(): boolean;
 }
@@ -23,102 +24,83 @@ export function makeReader({ ask }: Requests, listedAt: () => number): Reader {
 
   return {
     unconditional: () => unconditional,
-    async content(version, range, signal) {
-      const { size, fingerprint, versionId } = version;
-      if (isNothing(range, size)) return new Uint8Array(0);
-      if (unconditional || versionId !== undefined || isTimeFingerprint(fingerprint)) {
-        return read(version, range, {}, signal);
-      }
-      const conditions = { headers: { "if-match": `"${fingerprint}"` }, decline: isUnmet };
-      try {
-        return await read(version, range, conditions, signal);
-      } catch (error) {
-        if (!(error instanceof Declined)) throw error;
-        // It changed; or the server compares with another ETag than it lists, or knows no conditions.
-        const body = await read(version, range, {}, signal);
-        unconditional = true;
-        return body;
-      }
+    async read({ key, ref: versionId, entry }, range, signal) {
+      const { size, fingerprint } = entry;
+      const hasTag = !unconditional && versionId === undefined && !isTimeFingerprint(fingerprint);
+      const parts = partsOf(fingerprint);
+      // Of an answer that begins with the first byte only: what is hashed later on is joined to it.
+      const begins = (range?.offset ?? 0) === 0;
+      let byHead: Promise<Digest | undefined> | undefined;
+      const askForDigest = (request: HeadRequest) => digestByHead(ask, entry, key, request);
+      let asked: HeadRequest;
+      return readObject({
+        subject: key,
+        size,
+        range,
+        etag: hasTag ? fingerprint : undefined,
+        ask(headers, part) {
+          const { range: _part, ...conditions } = headers;
+          const decline = "if-match" in headers ? isUnmet : undefined;
+          asked = { query: { versionId }, headers: conditions, decline, signal };
+          byHead = begins && parts !== undefined ? askForDigest(asked) : undefined;
+          byHead?.catch(() => {});
+          const mode = part === undefined ? WITH_CHECKSUM : {};
+          return ask(key, { ...asked, headers: { ...headers, ...mode }, operation: "read" });
+        },
+        isUnmet: (error) => error instanceof Declined,
+        onUnmet: () => (unconditional = true),
+        mismatch: (response) => whyOtherVersion(response, entry, versionId, listedAt()),
+        async digestOf({ headers }, part) {
+          // The checksum of a part's answer may be that of a part.
+          const own = part === undefined ? wholeDigest(headers) : etagDigest(headers);
+          const digest = (await byHead) ?? own;
+          if (digest !== undefined || part === undefined || !begins || byHead !== undefined) {
+            return digest;
+          }
+          // Encrypted by a key of KMS: the ETag is no MD5.
+          return askForDigest(asked);
+        },
+      });
     },
   };
+}
 
-  /** The digest that only HEADs tell: of the whole object, or of its parts, where all but the last of them are of one size. */
-  async function digestByHead(
-    { key, size = 0, fingerprint }: Version,
-    conditions: Pick<Request, "query" | "headers" | "decline">,
-    signal: AbortSignal,
-  ) {
-    const parts = partsOf(fingerprint);
-    const head = async (partNumber?: number) => {
-      const { headers } = await ask(key, {
-        ...conditions,
-        method: "HEAD",
-        query: { ...conditions.query, partNumber: partNumber?.toString() },
-        headers: { ...conditions.headers, "x-amz-checksum-mode": "ENABLED" },
-        operation: "read",
-        signal,
-      });
-      return headers;
-    };
-    try {
-      const whole = await head();
-      const digest = wholeDigest(whole);
-      if (digest !== undefined || parts === undefined) return digest;
-      if (parts === 1) return compositeOf(whole, size);
-      const [first, last] = await Promise.all([head(1), head(parts)]);
-      const partSize = Number(first["content-length"]);
-      const rest = size - (parts - 1) * partSize;
-      const even = rest > 0 && rest <= partSize && Number(last["content-length"]) === rest;
-      return even ? compositeOf(whole, partSize) : undefined;
-    } catch (error) {
-      signal.throwIfAborted();
-      // The content itself can be read; a server that knows no parts vouches for nothing.
-      if (error instanceof SourceError && !error.transient) return undefined;
-      throw error;
-    }
-  }
+const WITH_CHECKSUM = { "x-amz-checksum-mode": "ENABLED" };
 
-  async function read(
-    version: Version,
-    range: ByteRange | undefined,
-    match: Pick<Request, "headers" | "decline">,
-    signal: AbortSignal,
-  ): Promise<Body> {
-    const { key, fingerprint, versionId } = version;
-    const partial = range !== undefined && !(range.offset === 0 && range.length === undefined);
-    const conditions = { query: { versionId }, ...match };
-    // Of an answer that begins with the first byte only: what is hashed later on is joined to it.
-    const begins = (range?.offset ?? 0) === 0;
-    const askForDigest = () => digestByHead(version, conditions, signal);
-    const composite = begins && partsOf(fingerprint) !== undefined ? askForDigest() : undefined;
-    composite?.catch(() => {});
+type HeadRequest = Pick<Request, "query" | "headers" | "decline" | "signal">;
+
+/** The digest that only HEADs tell: of the whole object, or of its parts, where all but the last of them are of one size. */
+async function digestByHead(
+  ask: Requests["ask"],
+  { size = 0, fingerprint }: ListedObject["entry"],
+  key: string,
+  request: HeadRequest,
+): Promise<Digest | undefined> {
+  const parts = partsOf(fingerprint);
+  const head = async (partNumber?: number) => {
     const response = await ask(key, {
-      ...conditions,
-      headers: {
-        ...match.headers,
-        ...(partial ? { range: rangeHeader(range) } : { "x-amz-checksum-mode": "ENABLED" }),
-      },
+      ...request,
+      method: "HEAD",
+      query: { ...request.query, partNumber: partNumber?.toString() },
+      headers: { ...request.headers, ...WITH_CHECKSUM },
       operation: "read",
-      signal,
     });
-    const reason = whyNot(response, version, partial ? range : undefined, listedAt());
-    if (reason !== undefined) {
-      await response.discard();
-      throw new SourceError("changed", `${key}: ${reason}`);
-    }
-    const { headers } = response;
-    try {
-      // The checksum of a part's answer may be that of a part.
-      let digest = (await composite) ?? (partial ? etagDigest(headers) : wholeDigest(headers));
-      // Encrypted by a key of KMS: the ETag is no MD5.
-      if (digest === undefined && partial && begins && composite === undefined) {
-        digest = await askForDigest();
-      }
-      const body = await contentOf(response);
-      return digest === undefined ? body : Object.assign(body, { digest });
-    } catch (error) {
-      await response.discard();
-      throw error;
-    }
+    return response.headers;
+  };
+  try {
+    const whole = await head();
+    const digest = wholeDigest(whole);
+    if (digest !== undefined || parts === undefined) return digest;
+    if (parts === 1) return compositeOf(whole, size);
+    const [first, last] = await Promise.all([head(1), head(parts)]);
+    const partSize = Number(first["content-length"]);
+    const rest = size - (parts - 1) * partSize;
+    const even = rest > 0 && rest <= partSize && Number(last["content-length"]) === rest;
+    return even ? compositeOf(whole, partSize) : undefined;
+  } catch (error) {
+    request.signal.throwIfAborted();
+    // The content itself can be read; a server that knows no parts vouches for nothing.
+    if (error instanceof SourceError && !error.transient) return undefined;
+    throw error;
   }
 }

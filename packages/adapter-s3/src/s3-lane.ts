@@ -1,11 +1,11 @@
 /** Objects of S3 in a lane: those whose digest the answer tells. Everything else is left to the adapter. */
 import type { OpenLane } from "@pannier/core/adapter";
 import { isTimeFingerprint, type LaneTarget, openHttpLane } from "@pannier/http-client/lane";
-import { locate, type Root } from "@pannier/object-store/lane";
+import { encodePath, locate, queryOf, type Root } from "@pannier/object-store/lane";
 import type { Place } from "./connection.ts";
 import { partsOf, wholeDigest } from "./digest.ts";
-import { createSigner, encodePath, type Keys, queryOf } from "./sign.ts";
-import { whyNot } from "./content.ts";
+import { createSigner, type Keys } from "./sign.ts";
+import { whyOtherVersion } from "./content.ts";
 
 export interface LaneData {
   readonly root: Root;
@@ -26,7 +26,7 @@ export const openLane: OpenLane = (context) => {
     {
       target: ({ target }) => target,
       request(entry, data) {
-        const { size, mtime, fingerprint } = entry;
+        const { fingerprint } = entry;
         // Its digest takes requests of its own.
         if (partsOf(fingerprint) !== undefined) return undefined;
         const { key, ref: versionId } = locate(data.root, entry);
@@ -48,9 +48,8 @@ export const openLane: OpenLane = (context) => {
               ? headers
               : sign({ method: "GET", url, headers }, keys, place, new Date()),
           judge(answer) {
-            const version = { key, size, mtime, fingerprint, versionId };
-            if (whyNot(answer, version, undefined, listedAt) !== undefined) return undefined;
-            return { digest: wholeDigest(answer.headers) };
+            const other = whyOtherVersion(answer, entry, versionId, listedAt);
+            return other === undefined ? { digest: wholeDigest(answer.headers) } : undefined;
           },
         };
       },

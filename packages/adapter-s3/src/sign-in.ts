@@ -1,24 +1,16 @@
 /** What requests are signed with: the key in the URL, what AWS's chain finds, or what was given to Pannier. */
-import { type Credentials, readToken } from "@pannier/core/adapter";
+import { type Credentials, type Location, readToken } from "@pannier/core/adapter";
+import { type Lease, type Renewed, renewed } from "@pannier/object-store";
 import { isNothingFound, noCredentials, signInError } from "./errors.ts";
 import type { S3Settings } from "./options.ts";
 import type { Identity, SdkConfig } from "./sdk.ts";
 import type { Keys } from "./sign.ts";
 
-export interface SignIn {
-  /** `undefined` where nothing is signed. Renewed before they expire; the same object until then. */
-  keys(): Promise<Keys | undefined>;
-  /** The server refused these keys. @returns whether there are others now */
-  renew(refused: Keys): Promise<boolean>;
-  /** What the keys are from, for people. */
-  identity(): Promise<string>;
-}
-
-interface Found {
+/** What requests are signed with, and what that is from, for people. */
+export interface Found {
+  /** `undefined` where nothing is signed. */
   readonly keys: Identity | undefined;
   readonly from: string;
-  /** Milliseconds since the epoch, when they are to be asked for again. */
-  readonly until: number;
 }
 
 /** Milliseconds before keys expire, from which on the SDK looks for others. */
@@ -29,24 +21,26 @@ const RENEW_PAUSE_MS = 10_000;
 export interface SignInInit {
   readonly settings: Pick<S3Settings, "profile" | "anonymous">;
   /** User and password of the URL: access key and secret. */
-  readonly given: { readonly username: string | undefined; readonly password: string | undefined };
+  readonly given: Pick<Location, "username" | "password">;
   readonly credentials: Credentials;
   readonly load: () => Promise<SdkConfig>;
   /** What the links of the SDK's chain said; the chain itself only tells that none gave keys. */
   readonly said: string[];
 }
 
-export function makeSignIn({ settings, given, credentials, load, said }: SignInInit): SignIn {
-  const { profile, anonymous } = settings;
-  let last: Found | undefined;
+export function makeSignIn(init: SignInInit): Renewed<Found> {
+  const { given, credentials, load, said } = init;
+  const { profile, anonymous } = init.settings;
   let chainIsEmpty = false;
 
-  async function find(forceRefresh = false): Promise<Found> {
-    if (anonymous) return { keys: undefined, from: "nothing: anonymous=true", until: Infinity };
+  return renewed(find, (a, b) => sameKeys(a.keys, b.keys));
+
+  async function find(forceRefresh: boolean): Promise<Lease<Found>> {
+    if (anonymous) return lease(undefined, "nothing: anonymous=true", Infinity);
     const { username, password } = given;
     if (username !== undefined && password !== undefined) {
       const keys = { accessKeyId: username, secretAccessKey: password };
-      return { keys, from: "the key in the URL", until: Infinity };
+      return lease(keys, "the key in the URL", Infinity);
     }
     // Asked each time, an empty chain would look for an instance's metadata each time.
     if (!chainIsEmpty) {
@@ -54,7 +48,7 @@ export function makeSignIn({ settings, given, credentials, load, said }: SignInI
       said.length = 0;
       try {
         const keys = await config.credentials(forceRefresh ? { forceRefresh } : {});
-        return { keys, from: sourceOf(keys, profile), until: renewalOf(keys) };
+        return lease(keys, sourceOf(keys, profile), renewalOf(keys));
       } catch (error) {
         if (!isNothingFound(error) || credentials.username === undefined) {
           throw signInError(error, said);
@@ -64,27 +58,10 @@ export function makeSignIn({ settings, given, credentials, load, said }: SignInI
     }
     return findOwn(credentials);
   }
+}
 
-  async function current(): Promise<Found> {
-    if (last !== undefined && Date.now() < last.until) return last;
-    const found = await find();
-    // The SDK keeps what it found, and so do those that ask whether keys were good before.
-    const same = last !== undefined && sameKeys(last.keys, found.keys);
-    return (last = same ? { ...found, keys: last?.keys } : found);
-  }
-
-  return {
-    keys: async () => (await current()).keys,
-    async renew(refused) {
-      // Another request may have been told before.
-      if (!sameKeys((await current()).keys, refused)) return true;
-      const found = await find(true);
-      if (sameKeys(found.keys, refused)) return false;
-      last = found;
-      return true;
-    },
-    identity: async () => (await current()).from,
-  };
+function lease(keys: Identity | undefined, from: string, ends: number): Lease<Found> {
+  return { signature: { keys, from }, ends };
 }
 
 function sameKeys(a: Keys | undefined, b: Keys | undefined): boolean {
@@ -102,14 +79,15 @@ function renewalOf({ expiration }: Identity): number {
 }
 
 /** What was given to Pannier. The file is read anew each time. */
-async function findOwn({ username = "", password, passwordFile }: Credentials): Promise<Found> {
-  const found = (secretAccessKey: string, until: number) => {
-    const from = "credentials.username and its password";
-    return { keys: { accessKeyId: username, secretAccessKey }, from, until };
-  };
-  if (password !== undefined) return found(password, Infinity);
+async function findOwn(given: Credentials): Promise<Lease<Found>> {
+  const { username: accessKeyId = "", password, passwordFile } = given;
+  const from = "credentials.username and its password";
+  if (password !== undefined) {
+    return lease({ accessKeyId, secretAccessKey: password }, from, Infinity);
+  }
   if (passwordFile === undefined) throw noCredentials();
-  return found(await readToken(passwordFile, "password file"), 0);
+  const secretAccessKey = await readToken(passwordFile, "password file");
+  return lease({ accessKeyId, secretAccessKey }, from, 0);
 }
 
 /** The SDK notes with the keys which of its providers gave them; the first of these is nearest to what people configured. */

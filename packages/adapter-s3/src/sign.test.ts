@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { createSigner, encode, queryOf } from "./sign.ts";
+import { encode, queryOf } from "@pannier/object-store/lane";
+import { createSigner } from "./sign.ts";
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, "Examples: Signature calculations" */
 const KEYS = {

@@ -5,6 +5,7 @@
  * @see https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
  */
 import { createHmac, hash } from "node:crypto";
+import { queryOf } from "@pannier/object-store/lane";
 
 export interface Keys {
   readonly accessKeyId: string;
@@ -73,27 +74,6 @@ export function createSigner(): (
     delete headers["host"];
     return headers;
   };
-}
-
-/** Everything but letters, digits, `-`, `.`, `_` and `~` escaped, in UTF-8; slashes too. */
-export function encode(text: string): string {
-  return encodeURIComponent(text).replaceAll(
-    /[!'()*]/g,
-    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
-}
-
-/** A key as it stands in a path: {@link encode} for each of its segments. */
-export function encodePath(key: string): string {
-  return key.includes("/") ? key.split("/").map(encode).join("/") : encode(key);
-}
-
-/** A query in the one form that is signed: escaped by {@link encode}, and sorted. */
-export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
-  return Object.entries(parameters)
-    .flatMap(([name, value]) => (value === undefined ? [] : `${encode(name)}=${encode(value)}`))
-    .toSorted()
-    .join("&");
 }
 
 function canonicalQuery(url: URL): string {

@@ -577,9 +577,8 @@ test.each<[url: string, options: Record<string, unknown>]>([
   ["s3://bucket/", { anonymous: true, profile: "p" }],
   ["s3://bucket/", { region: "no region" }],
   ["s3://bucket/", { marker: "" }],
-])("%s %j is a mistake", (url, options) => {
-  const all = { anonymous: false, requesterPays: false, versions: false, ...options };
-  expect(() => checkSettings(parseLocation(url), all as never)).toThrow(UsageError);
+])("%s %j is a mistake", async (url, options) => {
+  await expect(openSource(s3(url, options))).rejects.toThrow(UsageError);
 });
 
 test("one object that has to have its signature beside it", async () => {

@@ -1,6 +1,11 @@
 /** Where a store is, as people and variables write it. */
 import { UsageError } from "@pannier/core/adapter";
 
+/** {@link parseEndpoint} of what need not be given. */
+export function optionalEndpoint(text: string | undefined, from: string): URL | undefined {
+  return text === undefined ? undefined : parseEndpoint(text, from);
+}
+
 /**
  * @param from what it is, for messages: `option "endpoint"`
  * @returns without a slash at its end, but for that of the root

@@ -1,17 +1,13 @@
-export { isExposed, parseEndpoint } from "./endpoint.ts";
-export { checkMarker, markerVersion } from "./marker.ts";
-export { locate, type Root } from "./locate.ts";
-export {
-  listObjects,
-  type ListObjectsPage,
-  type ObjectsInit,
-  rootOf,
-  type StoredObject,
-} from "./objects.ts";
-export { type KeyRange, type Page } from "./ordered-pages.ts";
+export { listingClock } from "./clock.ts";
+export { isExposed, optionalEndpoint, parseEndpoint } from "./endpoint.ts";
+export { markerOption, markerVersion } from "./marker.ts";
+export { type Root } from "./locate.ts";
+export { type ListObjectsPage, rootOf, type StoredObject } from "./objects.ts";
+export type { KeyRange } from "./ordered-pages.ts";
 export { readObject } from "./read.ts";
 export { refusalText, throttled, withOtherKeys } from "./refusal.ts";
-export { type Renewed, renewed } from "./renewed.ts";
+export { type Lease, type Renewed, renewed } from "./renewed.ts";
+export { askStore } from "./request.ts";
 export { askForKeys, SIGNING_IN } from "./sign-in.ts";
 export {
   laneBeside,
@@ -20,3 +16,4 @@ export {
   type StoreListing,
   storeSource,
 } from "./source.ts";
+export { encodePath, queryOf } from "./url.ts";

@@ -2,6 +2,15 @@
 import { SourceError, UsageError } from "@pannier/core/adapter";
 import { type HttpResponse, versionOf } from "@pannier/http-client";
 
+/** @param what an object is called there, with a capital */
+export function markerOption(what: "Object" | "Blob") {
+  return {
+    type: "string",
+    description: `${what}, relative to the prefix, that is written last: while it is the same, nothing is listed`,
+    placeholder: "KEY",
+  } as const;
+}
+
 /** The option as it was given. @throws UsageError where it names nothing: the prefix itself would be asked about */
 export function checkMarker(marker: string | undefined): string | undefined {
   if (marker === "") throw new UsageError('option "marker" is empty');

@@ -1,13 +1,20 @@
 /**
- * From the service's order to that of UTF-8 bytes.
- *
- * A flat namespace lists in the order of UTF-16 units: not documented beyond "alphabetical", found by trying
- * (https://github.com/blobfile/blobfile/pull/238), and so in Azurite. The two orders differ only where of two names that are
- * the same so far one goes on with a surrogate (an emoji, a rare ideograph), the other with U+E000 to U+FFFF.
+ * From the store's order to that of UTF-8 bytes. The orders of UTF-16 units and of bytes differ only where of two names that are the same
+ * so far one goes on with a surrogate (an emoji, a rare ideograph), the other with U+E000 to U+FFFF.
  */
 import { comparePaths } from "@pannier/core/adapter";
+import type { Compare } from "./boundaries.ts";
 
-/** The service's order. */
+/** In which order a store lists its keys. `none`: the engine has to sort. */
+export type ListingOrder = "utf-8" | "utf-16" | "none";
+
+export const COMPARE: Readonly<Record<ListingOrder, Compare>> = {
+  "utf-8": comparePaths,
+  "utf-16": compareUnits,
+  none: () => 1,
+};
+
+/** The order of UTF-16 units. */
 export function compareUnits(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }

@@ -36,14 +36,14 @@ test("what has ended when it comes is used once", async () => {
 test("one that is refused is replaced, and worth another try where it was good before", async () => {
   const { current, accepted, refused } = counting(1000);
   const first = await current(signal);
-  expect(refused(first)).toBe(false);
+  expect(await refused(first, signal)).toBe(false);
   const second = await current(signal);
   expect(second).not.toBe(first);
   accepted(second);
   // The refusal of an older one, which comes late, takes nothing from this one.
-  expect(refused(first)).toBe(false);
+  expect(await refused(first, signal)).toBe(false);
   expect(await current(signal)).toBe(second);
-  expect(refused(second)).toBe(true);
+  expect(await refused(second, signal)).toBe(true);
 });
 
 test("nobody's abort takes it from the others, and a failure is not kept", async () => {
@@ -62,4 +62,31 @@ test("nobody's abort takes it from the others, and a failure is not kept", async
   gate.resolve();
   await expect(others).rejects.toThrow("down");
   expect(await current(signal)).toEqual({ asked: 2 });
+});
+
+test("where asking again may give the same, it is asked at once whether there is another", async () => {
+  let key = "old";
+  const forced: boolean[] = [];
+  const { current, accepted, refused } = renewed(
+    async (refusedOne: boolean) => {
+      forced.push(refusedOne);
+      return { signature: { key }, ends: Infinity };
+    },
+    (a, b) => a.key === b.key,
+  );
+  const first = await current(signal);
+  expect(await refused(first, signal)).toBe(false);
+  expect(forced).toEqual([false]);
+  // It says that its time is over, and there is no other.
+  expect(await refused(first, signal, true)).toBe(false);
+  accepted(first);
+  expect(await refused(first, signal)).toBe(false);
+  expect(await current(signal)).toBe(first);
+  key = "new";
+  expect(await refused(first, signal)).toBe(true);
+  expect(forced).toEqual([false, true, true, true]);
+  expect(await current(signal)).toEqual({ key: "new" });
+  // A refusal that comes late.
+  expect(await refused(first, signal)).toBe(true);
+  expect(forced).toHaveLength(4);
 });

@@ -1,23 +1,16 @@
 /** The source that every store of objects is. What differs is how a store is asked. */
 import { extname } from "node:path";
-import type {
-  Body,
-  ByteRange,
-  Entry,
-  FileEntry,
-  Source,
-  SourceContext,
-} from "@pannier/core/adapter";
+import type { Body, ByteRange, FileEntry, Source, SourceContext } from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient } from "@pannier/http-client";
 import { locate, type Root } from "./locate.ts";
+import { checkMarker } from "./marker.ts";
 import { listObjects, type ObjectsInit } from "./objects.ts";
+import { COMPARE, inByteOrder, type ListingOrder } from "./order.ts";
 
 /** One listing of a store, before it begins. Pages are asked for again where that can help. */
-export interface StoreListing extends Pick<ObjectsInit, "listPage" | "atOnce" | "compare"> {
-  /** False where the engine has to sort. Default true. */
-  readonly ordered?: boolean | undefined;
-  /** From the store's order to that of bytes, where they differ. */
-  inByteOrder?(entries: AsyncIterable<readonly Entry[]>): AsyncIterable<readonly Entry[]>;
+export interface StoreListing extends Pick<ObjectsInit, "listPage" | "atOnce"> {
+  /** Default: that of UTF-8 bytes. */
+  readonly order?: ListingOrder | undefined;
 }
 
 /** An object as it was listed. */
@@ -30,7 +23,7 @@ export interface ListedObject {
 
 interface Store {
   readonly root: Root;
-  /** Object that is written last. */
+  /** The option: an object, relative to the prefix, that is written last. */
   readonly marker: string | undefined;
   readonly context: SourceContext;
   /** Ended with the source. */
@@ -66,8 +59,10 @@ export function laneBeside(url: string, name: string): URL {
   return new URL(`./${name}${extname(url)}`, url);
 }
 
+/** @throws UsageError where the marker is empty */
 export function storeSource(store: Store): Source {
-  const { root, marker, context, http, laneModule } = store;
+  const { root, context, http, laneModule } = store;
+  const marker = checkMarker(store.marker);
   return {
     async probe(signal) {
       signal.throwIfAborted();
@@ -76,7 +71,7 @@ export function storeSource(store: Store): Source {
     },
     async list(signal, scope) {
       signal.throwIfAborted();
-      const { listPage, atOnce, compare, ordered = true, inByteOrder } = await store.list(signal);
+      const { listPage, atOnce, order = "utf-8" } = await store.list(signal);
       const entries = listObjects(
         {
           root,
@@ -84,13 +79,14 @@ export function storeSource(store: Store): Source {
           listPage: (prefix, range, continuation, own) =>
             context.retry(() => listPage(prefix, range, continuation, own), own),
           atOnce,
-          compare,
+          compare: COMPARE[order],
           endpoint: () => store.endpoint(signal),
           warn: (message) => context.warn(message),
         },
         signal,
       );
-      return { ordered, entries: inByteOrder?.(entries) ?? entries };
+      const inOrder = order === "utf-16" ? inByteOrder(entries, ({ path }) => path) : entries;
+      return { ordered: order !== "none", entries: inOrder };
     },
     async read(entry, range, signal) {
       signal.throwIfAborted();
