@@ -50,10 +50,9 @@ async function start(): Promise<Running> {
 
 const card = (page: Page, name: string) => page.getByRole("article", { name });
 
-async function picture(page: Page, name: string): Promise<void> {
+async function picture(page: Page, name: string, fullPage = true): Promise<void> {
   const folder = process.env["PANNIER_SCREENSHOTS"];
-  if (folder !== undefined)
-    await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+  if (folder !== undefined) await page.screenshot({ path: join(folder, `${name}.png`), fullPage });
 }
 
 describeWithProgram(CHROMIUM, "the dashboard", () => {
@@ -222,6 +221,54 @@ describeWithProgram(CHROMIUM, "the dashboard", () => {
       .getByText(/^Failed 2 times in a row, first (just now|\d+ s ago)$/)
       .waitFor();
     await card(page, "website").getByText("memory://website/ at v7").waitFor();
+  });
+
+  test("has attempts that published nothing in the history", async () => {
+    const daemon = await start();
+    const { page, problems } = await open(daemon);
+    const policies = card(page, "policies");
+    await policies.getByText("History").click();
+    await policies
+      .getByRole("listitem")
+      .filter({ hasText: /^Failed/ })
+      .waitFor();
+    await fetch(await daemon.url("/sync/policies?wait=1"), {
+      method: "POST",
+      headers: { authorization: `Bearer ${TOKEN}` },
+    });
+    // Without a reload.
+    const again = policies.getByRole("listitem").filter({ hasText: /^Failed.*2 times, first / });
+    await again.getByText("the server did not accept the password").waitFor();
+    expect(problems).toEqual([]);
+  });
+
+  test("keeps a hundred mounts and an error of 4,000 characters readable on a phone", async () => {
+    const folder = scratch();
+    const names = Array.from({ length: 100 }, (_, index) => `site-${index}`);
+    const long = Array.from({ length: 40 }, (_, line) => `rule ${line} `.padEnd(100, "x"));
+    const daemon = startDaemon(
+      daemonConfig(names.map((name) => mountConfig(name, join(folder, name)))),
+    );
+    daemon.source("site-42").beforeList = () => {
+      throw new SourceError("invalid", long.join("\n"), { transient: false });
+    };
+    await Promise.all(
+      names.map((name) => daemon.event(name, name === "site-42" ? "failed" : "done")),
+    );
+    const { page, problems } = await open(daemon, { phone: true, dark: true });
+    await page.getByText("1 of 100 mounts failing").waitFor();
+    const failing = card(page, "site-42");
+    expect((await failing.boundingBox())?.y).toBeLessThan(400);
+    await picture(page, "many", false);
+    await failing.getByRole("button", { name: "Show all 4,0" }).click();
+    await failing.getByText(/rule 39 x+$/).waitFor();
+    // Drawn again each second or so, and still open.
+    await fetch(await daemon.url("/status"));
+    await failing.getByRole("button", { name: "Show less" }).waitFor();
+    await picture(page, "many-open", false);
+    expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(375);
+    expect(await page.evaluate(`${AUDIT}; audit()`)).toEqual([]);
+    expect(problems).toEqual([]);
   });
 
   test("is readable on a phone: nothing is wider than the screen", async () => {

@@ -184,7 +184,7 @@ function drawCard(card, mount) {
   drawHooks(parts.hooks, mount);
   drawProgress(parts, mount);
   announce(card, mount, words);
-  if (parts.details.open && card.shown !== mount.revision) showHistory(mount.name);
+  if (parts.details.open && card.shown !== historyKey(mount)) showHistory(mount.name);
 }
 
 function drawError(box, { error, failures, failingSince }) {
@@ -203,7 +203,34 @@ function drawError(box, { error, failures, failingSince }) {
   }
   const hint =
     error.hint === undefined ? [] : [make("div", { className: "hint" }, capitalise(error.hint))];
-  box.replaceChildren(title, make("span", {}, text), ...hint);
+  box.replaceChildren(title, longText(box, text), ...hint);
+}
+
+/** Characters of a message that are shown at once. */
+const SHORT = 300;
+
+/** The beginning of a long text, and a button for the rest. What was opened stays so when the box is drawn again. */
+function longText(box, text) {
+  const element = make("span", { className: "long" });
+  if (text.length <= SHORT * 1.5) {
+    element.append(text);
+    return element;
+  }
+  const words = make("span");
+  const button = make("button", { type: "button", className: "more" });
+  const redraw = () => {
+    const open = box.dataset.open === "true";
+    say(words, open ? text : `${text.slice(0, SHORT)}…`);
+    say(button, open ? "Show less" : `Show all ${NUMBER.format(text.length)} characters`);
+    button.setAttribute("aria-expanded", String(open));
+  };
+  button.addEventListener("click", () => {
+    box.dataset.open = String(box.dataset.open !== "true");
+    redraw();
+  });
+  redraw();
+  element.append(words, " ", button);
+  return element;
 }
 
 /** Those that are not tried again before the next revision. */
@@ -214,7 +241,7 @@ function drawHooks(box, { failedHooks }) {
   box.dataset.key = key;
   box.replaceChildren(
     make("strong", {}, `${count(failedHooks.length, "hook")} after publishing failed`),
-    ...failedHooks.map(({ hook, message }) => make("span", {}, `${hook}: ${message}`)),
+    ...failedHooks.map(({ hook, message }) => longText(box, `${hook}: ${message}`)),
   );
 }
 
@@ -247,24 +274,61 @@ function announce(card, mount, words) {
 
 const MARKS = { added: "+", changed: "~", deleted: "−" };
 
+/** Changes when the history does. */
+function historyKey({ revision, held, error, lastAttempt }) {
+  return `${revision} ${held} ${held || error !== null ? lastAttempt?.endedAt : ""}`;
+}
+
 async function showHistory(name) {
   const card = cards.get(name);
   if (card === undefined || !card.parts.details.open) return;
   const { history } = card.parts;
-  card.shown = status.mounts.find((mount) => mount.name === name)?.revision;
+  const mount = status.mounts.find((one) => one.name === name);
+  if (mount !== undefined) card.shown = historyKey(mount);
   try {
     const response = await fetch(`/history/${name}`);
     const told = await response.json();
+    const rows = [
+      ...told.history.map((entry) => [entry.publishedAt, () => drawRevision(name, entry)]),
+      ...told.attempts.map((attempt) => [attempt.lastAt, () => drawAttempt(attempt)]),
+    ].toSorted(([a], [b]) => b.localeCompare(a));
     history.replaceChildren(
-      ...(told.history.length === 0
+      ...(rows.length === 0
         ? [make("li", { className: "none" }, "Nothing was published yet.")]
-        : told.history.map((entry) => drawRevision(name, entry))),
+        : rows.map(([, drawRow]) => drawRow())),
     );
   } catch {
     history.replaceChildren(
       make("li", { className: "none" }, "The history cannot be read just now."),
     );
   }
+}
+
+const ENDS = { failed: "Failed", refused: "Refused", held: "Held back" };
+
+/** One that published nothing although the sources had something, or could not be asked. */
+function drawAttempt({ kind, firstAt, lastAt, count: times, message, source }) {
+  const row = make("li", { className: `attempt ${kind}` });
+  const last = make("time");
+  showTime(last, lastAt, "ago");
+  const first = make("time");
+  showTime(first, firstAt, "ago");
+  const often = make("span", {}, `${NUMBER.format(times)} times, first `, first);
+  const text =
+    kind === "held"
+      ? "The sources still have what was rolled back from."
+      : `${source === undefined ? "" : `${source}: `}${message}`;
+  row.append(
+    make(
+      "div",
+      { className: "revision" },
+      make("span", { className: "tag" }, ENDS[kind]),
+      last,
+      times > 1 ? often : undefined,
+    ),
+    longText(row, text),
+  );
+  return row;
 }
 
 function drawRevision(

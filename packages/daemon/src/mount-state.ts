@@ -7,6 +7,7 @@ import {
   type SyncEvent,
   type SyncResult,
 } from "@pannier/core";
+import { type Attempt, type Moment, noteAttempt } from "./attempts.ts";
 import type { MountEvent } from "./events.ts";
 
 interface Progress {
@@ -14,14 +15,6 @@ interface Progress {
   readonly bytes: number;
   readonly totalFiles: number;
   readonly totalBytes: number;
-}
-
-/** A moment by both clocks: one to show, one to reckon with. */
-export interface Moment {
-  /** Milliseconds since the epoch. */
-  readonly wall: number;
-  /** `performance.now()`. */
-  readonly at: number;
 }
 
 interface Outage {
@@ -70,6 +63,8 @@ export interface MountState {
   history: readonly HistoryEntry[];
   /** Whether somebody rolled back, and the sources are held back since. */
   held: boolean;
+  /** Since the process started, the newest first. */
+  attempts: readonly Attempt[];
   /** Whether the sync under way, or the last one, found something to list. */
   listed: boolean;
 }
@@ -101,6 +96,7 @@ export function newState({ history, held }: Recorded): MountState {
     immutable: false,
     history,
     held,
+    attempts: [],
     listed: false,
   };
 }
@@ -182,6 +178,7 @@ function succeed(state: MountState, { result, immutable }: SyncResult): void {
   const duration = ended.at - state.since.at;
   state.attempt = { ended, result: result === "published" ? "published" : "unchanged", duration };
   state.success = ended;
+  if (state.held) noteHeld(state, ended);
   state.failures = 0;
   state.failure = undefined;
   state.outage = undefined;
@@ -190,16 +187,26 @@ function succeed(state: MountState, { result, immutable }: SyncResult): void {
   state.due = undefined;
 }
 
+/** It is one attempt that goes on, as long as nothing failed and nobody rolled back again in between. */
+function noteHeld(state: MountState, at: Moment): void {
+  const since = state.history[0]?.time ?? 0;
+  const goesOn = state.failures === 0 && (state.attempts[0]?.last.wall ?? 0) >= since;
+  state.attempts = noteAttempt(state.attempts, undefined, at, goesOn);
+}
+
 function fail(state: MountState, event: Extract<SyncEvent, { type: "failed" }>): void {
   const ended = now();
   state.attempt = { ended, result: "failed", duration: ended.at - state.since.at };
+  const failure = describeFailure(event.error, "variables");
+  const goesOn = state.outage !== undefined;
+  state.attempts = noteAttempt(state.attempts, failure, ended, goesOn);
   state.failures = event.failures;
   state.outage = {
     since: state.outage?.since ?? ended,
     failures: (state.outage?.failures ?? 0) + (event.repeated ? 0 : 1),
     busy: (event.error as { readonly busy?: boolean }).busy === true,
   };
-  state.failure = describeFailure(event.error, "variables");
+  state.failure = failure;
   enter(state, "waiting");
   state.due = ended.at + event.delay;
 }

@@ -557,6 +557,34 @@ it("shows what each revision changed", async () => {
   ]);
 });
 
+it("has attempts that failed, were refused and were held back in the history", async () => {
+  const daemon = await start();
+  const site = daemon.source("site");
+  const sync = () => post(daemon, "/sync/site?wait=1", bearer(TOKEN));
+  const attempts = async () =>
+    (JSON.parse((await daemon.get("/history/site")).text) as { attempts: unknown[] }).attempts;
+  expect(await attempts()).toEqual([]);
+
+  site.beforeList = () => {
+    throw new SourceError("auth", "the server did not accept the password", { transient: false });
+  };
+  await sync();
+  await sync();
+  site.beforeList = () => {};
+  site.content = { a: "2" };
+  await sync();
+  await post(daemon, "/rollback/site", bearer(TOKEN));
+  await sync();
+  site.content = {};
+  await sync();
+
+  expect(await attempts()).toMatchObject([
+    { kind: "refused", code: "refused", count: 1 },
+    { kind: "held" },
+    { kind: "failed", code: "auth", count: 2, message: "the server did not accept the password" },
+  ]);
+});
+
 it("sends what happens to those who listen", async () => {
   const daemon = await start();
   const stopped = new AbortController();

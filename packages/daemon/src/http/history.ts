@@ -1,5 +1,6 @@
-/** The revisions of a mount with what each changed, as `/history` tells them. */
+/** The revisions of a mount with what each changed, and the attempts that published nothing, as `/history` tells them. */
 import { type HistoryEntry, recentChanges } from "@pannier/core";
+import type { Attempt } from "../attempts.ts";
 import type { Mount } from "../mount.ts";
 import type { Reply } from "./reply.ts";
 
@@ -51,7 +52,9 @@ export function createHistories(): Histories {
         const told = JSON.stringify(describe(entry));
         return `${told.slice(0, -1)},"changes":${mine.changes.get(entry.id) ?? "[]"}}`;
       });
-      return { status: 200, body: `{"history":[${entries.join(",")}]}\n` };
+      const attempts = mount.state.attempts.map((one) => describeAttempt(one, mount));
+      const body = `{"history":[${entries.join(",")}],"attempts":${JSON.stringify(attempts)}}\n`;
+      return { status: 200, body };
     },
   };
 }
@@ -69,6 +72,23 @@ async function read({ config, state }: Mount, known: Known): Promise<void> {
     kept += known.changes.get(id)?.length ?? 0;
     if (index >= REVISIONS || kept > KEPT) known.changes.delete(id);
   }
+}
+
+function describeAttempt(
+  { kind, first, last, count, failure }: Attempt,
+  { config }: Mount,
+): Record<string, unknown> {
+  const hide = (text: string | undefined) => text?.replaceAll(config.options.target, "TARGET");
+  return {
+    kind,
+    firstAt: new Date(first.wall).toISOString(),
+    lastAt: new Date(last.wall).toISOString(),
+    count,
+    code: failure?.code,
+    message: hide(failure?.message),
+    hint: hide(failure?.hint),
+    source: failure?.source,
+  };
 }
 
 function describe(entry: HistoryEntry): Record<string, unknown> {

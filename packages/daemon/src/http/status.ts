@@ -1,7 +1,7 @@
 /** What the daemon tells of its mounts: no secrets, no paths of this machine. */
 import { describeSource } from "@pannier/core";
+import type { Moment } from "../attempts.ts";
 import type { Mount } from "../mount.ts";
-import type { Moment } from "../mount-state.ts";
 
 export interface ConfigStatus {
   /** When the configuration in force was taken over. */
