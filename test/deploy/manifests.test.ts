@@ -244,6 +244,24 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
     },
   );
 
+  test("a sidecar with k8s:// sources may get, list and watch ConfigMaps, and nothing more", () => {
+    const path = "test/deploy/any-deployment/k8s-source";
+    expect(podOf(path, "shop")).toMatchObject({
+      serviceAccountName: "pannier",
+      automountServiceAccountToken: true,
+    });
+    expect(podOf(path, "other")).toEqual({ containers: [{ name: "other", image: "other" }] });
+    expect(documentOf(path, "Role")).toMatchObject({
+      rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] }],
+    });
+    expect(documentOf(path, "RoleBinding")).toMatchObject({
+      roleRef: { kind: "Role", name: "pannier-sources" },
+      subjects: [{ kind: "ServiceAccount", name: "pannier", namespace: "shop" }],
+    });
+    expect(documentOf(path, "ServiceAccount")).toMatchObject({ metadata: { name: "pannier" } });
+    expect(documentOf(path, "ClusterRole")).toBeUndefined();
+  });
+
   test("the network policy lets sources of both address families through, and no metadata service", () => {
     const { spec } = documentOf(
       "examples/static-site/kubernetes/native",

@@ -17,7 +17,9 @@ import { dirname, join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import tar from "tar-stream";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { type ApiServer, startApiServer } from "../../packages/adapter-k8s/test/api-server.ts";
+import { kubeconfigFor } from "../../packages/adapter-k8s/test/stores.ts";
 import { startS3Server, type S3Server } from "../../packages/adapter-s3/test/s3-server.ts";
 import { main } from "../../packages/cli/src/main.ts";
 import { type GitServer, gitVersion, startGitServer } from "../support/git-server.ts";
@@ -42,17 +44,19 @@ const TOKEN = "a-token-of-git";
 let folder: string;
 let git: GitServer;
 let s3: S3Server;
+let kube: ApiServer;
 let registry: TestRegistry;
 let web: { readonly port: number; readonly calls: string[]; close(): void };
 
 beforeAll(async () => {
   if (gitVersion === undefined) return;
   folder = mkdtempSync(join(tmpdir(), "pannier-cookbook-"));
-  [git, s3, registry, web] = await Promise.all([
+  [git, s3, registry, web, kube] = await Promise.all([
     startGitServer(),
     startS3Server(),
     openRegistry(),
     serveFiles(),
+    startApiServer(),
   ]);
   const inPublic = Object.entries(SITE).map(([name, text]) => [`public/${name}`, text]);
   const site = await git.repository("web/site.git");
@@ -70,6 +74,16 @@ beforeAll(async () => {
   write("run/secrets/git-token", `${TOKEN}\n`);
   write("mnt/share/media/.mounted", "");
   write("mnt/share/media/film.mp4", "a film");
+  const metadata = { namespace: "monitoring", labels: { grafana_dashboard: "1" } };
+  kube.put("configmaps", {
+    metadata: { ...metadata, name: "board", annotations: { "pannier.dev/folder": "team" } },
+    data: { "board.json": "{}" },
+  });
+  kube.put("configmaps", {
+    metadata: { ...metadata, namespace: "web", name: "data" },
+    data: { "data.json": '{"of":"a team"}' },
+  });
+  vi.stubEnv("KUBECONFIG", kubeconfigFor(kube.port, { token: "a-token-of-kubernetes" }));
   const image = `oci+http://127.0.0.1:${registry.port}/web/site:live`;
   const media = join(folder, "mnt/share/media");
   const problem = await pannier("push", media, image, "--exclude", ".mounted");
@@ -77,7 +91,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all([git?.close(), s3?.close(), registry?.close()]);
+  await Promise.all([git?.close(), s3?.close(), registry?.close(), kube?.close()]);
+  vi.unstubAllEnvs();
   web?.close();
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
 });
@@ -185,6 +200,14 @@ const RESULTS: Readonly<
     files: Object.keys(SITE).map((name) => `site/current/${name}`),
     also: () => expect([...registry.manifests.keys()].join()).toMatch(/web\/relayed\W+live/),
   },
+  "Dashboards in labelled ConfigMaps": {
+    files: [...Object.keys(SITE), "team/board.json"].map((name) => `dashboards/current/${name}`),
+    also: (content) => {
+      const board = join(content, "dashboards/current/data.json");
+      expect(readFileSync(board, "utf8")).toBe('{"of":"a team"}');
+      expect(web.calls.at(-1)).toMatch(/^\/-\/dashboards/);
+    },
+  },
 };
 
 /** Every file that a reader finds in the mounts below a directory. */
@@ -197,9 +220,9 @@ async function shown(content: string): Promise<string[]> {
   return (await Promise.all(mounts)).flat().toSorted();
 }
 
-test("the cookbook has fifteen recipes, and each is tried", () => {
+test("the cookbook has sixteen recipes, and each is tried", () => {
   expect([...RECIPES.keys()]).toEqual(Object.keys(RESULTS));
-  expect(RECIPES.size).toBe(15);
+  expect(RECIPES.size).toBe(16);
 });
 
 test.skipIf(gitVersion === undefined).for([...RECIPES])(

@@ -10,6 +10,8 @@ import { createStore as createGcsStore } from "../../packages/adapter-gcs/test/s
 import { gzipLayer, putImage } from "../../packages/adapter-oci/test/images.ts";
 import { sdkServer } from "../../packages/adapter-s3/test/sdk-client.ts";
 import { startHub } from "../../packages/adapter-hf/test/hub.ts";
+import { startApiServer } from "../../packages/adapter-k8s/test/api-server.ts";
+import { kubeconfigFor } from "../../packages/adapter-k8s/test/stores.ts";
 import { createStore as createS3Store } from "../../packages/adapter-s3/test/stores.ts";
 import type { ServerName, Servers } from "../real/servers/start.ts";
 import { makeRepository } from "../support/git-server.ts";
@@ -110,6 +112,7 @@ export const SOURCES: Readonly<
       return { url: "hf://org/image", env: { HF_ENDPOINT: hub.endpoint }, write };
     },
   },
+  k8s: { make: async (_, directory) => kubernetesSource(directory) },
   oci: { server: "distribution", make: ({ distribution }) => ociSource(present(distribution)) },
   sftp: { server: "sftp", make: ({ sftp }, directory) => sftpSource(present(sftp), directory) },
   sqlite: { make: async (_, directory) => sqliteSource(directory) },
@@ -176,6 +179,19 @@ async function sftpSource(
     ...source,
     env: { PANNIER_SSH_KEY_FILE: mounted },
     volumes: { [directory]: `${directory}:ro` },
+  };
+}
+
+async function kubernetesSource(directory: string): Promise<PageSource> {
+  const { port, put } = await startApiServer();
+  await chmod(directory, 0o755);
+  const kubeconfig = kubeconfigFor(port, { token: "token-of-the-image" });
+  await copyFile(kubeconfig, join(directory, "kubeconfig"));
+  return {
+    url: "k8s://web/configmaps?kubeconfig=/source/kubeconfig",
+    volumes: { [directory]: "/source:ro" },
+    write: async (page) =>
+      void put("configmaps", { metadata: { namespace: "web", name: "page" }, data: { page } }),
   };
 }
 
