@@ -49,7 +49,8 @@ const config: KnipConfig = {
     // A thread loads it by its URL.
     "packages/adapter-azure": { entry: ["src/azure-lane.ts"] },
     "packages/adapter-gcs": { entry: ["src/gcs-lane.ts"] },
-    "packages/adapter-http": { entry: ["src/http-lane.ts"] },
+    "packages/adapter-http": { entry: ["src/{http,packed}-lane.ts"] },
+    "packages/adapter-oci": { entry: ["src/packed-lane.ts"] },
     "packages/adapter-s3": { entry: ["src/s3-lane.ts"] },
     "packages/adapter-webdav": { entry: ["src/webdav-lane.ts"] },
     // The template is copied, and then has a manifest of its own.

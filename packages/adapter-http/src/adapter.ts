@@ -166,6 +166,7 @@ function undecided(
     list: async (signal, scope) => (await get(signal)).list(signal, scope),
     read: async (entry, range, signal) => (await get(signal)).read(entry, range, signal),
     localPath: (entry) => decided?.localPath?.(entry),
+    lane: async (signal) => decided?.lane?.(signal),
     get ranges() {
       return decided?.ranges;
     },

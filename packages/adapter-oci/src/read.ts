@@ -1,12 +1,12 @@
 /** Reads files of an image: from unpacked layers, by ranges of a layer, or after unpacking it. */
-import { readExtent } from "@pannier/archive";
+import { readExtent, withoutPlace } from "@pannier/archive";
 import { type ByteRange, type Source, SourceError } from "@pannier/core/adapter";
 import type { BlobRange, ImageStore } from "@pannier/oci";
 import { type FramedFile, framedFile, readFrames } from "./frames.ts";
 import type { Layer } from "./image.ts";
 import type { SharedWork } from "./shared.ts";
 import type { LayerTable } from "./table/table.ts";
-import type { UnpackedLayers } from "./unpacked.ts";
+import { pathIn, type UnpackedLayers } from "./unpacked.ts";
 
 /** A larger layer with a table of contents holds large files: they are read from where they lie, in parts, and go on where they were cut. */
 export const LARGE_LAYER = 64 << 20;
@@ -77,9 +77,9 @@ export function makeReader(init: ReaderInit): Reader {
   return {
     async read(entry, range, signal) {
       signal.throwIfAborted();
-      const path = root === "" ? entry.path : `${root}/${entry.path}`;
+      const path = pathIn(root, entry.path);
       const sha256 = entry.fingerprint.replace("sha256:", "");
-      const ref = entry.ref ?? "";
+      const ref = withoutPlace(entry.ref ?? "");
       if (range?.length === 0 || (range?.offset ?? 0) >= (entry.size ?? Infinity)) {
         return new Uint8Array(0);
       }

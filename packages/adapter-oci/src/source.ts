@@ -1,5 +1,6 @@
 /** A source that is an image: what its layers hold, one over the other. */
 import { join } from "node:path";
+import { withoutPlace } from "@pannier/archive";
 import { IGNORE_FILE, type Source, type SourceContext, SourceError } from "@pannier/core/adapter";
 import { type ImageStore, type Reference, tocRange } from "@pannier/oci";
 import { forEach } from "./for-each.ts";
@@ -11,7 +12,7 @@ import { makeSharedWork } from "./shared.ts";
 import { checkImage } from "./signature.ts";
 import { type LayerTable, openLayerTable } from "./table/table.ts";
 import type { TagChoice } from "./tags.ts";
-import { removeLeftovers, unpackedLayers } from "./unpacked.ts";
+import { pathIn, removeLeftovers, unpackedLayers } from "./unpacked.ts";
 
 const TABLE = "layers.db";
 
@@ -110,7 +111,7 @@ export function imageSource(init: ImageSourceInit): Source {
       const known = await table();
       await scope?.ignoreFile(known.entry(IGNORE_FILE, layers, root));
       return {
-        entries: known.entries(layers, root, scope),
+        entries: unpacked.placed(known.entries(layers, root, scope)),
         ordered: true,
         revision: hexOf(digest),
         token: () => digest,
@@ -132,10 +133,10 @@ export function imageSource(init: ImageSourceInit): Source {
     },
 
     read: reader.read,
+    lane: () => unpacked.lane(),
 
     localPath(entry) {
-      const path = root === "" ? entry.path : `${root}/${entry.path}`;
-      const extent = unpacked.extent(path, entry.ref ?? "");
+      const extent = unpacked.extent(pathIn(root, entry.path), withoutPlace(entry.ref ?? ""));
       if (extent?.own !== true) return undefined;
       return { path: extent.file, disposable: true, check: async () => {} };
     },

@@ -1,14 +1,16 @@
 /** Layers that lie unpacked in the scratch directory. */
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import {
   createMeter,
   createScratch,
   ExpansionError,
   type Extent,
   type Unpacked,
+  withPlace,
 } from "@pannier/archive";
-import type { SourceContext } from "@pannier/core/adapter";
+import type { LaneData } from "@pannier/archive/lane";
+import type { Entry, LaneSpec, SourceContext } from "@pannier/core/adapter";
 import { type ImageStore, tocRange } from "@pannier/oci";
 import { forEach } from "./for-each.ts";
 import type { Layer } from "./image.ts";
@@ -18,6 +20,7 @@ import { unpackLayer } from "./unpack-layer.ts";
 
 /** Names of scratch directories begin so; what is left of an earlier process is known by it. */
 const PREFIX = "unpacked-";
+const LANE = new URL(`./packed-lane${extname(import.meta.url)}`, import.meta.url);
 
 /** Layers that were unpacked together. */
 interface Depot {
@@ -40,6 +43,10 @@ export interface UnpackedLayers {
   ): Promise<void>;
   /** Where the content of a file is, if its layer lies unpacked. */
   extent(path: string, layer: string): Extent | undefined;
+  /** The same entries; those of small files that lie unpacked tell a lane where. */
+  placed(batches: AsyncIterable<readonly Entry[]>): AsyncGenerator<readonly Entry[]>;
+  /** `undefined` where nothing lies unpacked. */
+  lane(): Promise<LaneSpec | undefined>;
   /** Whether a layer's content is too large to unpack. Its table tells how large its files are, so they are read one by one. */
   isInflated(layer: string): boolean;
   /** Removes all of them. */
@@ -54,6 +61,22 @@ export function unpackedLayers(
   const { limits } = context;
   const depots: Depot[] = [];
   const inflated = new Set<string>();
+
+  function extent(path: string, layer: string): Extent | undefined {
+    for (const { content, prefixes } of depots) {
+      const prefix = prefixes.get(layer);
+      const found = prefix === undefined ? undefined : content.find(prefix + path);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  function withExtent(entry: Entry): Entry {
+    if (entry.kind !== "file" || entry.ref === undefined) return entry;
+    const found = extent(pathIn(root, entry.path), entry.ref);
+    if (found === undefined || found.own) return entry;
+    return { ...entry, ref: withPlace(entry.ref, basename(dirname(found.file)), found.start) };
+  }
 
   return {
     async unpack(layers, known, operation, signal) {
@@ -95,13 +118,16 @@ export function unpackedLayers(
       }
     },
 
-    extent(path, layer) {
-      for (const { content, prefixes } of depots) {
-        const prefix = prefixes.get(layer);
-        const extent = prefix === undefined ? undefined : content.find(prefix + path);
-        if (extent !== undefined) return extent;
-      }
-      return undefined;
+    extent,
+
+    async *placed(batches) {
+      for await (const batch of batches) yield depots.length === 0 ? batch : batch.map(withExtent);
+    },
+
+    async lane() {
+      if (depots.length === 0) return undefined;
+      const scratch = await context.scratch();
+      return { module: LANE, data: { scratch } satisfies LaneData };
     },
 
     isInflated: (layer) => inflated.has(layer),
@@ -120,4 +146,9 @@ export async function removeLeftovers(scratch: string): Promise<void> {
   for (const name of await readdir(scratch)) {
     if (name.startsWith(PREFIX)) await rm(join(scratch, name), { recursive: true, force: true });
   }
+}
+
+/** The path in the image of what the source has at a path. */
+export function pathIn(root: string, path: string): string {
+  return root === "" ? path : `${root}/${path}`;
 }

@@ -34,11 +34,13 @@ async function* pieces(
   }
 }
 
-/** Synchronous where that is quicker than handing it over: a file of a few bytes, of which there may be many. */
+/** Files up to this size are read at once: that is quicker than handing it over, and there may be many. */
+const TINY = 4096;
+
 async function readPiece(extent: Extent, offset: number, length: number): Promise<Uint8Array> {
-  const { file, start, own } = extent;
+  const { file, start } = extent;
   const buffer = Buffer.alloc(length);
-  const read = own ? readAt : readAtOnce;
+  const read = length > TINY ? readAt : readAtOnce;
   const bytesRead = await read(file, buffer, start + offset).catch((error: unknown) => {
     throw new SourceError("changed", "the unpacked file is gone", { cause: error });
   });

@@ -1,12 +1,11 @@
 /** An archive that was unpacked: its entries in order, and where their content is. */
 import { hash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { type DatabaseSync, type Entry, type Scope, SourceError } from "@pannier/core/adapter";
+import { PACKED_FILE, withPlace } from "./place.ts";
 
-/** The file that holds all tiny contents. */
-export const TINY_FILE = "tiny";
 /** Rows read at once. */
 const BATCH = 500;
 
@@ -14,7 +13,7 @@ export interface Unpacked {
   /**
    * In the order of their paths.
    *
-   * @param ref kept with each entry
+   * @param ref kept with each entry, before where a lane finds its content
    * @throws SourceError where there is something that is wanted and was refused
    */
   entries(ref: string, scope?: Scope): AsyncGenerator<readonly Entry[]>;
@@ -43,7 +42,7 @@ export interface Row {
   readonly sha256: string | null;
   readonly mode: number | null;
   readonly mtime: number | null;
-  /** Where its content begins in the file of tiny ones; `null` where it has a file of its own. */
+  /** Where its content begins in the file of small ones; `null` where it has a file of its own. */
   readonly start: number | null;
   /** Why it cannot be published, in JSON. */
   readonly failure: string | null;
@@ -52,6 +51,8 @@ export interface Row {
 /** @param table of the scratch files in `folder`, closed with what is returned */
 export function openUnpacked(folder: string, table: DatabaseSync): Unpacked {
   const rowOf = rowReader(table);
+  const refOf = ({ start }: Row, ref: string) =>
+    start === null ? ref : withPlace(ref, basename(folder), start);
   let closed = false;
   return {
     async *entries(ref, scope) {
@@ -64,7 +65,7 @@ export function openUnpacked(folder: string, table: DatabaseSync): Unpacked {
         const last = rows.at(-1);
         if (last === undefined) return;
         yield rows.flatMap((row) => {
-          if (row.failure === null) return [toEntry(row, ref)];
+          if (row.failure === null) return [toEntry(row, refOf(row, ref))];
           if (scope?.wants(row.path) === false) return [];
           throw toError(row.failure);
         });
@@ -75,13 +76,14 @@ export function openUnpacked(folder: string, table: DatabaseSync): Unpacked {
     },
     entry(path, ref) {
       const row = closed ? undefined : rowOf(path);
-      return row === undefined || row.failure !== null ? undefined : toEntry(row, ref);
+      if (row === undefined || row.failure !== null) return undefined;
+      return toEntry(row, refOf(row, ref));
     },
     find(path) {
       const row = closed ? undefined : rowOf(path);
       if (row === undefined || row.target !== null || row.failure !== null) return undefined;
       if (row.start !== null)
-        return { file: join(folder, TINY_FILE), start: row.start, own: false };
+        return { file: join(folder, PACKED_FILE), start: row.start, own: false };
       const file = fileOf(folder, path);
       return existsSync(file) ? { file, start: 0, own: true } : undefined;
     },

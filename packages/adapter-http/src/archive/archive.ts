@@ -1,7 +1,7 @@
 /** A source that is one archive: downloaded, checked and unpacked as a whole before any of it is listed. */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import {
   createExpansionGuard,
   decompress,
@@ -16,8 +16,10 @@ import {
   readZip,
   unpack,
   type Unpacked as Content,
+  withoutPlace,
   writeStream,
 } from "@pannier/archive";
+import type { LaneData } from "@pannier/archive/lane";
 import {
   type CheckedSignature,
   type FileEntry,
@@ -38,6 +40,7 @@ import { type Download, download } from "./download.ts";
 
 /** Names of scratch directories begin so; what is left of an earlier process is known by it. */
 const PREFIX = "unpacked-";
+const LANE = new URL(`../packed-lane${extname(import.meta.url)}`, import.meta.url);
 
 export interface ArchiveSourceInit {
   readonly client: HttpClient;
@@ -147,15 +150,16 @@ export function archiveSource(init: ArchiveSourceInit): Source {
 
   /** Where the content of an entry is, if it is still there. */
   function extentOf(entry: FileEntry): Extent | undefined {
-    return entry.ref === current?.ref ? current?.content.find(entry.path) : undefined;
+    return refOf(entry) === current?.ref ? current?.content.find(entry.path) : undefined;
   }
 
   /** Unpacks the same archive once more for all that miss a file of it: it was taken, or is from an earlier process. */
   async function unpackAgain(entry: FileEntry): Promise<void> {
-    if (entry.ref === undefined || entry.ref.startsWith("local ")) {
+    const ref = refOf(entry);
+    if (ref === undefined || ref.startsWith("local ")) {
       throw new SourceError("changed", "the archive cannot be fetched again in that version");
     }
-    again ??= load(closing.signal, entry.ref).finally(() => {
+    again ??= load(closing.signal, ref).finally(() => {
       again = undefined;
     });
     await again;
@@ -183,6 +187,11 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       }
       return readExtent(extent, entry, range, signal);
     },
+    async lane() {
+      if (current === undefined) return undefined;
+      const scratch = await context.scratch();
+      return { module: LANE, data: { scratch } satisfies LaneData };
+    },
     localPath(entry) {
       const extent = extentOf(entry);
       if (extent?.own !== true) return undefined;
@@ -200,6 +209,10 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       }
     },
   };
+}
+
+function refOf({ ref }: FileEntry): string | undefined {
+  return ref === undefined ? undefined : withoutPlace(ref);
 }
 
 async function* passing(bytes: AsyncIterable<Uint8Array>, checks: FileChecks) {
