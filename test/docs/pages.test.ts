@@ -16,6 +16,7 @@ import { type OptionSpecs, variableName } from "@pannier/core";
 import { describe, expect, test } from "vitest";
 import { FLAGS, flagName } from "../../packages/cli/src/flags.ts";
 import { main } from "../../packages/cli/src/main.ts";
+import { EXIT_CODES } from "../../packages/cli/src/manual.ts";
 import { anchorOf } from "../../apps/site/src/pages.ts";
 import { withTables } from "./option-tables.ts";
 import { serversTable } from "./tested-with.ts";
@@ -88,6 +89,15 @@ describe("the command line", () => {
       );
       expect(told.toSorted(), name).toEqual(known.toSorted());
     }
+  });
+
+  test("exit codes mean the same in the manual page", () => {
+    const rows = section(OPERATIONS, "## Exit codes").matchAll(/^\| (\d) +\| (.+?) +\|/gm);
+    const told = Array.from(rows, ([, code, meaning = ""]) => [
+      Number(code),
+      meaning.replaceAll("`", ""),
+    ]);
+    expect(told).toEqual([...EXIT_CODES.entries()]);
   });
 
   test("the tables of flags and options are current: npm run docs:tables writes them", () => {

@@ -2,18 +2,18 @@
 import { describeFlag, type Flag, FLAGS, flagName, type FlagName } from "./flags.ts";
 import { COMMANDS } from "./command-table.ts";
 
-/** See docs/operations.md. */
-const EXIT_CODES = [
-  "done, or nothing to do",
-  "a bug in Pannier",
-  "usage or configuration",
-  "signing in or permission",
-  "the source, ref, bucket or path does not exist",
-  "the source cannot be reached, or kept failing",
-  "content refused: an unsafe path, a checksum, a signature, the delete guard, a limit",
-  "no room: disk, quota or \\-\\-max\\-bytes",
-  "a pre-publish hook refused the revision",
-  "published, but a hook after it failed for good",
+/** By their number. docs/operations.md has the same. */
+export const EXIT_CODES = [
+  "success, also if there was nothing to do",
+  "a bug in Pannier. Please report it with the printed lines",
+  "usage or configuration; the target is not usable or in use; the source does not support the request",
+  "sign-in or permission",
+  "the source, its ref or its path does not exist",
+  "the source is unreachable, or kept failing or changing; --timeout",
+  "content refused: unsafe, damaged, over a limit, the delete guard; verify found a difference",
+  "no room: disk, quota, --max-bytes",
+  "a pre-publish hook rejected the revision: run --once, and the library",
+  "published, but a post-publish hook failed for good: run --once",
 ];
 
 export function manualPage(version: string): string {
@@ -50,7 +50,7 @@ export function manualPage(version: string): string {
       escaped(sentence(describeFlag(FLAGS[name]))),
     ]),
     ".SH EXIT STATUS",
-    ...EXIT_CODES.flatMap((meaning, code) => [".TP", String(code), `${sentence(meaning)}`]),
+    ...EXIT_CODES.flatMap((meaning, code) => [".TP", String(code), escaped(sentence(meaning))]),
   ];
   return `${lines.join("\n")}\n`;
 }
