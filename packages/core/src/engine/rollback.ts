@@ -12,7 +12,7 @@ import {
 } from "./history.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { UsageError } from "../source/errors.ts";
-import { withTimeout } from "../timing/deadline.ts";
+import { withTimeout } from "../mount/sync-timeout.ts";
 import { lookAtSources } from "./look.ts";
 import { pathsChangedSince, publishedRows, rowsAt, shown } from "../state/entries.ts";
 import { clearPlan, planRow } from "../state/plan.ts";

@@ -1,6 +1,6 @@
 /** One sync under way: its clock, its signal, and how its result is put together. */
 import { join } from "node:path";
-import { withTimeout } from "../timing/deadline.ts";
+import { withTimeout } from "../mount/sync-timeout.ts";
 import { MountSourceError } from "../errors.ts";
 import type { Step, SyncResult } from "../events.ts";
 import type { Layer } from "../mount/layer.ts";

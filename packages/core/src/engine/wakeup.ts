@@ -15,7 +15,7 @@ const HINT_PAUSE_MS = 50;
 export function createWakeup(): Wakeup {
   let woken = false;
   let wakeNow: (() => void) | undefined;
-  /** Not AbortSignal.any, see deadline.ts. */
+  /** Not AbortSignal.any, see sync-timeout.ts. */
   async function during(
     work: (signal: AbortSignal) => Promise<void>,
     signal: AbortSignal,

@@ -1,7 +1,8 @@
 /** A mount opened for work: its settings checked, its volume locked, its sources open. */
 import { readdirSync } from "node:fs";
 import { join, resolve, sep } from "node:path";
-import { within, withTimeout } from "../timing/deadline.ts";
+import { within } from "../timing/sleep.ts";
+import { withTimeout } from "./sync-timeout.ts";
 import { TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
 import { asLayerSpec, type Layer, normaliseInto, openLayer, scratchName } from "./layer.ts";

@@ -1,6 +1,6 @@
-/** The time that is allowed: for a sync, and for what does not heed a signal. */
+/** The time that is allowed for a sync. */
 import { SourceError } from "../source/errors.ts";
-import { startTimer } from "./sleep.ts";
+import { startTimer } from "../timing/sleep.ts";
 
 /**
  * A signal that is aborted by the caller's or when the time is over; `end` stops the clock.
@@ -31,16 +31,4 @@ export function withTimeout(
       signal?.removeEventListener("abort", onAbort);
     },
   };
-}
-
-/** @throws Error when the work has not ended within so many milliseconds; what becomes of it then is of no interest here */
-export async function within<Result>(milliseconds: number, work: Promise<Result>): Promise<Result> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const expire = () => reject(new Error(`it did not end within ${milliseconds} ms`));
-  const timer = startTimer(expire, milliseconds);
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -24,3 +24,15 @@ export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> 
     signal.addEventListener("abort", onAbort, { once: true });
   });
 }
+
+/** @throws Error when the work has not ended within so many milliseconds; what becomes of it then is of no interest here */
+export async function within<Result>(milliseconds: number, work: Promise<Result>): Promise<Result> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const expire = () => reject(new Error(`it did not end within ${milliseconds} ms`));
+  const timer = startTimer(expire, milliseconds);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,12 +1,11 @@
 /** Reading a body from a source, watched: a source that falls silent is given up. */
-import { within } from "../timing/deadline.ts";
 import type { ByteRange, Digest, FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { quotePath } from "../snapshot/path.ts";
 import type { FetchOptions } from "./fetch-options.ts";
 import { createPace } from "./pace.ts";
 import { retry } from "./retry.ts";
-import { LONGEST_TIMER } from "../timing/sleep.ts";
+import { LONGEST_TIMER, within } from "../timing/sleep.ts";
 
 /** How long a stream that was given up may take to free what it holds, in milliseconds. */
 const GRACE = 1000;
