@@ -198,16 +198,16 @@ async function measured(
     const { root, tools: all } = tools(servers);
     const small = await makeSmall(join(root, "small"));
     const large = await makeLarge(join(root, "large"));
-    const contestants = (directory: string, count: number, anew: boolean): Contestant[] =>
+    const contestants = (directory: string, count: number, again: boolean): Contestant[] =>
       all
-        .filter(({ onlyFirst, follows }) => follows !== true && (anew || onlyFirst !== true))
+        .filter(({ onlyFirst, follows }) => follows !== true && (again || onlyFirst !== true))
         .map(({ name, command }, index) => {
-          const target = join(work, `${index}-${anew}`);
+          const target = join(work, `${index}-${again}`);
           return {
             name,
             command: command(directory, target),
             prepare: async () => {
-              if (anew) await rm(target, { recursive: true, force: true });
+              if (again) await rm(target, { recursive: true, force: true });
               await mkdir(target, { recursive: true });
             },
             check: () => checkCount(target, count),

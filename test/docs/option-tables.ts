@@ -32,7 +32,7 @@ const TABLES: Readonly<Record<string, () => string>> = {
   schema: () => schemaSections(configJsonSchema()),
 };
 
-/** The page with its tables written anew. */
+/** The page with its tables written again. */
 export function withTables(text: string): string {
   return text.replaceAll(
     /(<!-- table: (\w+), written by npm run docs:tables -->\n)[^]*?(<!-- end of table -->)/g,

@@ -103,7 +103,7 @@ describe.skipIf(withoutGit)(`the object cache${skipped}`, { timeout: 60_000 }, (
       await listAll(source);
       await source.published?.(signal());
     }
-    // Not fetched anew either.
+    // Not fetched again either.
     expect(shared.server.requests.length).toBe(asked + 3);
     expect(await readFile(log, "utf8")).toBe("repack\n");
     const next = await put([0]);

@@ -52,7 +52,7 @@ describe.skipIf(gitVersion === undefined || group === undefined)(
     ])(
       "%s fit into 256 MiB of memory and the documented volume",
       { timeout: 60_000 + COMMITS * 60_000 },
-      async (_, changed, anew) => {
+      async (_, changed, again) => {
         const limit = makeMemoryGroup("pannier-git", MEMORY);
         if (limit === undefined) throw new Error("the cgroup cannot be made again");
         onTestFinished(() => limit.remove());
@@ -71,7 +71,7 @@ describe.skipIf(gitVersion === undefined || group === undefined)(
           const put: Record<string, Uint8Array> = {};
           for (const [index, file] of files.entries()) {
             if (commit > 0 && (index + commit) % FILES >= changed) continue;
-            randomBytes(anew || commit === 0 ? file.length : 1000).copy(file, commit * 1000);
+            randomBytes(again || commit === 0 ? file.length : 1000).copy(file, commit * 1000);
             put[`file-${index}`] = file;
           }
           await repository.commit(put);

@@ -246,7 +246,7 @@ describeWith("kube", "Kubernetes", (server) => {
   });
 });
 
-describeWith("kube", "Kubernetes, started anew", () => {
+describeWith("kube", "Kubernetes, started again", () => {
   test("notices what happened while the API server was away, and what it forgot", async () => {
     const ground: Ground = { base: await mkdtemp(join(tmpdir(), "pannier-kube-")), children: [] };
     onTestFinished(async () => {

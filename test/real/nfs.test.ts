@@ -346,7 +346,7 @@ describe.skipIf(rclone === undefined)("rclone", { meta: { skipReason: "no rclone
     const [port = 0] = ports;
     const options = { version: "3", mountPort: port };
     const { source } = await open(urlOf("/", port), options);
-    // The second asks anew.
+    // The second asks again.
     for (let time = 1; time <= 2; time++) {
       const listed = await listAll(source);
       expect(listed.paths).toEqual(["a", "sub/b"]);
@@ -361,7 +361,7 @@ function replacedDirectories(
   root: string,
   openAt: (directory: string) => ReturnType<typeof open>,
 ): void {
-  test("a directory that is renamed into the source's place is noticed, and so is one that is made anew", async () => {
+  test("a directory that is renamed into the source's place is noticed, and so is one that is recreated", async () => {
     const parent = await folder(root);
     const at = join(parent, "site");
     await mkdir(at);

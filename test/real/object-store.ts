@@ -78,7 +78,7 @@ export function describeFailingLine({ adapter, create }: Pick<Harness, "adapter"
     const { stats, path } = await syncThrough(store, adapter, faults);
     expect(stats.strikes).toBe(3);
     await expectContent(path, large);
-    // Begun anew, three parts of 16 MiB would bring a fifth more.
+    // Begun again, three parts of 16 MiB would bring a fifth more.
     expect(stats.received).toBeLessThan(LARGE * 1.05);
   });
 }

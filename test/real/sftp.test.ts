@@ -96,7 +96,7 @@ describeWith("sftp", "SFTP from OpenSSH", (server) => {
       expect(await pathsOf(url, { ...credentials, sshKeyFile: key })).toEqual(["a", "sub/b"]);
     });
 
-    test("with a key that has a passphrase, from a file that is read anew", async () => {
+    test("with a key that has a passphrase, from a file that is read again", async () => {
       const passwordFile = await scratch("passphrase", "not this\n");
       const given = { ...credentials, sshKeyFile: server.encryptedKey };
       expect(await failing(url, given)).toMatchObject({

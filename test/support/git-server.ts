@@ -49,7 +49,7 @@ export interface TestRepository {
   /**
    * Adds a commit to a branch (default `main`) with these paths changed, and returns its SHA.
    *
-   * @param options `time` in seconds since the epoch; `orphan` starts the branch anew
+   * @param options `time` in seconds since the epoch; `orphan` starts the branch again
    */
   commit(
     files: Readonly<Record<string, Content | undefined>>,

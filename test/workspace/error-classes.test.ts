@@ -15,7 +15,7 @@ const CLASSES = FILES.flatMap(({ file, text }) =>
   })),
 );
 
-/** In threads and processes that are too small for the core. What they throw crosses to us as a message, and is made anew there. */
+/** In threads and processes that are too small for the core. What they throw crosses to us as a message, and is recreated there. */
 const APART = [
   "packages/adapter-file/src/walk-worker.ts",
   "packages/adapter-nfs/src/problem.ts",

@@ -36,7 +36,7 @@ setInterval(async () => {
 `;
 
 /**
- * @param current the link to the published tree. It is followed anew for each request, once: an answer never mixes two trees.
+ * @param current the link to the published tree. It is followed again for each request, once: an answer never mixes two trees.
  */
 export function makeServer(current: string): Server {
   return createServer((request, response) => {

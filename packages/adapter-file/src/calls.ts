@@ -70,19 +70,19 @@ export function makeCalls(idleTimeout: number): Calls {
           reject(signal.reason);
         };
         signal.addEventListener("abort", onAbort, { once: true });
-        const settle = () => {
+        const finish = () => {
           clearTimeout(timer);
           signal.removeEventListener("abort", onAbort);
           if (state === "stuck") stuck--;
         };
         const succeed = (result: Result) => {
-          settle();
+          finish();
           if (state !== "waiting") return late?.(result);
           if (wary > 0) wary--;
           resolve(result);
         };
         const fail = (error: unknown) => {
-          settle();
+          finish();
           reject(error);
         };
         call().then(succeed, fail);

@@ -21,7 +21,7 @@ export interface RootRules {
 }
 
 /**
- * Finds the root anew. It may be a symlink; and where it holds a link `..data`, as a Kubernetes ConfigMap, Secret,
+ * Finds the root again. It may be a symlink; and where it holds a link `..data`, as a Kubernetes ConfigMap, Secret,
  * projected or downward API volume does, the directory behind that is the root: it has the files as they are meant, and
  * its switch makes all of an update visible at once.
  *

@@ -11,7 +11,7 @@ import { isUnknown } from "./ways.ts";
 /** Lines that are waited for of a listing that cannot be read. */
 const HEARD = 100;
 
-/** Begins to take lines; called anew for each way that is tried, with what came before in vain. */
+/** Begins to take lines; called again for each way that is tried, with what came before in vain. */
 type Start = () => (line: Line) => void;
 
 /**

@@ -12,7 +12,7 @@ export const ANONYMOUS: Login = { user: "anonymous", password: "anonymous@" };
 
 /**
  * First match: user and password of the URL; the host's entry in `.netrc`; user and password (or its file) of the credentials; the
- * `default` entry of `.netrc`; anonymous. Files are read anew each time.
+ * `default` entry of `.netrc`; anonymous. Files are read again each time.
  *
  * @throws UsageError where the password file cannot be read
  */

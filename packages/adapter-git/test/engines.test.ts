@@ -901,16 +901,16 @@ describe.skipIf(withoutGit).each(["cli", "js"] as const)(`engine=%s${skipped}`, 
     const scratch = await scratchDirectory();
     const { source } = await open(repository.url, { engine }, { scratch: async () => scratch });
     await contentOf(source);
-    let anew = 0;
+    let again = 0;
     for (let i = 1; i <= 45; i++) {
       const to = await repository.commit({ a: String(i) });
       const changes = await changesOf(source, from, to);
-      if (changes === undefined) anew++;
+      if (changes === undefined) again++;
       expect(changes ?? { a: String(i) }).toEqual({ a: String(i) });
       from = to;
     }
     // git repacks; JavaScript has to fetch everything again.
-    expect(anew).toBe(engine === "cli" ? 0 : 1);
+    expect(again).toBe(engine === "cli" ? 0 : 1);
     const packs = (await readdir(join(scratch, "repository/objects/pack"))).filter((name) =>
       name.endsWith(".pack"),
     );

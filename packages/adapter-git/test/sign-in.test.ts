@@ -56,7 +56,7 @@ describe.skipIf(withoutGit)(`signing in${skipped}`, () => {
     expect(await contentOf(right.source)).toEqual({ a: "1" });
   });
 
-  test("a password in a file is read anew at each use", async () => {
+  test("a password in a file is read again at each use", async () => {
     const repository = await shared.repository();
     await repository.commit({ a: "1" });
     const passwordFile = join(await scratchDirectory(), "password");

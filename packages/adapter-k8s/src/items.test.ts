@@ -67,6 +67,6 @@ test("takes the time that the bytes take, whatever they are", async () => {
   const escapes = "\\n".repeat(1_000_000);
   const began = performance.now();
   await read(`{"metadata":{},"items":[{"a":"${escapes}"}]}`, [512 * 1024]);
-  // Looking for the end of the text anew after each escape took minutes.
+  // Looking for the end of the text again after each escape took minutes.
   expect(performance.now() - began).toBeLessThan(5000);
 });

@@ -11,7 +11,7 @@ export interface Cluster {
   readonly tls: TlsTexts;
   /** Files of the TLS connection. */
   readonly credentials: Credentials;
-  /** Counts before {@link Cluster.token}, as in kubectl. Read anew for each request: the kubelet renews a pod's token. */
+  /** Counts before {@link Cluster.token}, as in kubectl. Read again for each request: the kubelet renews a pod's token. */
   readonly tokenFile: string | undefined;
   readonly token: string | undefined;
   /** Where the URL names none. */

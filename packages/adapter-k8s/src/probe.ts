@@ -35,7 +35,7 @@ export async function changedSince(
   const from = before?.since === since ? before.until : since;
   const how = { client, seconds: SECONDS, operation: "probe" };
   for await (const { type, resourceVersion } of await api.watch(scope, from, how, signal)) {
-    // A cluster that was restored from a backup counts anew.
+    // A cluster that was restored from a backup counts from zero.
     if (isOlder(resourceVersion, from)) {
       throw new GoneError("unavailable", "the API server counts from an earlier state");
     }

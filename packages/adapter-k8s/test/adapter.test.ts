@@ -176,7 +176,7 @@ test("lists in pages, as it all was at one moment", async () => {
   expect((await listAll(source)).paths).toContain("late");
 });
 
-test("begins a listing anew that the server has forgotten", async () => {
+test("begins a listing again that the server has forgotten", async () => {
   for (let i = 0; i < 30; i++) put(`map-${i}`, { [`key-${i}`]: "1" });
   server.pageLimit = 10;
   let pages = 0;

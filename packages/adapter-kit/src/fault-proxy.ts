@@ -83,7 +83,7 @@ export async function createFaultProxy(init: {
     strikes: 0,
   };
   const sockets = new Set<Socket>();
-  // Replaced as a whole by `set`, so that a connection notices new faults by identity and counts anew.
+  // Replaced as a whole by `set`, so that a connection notices new faults by identity and counts from zero.
   let rules = makeRules({});
 
   // Half-open connections are passed on as such: each side ends when its peer does.

@@ -121,7 +121,7 @@ describe("any TCP protocol", () => {
     expect(performance.now() - start).toBeGreaterThanOrEqual(240);
   });
 
-  test("counts bytes anew on an open connection when faults are set", async () => {
+  test("counts bytes again on an open connection when faults are set", async () => {
     const echo = createTcpServer((socket) => socket.on("error", () => {}).pipe(socket)).listen(0);
     await once(echo, "listening");
     await proxy.close();

@@ -84,7 +84,7 @@ export function createCalls(libnfs: Libnfs, nfs: Pointer, idleTimeout: number): 
 
   /** A byte now and then is a sign of life, but leads nowhere. */
   function tooSlow(waited: number): boolean {
-    // On another connection it begins anew.
+    // On another connection it starts over.
     if (first === -1 || received < first) first = received;
     const bytes = (received - first) / UNIT;
     return (

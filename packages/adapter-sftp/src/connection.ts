@@ -43,7 +43,7 @@ export interface Session {
 }
 
 export interface Connection {
-  /** The session, made anew where there is none. */
+  /** The session, recreated where there is none. */
   session(signal: AbortSignal): Promise<Session>;
   close(): void;
 }

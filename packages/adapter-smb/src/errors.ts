@@ -31,7 +31,7 @@ const ANSWERS = [
   "full",
 ];
 const MISSING = ["ENOENT", "ENODEV", "ENXIO"];
-/** Of a new connection. Before Samba 4.16, EPERM is all that could not sign in, for whatever reason, also when a connection was made anew. */
+/** Of a new connection. Before Samba 4.16, EPERM is all that could not sign in, for whatever reason, also when a connection was recreated. */
 const NOT_LET_IN = ["EACCES", "EPERM"];
 const IN_USE = ["EBUSY", "ETXTBSY"];
 

@@ -23,7 +23,7 @@ const ROOM = 255;
 
 /**
  * A user with a password: by NTLMv2. Without a password: by Kerberos where there is a cache of tickets, and otherwise by a
- * password that is empty; without a user: as a guest. The password file is read anew each time.
+ * password that is empty; without a user: as a guest. The password file is read again each time.
  *
  * Tickets alone are not enough: without a user, libsmbclient signs in as a guest before it looks at them.
  *

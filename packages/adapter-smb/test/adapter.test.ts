@@ -360,7 +360,7 @@ describe("signing in", () => {
     expect(await by({ username: "ann", password }, none, "OFFICE")).toMatchObject(found);
   });
 
-  test("reads the password file anew, and says which cannot be read", async () => {
+  test("reads the password file again, and says which cannot be read", async () => {
     const dir = await mkdtemp(join(tmpdir(), "pannier-smb-"));
     onTestFinished(() => rm(dir, { recursive: true }));
     const passwordFile = join(dir, "password");

@@ -47,7 +47,7 @@ export async function readVersion(reading: Reading): Promise<Body> {
     // It changed; or the server compares with another ETag than it lists.
     await response.discard();
     response = await ask(reading, {});
-    if (whyNot(reading, response) === undefined) versions.unconditional = true;
+    if (findMismatch(reading, response) === undefined) versions.unconditional = true;
   }
   const { status, headers } = response;
   if (status === 416 && entry.size === undefined) {
@@ -56,7 +56,7 @@ export async function readVersion(reading: Reading): Promise<Body> {
     const end = /\/(\d+)$/.exec(headers["content-range"] ?? "")?.[1];
     if (end === String(range?.offset)) return new Uint8Array(0);
   }
-  const reason = whyNot(reading, response);
+  const reason = findMismatch(reading, response);
   if (reason !== undefined) {
     await response.discard();
     throw new SourceError("changed", `${quotePath(entry.path)}: ${reason}`);
@@ -86,7 +86,7 @@ function isPart(range: ByteRange | undefined): range is ByteRange {
 }
 
 /** Why an answer is not what was asked for; `undefined` if it is. Looked at here as well: servers ignore conditions. */
-function whyNot({ entry, range, versions }: Reading, response: HttpResponse): string | undefined {
+function findMismatch({ entry, range, versions }: Reading, response: HttpResponse): string | undefined {
   if (response.status === 412) return "it changed since it was listed";
   if (response.status === 416) return "it is shorter than when it was listed";
   const listed = { etag: etagOf(entry.fingerprint), mtime: entry.mtime };

@@ -1,9 +1,9 @@
 /** Runs the program in this process. */
 import { failUncaught, main } from "./main.ts";
-import type { World } from "./world.ts";
+import type { ProcessContext } from "./process-context.ts";
 
 const argv = process.argv.slice(2);
-const world: World = {
+const context: ProcessContext = {
   env: process.env,
   cwd: process.cwd(),
   stdout: process.stdout,
@@ -17,8 +17,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 // Node would print whatever secret the error holds.
-process.on("uncaughtException", (error) => process.exit(failUncaught(error, argv, world)));
+process.on("uncaughtException", (error) => process.exit(failUncaught(error, argv, context)));
 
-const code = await main(argv, world);
+const code = await main(argv, context);
 // What an adapter's SDK left open must not keep the process alive; what is written must be out.
 process.stdout.write("", () => process.exit(code));

@@ -18,17 +18,17 @@ import { mountSettings } from "./mount.ts";
 export const STANDARD_FILE = "pannier.yaml";
 
 /** The file that is named; else none where the environment names a source; else the one of the usual name. @throws UsageError */
-export function configFile({ settings, world }: Invocation): string | undefined {
-  const sources = environmentSources(world.env);
+export function configFile({ settings, context }: Invocation): string | undefined {
+  const sources = environmentSources(context.env);
   if (settings.config !== undefined) {
     if (sources.length > 0)
       throw new UsageError(
         "there is a configuration file, and PANNIER_SOURCE is set as well",
         "describe all mounts in the file, or unset PANNIER_CONFIG",
       );
-    return resolve(world.cwd, settings.config);
+    return resolve(context.cwd, settings.config);
   }
-  const standard = resolve(world.cwd, STANDARD_FILE);
+  const standard = resolve(context.cwd, STANDARD_FILE);
   if (sources.length > 0) return undefined;
   if (existsSync(standard)) return standard;
   throw new UsageError(
@@ -37,13 +37,13 @@ export function configFile({ settings, world }: Invocation): string | undefined 
   );
 }
 
-function overridesOf({ settings, world }: Invocation): Overrides {
+function overridesOf({ settings, context }: Invocation): Overrides {
   const { adapter, http, maxActive, maxFailures, shutdownGrace } = settings;
   return {
     maxActive,
     maxFailures,
     shutdownGrace,
-    http: { ...http, ...callerSecrets(world.env, world.cwd) },
+    http: { ...http, ...callerSecrets(context.env, context.cwd) },
     mount: { ...mountSettings(settings), adapter },
   };
 }
@@ -54,21 +54,21 @@ export async function guessConfig(
 ): Promise<DaemonConfig | undefined> {
   if (file === undefined) return undefined;
   const { guessConfig: guess } = await loadConfigReader();
-  return guess(file, { env: invocation.world.env, overrides: overridesOf(invocation) });
+  return guess(file, { env: invocation.context.env, overrides: overridesOf(invocation) });
 }
 
 export async function readConfig(
   invocation: Invocation,
   file: string | undefined,
 ): Promise<DaemonConfig> {
-  const { world } = invocation;
+  const { context } = invocation;
   const overrides = overridesOf(invocation);
   if (file !== undefined) {
     const { readConfigFile } = await loadConfigReader();
-    return readConfigFile(file, { env: world.env, overrides });
+    return readConfigFile(file, { env: context.env, overrides });
   }
-  const { sources, target } = sourcesAndTarget(world.env, []);
-  return configFromEnvironment(sources, resolve(world.cwd, target), overrides);
+  const { sources, target } = sourcesAndTarget(context.env, []);
+  return configFromEnvironment(sources, resolve(context.cwd, target), overrides);
 }
 
 /** Relative sources of a file are relative to it. */
@@ -78,7 +78,7 @@ export function folderOf(file: string | undefined, cwd: string): string {
 
 /** What the daemon needs to find out whether a configuration is right. */
 export function checkInit(
-  { credentials, world, redact }: Invocation,
+  { credentials, context, redact }: Invocation,
   file: string | undefined,
 ): CheckInit {
   return {
@@ -88,16 +88,16 @@ export function checkInit(
       resolveSources(urls, {
         adapter: adapter?.name,
         insist: adapter?.isOwn,
-        cwd: folderOf(file, world.cwd),
+        cwd: folderOf(file, context.cwd),
       }),
     push: {
       check: async (destination) => (await artifact()).parseDestination(destination),
       async run({ sign: own, ...init }) {
         const { openSigningKey, pushPublished } = await artifact();
-        // Anew at each push: keys are rotated.
+        // Again at each push: keys are rotated.
         const sign =
           own === undefined ? undefined : await openSigningKey(own.keyFile, own.passwordFile);
-        return pushPublished({ ...init, sign, env: world.env });
+        return pushPublished({ ...init, sign, env: context.env });
       },
     },
   };

@@ -176,7 +176,7 @@ export function secretsFromEnvironment(env: Environment): (string | undefined)[]
   return [read(env, "PANNIER_PASSWORD"), read(env, "PANNIER_ASKPASS_URL")];
 }
 
-/** Credentials as the adapters take them. Files are named, not read: that happens anew at each use. @throws UsageError */
+/** Credentials as the adapters take them. Files are named, not read: that happens again at each use. @throws UsageError */
 export function credentialsFromEnvironment(env: Environment, cwd: string): Credentials {
   const password = read(env, "PANNIER_PASSWORD");
   if (password !== undefined && read(env, PATHS.passwordFile) !== undefined)

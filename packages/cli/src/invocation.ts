@@ -3,7 +3,7 @@ import type { Credentials, SyncEvent } from "@pannier/core";
 import type { Settings } from "./flags.ts";
 import type { Log } from "./log.ts";
 import type { Redact } from "./redact.ts";
-import type { World } from "./world.ts";
+import type { ProcessContext } from "./process-context.ts";
 
 export interface Invocation {
   readonly args: readonly string[];
@@ -11,7 +11,7 @@ export interface Invocation {
   /** Of the program. */
   readonly version: string;
   readonly credentials: Credentials;
-  readonly world: World;
+  readonly context: ProcessContext;
   /** Aborted by the first signal that asks for an end. */
   readonly signal: AbortSignal;
   readonly redact: Redact;

@@ -4,7 +4,7 @@ import type { Log } from "@pannier/daemon";
 import { label } from "./label.ts";
 import type { Redact } from "./redact.ts";
 import { count, formatDuration } from "./format.ts";
-import type { Output } from "./world.ts";
+import type { Output } from "./process-context.ts";
 
 export type { Log };
 type Level = Parameters<Log>[0];

@@ -15,47 +15,55 @@ import { ReportedError } from "./reported-error.ts";
 import { type CommandLine, parseCommandLine } from "./program.ts";
 import { logProgress, makeProgress, NO_PROGRESS, type Progress } from "./progress.ts";
 import { makeRedact, type Redact } from "./redact.ts";
-import type { Output, World } from "./world.ts";
+import type { Output, ProcessContext } from "./process-context.ts";
 
 /** @returns the exit code */
-export async function main(argv: readonly string[], world: World): Promise<number> {
-  const redact = redactFor(argv, world);
+export async function main(argv: readonly string[], context: ProcessContext): Promise<number> {
+  const redact = redactFor(argv, context);
   let line: CommandLine | undefined;
   try {
     const { version } = JSON.parse(
       await readFile(new URL("../package.json", import.meta.url), "utf8"),
     ) as { version: string };
-    line = parseCommandLine(argv, world.env, version, world.stdout);
-    return line === undefined ? 0 : await runCommand(line, world, redact);
+    line = parseCommandLine(argv, context.env, version, context.stdout);
+    return line === undefined ? 0 : await runCommand(line, context, redact);
   } catch (error) {
-    return fail(error, world, redact, line, argv.includes("--json"));
+    return fail(error, context, redact, line, argv.includes("--json"));
   }
 }
 
 /** For what is thrown where nobody can catch it. @returns the exit code */
-export function failUncaught(error: unknown, argv: readonly string[], world: World): number {
-  return fail(error, world, redactFor(argv, world), undefined, argv.includes("--json"));
+export function failUncaught(
+  error: unknown,
+  argv: readonly string[],
+  context: ProcessContext,
+): number {
+  return fail(error, context, redactFor(argv, context), undefined, argv.includes("--json"));
 }
 
-function redactFor(argv: readonly string[], { env }: World): Redact {
+function redactFor(argv: readonly string[], { env }: ProcessContext): Redact {
   return makeRedact([...argv, ...environmentSources(env)], secretsFromEnvironment(env));
 }
 
-async function runCommand(line: CommandLine, world: World, redact: Redact): Promise<number> {
+async function runCommand(
+  line: CommandLine,
+  context: ProcessContext,
+  redact: Redact,
+): Promise<number> {
   const { spec, args, settings } = line;
-  const progress = progressOn(world.stderr, line, world);
+  const progress = progressOn(context.stderr, line, context);
   const log = makeLog({
-    output: world.stderr,
+    output: context.stderr,
     format: settings.logFormat ?? "text",
     level: settings.logLevel ?? "info",
     redact,
     before: progress.clear,
     timestamps: spec.name === "watch" || spec.name === "run",
-    color: hasColor(world),
+    color: hasColor(context),
   });
-  for (const [name, meant] of mistypedVariables(world.env))
+  for (const [name, meant] of mistypedVariables(context.env))
     log("warn", `the variable ${name} is not known and has no effect. Did you mean ${meant}?`);
-  const ending = endOnSignal(world);
+  const ending = endOnSignal(context);
   try {
     return await (
       await spec.load()
@@ -63,15 +71,15 @@ async function runCommand(line: CommandLine, world: World, redact: Redact): Prom
       args,
       settings,
       version: line.version,
-      credentials: credentialsFromEnvironment(world.env, world.cwd),
-      world,
+      credentials: credentialsFromEnvironment(context.env, context.cwd),
+      context,
       signal: ending.signal,
       redact,
       log,
       onEvent: eventSink(progress, log),
       clearProgress: progress.clear,
-      print: (text) => write(world.stdout, `${text}\n`),
-      printJson: (value) => write(world.stdout, `${toJson(value, redact)}\n`),
+      print: (text) => write(context.stdout, `${text}\n`),
+      printJson: (value) => write(context.stdout, `${toJson(value, redact)}\n`),
     });
   } catch (error) {
     progress.stop();
@@ -86,13 +94,13 @@ async function runCommand(line: CommandLine, world: World, redact: Redact): Prom
   }
 }
 
-function progressOn(output: Output, { settings }: CommandLine, world: World): Progress {
-  const { dumb, color } = terminalFromEnvironment(world.env);
+function progressOn(output: Output, { settings }: CommandLine, context: ProcessContext): Progress {
+  const { dumb, color } = terminalFromEnvironment(context.env);
   if (output.isTTY !== true || dumb || settings.logFormat === "json") return NO_PROGRESS;
   return makeProgress(output, color);
 }
 
-function hasColor({ env, stderr }: World): boolean {
+function hasColor({ env, stderr }: ProcessContext): boolean {
   return stderr.isTTY === true && terminalFromEnvironment(env).color;
 }
 
@@ -113,7 +121,7 @@ const SIGNALS = Object.keys(CODES) as (keyof typeof CODES)[];
 const ECHO = 1000;
 
 /** The first signal asks for a clean end; after it they have their usual effect, so that another one ends the process at once. */
-function endOnSignal({ signals }: World) {
+function endOnSignal({ signals }: ProcessContext) {
   const controller = new AbortController();
   let code: number | undefined;
   const dispose = () => {
@@ -138,7 +146,7 @@ function isAbort(error: unknown): boolean {
 
 function fail(
   thrown: unknown,
-  world: World,
+  context: ProcessContext,
   redact: Redact,
   line: CommandLine | undefined,
   json: boolean,
@@ -147,18 +155,18 @@ function fail(
   const error = reported ? thrown.cause : thrown;
   const failure = describeFailure(error, "variables");
   if (!reported && (json || line?.settings.json === true))
-    world.stdout.write(`${toJson({ error: failure }, redact)}\n`);
-  world.stderr.write(
-    `pannier: ${label("error", hasColor(world))} ${redact(failureLine(failure, line?.spec.verb ?? "run"))}\n`,
+    context.stdout.write(`${toJson({ error: failure }, redact)}\n`);
+  context.stderr.write(
+    `pannier: ${label("error", hasColor(context))} ${redact(failureLine(failure, line?.spec.verb ?? "run"))}\n`,
   );
   if (failure.code === "bug") {
-    world.stderr.write(
+    context.stderr.write(
       `${redact(String((error as Error).stack))}\npannier: this is a bug in Pannier. Please report it, with the lines above\n`,
     );
   } else if (line?.settings.logLevel === "debug") {
     for (let { cause } = error as Error; cause instanceof Error; { cause } = cause)
-      world.stderr.write(
-        `pannier: ${label("debug", hasColor(world))} because: ${redact(oneLine(cause.message))}\n`,
+      context.stderr.write(
+        `pannier: ${label("debug", hasColor(context))} because: ${redact(oneLine(cause.message))}\n`,
       );
   }
   return failure.exitCode;

@@ -19,21 +19,21 @@ import type { Invocation } from "./invocation.ts";
 export async function mountFromArguments(
   invocation: Invocation,
 ): Promise<SyncOptions & FollowOptions> {
-  const { args, settings, world } = invocation;
-  const { sources, target } = sourcesAndTarget(world.env, args);
-  const specs = await resolveSources(sources, { adapter: settings.adapter, cwd: world.cwd });
+  const { args, settings, context } = invocation;
+  const { sources, target } = sourcesAndTarget(context.env, args);
+  const specs = await resolveSources(sources, { adapter: settings.adapter, cwd: context.cwd });
   return mountOptions(invocation, specs, target);
 }
 
 export function mountOptions(
-  { settings, credentials, world, signal, onEvent }: Invocation,
+  { settings, credentials, context, signal, onEvent }: Invocation,
   sources: readonly (SourceSpec | LayerSpec)[],
   target: string,
 ): SyncOptions & FollowOptions {
   return {
     ...mountSettings(settings),
     sources,
-    target: resolve(world.cwd, target),
+    target: resolve(context.cwd, target),
     credentials,
     signal,
     onEvent,
@@ -49,10 +49,10 @@ export function mountSettings(settings: Settings): MountOptionValues {
 /** The sources of a target that was synced before: those of the environment, or else the recorded ones, which are without user and password. @throws UsageError */
 export async function recordedSources(
   target: string,
-  { settings, world }: Invocation,
+  { settings, context }: Invocation,
 ): Promise<readonly (SourceSpec | LayerSpec)[]> {
-  const choice = { adapter: settings.adapter, cwd: world.cwd };
-  const given = environmentSources(world.env);
+  const choice = { adapter: settings.adapter, cwd: context.cwd };
+  const given = environmentSources(context.env);
   if (given.length > 0) return resolveSources(given, choice);
   const recorded = status(target)?.sources ?? [];
   if (recorded.some(({ url }) => url.includes("=***")))

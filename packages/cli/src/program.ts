@@ -13,7 +13,7 @@ import {
   parseFlag,
   type Settings,
 } from "./flags.ts";
-import type { Output } from "./world.ts";
+import type { Output } from "./process-context.ts";
 
 export interface CommandLine {
   readonly spec: CommandSpec;

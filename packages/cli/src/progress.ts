@@ -1,7 +1,7 @@
 /** How far the work is: a line at the bottom of a terminal, or now and then a line of the log. Made from the engine's events alone. */
 import type { Step, SyncEvent } from "@pannier/core";
 import { count, formatBytes, formatDuration, grouped } from "./format.ts";
-import type { Output } from "./world.ts";
+import type { Output } from "./process-context.ts";
 
 /** Milliseconds between two drawings: fast enough to look alive, slow enough for a terminal far away. */
 const REDRAW = 100;

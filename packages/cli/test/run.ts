@@ -1,7 +1,7 @@
 /** The program in this process, with everything it says. */
 import { EventEmitter } from "node:events";
 import { main } from "../src/main.ts";
-import type { Output } from "../src/world.ts";
+import type { Output } from "../src/process-context.ts";
 
 export interface Outcome {
   readonly code: number;

@@ -142,7 +142,7 @@ describe.each(["swap", "mirror"] as const)("%s", (publish) => {
       } catch (error) {
         throw new Error(told, { cause: error });
       }
-      if (healed.some((message) => message.includes("built anew"))) renewed++;
+      if (healed.some((message) => message.includes("rebuilt"))) renewed++;
       const tree = readTree(rootOf(publish));
       // A mirror without its state does not know what of it is its own.
       const ours = Object.fromEntries(
@@ -223,7 +223,7 @@ describe.each(["swap", "mirror"] as const)("%s", (publish) => {
       if (event.type === "failed") throw event.error;
       if (event.type === "done" && turns === 4) stop.abort();
     }
-    expect(told.filter((message) => message.includes("built anew"))).toHaveLength(2);
+    expect(told.filter((message) => message.includes("rebuilt"))).toHaveLength(2);
     for (const [path, value] of Object.entries(shown(source.content)))
       expect(readTree(rootOf(publish))[path]).toBe(value);
     expect(await verify(target)).toMatchObject(intact);

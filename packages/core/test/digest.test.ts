@@ -29,7 +29,7 @@ const composite: Digest = {
   partSize: 3,
 };
 
-it("checks what was planned, uncovered, or fetched anew", async () => {
+it("checks what was planned, uncovered, or fetched again", async () => {
   const below = memorySource({
     a: { text: "below", digest: md5("below") },
     parts: { text: "abcd", digest: composite },

@@ -271,7 +271,7 @@ async function play(publish: "swap" | "mirror", ops: readonly Op[]): Promise<voi
       const published = result.result === "published";
       if (stable)
         for (const [path, { key: content, mode }] of Object.entries(next as Tree))
-          // Links are made anew from tree to tree.
+          // Links are recreated from tree to tree.
           if (mode !== undefined && shown?.[path] !== undefined && shown[path].key === content)
             assert.equal(facts(root).get(path), factsBefore.get(path), `${path} was not changed`);
       shown = next as Tree;

@@ -336,7 +336,7 @@ describe("swap", () => {
   it.each([
     ["query", "v=2", {}],
     ["option", "v=1", { path: "other" }],
-  ])("asks anew where the %s is another, whatever it had told", async (_, rawQuery, options) => {
+  ])("asks again where the %s is another, whatever it had told", async (_, rawQuery, options) => {
     const source = memorySource({ a: "1", b: "1" });
     source.token = "same";
     const { location } = source;
@@ -349,7 +349,7 @@ describe("swap", () => {
     expect(current()).toEqual(source.content);
   });
 
-  it("fetches nothing again for a signature made anew", async () => {
+  it("fetches nothing again for a signature recreated", async () => {
     const source = memorySource({ a: "1" });
     for (const rawQuery of ["signature=1", "signature=2"])
       await run({ ...source, location: { ...source.location, rawQuery } });
@@ -778,7 +778,7 @@ describe("tampering", () => {
     expect(current()).toEqual(source.content);
   });
 
-  it("makes a tree anew that is gone, and a link that is wrong", async () => {
+  it("makes a tree again that is gone, and a link that is wrong", async () => {
     const source = memorySource({ a: "1", b: "2" });
     source.token = "t";
     await run(source);

@@ -153,7 +153,7 @@ describe.each(["swap", "mirror"] as const)("verifyContent with %s", (publish) =>
   });
 });
 
-it("verifyContent makes every file anew where their owner or the mode of directories is another", async () => {
+it("verifyContent makes every file again where their owner or the mode of directories is another", async () => {
   const source = memorySource(vague({ a: "1" }));
   const file = join(target, "current/a");
   await sync({ sources: [source], target });

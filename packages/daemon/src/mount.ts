@@ -123,7 +123,7 @@ export function restingMount(config: MountConfig): Mount {
 }
 
 /**
- * What is published at its head. A history that cannot be read is none: the next sync builds the state anew. Nor is one whose trees somebody
+ * What is published at its head. A history that cannot be read is none: the next sync builds the state again. Nor is one whose trees somebody
  * took away from beside the state.
  */
 function read({ target, publish, link = "current" }: MountOptions): Recorded {

@@ -245,14 +245,14 @@ it.each<readonly [what: string, lose: (target: string) => void]>([
   ["all that is in it", (target) => readdirSync(target).forEach((name) => remove(target, name))],
   ["the target", (target) => remove(target)],
   [
-    "the target, made anew",
+    "the target, recreated",
     (target) => {
       remove(target);
       mkdirSync(target);
     },
   ],
   [
-    "the target, moved away and made anew",
+    "the target, moved away and recreated",
     (target) => {
       renameSync(target, `${target}-moved`);
       mkdirSync(target);

@@ -93,7 +93,7 @@ it("counts a refusal once, however often the source is looked at", async () => {
   );
   daemon.source("site").content = { b: "2" };
   await daemon.event("site", "failed", ({ failures }) => failures === 2);
-  // After a success it counts anew.
+  // After a success it counts from zero.
   daemon.source("site").content = { a: "1" };
   await daemon.event("site", "done");
   daemon.source("site").content = { b: "2" };

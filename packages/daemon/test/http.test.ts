@@ -205,7 +205,7 @@ it("changes nothing for who has not the token", async () => {
   expect(syncs(daemon, "site")).toBe(1);
 });
 
-it("reads the token anew at each call, and lets nobody in while there is none", async () => {
+it("reads the token again at each call, and lets nobody in while there is none", async () => {
   const daemon = await start();
   writeFileSync(join(daemon.folder, "token"), "rotated");
   expect((await post(daemon, "/sync/site", bearer(TOKEN))).status).toBe(401);

@@ -43,7 +43,7 @@ export interface TreeServer<Top extends Root> {
   close(): void;
 }
 
-/** Makes a source of it. Each listing looks at the root anew; a read goes by what the last one found. */
+/** Makes a source of it. Each listing looks at the root again; a read goes by what the last one found. */
 export function treeSource<Top extends Root>(
   server: TreeServer<Top>,
   { warn }: Pick<SourceContext, "warn">,

@@ -40,7 +40,7 @@ test("signs in with what the URL says, and only there", async () => {
   }
 });
 
-test("reads password and token files anew each time", async () => {
+test("reads password and token files again each time", async () => {
   const passwordFile = await file("password", "old\n");
   const authorize = makeAuthorize({
     origin: "https://h",

@@ -1,4 +1,4 @@
-/** What a request signs in with. Every file is read anew each time, so that rotated Secrets are taken over. */
+/** What a request signs in with. Every file is read again each time, so that rotated Secrets are taken over. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Credentials, readCredentialFile, readSecret, readToken } from "@pannier/core/adapter";

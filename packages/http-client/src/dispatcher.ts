@@ -162,7 +162,7 @@ function given(texts: TlsTexts): Partial<Record<keyof TlsTexts, string>> {
   return Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== undefined));
 }
 
-/** What the files of {@link Credentials} mean for a TLS connection, read anew. @throws UsageError where one cannot be used */
+/** What the files of {@link Credentials} mean for a TLS connection, read again. @throws UsageError where one cannot be used */
 export async function readTlsFiles(credentials: Credentials): Promise<TlsFiles> {
   const { ca, ...own } = await readOwnFiles(credentials);
   return ca === undefined ? own : { ...own, ca: [...systemAuthorities(), ca] };

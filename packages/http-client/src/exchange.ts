@@ -40,7 +40,7 @@ type Controller = Dispatcher.DispatchController;
 /**
  * Resolves when the head of the answer is here; rejects with undici's error, or at once with the signal's reason.
  *
- * @param patience milliseconds for which interim answers may go on: undici waits anew after each
+ * @param patience milliseconds for which interim answers may go on: undici waits again after each
  */
 export function exchange(
   dispatcher: Dispatcher,
@@ -130,7 +130,7 @@ function received(controller: Controller): Received {
   let allowance: number | undefined;
   let onGone: (() => void) | undefined;
 
-  const settle = () => {
+  const finish = () => {
     onGone?.();
     if (reader === undefined) return;
     if (failure === undefined) reader.resolve(DONE);
@@ -183,11 +183,11 @@ function received(controller: Controller): Received {
     },
     end() {
       ended = true;
-      settle();
+      finish();
     },
     fail(error) {
       failure ??= error;
-      settle();
+      finish();
     },
     async discard() {
       allowance ??= DISCARD - bytes;

@@ -60,7 +60,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   if (!isObject(json)) throw broken("it is not an object");
   if (json["schemaVersion"] === 1) {
     throw new SourceError("unsupported", "the manifest is of Docker's first schema", {
-      hint: "push it anew with a program of the last years",
+      hint: "push it again with a program of the last years",
     });
   }
   const manifests = json["manifests"];

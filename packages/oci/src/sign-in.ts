@@ -11,7 +11,7 @@ import { type Environment, findLogin, type Login } from "./docker-config.ts";
 
 /** Bytes of a token server's answer at most. */
 const MAX_ANSWER = 1 << 20;
-/** Seconds that a token counts where the server does not say, and milliseconds before its end at which it is asked for anew. */
+/** Seconds that a token counts where the server does not say, and milliseconds before its end at which it is asked for again. */
 const DEFAULT_LIFE = 60;
 const EARLY = 10_000;
 

@@ -37,7 +37,7 @@ export function readMinisign(file: Uint8Array): MinisignSignature {
   const algorithm = bytes.toString("latin1", 0, 2);
   if (algorithm !== "ED")
     throw new SourceError("invalid", "the signature is not of the form that minisign makes today", {
-      hint: "sign it anew with minisign 0.10 or later, without -l",
+      hint: "sign it again with minisign 0.10 or later, without -l",
     });
   return {
     keyId: idOf(bytes),

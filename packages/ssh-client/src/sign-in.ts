@@ -33,7 +33,7 @@ export function usernameOf(location: Pick<Location, "username">, credentials: Cr
 }
 
 /**
- * Reads keys and passwords anew, so that rotated ones are taken over.
+ * Reads keys and passwords again, so that rotated ones are taken over.
  *
  * @throws UsageError on a file that cannot be read; SourceError `auth` on a key that cannot be used
  */

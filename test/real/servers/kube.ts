@@ -30,7 +30,7 @@ const TOKENS = { reader: "reader-token-of-the-tests", nobody: "nobody-token-of-t
 interface KubeProcesses extends KubeServer {
   readonly apiServer: ChildProcess;
   readonly etcd: ChildProcess;
-  /** Starts the API server anew, on the port that it had. */
+  /** Starts the API server again, on the port that it had. */
   restart(): Promise<ChildProcess>;
 }
 

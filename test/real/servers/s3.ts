@@ -46,7 +46,7 @@ export async function startRclone(ground: Ground, program: string): Promise<S3Se
   const { child, ports } = await listening("rclone serve s3", 1, async ([port]) => {
     const where = ["--addr", `127.0.0.1:${port}`, "--config", "/dev/null", "--log-level", "ERROR"];
     const what = ["serve", "s3", buckets, "--auth-key", `${KEYS.id},${KEYS.secret}`];
-    // Directories stay in memory (all is written by this server): a listing would read its directory anew for each file.
+    // Directories stay in memory (all is written by this server): a listing would read its directory again for each file.
     const how = ["--vfs-cache-mode", "off", "--no-unicode-normalization"];
     return run(program, [...what, ...where, ...how]);
   });

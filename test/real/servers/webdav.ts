@@ -57,7 +57,7 @@ async function start(name: DavServer["name"], ground: Ground, program: string): 
   return { ...server, plain, tls, expired };
 }
 
-/** Changes the password of the user; both servers read it anew. */
+/** Changes the password of the user; both servers read it again. */
 export async function setDavPassword(
   { dir, user }: Pick<DavServer, "dir" | "user">,
   password: string,

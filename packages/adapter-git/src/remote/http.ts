@@ -126,7 +126,7 @@ export function httpRemote(url: string, client: HttpClient): Remote {
     doubtful = false;
     const response = await askForRefs(base, client, signal);
     const { href } = response.url;
-    if (!isAdvertisement(response) || !href.endsWith(tail)) throw await whyNot(response);
+    if (!isAdvertisement(response) || !href.endsWith(tail)) throw await notARepository(response);
     const advertisement = await reading(response, (reader) => readAdvertisement(reader, prefixes));
     const { version, capabilities, refs } = advertisement;
     const format = capabilities.has("object-format=sha256") ? "sha256" : "sha1";
@@ -237,7 +237,7 @@ function isFinal(status: number): boolean {
 }
 
 /** What is wrong with an answer that holds no refs for us. */
-async function whyNot(response: HttpResponse): Promise<SourceError> {
+async function notARepository(response: HttpResponse): Promise<SourceError> {
   if (response.status !== 200) {
     await response.discard();
     return failure(response);

@@ -31,7 +31,7 @@ export interface Running {
 }
 
 export interface ProcessRemoteInit {
-  /** Called anew for each conversation, so that rotated keys are taken over. */
+  /** Called again for each conversation, so that rotated keys are taken over. */
   start(): Promise<Running>;
   /** What a failed program's last words mean. */
   failure(stderr: string): SourceError;

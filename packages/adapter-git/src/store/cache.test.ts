@@ -22,7 +22,7 @@ function cacheOf(sizes: readonly number[], noted?: number): string {
 
 test.each([
   ["to be repacked, by a quarter and 16 MiB", REPACKED, 125 * MIB + 16 * MIB],
-  ["to be fetched anew, by its size and 64 MiB", REFETCHED, 200 * MIB + 64 * MIB],
+  ["to be fetched again, by its size and 64 MiB", REFETCHED, 200 * MIB + 64 * MIB],
 ])("a cache has outgrown its content enough %s", async (_, growth, most) => {
   const half = (most - 100 * MIB) / 2;
   const sizes = [100 * MIB, half, half];

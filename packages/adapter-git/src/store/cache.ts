@@ -36,7 +36,7 @@ const MIB = 1024 * 1024;
 /** Where it can be repacked. What is larger than this is not what the next fetch needs, and takes room on the volume. */
 export const REPACKED: Growth = { factor: 1.25, bytes: 16 * MIB };
 
-/** Where it has to be fetched anew. */
+/** Where it has to be fetched again. */
 export const REFETCHED: Growth = { factor: 2, bytes: 64 * MIB };
 
 /** More packs than this slow every look-up down. */

@@ -111,7 +111,7 @@ export function jsStore(gitDir: string, maxExpansion: number): ObjectStore {
 }
 
 /**
- * The files as isomorphic-git gets to see them while it reads. It asks the same questions anew for every object, which took
+ * The files as isomorphic-git gets to see them while it reads. It asks the same questions again for every object, which took
  * more than half the time of reading small ones: here they are answered from memory.
  */
 function readerFs(gitDir: string) {

@@ -31,7 +31,7 @@ export interface ObjectStore {
   walk(tree: string, signal: AbortSignal): AsyncIterable<readonly TreeItem[]>;
   /** Takes in a pack, all or nothing. It may hold deltas against objects that are here already. */
   addPack(pack: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
-  /** Makes the cache small again: what the refs reach stays, and one pack as it is. Where there is no such way, the cache is fetched anew instead. */
+  /** Makes the cache small again: what the refs reach stays, and one pack as it is. Where there is no such way, the cache is fetched again instead. */
   compact?(signal: AbortSignal, keepPack: string | undefined): Promise<void>;
 
   /** Lets go of processes and memory; the store may be used again. */

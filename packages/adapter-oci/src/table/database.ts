@@ -42,7 +42,7 @@ export interface Database {
 /**
  * Opens the file, or makes it.
  *
- * @param view what of the layers is in it, and how it was read: another view begins anew
+ * @param view what of the layers is in it, and how it was read: another view starts over
  */
 export function openDatabase(path: string, view: string): Database {
   let db = openFile(path, view);
@@ -71,7 +71,7 @@ function openFile(path: string, view: string): DatabaseSync | undefined {
       return db;
     }
   } catch {
-    // Damaged: made anew.
+    // Damaged: recreated.
   }
   db.close();
   return undefined;

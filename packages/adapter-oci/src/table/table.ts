@@ -50,7 +50,7 @@ export interface LayerTable {
 /**
  * Opens the table, or makes it.
  *
- * @param view what of the layers is in it, and how it was read: another view begins anew
+ * @param view what of the layers is in it, and how it was read: another view starts over
  */
 export function openLayerTable(file: string, view: string): LayerTable {
   const database = openDatabase(file, view);

@@ -3,11 +3,11 @@ import type { Adapter, OptionSpec } from "@pannier/core";
 import { loadInstalled, loadNamed } from "../choose-adapter.ts";
 import type { Invocation } from "../invocation.ts";
 
-export async function run({ settings, world, print, printJson }: Invocation): Promise<number> {
+export async function run({ settings, context, print, printJson }: Invocation): Promise<number> {
   const named =
     settings.adapter === undefined
       ? undefined
-      : (await loadNamed(settings.adapter, world.cwd)).adapter;
+      : (await loadNamed(settings.adapter, context.cwd)).adapter;
   const installed = await loadInstalled();
   const adapters =
     named === undefined || installed.includes(named) ? installed : [...installed, named];

@@ -5,7 +5,7 @@ import { BUILT_IN } from "../adapters.ts";
 import { count, formatBytes } from "../format.ts";
 import type { Invocation } from "../invocation.ts";
 
-export async function run({ settings, world, print, printJson }: Invocation): Promise<number> {
+export async function run({ settings, context, print, printJson }: Invocation): Promise<number> {
   if (settings.adapters === undefined)
     throw new UsageError("no adapter is chosen", "name them with --adapters, as in git,s3");
   if (settings.out === undefined)
@@ -15,8 +15,8 @@ export async function run({ settings, world, print, printJson }: Invocation): Pr
     adapters: settings.adapters.map(
       (name) => BUILT_IN.find((registered) => registered.name === name)?.package ?? name,
     ),
-    out: resolve(world.cwd, settings.out),
-    cwd: world.cwd,
+    out: resolve(context.cwd, settings.out),
+    cwd: context.cwd,
     program: resolve(import.meta.dirname, ".."),
   });
   if (settings.json === true) await printJson(result);

@@ -58,12 +58,12 @@ export async function run(invocation: Invocation): Promise<number> {
 
 /** @throws UsageError */
 async function subjectsOf(invocation: Invocation): Promise<readonly Subject[]> {
-  const { args, settings, world, redact } = invocation;
+  const { args, settings, context, redact } = invocation;
   // In a hook, PANNIER_MOUNT is what the hook is about.
-  const isOfHook = args.length > 0 && settings.mount === world.env["PANNIER_MOUNT"];
+  const isOfHook = args.length > 0 && settings.mount === context.env["PANNIER_MOUNT"];
   const name = isOfHook ? undefined : settings.mount;
   if (name === undefined)
-    return [{ url: oneSource(world.env, args[0]), adapter: settings.adapter, cwd: world.cwd }];
+    return [{ url: oneSource(context.env, args[0]), adapter: settings.adapter, cwd: context.cwd }];
   if (args.length > 0)
     throw new UsageError("there is a SOURCE, and --mount as well", "leave one of them out");
   const { configFile, folderOf, readConfig } = await import("../configuration.ts");
@@ -82,19 +82,19 @@ async function subjectsOf(invocation: Invocation): Promise<readonly Subject[]> {
       url,
       adapter: chosen?.name,
       insist: chosen?.isOwn,
-      cwd: folderOf(file, world.cwd),
+      cwd: folderOf(file, context.cwd),
       credentials,
     };
   });
 }
 
 async function examine(given: Invocation, subject: Subject): Promise<number> {
-  const { settings, world, print, printJson, redact } = given;
+  const { settings, context, print, printJson, redact } = given;
   const invocation = { ...given, credentials: subject.credentials ?? given.credentials };
   const signal = withTimeout(invocation.signal, settings.timeout ?? TIMEOUT);
   const steps: Step[] = [];
-  const { color } = terminalFromEnvironment(world.env);
-  const paint = color && world.stdout.isTTY === true;
+  const { color } = terminalFromEnvironment(context.env);
+  const paint = color && context.stdout.isTTY === true;
 
   const tellStep = async (told: Step) => {
     steps.push(told);
@@ -272,13 +272,13 @@ function describe(spec: SourceSpec): string {
 /** Says which credentials are there, never what they are. */
 async function credentialsUsed(
   spec: SourceSpec,
-  { credentials, world }: Invocation,
+  { credentials, context }: Invocation,
   own: Credentials | undefined,
 ): Promise<string> {
   await checkFiles(credentials);
   const used =
     own === undefined
-      ? credentialVariables(world.env)
+      ? credentialVariables(context.env)
       : Object.entries(own).flatMap(([key, value]) =>
           value === undefined ? [] : [`${key} of the configuration`],
         );

@@ -8,11 +8,11 @@ import type { Invocation } from "../invocation.ts";
 export async function run({
   args,
   settings,
-  world,
+  context,
   print,
   printJson,
 }: Invocation): Promise<number> {
-  const generations = history(resolve(world.cwd, oneTarget(world.env, args[0])));
+  const generations = history(resolve(context.cwd, oneTarget(context.env, args[0])));
   if (settings.json === true) {
     await printJson({
       generations: generations.map((one) => ({ ...one, time: new Date(one.time).toISOString() })),

@@ -12,18 +12,18 @@ import { starterConfig } from "../starter.ts";
 const EXAMPLE = "git+https://git.example.com/web/site.git?ref=main";
 const SCHEMA = "pannier.schema.json";
 
-export async function run({ args, settings, world, print }: Invocation): Promise<number> {
+export async function run({ args, settings, context, print }: Invocation): Promise<number> {
   const [url = EXAMPLE] = args;
-  const [spec] = await resolveSources([url], { adapter: settings.adapter, cwd: world.cwd });
+  const [spec] = await resolveSources([url], { adapter: settings.adapter, cwd: context.cwd });
   refuseSecrets(spec as SourceSpec);
-  const file = resolve(world.cwd, settings.config ?? STANDARD_FILE);
+  const file = resolve(context.cwd, settings.config ?? STANDARD_FILE);
   const { configJsonSchema } = await loadConfigSchema();
   write(file, starterConfig(url, mountName(url), SCHEMA), "wx");
-  await print(`wrote ${shortPath(file, world.cwd)}`);
+  await print(`wrote ${shortPath(file, context.cwd)}`);
   const schema = join(dirname(file), SCHEMA);
   // Nobody edits it, and another version of the program has another one.
   write(schema, `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`, "w");
-  await print(`wrote ${shortPath(schema, world.cwd)}`);
+  await print(`wrote ${shortPath(schema, context.cwd)}`);
   return 0;
 }
 

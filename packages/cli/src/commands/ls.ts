@@ -15,10 +15,10 @@ import type { Invocation } from "../invocation.ts";
 import { withSource, withTimeout } from "../open.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { args, settings, world, print, printJson } = invocation;
-  const [spec] = await resolveSources([oneSource(world.env, args[0])], {
+  const { args, settings, context, print, printJson } = invocation;
+  const [spec] = await resolveSources([oneSource(context.env, args[0])], {
     adapter: settings.adapter,
-    cwd: world.cwd,
+    cwd: context.cwd,
   });
   if (spec === undefined) return 0;
   const signal = withTimeout(invocation.signal, settings.timeout);

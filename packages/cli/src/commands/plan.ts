@@ -11,11 +11,11 @@ export async function run(invocation: Invocation): Promise<number> {
 }
 
 async function planAsText(invocation: Invocation): Promise<number> {
-  const { world, clearProgress, print } = invocation;
+  const { context, clearProgress, print } = invocation;
   const options = await mountFromArguments(invocation);
   const { write, flush } = gathered((text) => {
     clearProgress();
-    world.stdout.write(text);
+    context.stdout.write(text);
   });
   const showing = plan(options, ({ change, path, kind, size, version }) => {
     const extent = kind === "symlink" ? "link" : size === undefined ? "" : formatBytes(size);
@@ -36,9 +36,9 @@ async function planAsText(invocation: Invocation): Promise<number> {
 
 /** One object, written as the changes come: there may be a million of them. A plan that was refused is shown with its error. */
 async function planAsJson(invocation: Invocation): Promise<number> {
-  const { world, redact } = invocation;
+  const { context, redact } = invocation;
   const options = await mountFromArguments(invocation);
-  const { write, flush } = gathered((text) => world.stdout.write(text));
+  const { write, flush } = gathered((text) => context.stdout.write(text));
   let comma = "";
   const end = (rest: object) => {
     write(`${comma === "" ? '{"changes":[' : ""}],${toJson(rest, redact).slice(1)}\n`);

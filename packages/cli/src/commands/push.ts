@@ -13,13 +13,13 @@ import { mountOptions } from "../mount.ts";
 import { warnOfForeign } from "./sync.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { args, settings, world, signal, log, clearProgress, print, printJson } = invocation;
-  const { sources, target: destination } = sourcesAndTarget(world.env, args);
+  const { args, settings, context, signal, log, clearProgress, print, printJson } = invocation;
+  const { sources, target: destination } = sourcesAndTarget(context.env, args);
   const { openSigningKey, parseDestination, pushPublished } = await artifact();
   // Before anything is fetched.
   parseDestination(destination);
   const inCwd = (file: string | undefined) =>
-    file === undefined ? undefined : resolve(world.cwd, file);
+    file === undefined ? undefined : resolve(context.cwd, file);
   const signingKey = inCwd(settings.sign);
   if (signingKey === undefined && settings.signPasswordFile !== undefined)
     throw new UsageError("there is a password of a signing key, and no key", "name it by --sign");
@@ -27,8 +27,8 @@ export async function run(invocation: Invocation): Promise<number> {
     signingKey === undefined
       ? undefined
       : await openSigningKey(signingKey, inCwd(settings.signPasswordFile));
-  const specs = await resolveSources(sources, { adapter: settings.adapter, cwd: world.cwd });
-  const kept = settings.work === undefined ? undefined : resolve(world.cwd, settings.work);
+  const specs = await resolveSources(sources, { adapter: settings.adapter, cwd: context.cwd });
+  const kept = settings.work === undefined ? undefined : resolve(context.cwd, settings.work);
   const target = kept ?? (await mkdtemp(join(tmpdir(), "pannier-work-")));
   try {
     warnOfForeign(await sync(mountOptions(invocation, specs, target)), log);
@@ -37,7 +37,7 @@ export async function run(invocation: Invocation): Promise<number> {
       destination,
       layers: settings.layers,
       sign,
-      env: world.env,
+      env: context.env,
       signal,
       onRetry: ({ message }, attempt) => log("warn", `${message}; attempt ${attempt} of a push`),
     });

@@ -9,8 +9,8 @@ import { recordedSources } from "../mount.ts";
 type RollbackMount = Pick<SyncOptions, "sources" | "credentials">;
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { args, settings, world, signal, onEvent, clearProgress, print, printJson } = invocation;
-  const target = resolve(world.cwd, oneTarget(world.env, args[0]));
+  const { args, settings, context, signal, onEvent, clearProgress, print, printJson } = invocation;
+  const target = resolve(context.cwd, oneTarget(context.env, args[0]));
   const mount = () => mountOf(target, invocation);
   const now = await rollback(target, args[1], { signal, onEvent, mount });
   clearProgress();

@@ -11,7 +11,7 @@ import { logProgress } from "../progress.ts";
 import { warnOfForeign } from "./sync.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { settings, world, version, signal, redact, log } = invocation;
+  const { settings, context, version, signal, redact, log } = invocation;
   const file = configFile(invocation);
   const progress = new Map<string, ReturnType<typeof logProgress>>();
   const progressOf = (mount: string) => {
@@ -21,7 +21,7 @@ export async function run(invocation: Invocation): Promise<number> {
     progress.set(mount, made);
     return made;
   };
-  const triggers = on(world.signals, "SIGUSR1");
+  const triggers = on(context.signals, "SIGUSR1");
   return runDaemon({
     triggers,
     readConfig: () => readConfig(invocation, file),
@@ -30,7 +30,7 @@ export async function run(invocation: Invocation): Promise<number> {
     memory: join(tmpdir(), `pannier-${process.geteuid?.() ?? "user"}`),
     version,
     ...checkInit(invocation, file),
-    env: world.env,
+    env: context.env,
     log,
     onEvent(mount, event) {
       if (event.type !== "queued" && event.type !== "hook") progressOf(mount)(event);

@@ -8,11 +8,11 @@ import { count, describeSignature, formatBytes, formatDuration } from "../format
 export async function run({
   args,
   settings,
-  world,
+  context,
   print,
   printJson,
 }: Invocation): Promise<number> {
-  const target = resolve(world.cwd, oneTarget(world.env, args[0]));
+  const target = resolve(context.cwd, oneTarget(context.env, args[0]));
   const published = status(target);
   if (published === undefined)
     throw new TargetError(`nothing is published at ${target}`, { hint: "sync to it first" });

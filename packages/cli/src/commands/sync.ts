@@ -13,12 +13,12 @@ import {
 import { run as runPlan } from "./plan.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { settings, world, clearProgress, print, printJson, log } = invocation;
+  const { settings, context, clearProgress, print, printJson, log } = invocation;
   if (settings.dryRun === true) return runPlan(invocation);
   const result = await sync(await mountFromArguments(invocation));
   clearProgress();
   if (settings.json === true) await printJson(result);
-  else await print(describeResult(result, world.cwd));
+  else await print(describeResult(result, context.cwd));
   warnOfForeign(result, log);
   return 0;
 }

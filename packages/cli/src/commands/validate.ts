@@ -6,10 +6,10 @@ import { count, shortPath } from "../format.ts";
 import type { Invocation } from "../invocation.ts";
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { args, settings, world, print, printJson } = invocation;
+  const { args, settings, context, print, printJson } = invocation;
   const [named] = args;
-  const file = named === undefined ? configFile(invocation) : resolve(world.cwd, named);
-  const what = file === undefined ? "the environment" : shortPath(file, world.cwd);
+  const file = named === undefined ? configFile(invocation) : resolve(context.cwd, named);
+  const what = file === undefined ? "the environment" : shortPath(file, context.cwd);
   let config: DaemonConfig | undefined;
   let problems: readonly string[] = [];
   try {

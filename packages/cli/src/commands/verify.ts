@@ -28,8 +28,8 @@ interface Found {
 }
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { args, settings, world, print, printJson } = invocation;
-  const target = resolve(world.cwd, oneTarget(world.env, args[0]));
+  const { args, settings, context, print, printJson } = invocation;
+  const target = resolve(context.cwd, oneTarget(context.env, args[0]));
   const faults: Faults = { changed: [], missing: [], extra: [] };
   const found = await look(target, faults, invocation);
   const wrong = found === undefined || found.changed + found.missing + found.extra > 0;
@@ -38,7 +38,8 @@ export async function run(invocation: Invocation): Promise<number> {
     wrong && settings.repair === true ? await repairTarget(target, invocation) : undefined;
   const ok = !wrong || repaired !== undefined;
   if (settings.json === true) await printJson({ ok, ...found, paths: faults, repaired });
-  else if (repaired !== undefined) await print(`repaired; ${describeResult(repaired, world.cwd)}`);
+  else if (repaired !== undefined)
+    await print(`repaired; ${describeResult(repaired, context.cwd)}`);
   return ok ? 0 : 6;
 }
 
@@ -46,11 +47,11 @@ export async function run(invocation: Invocation): Promise<number> {
 async function look(
   target: string,
   faults: Faults,
-  { settings, world, signal }: Invocation,
+  { settings, context, signal }: Invocation,
 ): Promise<Found | undefined> {
   const onFault = (fault: Fault, path: string) => {
     if (faults[fault].length < NAMED) faults[fault].push(path);
-    if (settings.json !== true) world.stdout.write(`${fault.padEnd(7)}  ${oneLine(path)}\n`);
+    if (settings.json !== true) context.stdout.write(`${fault.padEnd(7)}  ${oneLine(path)}\n`);
   };
   try {
     return await verify(target, onFault, signal);

@@ -21,15 +21,15 @@ import { describeResult, run as runSync, warnOfForeign } from "./sync.ts";
 const NOISE: ReadonlySet<SyncEvent["type"]> = new Set(["request", "listed", "progress"]);
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { settings, signal, world, log, onEvent, clearProgress, print, printJson } = invocation;
+  const { settings, signal, context, log, onEvent, clearProgress, print, printJson } = invocation;
   if (settings.dryRun === true) return runPlan(invocation);
   if (settings.once === true) return runSync(invocation);
   const options = await mountFromArguments(invocation);
   // With --json the events say it.
   const say = (message: string) => log(settings.json === true ? "debug" : "info", message);
-  say(`watching ${describeSources(options)}; ${whereItStands(options, world.cwd)}`);
+  say(`watching ${describeSources(options)}; ${whereItStands(options, context.cwd)}`);
   let isSettled = false;
-  const triggers = on(world.signals, "SIGUSR1");
+  const triggers = on(context.signals, "SIGUSR1");
   try {
     for await (const event of follow(options, { signal, triggers })) {
       onEvent(event);
@@ -39,7 +39,7 @@ export async function run(invocation: Invocation): Promise<number> {
         const { result } = event;
         if (result.result === "published") {
           clearProgress();
-          await print(describeResult(result, world.cwd));
+          await print(describeResult(result, context.cwd));
           warnOfForeign(result, log);
         } else if (isSettled) log("debug", `unchanged ${shortRevision(result.revision)}`);
         else say(`up to date at ${shortRevision(result.revision)}`);

@@ -5,7 +5,7 @@ import {
   giveBackRoom,
   prepareCandidate,
   readCandidate,
-  settleCandidate,
+  keepCandidate,
 } from "../volume/candidate.ts";
 import { makePause } from "../timing/slices.ts";
 import { clearPlan } from "../state/plan.ts";
@@ -52,7 +52,7 @@ async function build({ volume, settings }: Mount, signal: AbortSignal): Promise<
     const job = { volume, candidate, published: tree, origins: [], fetcher, owner, signal };
     await stage(job);
     await checkStaged(job);
-    await settleCandidate(volume, candidate, published.id, pause);
+    await keepCandidate(volume, candidate, published.id, pause);
   } finally {
     candidate?.tree.close();
     tree.close();

@@ -111,7 +111,7 @@ async function loop(
       session = undefined;
       emit({
         type: "healed",
-        message: `the target ${options.target}, or what Pannier keeps in it, was replaced or taken away; it is opened anew`,
+        message: `the target ${options.target}, or what Pannier keeps in it, was replaced or taken away; it is reopened`,
       });
     }
     if (session === undefined && !wasLink && isLink(options.target))
@@ -151,7 +151,7 @@ async function loop(
         delay = refused === undefined ? waitAfter(failures, times.period) : jitter(times.period);
         const received = (session?.mount.counters.received ?? 0) - before;
         emit({ type: "failed", error: error as Error, received, failures, repeated, delay });
-        // The target may have been taken from under us, or another process wants it: it is opened anew.
+        // The target may have been taken from under us, or another process wants it: it is reopened.
         if (error instanceof TargetError) {
           await session?.close();
           session = undefined;

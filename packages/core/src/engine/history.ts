@@ -120,7 +120,7 @@ export function openForReading(layout: Layout): State {
 export function unreadable({ state }: Layout, cause: unknown): TargetError {
   return new TargetError(`the state ${state} cannot be read`, {
     cause,
-    hint: "sync again, which builds it anew",
+    hint: "sync again, which rebuilds it",
   });
 }
 

@@ -124,7 +124,7 @@ function compare(
 
 function refused(message: string): RefusedError {
   return new RefusedError(message, {
-    hint: "name the locked revision in the URL, or sync without --locked, which writes the lock file anew",
+    hint: "name the locked revision in the URL, or sync without --locked, which writes the lock file again",
   });
 }
 
@@ -146,7 +146,7 @@ function readLock(file: string): readonly LockedLayer[] {
   } catch {
     // As below.
   }
-  throw new UsageError(`${file} is no lock file`, "a sync without --locked writes it anew");
+  throw new UsageError(`${file} is not a lock file`, "a sync without --locked writes it again");
 }
 
 function isLockedLayer(layer: Partial<LockedLayer>): boolean {

@@ -7,7 +7,7 @@ import type { Run } from "./run.ts";
 import { guardSize, isQuiet } from "../snapshot/guard.ts";
 import { makePause } from "../timing/slices.ts";
 import { revisionFound } from "../snapshot/revision.ts";
-import { prepareCandidate, settleCandidate } from "../volume/candidate.ts";
+import { prepareCandidate, keepCandidate } from "../volume/candidate.ts";
 import { planTotals } from "../state/plan-totals.ts";
 import { HOME } from "../volume/layout.ts";
 import { publishMirror } from "../volume/mirror.ts";
@@ -48,7 +48,7 @@ export async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
     guardSize(totals, settings.limits);
     if (next.published !== undefined && next.damage === undefined && isQuiet(totals)) {
       await checkStaged(job);
-      await settleCandidate(volume, candidate, next.published.id, pause);
+      await keepCandidate(volume, candidate, next.published.id, pause);
       return undefined;
     }
     const revision = revisionFound(volume.state, next.revision);

@@ -1,4 +1,4 @@
-/** What a rollback holds back: decided anew at each sync, by what the sources tell of themselves. */
+/** What a rollback holds back: decided again at each sync, by what the sources tell of themselves. */
 import type { Mount } from "../mount/mount.ts";
 import type { Generation } from "../state/generations.ts";
 import {

@@ -46,7 +46,7 @@ interface SyncExtras {
   readonly verify?: boolean;
 }
 
-/** How often a source that changes under our hands is listed anew before that counts as a failure. */
+/** How often a source that changes under our hands is listed again before that counts as a failure. */
 const CHANGED_LIMIT = 4;
 
 /** One sync of an open mount. */

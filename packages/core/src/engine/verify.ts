@@ -38,7 +38,7 @@ export async function verify(
       publishMode(state) === "mirror" ? layout.target : join(layout.generations, latest.tree ?? "");
     if (!isDirectory(root))
       throw new RefusedError(`the published tree ${root} is gone`, {
-        hint: "sync again, which makes it anew",
+        hint: "sync again, which recreates it",
       });
     const tree = openTree(root, READING);
     try {

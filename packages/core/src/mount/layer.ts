@@ -96,7 +96,7 @@ export async function openLayer(
     adapter: adapter.name,
     url,
     into,
-    // Without the values that the URL hides: a signature made anew is no other source.
+    // Without the values that the URL hides: a signature recreated is no other source.
     identity: digest(adapter.name, ...(source.contentAddressed === true ? [] : [url, own])),
     view: digest(
       url,

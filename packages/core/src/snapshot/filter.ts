@@ -12,7 +12,7 @@ export interface Filter {
 /** One pattern each, or a whole file of them. */
 type Rules = string | readonly string[];
 
-/** The matcher remembers every path it was asked about; beyond this many it is made anew, so that memory stays flat. */
+/** The matcher remembers every path it was asked about; beyond this many it is recreated, so that memory stays flat. */
 const MATCHER_LIFETIME = 20_000;
 
 /** @param include empty: everything is wanted */

@@ -8,7 +8,7 @@ import type { State } from "../state/state.ts";
 
 /**
  * Marks, for each planned path, the row that decides: the highest layer's, among what is planned and what stays published.
- * Where a deletion uncovers a lower layer's published row, that row is planned anew. With a single layer every row decides already.
+ * Where a deletion uncovers a lower layer's published row, that row is planned again. With a single layer every row decides already.
  */
 export async function resolveLayers(state: State, layers: number, pause: Pause): Promise<void> {
   if (layers <= 1) return;

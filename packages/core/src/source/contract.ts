@@ -232,7 +232,7 @@ export interface Source {
   close(): Promise<void>;
 }
 
-/** Secrets and trust from outside a URL, named as in the environment variables that the command line reads them from. A `…File` is read anew at each use, so that rotated Secrets are taken over. */
+/** Secrets and trust from outside a URL, named as in the environment variables that the command line reads them from. A `…File` is read again at each use, so that rotated Secrets are taken over. */
 export interface Credentials {
   readonly username?: string | undefined;
   readonly password?: string | undefined;

@@ -40,7 +40,7 @@ function eitherSource(
       choice.resolve(chosen);
       return chosen;
     });
-    // What failed is asked anew.
+    // What failed is asked again.
     choosing.catch(() => (choosing = undefined));
     return choosing;
   };

@@ -1,6 +1,6 @@
 /**
  * Files that hold what signs in: the one place where they are read, with one meaning of what is at their end. They are read
- * anew at each use, so that rotated ones are taken over.
+ * again at each use, so that rotated ones are taken over.
  */
 import { readFile } from "node:fs/promises";
 import { UsageError } from "./errors.ts";

@@ -66,7 +66,7 @@ export function signerIn(directory: string, text: string): string {
   return `${kind}:${resolve(directory, trusted.file)}`;
 }
 
-/** What is trusted, as it is now: a file is read anew at each use. @throws UsageError */
+/** What is trusted, as it is now: a file is read again at each use. @throws UsageError */
 export async function readTrusted({ kind, trusted }: Signer): Promise<Buffer> {
   return "key" in trusted
     ? Buffer.from(trusted.key)

@@ -33,7 +33,7 @@ export async function clearOverlay(state: State, pause: Pause): Promise<void> {
   await clearTable(state, "overlay", pause);
 }
 
-/** What a plan that was not published had already fetched stays usable: it is taken over before the plan is made anew. */
+/** What a plan that was not published had already fetched stays usable: it is taken over before the plan is recreated. */
 export async function keepFetched(state: State, pause: Pause): Promise<void> {
   const sql = `INSERT OR REPLACE INTO overlay (path, present, origin, kind, size, mode, fingerprint, sha256, ino, disk_mtime)
     SELECT path, ${PRESENT}, ?, kind, size, mode, fingerprint, sha256, ino, disk_mtime FROM plan

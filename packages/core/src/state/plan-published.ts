@@ -77,7 +77,7 @@ const INSERT_COPIES = insertIntoPlan(
   ),
 );
 
-/** Plans every published file anew, as a copy; what is fetched is not to be found the same, and linked. */
+/** Plans every published file again, as a copy; what is fetched is not to be found the same, and linked. */
 export async function planCopies(state: State, pause: Pause): Promise<void> {
   const sql = `UPDATE plan SET ${MUST_FETCH} WHERE action = 'put' AND content <> 'samePublished' AND ${IN_RANGE}`;
   await runInRanges(state, "plan", pause, sql);

@@ -143,7 +143,7 @@ export function plannedRows(
     select.all(path) as unknown as Pick<PlannedRow, "layer" | "action" | "kind" | "content">[];
 }
 
-/** Until it is decided anew, no row decides what the tree shows. */
+/** Until it is decided again, no row decides what the tree shows. */
 export async function undecide(state: State, pause: Pause): Promise<void> {
   await runInRanges(state, "plan", pause, `UPDATE plan SET effective = 0 WHERE ${IN_RANGE}`);
 }

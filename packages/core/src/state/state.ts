@@ -13,7 +13,7 @@ export const STATE_SUFFIXES = ["", "-wal", "-shm", "-journal"];
 export interface State {
   readonly file: string;
   readonly db: DatabaseSync;
-  /** Makes it anew, with nothing in it: what was prepared before is of no use any more. */
+  /** Makes it again, with nothing in it: what was prepared before is of no use any more. */
   renew(): void;
   /** A prepared statement, kept for the life of the state. Never used for two iterations at once: see {@link State.prepare}. */
   sql(text: string): StatementSync;

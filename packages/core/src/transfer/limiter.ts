@@ -30,7 +30,7 @@ const SETTLED = 500;
  * allows at once raise it by one. Failures of requests that began before the limit was last lowered do not lower it
  * again, nor do their successes raise it: they tell of the time before.
  *
- * @param most requests at once; asked anew each time where it may change
+ * @param most requests at once; asked again each time where it may change
  */
 export function createLimiter(most: number | (() => number)): Limiter {
   const waiting = new Set<() => void>();

@@ -1,6 +1,6 @@
 /**
  * The candidate: the tree that nobody sees yet. It is recycled from the oldest tree that is no longer kept, so that bringing it up to date
- * costs what changed; without one it is built anew, with hardlinks to the published tree.
+ * costs what changed; without one it is rebuilt, with hardlinks to the published tree.
  */
 import { chmodSync, chownSync, lstatSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
@@ -92,14 +92,14 @@ export async function findCandidate(volume: Volume): Promise<CandidateRecord | u
   const { state, layout } = volume;
   const record = readCandidate(state);
   if (record === undefined) return undefined;
-  const { from, ...settled } = record;
+  const { from, ...inPlace } = record;
   const path = join(layout.home, record.name);
   if (from !== undefined) {
     const old = join(layout.generations, from);
     if (!isDirectory(path) && isDirectory(old)) moveTree(old, path);
-    writeCandidate(state, settled);
+    writeCandidate(state, inPlace);
   }
-  if (isDirectory(path)) return settled;
+  if (isDirectory(path)) return inPlace;
   await discardCandidate(volume);
   return undefined;
 }
@@ -148,7 +148,7 @@ export async function giveBackRoom(volume: Volume): Promise<void> {
 }
 
 /** The candidate turned out to be what is published: it stays, ready for the next sync. */
-export async function settleCandidate(
+export async function keepCandidate(
   volume: Volume,
   candidate: Candidate,
   generation: number,

@@ -92,7 +92,7 @@ async function carryOutRecord(
   const tree = openTree(layout.root, settings, layout.home);
   try {
     const isWhole = await carryOut(state, tree, openStaging(layout, staging), pause);
-    await settleDirectories(state, tree, resumed, pause);
+    await restoreModes(state, tree, resumed, pause);
     await tree.seal(pause);
     await longTransaction(state, async () => {
       // The next look at the published tree tells what is missing, and brings it back.
@@ -168,7 +168,7 @@ async function carryOut(
  * Directories that have another mode than they should: read-only ones that a killed process had made writable, and all of ours where they
  * are to have another mode or owner from now on. Which are ours is not written down: they are known by the mode that we gave them.
  */
-async function settleDirectories(
+async function restoreModes(
   state: State,
   tree: Tree,
   resumed: boolean,

@@ -67,7 +67,7 @@ export async function openVolume(settings: VolumeSettings): Promise<Volume> {
   }
 }
 
-/** Finishes what was begun, and ends what cannot be finished. A state that turns out to be damaged is made anew. */
+/** Finishes what was begun, and ends what cannot be finished. A state that turns out to be damaged is recreated. */
 async function bringInLine(volume: Volume, dryRun: boolean): Promise<void> {
   const work = async () => {
     checkPublishMode(volume);
@@ -90,7 +90,7 @@ function renew(volume: Volume): void {
   tellRenewed(volume.layout, volume.emit);
 }
 
-/** After a failure: makes the state anew if that is what it comes of. @returns whether it was */
+/** After a failure: recreates the state if that is what it comes of. @returns whether it was */
 export async function renewIfDamaged(
   volume: Volume,
   error: unknown,
@@ -136,5 +136,5 @@ function openOrReplaceState(layout: Layout, emit: Volume["emit"]): State {
 
 function tellRenewed({ target }: Layout, emit: Volume["emit"]): void {
   const { state } = layoutOf(target);
-  emit({ type: "healed", message: `the state ${state} could not be read; it is built anew` });
+  emit({ type: "healed", message: `the state ${state} could not be read; it is rebuilt` });
 }

@@ -1,4 +1,4 @@
-/** `--owner` and `--dir-mode`: a change of them concerns every file and directory, so all are made anew. */
+/** `--owner` and `--dir-mode`: a change of them concerns every file and directory, so all are recreated. */
 import { getMeta, setMeta } from "../state/meta.ts";
 import { planCopies } from "../state/plan-published.ts";
 import type { Pause } from "../timing/slices.ts";
@@ -22,7 +22,7 @@ export function publishedDirMode(state: State): number | undefined {
   return noted === undefined ? undefined : (JSON.parse(noted) as [number])[0];
 }
 
-/** Plans every published file anew, as a copy, when its owner is to be another. */
+/** Plans every published file again, as a copy, when its owner is to be another. */
 export async function planOwnership(
   state: State,
   settings: TreeSettings,

@@ -26,7 +26,7 @@ import { makeDirectories, removeFile } from "./files.ts";
 
 /**
  * Records a candidate as the newest generation and makes it visible. The commit of the state decides; from then on a
- * process that starts anew finishes what is missing.
+ * process that restarts finishes what is missing.
  */
 export async function publishCandidate(
   volume: Volume,
@@ -106,7 +106,7 @@ function freeTreeName(volume: Volume, revision: string): string {
  * Brings the volume to what the state says is published: the tree under its name, the link to it.
  *
  * @param prepared a link to it, to be moved into place
- * @returns whether the link had to be made anew
+ * @returns whether the link had to be recreated
  */
 export async function finishPublish(volume: Volume, prepared?: string): Promise<boolean> {
   if (volume.publish === "mirror") return false;

@@ -9,7 +9,7 @@ export type RecordedRow = RecordedFile &
   Pick<PublishedRow, "path" | "kind" | "mode" | "fingerprint">;
 
 /**
- * Whether the file on the volume is the very one that was written, or the symlink one like it: links are made anew from tree to tree.
+ * Whether the file on the volume is the very one that was written, or the symlink one like it: links are recreated from tree to tree.
  *
  * @param modes whether the file system keeps them
  */

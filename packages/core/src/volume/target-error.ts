@@ -49,7 +49,7 @@ function sqliteToTargetError(error: Error, target: string): Error {
   const { errcode = 0 } = error as { errcode?: number };
   // SQLITE_PERM, _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CANTOPEN.
   if (![3, 5, 6, 7, 8, 10, 14].includes(errcode & 0xff)) return error;
-  const why = whyNot(layoutOf(target).home);
+  const why = findWriteError(layoutOf(target).home);
   const full = why === undefined ? undefined : asNoRoom(why);
   if (full !== undefined) return full;
   const permission = (errcode & 0xff) === 8 || (errcode & 0xff) === 3 || isNotAllowed(why);
@@ -69,7 +69,7 @@ function sqliteToTargetError(error: Error, target: string): Error {
  * What keeps us from writing where SQLite does. Tried with a file of our own: to open and close one of SQLite's would end the locks that it
  * holds on it (https://www.sqlite.org/howtocorrupt.html).
  */
-function whyNot(home: string): NodeJS.ErrnoException | undefined {
+function findWriteError(home: string): NodeJS.ErrnoException | undefined {
   try {
     const held = openSync(home, DIRECTORY);
     try {

@@ -60,7 +60,7 @@ export function createPostPublish(
   /** Ends the wait for the next try. */
   let wake: (() => void) | undefined;
 
-  /** In the order of the list: what one prepares, the next may need. A newer revision begins it anew. */
+  /** In the order of the list: what one prepares, the next may need. A newer revision starts it over. */
   async function work(): Promise<void> {
     // So that `working` is set before this can end.
     await Promise.resolve();
@@ -73,7 +73,7 @@ export function createPostPublish(
         if (wanted === now) wanted = undefined;
       }
     } finally {
-      // At once: what is wanted a moment later begins anew.
+      // At once: what is wanted a moment later starts over.
       working = undefined;
     }
   }

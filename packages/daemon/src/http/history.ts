@@ -40,7 +40,7 @@ export function createHistories(): Histories {
         mine.reading === undefined &&
         !history.some((one) => one.id === id && one.time === time)
       ) {
-        // The state was built anew, and counts anew.
+        // The state was rebuilt, and counts from zero.
         mine.newest = NONE;
         mine.changes.clear();
       }

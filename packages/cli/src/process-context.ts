@@ -1,7 +1,7 @@
 import type { EventEmitter } from "node:events";
 
 /** What the program touches outside itself, so that a test can hand it another one. */
-export interface World {
+export interface ProcessContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly stdout: Output;
