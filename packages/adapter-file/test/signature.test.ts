@@ -45,7 +45,7 @@ test("a link in the place of its signature leads to no other content", async () 
   await expect(run("a")).rejects.toMatchObject({ exitCode: expect.any(Number) });
 });
 
-test("a directory bears no signature: a mistake", async () => {
+test("a directory has no signature: a mistake", async () => {
   const { at, sync: run } = await mount();
   await mkdir(at("dir"));
   await writeFile(at("dir/a"), "1");

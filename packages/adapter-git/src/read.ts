@@ -84,7 +84,7 @@ export function makeReader(
 
 /** A blob that is not in the cache (any more) comes back with the next listing. */
 function outOfReach(): SourceError {
-  return new SourceError("changed", "this version of the file is not in the cache any more");
+  return new SourceError("changed", "this version of the file is no longer in the cache");
 }
 
 async function* translated(

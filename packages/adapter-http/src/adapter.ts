@@ -60,7 +60,7 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
     const { signers = [] } = context;
     if (signers.length > 0 && kind === "directory")
       throw new UsageError(
-        "a directory on a web server bears no signature",
+        "a directory on a web server has no signature",
         "name a file or an archive that has its signature beside it",
       );
     const file = () => {

@@ -120,7 +120,7 @@ test("a file of which only the content tells what it is", async () => {
   expect(await app.read("a")).toBe("1");
 });
 
-test("a directory bears no signature: a mistake", async () => {
+test("a directory has no signature: a mistake", async () => {
   const { origin } = await site();
   const app = await mount(`${origin}/dir/`);
   await expect(app.sync()).rejects.toMatchObject({ exitCode: 2 });

@@ -157,7 +157,7 @@ export function createConnection(init: ConnectionInit): Connection {
     const server = await check.address();
     if (closed) throw new SourceError("unavailable", "the source was closed");
     if (helper !== undefined && helper.server !== server) {
-      end(new SourceError("unavailable", "the server has another address by now"));
+      end(new SourceError("unavailable", "the server has another address now"));
     }
     helper ??= start(server);
   }

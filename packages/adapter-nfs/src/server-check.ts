@@ -30,7 +30,7 @@ export function checkServer(target: PingTarget): ServerCheck {
       current = undefined;
     },
     giveUp() {
-      current?.stop.abort(new SourceError("unavailable", "the server was given up"));
+      current?.stop.abort(new SourceError("unavailable", "the wait for the server was abandoned"));
     },
   };
 }

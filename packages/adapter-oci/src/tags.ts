@@ -28,7 +28,7 @@ export async function makeTagChoice(range: string): Promise<TagChoice> {
     }
     if (best !== undefined) return best.tag;
     throw new SourceError("not-found", `no tag is a version in the range ${range}`, {
-      hint: `there are ${tags.length} tags; look at them, and mend semver=`,
+      hint: `there are ${tags.length} tags; look at them, and correct semver=`,
     });
   };
 }

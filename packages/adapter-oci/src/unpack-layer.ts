@@ -172,10 +172,10 @@ function compare(told: ReadonlyMap<string, Row>, found: ReadonlyMap<string, Row>
       row.sha256 === other.sha256 &&
       (row.target === other.target || row.kind === "refused") &&
       row.mode === other.mode;
-    if (!same) throw lies(`it tells of ${JSON.stringify(row.path)} what is not so`);
+    if (!same) throw lies(`it describes ${JSON.stringify(row.path)} wrongly`);
   }
   for (const [key, row] of found) {
-    if (!told.has(key)) throw lies(`it does not tell of ${JSON.stringify(row.path)}`);
+    if (!told.has(key)) throw lies(`it does not list ${JSON.stringify(row.path)}`);
   }
 }
 

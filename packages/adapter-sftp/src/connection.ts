@@ -249,7 +249,7 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
     const since = performance.now();
     return () => {
       if (received === before && performance.now() - since > SUSPECT_AFTER_MS)
-        fail(new SourceError("unavailable", "the server was given up"));
+        fail(new SourceError("unavailable", "the wait for the server was abandoned"));
     };
   }
 

@@ -86,7 +86,10 @@ function isPart(range: ByteRange | undefined): range is ByteRange {
 }
 
 /** Why an answer is not what was asked for; `undefined` if it is. Looked at here as well: servers ignore conditions. */
-function findMismatch({ entry, range, versions }: Reading, response: HttpResponse): string | undefined {
+function findMismatch(
+  { entry, range, versions }: Reading,
+  response: HttpResponse,
+): string | undefined {
   if (response.status === 412) return "it changed since it was listed";
   if (response.status === 416) return "it is shorter than when it was listed";
   const listed = { etag: etagOf(entry.fingerprint), mtime: entry.mtime };

@@ -90,7 +90,7 @@ function nothingLeft({ strip, path }: UnpackInit): SourceError {
   const stripped = strip > 0 ? `after strip=${strip} ` : "";
   const directory = path.length > 0 ? `directory ${JSON.stringify(path.join("/"))}` : "member";
   return new SourceError("not-found", `the archive has ${stripped}no ${directory}`, {
-    hint: "look at the names in the archive, and mend path and strip",
+    hint: "look at the names in the archive, and correct path and strip",
   });
 }
 

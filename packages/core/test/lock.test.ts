@@ -130,7 +130,7 @@ test("a file that cannot be read or written: nothing is published", async () => 
   await expect(locked("one")).rejects.toMatchObject(mistake("cannot be read (ENOENT)"));
   for (const text of ["", "{}", '{"version":1,"layers":[{}]}', '{"version":2,"layers":[]}']) {
     await writeFile(lock, text);
-    await expect(locked("one")).rejects.toMatchObject(mistake("is no lock file"));
+    await expect(locked("one")).rejects.toMatchObject(mistake("is not a lock file"));
   }
   await expect(run("one", { lock: join(work, "none/x.lock") })).rejects.toMatchObject(
     mistake("cannot be written (ENOENT)"),

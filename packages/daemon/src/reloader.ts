@@ -70,7 +70,7 @@ export function createReloader(parts: ReloaderInit): ConfigReloader {
   function describeRefusal(): string {
     return supervisor.mounts.some(({ isResting }) => isResting)
       ? "the configuration is refused; what is published stays until the file is corrected"
-      : "the changed configuration is refused, the old one goes on";
+      : "the changed configuration is refused, the old one stays in force";
   }
 
   async function knownConfig(): Promise<DaemonConfig | undefined> {

@@ -112,7 +112,7 @@ it.each([
   await daemon.event("site", "waiting");
   failToOpen(daemon.source("refused"), new UsageError("no such ref"));
   map.write(text);
-  expect(await daemon.logged(/is refused, the old one goes on/)).toMatch(why);
+  expect(await daemon.logged(/is refused, the old one stays in force/)).toMatch(why);
   const { config } = JSON.parse((await daemon.get("/status")).text) as {
     config: { error: string };
   };

@@ -55,7 +55,7 @@ export function connectionError(
   }
   if (isInterim) {
     return make(
-      "the server goes on sending interim answers (1xx), and no final one",
+      "the server keeps sending interim answers (1xx), and no final one",
       undefined,
       false,
     );

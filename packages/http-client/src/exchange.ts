@@ -143,7 +143,7 @@ function received(controller: Controller): Received {
   };
   const giveUp = () => {
     drop();
-    if (!ended && failure === undefined) controller.abort(new Error("the body was given up"));
+    if (!ended && failure === undefined) controller.abort(new Error("the body was abandoned"));
   };
   const take = (): Uint8Array => {
     const chunk = chunks[first++] as Uint8Array;

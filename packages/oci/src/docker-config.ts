@@ -80,7 +80,7 @@ async function readConfig(path: string): Promise<ConfigFile | undefined> {
     return JSON.parse(text) as ConfigFile;
   } catch {
     // Without the parser's own words, which quote the file.
-    throw new SourceError("auth", `${path} is not JSON`, { hint: "mend it, or sign in again" });
+    throw new SourceError("auth", `${path} is not JSON`, { hint: "correct it, or sign in again" });
   }
 }
 

@@ -152,7 +152,7 @@ function judge(
   isGood: (key: KeyObject) => boolean,
 ): CheckedSignature | string {
   for (const { key } of keys) if (isGood(key)) return { kind: "cosign-key", of, key: nameOf(key) };
-  return `the signature of the ${of} is none by ${keys.map(({ text }) => text).join(", ")}`;
+  return `the signature of the ${of} is not by ${keys.map(({ text }) => text).join(", ")}`;
 }
 
 /** @throws UsageError */
@@ -165,7 +165,7 @@ function readKey(pem: Uint8Array, text: string): KeyObject {
     throw new Error("of another kind");
   } catch (error) {
     throw new UsageError(
-      `${text} is no public key of cosign`,
+      `${text} is not a public key of cosign`,
       "cosign generate-key-pair makes one: cosign.pub",
       { cause: error },
     );

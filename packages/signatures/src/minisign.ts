@@ -87,7 +87,7 @@ function readKey(file: Uint8Array, text: string): { readonly id: string; readonl
     lines.length > 2 ||
     bytes.toString("latin1", 0, 2) !== "Ed"
   )
-    throw new UsageError(`${text} is no public key of minisign`, "minisign -G makes one");
+    throw new UsageError(`${text} is not a public key of minisign`, "minisign -G makes one");
   const x = bytes.subarray(HEAD).toString("base64url");
   const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
   return { id: idOf(bytes), key };

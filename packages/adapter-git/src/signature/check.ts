@@ -102,7 +102,9 @@ async function check(
     throw new BadSignature(`${of} has a signature of a kind that is not known here`);
   const trusted = signers.filter((signer) => signer.kind === kind);
   if (trusted.length === 0)
-    throw new BadSignature(`${of} has a signature of the kind ${kind}, of which nobody is trusted`);
+    throw new BadSignature(
+      `${of} has a signature of the kind ${kind}, for which no key is trusted`,
+    );
   let reason = "";
   for (const signer of trusted) {
     try {

@@ -31,7 +31,7 @@ async function* readSums(body: AsyncIterable<Uint8Array>): AsyncGenerator<FileEn
     if (line.trim() === "" || line.startsWith("#")) continue;
     const parsed = parseChecksumLine(line);
     if (parsed?.algorithm !== "sha256") {
-      throw new SourceError("invalid", `line ${number} of the manifest is no SHA-256 checksum`);
+      throw new SourceError("invalid", `line ${number} of the manifest is not a SHA-256 checksum`);
     }
     batch.push(makeEntry(parsed.name, parsed.hex));
     if (batch.length === 500) {

@@ -36,7 +36,7 @@ export async function* listEntries(
   }
   if (!found) {
     throw new SourceError("not-found", `the image has no directory ${JSON.stringify(root)}`, {
-      hint: "look at what it holds, and mend path=",
+      hint: "look at what it holds, and correct path=",
     });
   }
   const list = [...positions.keys()].join(", ");

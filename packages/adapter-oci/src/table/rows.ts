@@ -40,7 +40,7 @@ export function judge({ path, target }: Row, root: Root, scope: Scope | undefine
   if (scope?.wants(pathBelow(root, path)) === false) return;
   const { code, message, hint } = JSON.parse(target as string) as SourceError;
   throw new SourceError(code, message, {
-    hint: `${hint ?? "mend the image"}; --exclude leaves it out`,
+    hint: `${hint ?? "correct the image"}; --exclude leaves it out`,
   });
 }
 

@@ -111,7 +111,7 @@ async function loop(
       session = undefined;
       emit({
         type: "healed",
-        message: `the target ${options.target}, or what Pannier keeps in it, was replaced or taken away; it is reopened`,
+        message: `the target ${options.target}, or what Pannier keeps in it, was replaced or removed; it is reopened`,
       });
     }
     if (session === undefined && !wasLink && isLink(options.target))

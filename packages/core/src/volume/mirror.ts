@@ -53,7 +53,7 @@ export async function publishMirror(
 }
 
 function takenAway({ layout }: Volume): TargetError {
-  return new TargetError(`what was to be published was taken away in the target ${layout.target}`, {
+  return new TargetError(`what was to be published was removed in the target ${layout.target}`, {
     hint: "another process is changing it; the next sync looks at every file",
   });
 }

@@ -104,7 +104,7 @@ export function holdPlace(target: string, owner: { readonly uid: number } | unde
       check() {
         if (!isInPlace())
           throw new TargetError(
-            `the target ${target}, or Pannier's own directory in it, was replaced or taken away meanwhile`,
+            `the target ${target}, or Pannier's own directory in it, was replaced or removed meanwhile`,
             { hint: "another process is changing it; sync again" },
           );
       },

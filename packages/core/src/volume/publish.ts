@@ -37,7 +37,7 @@ export async function publishCandidate(
   const { state } = volume;
   if (!candidate.tree.isInPlace())
     throw new TargetError(
-      `the next tree was replaced or taken away in the target ${volume.layout.target}`,
+      `the next tree was replaced or removed in the target ${volume.layout.target}`,
       { hint: "another process is changing it; sync again" },
     );
   const tree = freeTreeName(volume, generation.revision);

@@ -125,7 +125,7 @@ export async function checkRecycled(job: StageJob): Promise<void> {
 
 function takenFromCandidate({ layout }: Volume, path: string): TargetError {
   return new TargetError(
-    `${quotePath(path)} in the next tree was changed or taken away in the target ${layout.target}`,
+    `${quotePath(path)} in the next tree was changed or removed in the target ${layout.target}`,
     { hint: "another process is changing it; sync again" },
   );
 }

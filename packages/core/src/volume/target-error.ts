@@ -60,7 +60,7 @@ function sqliteToTargetError(error: Error, target: string): Error {
       permission,
       hint: permission
         ? "let Pannier's user write to the target and to all that is in it"
-        : "look after the volume; what was published before stays, and the next sync tries again",
+        : "check the volume; what was published before stays, and the next sync tries again",
     },
   );
 }
