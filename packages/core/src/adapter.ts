@@ -17,5 +17,5 @@ export { largeReads } from "./source/large-reads.ts";
 export { releaseAfterUse } from "./source/release-after-use.ts";
 export { makePause, type Pause, sortInSlices } from "./timing/slices.ts";
 export { DatabaseSync } from "./state/sqlite.ts";
-export { untilAborted } from "./timing/until-aborted.ts";
+export { untilAborted } from "./timing/sleep.ts";
 export { createPace, type Pace } from "./transfer/pace.ts";

@@ -8,7 +8,7 @@ import type { Mount } from "../mount/mount.ts";
 import type { PlanTotals } from "../state/plan-totals.ts";
 import { SourceError } from "../source/errors.ts";
 import { retry } from "../transfer/retry.ts";
-import { untilAborted } from "../timing/until-aborted.ts";
+import { untilAborted } from "../timing/sleep.ts";
 import type { Generation } from "../state/generations.ts";
 
 export interface Run {

@@ -7,7 +7,7 @@ import { guardDeletes, guardEmptied, guardSize, isQuiet } from "../snapshot/guar
 import { type Generation, latestGeneration } from "../state/generations.ts";
 import { setRollbackHold } from "../state/hold.ts";
 import { makePause } from "../timing/slices.ts";
-import { untilAborted } from "../timing/until-aborted.ts";
+import { untilAborted } from "../timing/sleep.ts";
 import { giveBackRoom } from "../volume/candidate.ts";
 import { findDamage } from "../volume/damage.ts";
 import { noteModes } from "../volume/modes.ts";

@@ -11,7 +11,7 @@ import { retryPart, sourceContext } from "./source-context.ts";
 import { describeSource } from "../source/registry.ts";
 import { createLimiter, type Limiter } from "../transfer/limiter.ts";
 import type { Volume } from "../volume/volume.ts";
-import { untilAborted } from "../timing/until-aborted.ts";
+import { untilAborted } from "../timing/sleep.ts";
 
 export interface Layer {
   readonly position: number;

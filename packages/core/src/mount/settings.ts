@@ -1,8 +1,9 @@
 /** What a mount is asked to be, checked and complete. */
 import { resolve } from "node:path";
 import { UsageError } from "../source/errors.ts";
+import { parseSigner, refuseOtherKinds, type Signer } from "../source/signers.ts";
 import { checkMountOptions, standardOf } from "./options.ts";
-import type { SyncOptions } from "./sync-options.ts";
+import type { LayerSpec, SyncOptions } from "./sync-options.ts";
 import type { Limits } from "../source/contract.ts";
 import type { TreeSettings } from "../volume/tree-settings.ts";
 
@@ -92,4 +93,32 @@ function count(name: string, value: number | undefined, standard: number): numbe
   if (value !== undefined && !(value >= 1))
     throw new UsageError(`${name} must be at least 1, not ${value}`);
   return value ?? standard;
+}
+
+/**
+ * Who has to have signed each source, by position. One of them is enough, of a kind that the source can bear.
+ *
+ * @throws UsageError where a source can bear none of them, or one of them can be of no source: neither is passed over
+ */
+export function signersOf(
+  specs: readonly LayerSpec[],
+  { signedBy = [] }: Pick<SyncOptions, "signedBy">,
+): readonly (readonly Signer[])[] {
+  const common = signedBy.map(parseSigner);
+  const all = specs.map((spec) => spec.signedBy?.map(parseSigner) ?? common);
+  for (const [position, { source }] of specs.entries())
+    refuseOtherKinds(source.adapter, all[position] ?? []);
+  for (const signer of common) {
+    const isOfUse = specs.some(
+      ({ source }, position) =>
+        all[position]?.includes(signer) === true &&
+        source.adapter.signatures?.includes(signer.kind) === true,
+    );
+    if (!isOfUse)
+      throw new UsageError(
+        `no source can be checked for a signature by ${signer.text}`,
+        "leave it out, or give it to the source that it is meant for",
+      );
+  }
+  return all;
 }

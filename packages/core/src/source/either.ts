@@ -1,6 +1,6 @@
 /** A source of which only its server can tell whose it is: `https://host/org/repo` is a file, or a repository. */
 import type { Adapter, Source, SourceContext, SourceSpec } from "./contract.ts";
-import { untilAborted } from "../timing/until-aborted.ts";
+import { untilAborted } from "../timing/sleep.ts";
 import { refuseOtherKinds } from "./signers.ts";
 
 /**

@@ -1,3 +1,5 @@
+/** Timers and waits: for a time, at most for a time, and until an abort. */
+
 /** Longest delay a Node timer takes; beyond it, a timer fires at once. */
 export const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -34,5 +36,30 @@ export async function within<Result>(milliseconds: number, work: Promise<Result>
     return await Promise.race([work, late]);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/**
+ * Waits for work that does not heed a signal, or is done for others as well: rejects with the signal's reason as soon as that
+ * is aborted. What becomes of the work then is of no interest here.
+ *
+ * @param onAborted called once, where it was given up
+ */
+export async function untilAborted<Result>(
+  work: Promise<Result>,
+  signal: AbortSignal,
+  onAborted: () => void = () => {},
+): Promise<Result> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => {
+    reject(signal.reason);
+    onAborted();
+  };
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([aborted, work]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { untilAborted } from "./until-aborted.ts";
+import { untilAborted } from "./sleep.ts";
 
 const never = new Promise<never>(() => {});
 const reason = new Error("enough");
