@@ -55,7 +55,7 @@ export function checkSettings(options: SyncOptions): MountSettings {
     );
   }
   if (options.locked === true && options.lock === undefined)
-    throw new UsageError("there is not a lock file to go by", "name it by lock");
+    throw new UsageError("there is no lock file to go by", "name it by lock");
   return {
     target: resolve(options.target),
     publish,
