@@ -1,5 +1,4 @@
 /** Listings, asked for in the way that the server knows. */
-import { SourceError } from "@pannier/core/adapter";
 import { type HttpResponse, readText } from "@pannier/http-client";
 import {
   type KeyRange,
@@ -8,7 +7,8 @@ import {
   type StoreListing,
 } from "@pannier/object-store";
 import type { Refusal } from "./errors.ts";
-import { isEscaped, type Next, parseObjects, parseVersions } from "./page.ts";
+import { makeEscaping } from "./escaping.ts";
+import { type Next, parseObjects, parseVersions } from "./page.ts";
 import { Declined, type Request, type Requests } from "./request.ts";
 
 /** Pages asked for at once. S3 takes 5,500 requests a second for each prefix. */
@@ -48,8 +48,7 @@ export function makeLister(
   const clock = listingClock();
   /** The server lists as it was done before there were tokens. */
   let old = false;
-  /** Whether listed keys are escaped, once it is known. */
-  let escaped: Promise<boolean> | undefined;
+  const readEscaping = makeEscaping({ ask, place });
 
   const listPage: ListObjectsPage = async (prefix, range, continuation, signal) => {
     const from = continuation === undefined ? undefined : (JSON.parse(continuation) as Next);
@@ -122,48 +121,5 @@ export function makeLister(
     };
     const response = await send();
     return { text: await readText(response.body, MAX_PAGE), now: clock.answered(response) };
-  }
-
-  /** Asks for one key in both of its readings. */
-  async function askEscaped(
-    { told, plain, unescaped }: Exclude<ReturnType<typeof isEscaped>, boolean>,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const isThere = async (key: string) => {
-      try {
-        await ask(key, {
-          method: "HEAD",
-          operation: "list",
-          signal,
-          decline: ({ status }) => status === 404,
-        });
-        return true;
-      } catch (error) {
-        if (error instanceof Declined) return false;
-        signal.throwIfAborted();
-        // May not be asked about: then what the page says has to do.
-        if (error instanceof SourceError && !error.transient) return undefined;
-        throw error;
-      }
-    };
-    // By a key that is not UTF-8 nothing can be asked for.
-    if (unescaped === undefined) return told && (await isThere(plain)) !== true;
-    const [asTold, other] = told ? [unescaped, plain] : [plain, unescaped];
-    if ((await isThere(asTold)) !== false) return told;
-    return (await isThere(other)) === true ? !told : told;
-  }
-
-  /** @returns `undefined` where the page says it, and nothing in it depends on that */
-  async function readEscaping(text: string, signal: AbortSignal): Promise<boolean | undefined> {
-    // Amazon does what it says.
-    if (escaped !== undefined || new URL((await place()).base).host.endsWith(".amazonaws.com"))
-      return escaped;
-    const found = isEscaped(text);
-    if (typeof found === "boolean") return found;
-    escaped ??= askEscaped(found, signal);
-    return escaped.catch((error: unknown) => {
-      escaped = undefined;
-      throw error;
-    });
   }
 }
