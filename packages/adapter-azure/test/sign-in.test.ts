@@ -1,13 +1,12 @@
 /** Each way of signing in, through the adapter as it is, by the variables that machines and pods have. */
 import { constants, createPublicKey, verify, X509Certificate } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { listAll, readAll } from "@pannier/adapter-kit";
-import { sync } from "@pannier/core";
 import type { Credentials } from "@pannier/core/adapter";
 import { generate } from "selfsigned";
 import {
@@ -20,6 +19,13 @@ import {
   test,
   vi,
 } from "vitest";
+import {
+  clearVariables,
+  expectRefusedListing,
+  RENEWALS,
+  syncThroughRenewals,
+  type Told,
+} from "../../../test/support/sign-in.ts";
 import { authority, type Call, tokenServer } from "./authority.ts";
 import { ACCOUNT, makeBlob } from "./blob-server.ts";
 import { type Container, openContainer } from "./open.ts";
@@ -46,9 +52,7 @@ let certificate: X509Certificate | undefined;
 
 beforeEach(async () => {
   container = await openContainer({ file: "content" });
-  for (const name of Object.keys(process.env)) {
-    if (/^(AZURE|IDENTITY|MSI|IMDS)_/.test(name)) vi.stubEnv(name, undefined);
-  }
+  clearVariables(/^(AZURE|IDENTITY|MSI|IMDS)_/);
   // Everywhere: without it, the library would look for the machine's identity at a link-local address, and go on to.
   vi.stubEnv("IDENTITY_ENDPOINT", machineEndpoint);
   vi.stubEnv("IDENTITY_HEADER", "identity-header");
@@ -273,30 +277,25 @@ test("an identity that may list and not read is refused for good, and keeps its 
 });
 
 describe("tokens that live for two seconds are renewed in the middle of a sync", () => {
-  test.each(Object.entries(ENTRA))("%s", async (_, way) => {
-    for (let i = 0; i < 40; i++) container.blobs.set(`f${i}`, makeBlob(`f${i}`));
-    vi.useFakeTimers({ toFake: ["Date"] });
-    life = 2;
-    const credentials = await prepared(way);
-    container.behaviour.intercept = () => {
-      // Some tokens expire on the way, too.
-      vi.setSystemTime(Date.now() + 150);
-      return false;
-    };
-    const target = join(folder, "target");
-    const { endpoint } = container;
-    const sources = [azure(`az://${ACCOUNT}/box/`, { endpoint })];
-    await sync({ sources, target, credentials, concurrency: 4, attempts: 5 });
-    expect(await readdir(join(target, "current"))).toHaveLength(41);
-    expect(await readFile(join(target, "current/f39"), "utf8")).toBe("f39");
-    // 41 blobs and a listing take six seconds of the server's time.
-    expect(given.length).toBeGreaterThanOrEqual(3);
-    expect(given.length).toBeLessThan(15);
-  });
+  test.each(Object.entries(ENTRA))("%s", (_, way) =>
+    expect(
+      syncThroughRenewals({
+        put: (key, content) => container.blobs.set(key, makeBlob(content)),
+        prepare() {
+          life = 2;
+          return prepared(way);
+        },
+        beforeEach: (pass) => (container.behaviour.intercept = pass),
+        source: () => azure(`az://${ACCOUNT}/box/`, { endpoint: container.endpoint }),
+        folder,
+        given: () => given.length,
+      }),
+    ).resolves.toSatisfy(RENEWALS),
+  );
 });
 
 /** What is wrong, as it is made; what people are told of it. */
-const FAILURES: Record<string, { prepare: () => Promise<void>; code?: string; told: RegExp }> = {
+const FAILURES: Record<string, Told & { readonly prepare: () => Promise<void> }> = {
   "a federated token that is not there": {
     prepare: async () => {
       await (ENTRA["workload identity"] as Way).prepare();
@@ -329,21 +328,9 @@ const FAILURES: Record<string, { prepare: () => Promise<void>; code?: string; to
   },
 };
 
-test.each(Object.entries(FAILURES))(
-  "says what is wrong: %s",
-  async (_, { prepare, code = "auth", told }) => {
-    await prepare();
-    const { source } = await container.open("", {}, { caFile });
-    const error: unknown = await listAll(source).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({
-      code,
-      transient: code === "unavailable",
-      message: expect.stringMatching(told),
-      hint: expect.any(String),
-    });
-    expect(inspect(error, { depth: 20, showHidden: true })).not.toMatch(
-      /identity-header|federated-token/,
-    );
-    expect(container.log).toEqual([]);
-  },
-);
+test.each(Object.entries(FAILURES))("says what is wrong: %s", async (_, { prepare, ...told }) => {
+  await prepare();
+  const { source } = await container.open("", {}, { caFile });
+  await expectRefusedListing(source, told, /identity-header|federated-token/);
+  expect(container.log).toEqual([]);
+});

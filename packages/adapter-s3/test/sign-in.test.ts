@@ -1,14 +1,19 @@
 /** Each way of AWS's chain, at a server on 127.0.0.1 that is reached by the variables which AWS's library reads. */
 import { createHash } from "node:crypto";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { inspect } from "node:util";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
-import { sync } from "@pannier/core";
 import type { Credentials } from "@pannier/core/adapter";
 import { generate } from "selfsigned";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import {
+  clearVariables,
+  expectRefusedListing,
+  RENEWALS,
+  syncThroughRenewals,
+  type Told,
+} from "../../../test/support/sign-in.ts";
 import { type AwsServer, startAwsServer } from "./aws-server.ts";
 import { type S3Server, startS3Server } from "./s3-server.ts";
 import { s3 } from "../src/index.ts";
@@ -29,9 +34,7 @@ beforeEach(async () => {
   server.put("bucket", "file", Buffer.from("content"));
   server.keys.set(ID, { secret: SECRET });
   aws = await startAwsServer(({ id, ...key }) => void server.keys.set(id, key));
-  for (const name of Object.keys(process.env)) {
-    if (name.startsWith("AWS_")) vi.stubEnv(name, undefined);
-  }
+  clearVariables(/^AWS_/);
   vi.stubEnv("HOME", folder);
   vi.stubEnv("AWS_REGION", "us-east-1");
   vi.stubEnv("AWS_ENDPOINT_URL_S3", `http://127.0.0.1:${server.port}`);
@@ -238,27 +241,22 @@ test.each(Object.entries({ ...FIXED, ...TEMPORARY }))(
 );
 
 describe("keys that live for two seconds are renewed in the middle of a sync", () => {
-  test.each(Object.entries(TEMPORARY))("%s", async (_, { prepare, profile, given }) => {
-    const names = Array.from({ length: 40 }, (_each, i) => `f${i}`);
-    for (const name of names) server.put("bucket", name, Buffer.from(name));
-    vi.useFakeTimers({ toFake: ["Date"] });
-    aws.life = 2000;
-    await prepare();
-    server.before = () => {
-      // Some keys expire on the way, too.
-      vi.setSystemTime(Date.now() + 150);
-      return false;
-    };
-    const target = join(folder, "target");
-    const options = { concurrency: 4, attempts: 5 };
-    await sync({ sources: [s3("s3://bucket", { profile })], target, ...options });
-    expect(await readdir(join(target, "current"))).toHaveLength(names.length + 1);
-    expect(await readFile(join(target, "current/f39"), "utf8")).toBe("f39");
-    // 41 objects and a listing take six seconds of the server's time.
-    const keys = aws.given.filter((each) => each === given.at(-1)).length;
-    expect(keys).toBeGreaterThanOrEqual(3);
-    expect(keys).toBeLessThan(15);
-  });
+  test.each(Object.entries(TEMPORARY))("%s", (_, { prepare, profile, given }) =>
+    expect(
+      syncThroughRenewals({
+        put: (key, content) => server.put("bucket", key, Buffer.from(content)),
+        async prepare() {
+          aws.life = 2000;
+          await prepare();
+          return {};
+        },
+        beforeEach: (pass) => (server.before = pass),
+        source: () => s3("s3://bucket", { profile }),
+        folder,
+        given: () => aws.given.filter((each) => each === given.at(-1)).length,
+      }),
+    ).resolves.toSatisfy(RENEWALS),
+  );
 });
 
 test("keys that live for an hour are renewed before the server refuses them", async () => {
@@ -284,7 +282,7 @@ const CLOSED = "http://127.0.0.1:9";
 /** What is wrong, as it is made; what people are told of it. */
 const FAILURES: Record<
   string,
-  { prepare: () => Promise<unknown>; profile?: string; code?: string; told: RegExp }
+  Told & { readonly prepare: () => Promise<unknown>; readonly profile?: string }
 > = {
   nothing: { prepare: async () => {}, told: /^there are no credentials/ },
   "a profile that is not there": {
@@ -393,17 +391,11 @@ const FAILURES: Record<
 
 test.each(Object.entries(FAILURES))(
   "says what is wrong: %s",
-  async (_, { prepare, profile, code = "auth", told }) => {
+  async (_, { prepare, profile, ...told }) => {
     await prepare();
-    const source = await open({ profile });
-    const error: unknown = await listAll(source).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({
-      code,
-      transient: code === "unavailable",
-      message: expect.stringMatching(told),
-      hint: expect.any(String),
-    });
-    expect(inspect(error, { depth: 20, showHidden: true })).not.toMatch(
+    await expectRefusedListing(
+      await open({ profile }),
+      told,
       /(given|fixed)-(secret|token)|web-identity-token|sso-session|sso-refresh/,
     );
     expect(server.requests).toEqual([]);
