@@ -23,6 +23,8 @@ export default defineConfig({
   // TypeDoc's pages are copied in after the build, and checked then.
   ignoreDeadLinks: [/^\/api\//],
   markdown: {
+    // The default ones are too faint on the ground of a block.
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     anchor: { slugify: anchorOf },
     config: (markdown) => {
       markdown.core.ruler.push("links-of-the-checkout", ({ tokens, env }) => {
