@@ -10,7 +10,7 @@ export const ociAdapter: Adapter<typeof ociOptions> = {
   package: "@pannier/adapter-oci",
   schemes: ["oci", "oci+http", "oci+file"],
   options: ociOptions,
-  signatures: ["cosign-key"],
+  signatures: ["cosign-key", "sigstore"],
   description: "an image or artifact in a registry, or an image layout",
 
   async open(location, options, context) {

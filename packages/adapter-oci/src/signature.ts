@@ -42,7 +42,7 @@ export async function checkImage(
     "invalid",
     `the image ${digest} is not signed by one who is trusted${why}`,
     {
-      hint: "what is published stays; cosign sign --key signs it",
+      hint: "what is published stays; cosign sign signs it",
     },
   );
 }

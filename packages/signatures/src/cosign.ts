@@ -1,8 +1,15 @@
 /**
- * Signatures of cosign by a key: bundles (https://docs.sigstore.dev/about/bundle/) of files and images, and the older form,
- * "simple signing", of images.
+ * Signatures of cosign: bundles (https://docs.sigstore.dev/about/bundle/) of files and images, and the older form,
+ * "simple signing", of images. Those that were made without a key are in `keyless.ts`.
  */
-import { createPublicKey, createVerify, hash, type KeyObject, verify } from "node:crypto";
+import {
+  createHash,
+  createPublicKey,
+  createVerify,
+  hash,
+  type KeyObject,
+  verify,
+} from "node:crypto";
 import {
   type CheckedSignature,
   readTrusted,
@@ -11,6 +18,7 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import type { FileCheck } from "./check.ts";
+import { keylessFileCheck, openKeylessCheck } from "./keyless.ts";
 
 /** The predicate by which cosign signs an image, and nothing else of it: an attestation says something about an image, not that it is to be trusted. */
 export const SIGNED = "https://sigstore.dev/cosign/sign/v1";
@@ -23,18 +31,20 @@ type Json = Readonly<Record<string, unknown>>;
 interface BundleOfFile {
   /** Over the content. */
   readonly signature: Buffer;
+  readonly json: unknown;
 }
 
 /** @throws SourceError `invalid` */
 export function readFileBundle(bytes: Uint8Array): BundleOfFile {
-  const { messageSignature } = readBundle(bytes);
+  const json = readBundle(bytes);
+  const { messageSignature } = json;
   const { messageDigest, signature } = objectOf(messageSignature);
   const { algorithm } = objectOf(messageDigest);
   if (algorithm !== "SHA2_256" || typeof signature !== "string")
     throw new SourceError("invalid", "the bundle of cosign is not one of a file", {
       hint: "cosign sign-blob --bundle makes one",
     });
-  return { signature: Buffer.from(signature, "base64") };
+  return { signature: Buffer.from(signature, "base64"), json };
 }
 
 /**
@@ -60,6 +70,18 @@ export async function openBundleCheck(
 }
 
 /**
+ * The same for signers that are identities.
+ *
+ * @throws SourceError `invalid` where the bundle cannot be read; UsageError where a trusted root cannot be
+ */
+export async function openKeylessBundleCheck(
+  { signature, json }: BundleOfFile,
+  signers: readonly Signer[],
+): Promise<FileCheck> {
+  return keylessFileCheck(await openKeylessCheck(json, signers), signature);
+}
+
+/**
  * Whether one of the signers made a bundle, and of this image.
  *
  * @param digest of its manifest
@@ -73,7 +95,19 @@ export async function checkImageBundle(
 ): Promise<CheckedSignature | string> {
   const bundle = readImageBundle(bytes, digest);
   if (typeof bundle === "string") return bundle;
-  return judge(await readKeys(signers), "image", (key) => isBundleBy(key, bundle));
+  const keys = await readKeys(signers);
+  const byKey = judge(keys, "image", (key) => isBundleBy(key, bundle));
+  if (typeof byKey !== "string" || !signers.some(({ by }) => by !== undefined)) return byKey;
+  const check = await openKeylessCheck(bundle.json, signers);
+  const { content, statement, signatures } = bundle;
+  const [signature = Buffer.alloc(0)] = signatures;
+  const signed = {
+    signature,
+    digest: createHash("sha256").update(statement).digest(),
+    isBy: (key: KeyObject) => isOf(key, content, signature),
+  };
+  const keyless = check.judge(signed, "image");
+  return typeof keyless === "string" && keys.length > 0 ? `${byKey}; ${keyless}` : keyless;
 }
 
 /** What a bundle says of an image. */
@@ -81,11 +115,15 @@ interface BundleOfImage {
   /** What is signed. */
   readonly content: Buffer;
   readonly signatures: readonly Buffer[];
+  /** What is signed, without what says its kind. */
+  readonly statement: Buffer;
+  readonly json: unknown;
 }
 
 /** @returns why it is not one of this image, where it is not */
 export function readImageBundle(bytes: Uint8Array, digest: string): BundleOfImage | string {
-  const { payload, payloadType, signatures } = objectOf(readBundle(bytes)["dsseEnvelope"]);
+  const json = readBundle(bytes);
+  const { payload, payloadType, signatures } = objectOf(json["dsseEnvelope"]);
   if (typeof payload !== "string" || payloadType !== STATEMENT || !Array.isArray(signatures))
     return "the bundle of cosign is not one of an image";
   const statement = Buffer.from(payload, "base64");
@@ -99,6 +137,8 @@ export function readImageBundle(bytes: Uint8Array, digest: string): BundleOfImag
   const found = signatures.map((each) => objectOf(each)["sig"]);
   return {
     content: statementBytes(statement),
+    statement,
+    json,
     signatures: found.flatMap((sig) =>
       typeof sig === "string" ? [Buffer.from(sig, "base64")] : [],
     ),
@@ -127,6 +167,8 @@ export async function checkSimpleSigning(
     return "the payload of the signature is not one of cosign";
   if (objectOf(critical["image"])["docker-manifest-digest"] !== digest)
     return "the signature is of another image";
+  if (!signers.some(({ kind }) => kind === "cosign-key"))
+    return "there is a signature of the older form, which is checked by a key only";
   const bytes = Buffer.from(signature, "base64");
   return judge(await readKeys(signers), "image", (key) => isOf(key, payload, bytes));
 }

@@ -6,14 +6,22 @@ import {
   SourceError,
 } from "@pannier/core/adapter";
 import type { FileCheck } from "./check.ts";
-import { openBundleCheck, readFileBundle } from "./cosign.ts";
+import { openBundleCheck, openKeylessBundleCheck, readFileBundle } from "./cosign.ts";
 import { openMinisignCheck, readMinisign } from "./minisign.ts";
 
 /** Kinds of signatures that a file can have beside it. */
-export const FILE_SIGNATURES = ["minisign", "cosign-key"] as const satisfies SignatureKind[];
+export const FILE_SIGNATURES = [
+  "minisign",
+  "cosign-key",
+  "sigstore",
+] as const satisfies SignatureKind[];
 
 /** What the file of a signature is called, behind the name of the file that it is of. */
-const ENDINGS = { minisign: ".minisig", "cosign-key": ".sigstore.json" } as const;
+const ENDINGS = {
+  minisign: ".minisig",
+  "cosign-key": ".sigstore.json",
+  sigstore: ".sigstore.json",
+} as const;
 
 /** Bytes of a signature at most. */
 const MOST = 64 << 10;
@@ -71,9 +79,9 @@ async function open(
   reasons: string[],
 ): Promise<FileCheck> {
   try {
-    return kind === "minisign"
-      ? await openMinisignCheck(readMinisign(signature), signers)
-      : await openBundleCheck(readFileBundle(signature), signers);
+    if (kind === "minisign") return await openMinisignCheck(readMinisign(signature), signers);
+    const openBundle = kind === "cosign-key" ? openBundleCheck : openKeylessBundleCheck;
+    return await openBundle(readFileBundle(signature), signers);
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
     // Another one may be good.

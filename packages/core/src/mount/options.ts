@@ -177,7 +177,7 @@ export const MOUNT_OPTIONS = {
     otherwise: "the process's",
   },
   /**
-   * Who has to have signed each source: `ssh:FILE`, `openpgp:FILE`, `cosign-key:FILE`, `minisign:FILE` or `minisign:KEY`. One of them is
+   * Who has to have signed each source: `ssh:FILE`, `openpgp:FILE`, `cosign-key:FILE`, `sigstore:FILE?identity=WHO&issuer=URL`, `minisign:FILE` or `minisign:KEY`. One of them is
    * enough. What none of them signed is refused before it is listed. Default: nobody.
    */
   signedBy: {

@@ -10,6 +10,7 @@ const FILES = {
   ssh: "allowed signers file",
   openpgp: "OpenPGP keyring",
   "cosign-key": "public key of cosign",
+  sigstore: "trusted root of Sigstore",
   minisign: "public key of minisign",
 } as const;
 
@@ -22,6 +23,8 @@ export interface Signer {
   readonly text: string;
   /** The file that holds what is trusted, or a public key itself. */
   readonly trusted: { readonly file: string } | { readonly key: string };
+  /** Of `sigstore`: who has to have signed, where a `*` at the end stands for whatever follows, and who has to have vouched for that. */
+  readonly by?: { readonly identity: string; readonly issuer: string } | undefined;
 }
 
 /** A signature that was checked and is good, by one who is trusted. */
@@ -51,6 +54,7 @@ export function parseSigner(text: string): Signer {
   }
   if (rest === "" || rest.includes("\0"))
     throw new UsageError(`${JSON.stringify(text)} names no file`, `write ${kind}:FILE`);
+  if (kind === "sigstore") return parseSigstore(text, rest);
   const isKey = kind === "minisign" && MINISIGN_KEY.test(rest);
   return {
     kind: kind as SignatureKind,
@@ -59,11 +63,38 @@ export function parseSigner(text: string): Signer {
   };
 }
 
+/** `FILE?identity=WHO&issuer=URL`; both may have percent escapes. */
+function parseSigstore(text: string, rest: string): Signer {
+  const [, file = "", query = ""] = /^(.*?)\?((?:identity|issuer)=.*)$/s.exec(rest) ?? [];
+  const found = new Map<string, string>();
+  for (const part of query.split("&")) {
+    const [, key = "", value = ""] = /^(identity|issuer)=(.+)$/s.exec(part) ?? [];
+    try {
+      if (!found.has(key)) found.set(key, decodeURIComponent(value));
+    } catch {
+      throw new UsageError(`${JSON.stringify(text)} has a % that is no escape`, "write %25");
+    }
+  }
+  const [identity = "", issuer = ""] = [found.get("identity"), found.get("issuer")];
+  if (file === "" || identity === "" || issuer === "" || query.split("&").length !== 2)
+    throw new UsageError(
+      `${JSON.stringify(text)} does not say who signs`,
+      "write sigstore:FILE?identity=WHO&issuer=URL, with %26 for a & in them",
+    );
+  if (identity === "*")
+    throw new UsageError(
+      `${JSON.stringify(text)} trusts all that the issuer knows`,
+      "write how the identity begins, before the *",
+    );
+  return { kind: "sigstore", text, trusted: { file }, by: { identity, issuer } };
+}
+
 /** The same signer, its file taken as relative to a directory. @throws UsageError */
 export function signerIn(directory: string, text: string): string {
   const { kind, trusted } = parseSigner(text);
   if (!("file" in trusted) || isAbsolute(trusted.file)) return text;
-  return `${kind}:${resolve(directory, trusted.file)}`;
+  const after = text.slice(kind.length + 1 + trusted.file.length);
+  return `${kind}:${resolve(directory, trusted.file)}${after}`;
 }
 
 /** What is trusted, as it is now: a file is read again at each use. @throws UsageError */
