@@ -51,7 +51,8 @@ const config: KnipConfig = {
     "packages/adapter-gcs": { entry: ["src/gcs-lane.ts"] },
     "packages/adapter-http": { entry: ["src/{http,packed}-lane.ts"] },
     "packages/adapter-oci": { entry: ["src/packed-lane.ts"] },
-    "packages/adapter-s3": { entry: ["src/s3-lane.ts"] },
+    // A test starts the process by its path.
+    "packages/adapter-s3": { entry: ["src/s3-lane.ts", "test/*-child.ts"] },
     "packages/adapter-webdav": { entry: ["src/webdav-lane.ts"] },
     // The template is copied, and then has a manifest of its own.
     "packages/create-pannier-adapter": { ignore: ["template/**"] },

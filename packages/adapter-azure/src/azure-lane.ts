@@ -1,6 +1,12 @@
 /** Blobs in a lane, signed in by what is the same for all: a token, a shared access signature, or nothing. An account's key signs each by the SDK. */
 import type { OpenLane } from "@pannier/core/adapter";
-import { ifMatch, type LaneTarget, openHttpLane, versionMismatch } from "@pannier/http-client/lane";
+import {
+  ifMatch,
+  type LaneTarget,
+  openHttpLane,
+  rangeHeaders,
+  versionMismatch,
+} from "@pannier/http-client/lane";
 import { locate, type Root } from "@pannier/object-store/lane";
 import { blobUrl, VERSION } from "./content.ts";
 import type { Signature } from "./sign-in.ts";
@@ -19,7 +25,7 @@ export const openLane: OpenLane = (context) =>
   openHttpLane<LaneData>(
     {
       target: ({ target }) => target,
-      request(entry, { root, base, signature, listedAt }) {
+      request(entry, { root, base, signature, listedAt }, range) {
         const { key, ref: etag } = locate(root, entry);
         const { pathname } = new URL(blobUrl(base, key));
         return {
@@ -28,6 +34,7 @@ export const openLane: OpenLane = (context) =>
             ...ifMatch(etag === undefined ? undefined : `"${etag}"`),
             "x-ms-version": VERSION,
             ...signature.headers,
+            ...rangeHeaders(range),
           },
           judge(answer) {
             const listed = { etag, mtime: entry.mtime };

@@ -1,6 +1,6 @@
 /** Objects of Google Cloud Storage in a lane. */
 import type { OpenLane } from "@pannier/core/adapter";
-import { type LaneTarget, openHttpLane } from "@pannier/http-client/lane";
+import { type LaneTarget, openHttpLane, rangeHeaders } from "@pannier/http-client/lane";
 import { locate, type Root } from "@pannier/object-store/lane";
 import { contentUrl, STORED, whyOtherGeneration } from "./content.ts";
 
@@ -17,13 +17,13 @@ export const openLane: OpenLane = (context) =>
   openHttpLane<LaneData>(
     {
       target: ({ target }) => target,
-      request(entry, { root, objects, headers, userProject }) {
+      request(entry, { root, objects, headers, userProject }, range) {
         const { key, ref: generation } = locate(root, entry);
         if (generation === undefined) return undefined;
         const { pathname, search } = new URL(contentUrl(objects, key, generation, userProject));
         return {
           path: pathname + search,
-          headers: { ...STORED, ...headers },
+          headers: { ...STORED, ...headers, ...rangeHeaders(range) },
           judge: (answer) =>
             whyOtherGeneration(answer, generation) === undefined
               ? { digest: undefined }

@@ -48,14 +48,19 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
         http.request(asked, { subject: subjectOf(asked, url), ...request }),
     };
     const { strip, path, checksum, manifest } = settings;
-    const lane = async (directory: URL): Promise<LaneSpec | undefined> => {
-      const target = await http.direct(directory);
+    const lane = async (
+      base: URL,
+      of: LaneData["kind"] = "directory",
+    ): Promise<LaneSpec | undefined> => {
+      const target = await http.direct(base);
       // Cookies are for some paths and not for others.
       if (target === undefined || credentials.cookieFile !== undefined) return undefined;
-      const headers = await authorize(directory);
-      const data: LaneData = { target, headers, directory: directory.href };
+      const headers = await authorize(base);
+      const data: LaneData = { target, headers, url: base.href, kind: of };
+      const parts = true;
       // Beside this file, whether that is source, built, or bundled with the program.
-      return { module: new URL(`./http-lane${extname(import.meta.url)}`, import.meta.url), data };
+      const module = new URL(`./http-lane${extname(import.meta.url)}`, import.meta.url);
+      return { module, data, parts };
     };
     const { signers = [] } = context;
     if (signers.length > 0 && kind === "directory")
@@ -64,7 +69,15 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
         "name a file or an archive that has its signature beside it",
       );
     const file = () => {
-      const source = fileSource({ client, url, name, checksum, surely: options.unpack === "no" });
+      const surely = options.unpack === "no";
+      const source = fileSource({
+        client,
+        url,
+        name,
+        checksum,
+        surely,
+        lane: () => lane(url, "file"),
+      });
       if (signers.length === 0) return source;
       return signedFile(source, (signal) => besideUrl(client, url, signal), signers);
     };

@@ -1,6 +1,12 @@
 /** A source of one file. */
 import { createHash } from "node:crypto";
-import { type Digest, type FileEntry, type Source, SourceError } from "@pannier/core/adapter";
+import {
+  type Digest,
+  type FileEntry,
+  type LaneSpec,
+  type Source,
+  SourceError,
+} from "@pannier/core/adapter";
 import { type HttpClient, inspect, isTimeFingerprint, readVersion } from "@pannier/http-client";
 import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
 import { entryByContent } from "./content.ts";
@@ -17,10 +23,18 @@ export interface FileSourceInit {
   readonly checksum: ChecksumOption | undefined;
   /** Whether the user says that it is a file: `unpack=no`. */
   readonly surely: boolean;
+  /** Makes a lane, if there may be one. */
+  readonly lane: () => Promise<LaneSpec | undefined>;
 }
 
-export function fileSource({ client, url, name, checksum, surely }: FileSourceInit): Source {
+export function fileSource(init: FileSourceInit): Source {
+  const { client, url, name, checksum, surely } = init;
   let ranges = false;
+  /** Where redirects led. */
+  let place = url.href;
+  // What the engine cannot check is checked while it is read, from its first byte to its last.
+  const isCheckable = () =>
+    checksum === undefined || ("hex" in checksum && checksum.algorithm === "sha256");
   const readByDigest = createDigestReader(client, async () =>
     checksum === undefined
       ? new SourceError("changed", "the file changed since it was listed")
@@ -45,7 +59,8 @@ export function fileSource({ client, url, name, checksum, surely }: FileSourceIn
         throw new SourceError("invalid", "this is a web page, not content", {
           hint: `for the repository that it shows write git+${url.protocol}//${url.host}${url.pathname}; for the page itself add unpack=no to the URL`,
         });
-      ranges = resource.ranges;
+      ({ ranges } = resource);
+      place = resource.url.href;
       const entry = (fingerprint: string, digest?: Digest): FileEntry => {
         return { kind: "file", path: name, size, mtime, fingerprint, digest, ref: validator };
       };
@@ -76,11 +91,9 @@ export function fileSource({ client, url, name, checksum, surely }: FileSourceIn
     },
 
     get ranges() {
-      // A file that is fetched in parts cannot be checked by us.
-      return (
-        ranges && (checksum === undefined || ("hex" in checksum && checksum.algorithm === "sha256"))
-      );
+      return ranges && isCheckable();
     },
+    lane: async () => (isCheckable() && place === url.href ? init.lane() : undefined),
     close: () => client.close(),
   };
 }

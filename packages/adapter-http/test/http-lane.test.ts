@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sync, type SyncOptions } from "@pannier/core";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { openSite, type Page, type Site } from "./site.ts";
 import { renderIndex, renderManifest } from "./stores.ts";
 import { http } from "../src/index.ts";
@@ -179,4 +179,139 @@ test("a file that is replaced meanwhile is found out, and the server listed agai
   };
   await run({ manifest: "none" });
   expect(await readFile(join(target, "current/~"), "utf8")).toBe("new");
+});
+
+const get = () => readFile(join(target, "current/large"));
+
+const fetch = (options: Parameters<typeof http>[1] = { unpack: "no" }, path = "large") =>
+  sync({ sources: [http(`${site.origin}/${path}`, options)], target });
+
+describe("a large file", () => {
+  const MiB = 2 ** 20;
+  const body = Buffer.alloc(80 * MiB, Array.from({ length: 997 }, (_, i) => String(i)).join());
+  /** What lanes asked for, and how often the adapter did. */
+  let parts: string[];
+  let reads: number;
+  let say: (response: ServerResponse, range: string) => boolean;
+
+  beforeEach(() => {
+    parts = [];
+    reads = 0;
+    say = () => false;
+    site.pages.set("/large", { body });
+    site.before = ({ url, headers }, response) => {
+      if (url !== "/large" || headers.range === "bytes=0-0") return false;
+      if (headers.connection !== undefined) {
+        reads++;
+        return false;
+      }
+      const range = headers.range ?? "";
+      parts.push(range);
+      return say(response, range);
+    };
+  });
+
+  test.each<[string, Partial<Page>, Parameters<typeof http>[1], number]>([
+    ["with an ETag", {}, undefined, 4],
+    ["with a weak one", { validator: "weak" }, undefined, 0],
+    ["with a date alone", { validator: "date" }, undefined, 0],
+    ["with a date and a checksum", { validator: "date" }, { checksum: "sha256:" }, 4],
+    ["with a checksum that the engine does not know", {}, { checksum: "sha512:" }, 0],
+    ["without ranges", { ranges: false }, undefined, 0],
+  ])("%s", async (_, page, options = {}, count) => {
+    site.pages.set("/large", { body, ...page });
+    const checksum = options.checksum?.slice(0, -1);
+    const hex = checksum === undefined ? "" : createHash(checksum).update(body).digest("hex");
+    await fetch({
+      unpack: "no",
+      ...(checksum === undefined ? {} : { checksum: `${checksum}:${hex}` }),
+    });
+    expect((await get()).equals(body)).toBe(true);
+    expect(parts).toHaveLength(count);
+  });
+
+  test("of a directory", async () => {
+    const file = { kind: "file", content: body } as const;
+    for (const [path, page] of await renderManifest(
+      new Map([["large", { file, modified: MODIFIED }]]),
+    ))
+      site.pages.set(`/${path}`, page);
+    await fetch({ manifest: "manifest.json" }, "");
+    expect((await get()).equals(body)).toBe(true);
+    expect(parts).toHaveLength(4);
+  });
+
+  test("that is elsewhere is none of theirs", async () => {
+    site.pages.set("/moved", (_, response) =>
+      response.writeHead(302, { location: "/large" }).end(),
+    );
+    await fetch(undefined, "moved");
+    expect((await readFile(join(target, "current/moved"))).equals(body)).toBe(true);
+    expect(parts).toEqual([]);
+  });
+
+  const etag = `"${createHash("md5").update(body).digest("hex")}"`;
+  const slice = (range: string, by = 0) => {
+    const [, start = 0, end = 0] = (/=(\d+)-(\d+)/.exec(range) ?? []).map(Number);
+    return { start: start + by, end: end + by, bytes: body.subarray(start + by, end + by + 1) };
+  };
+
+  test.each<[string, (response: ServerResponse, range: string) => void]>([
+    [
+      "the part one byte off, and says so",
+      (response, range) => {
+        const { start, end, bytes } = slice(range, -1);
+        const place = `bytes ${start}-${end}/${body.length}`;
+        response.writeHead(206, { etag, "content-range": place, "content-length": bytes.length });
+        response.end(bytes);
+      },
+    ],
+    [
+      "a part of another version",
+      (response, range) => {
+        const { start, end, bytes } = slice(range);
+        const place = `bytes ${start}-${end}/${body.length}`;
+        const other = { etag: '"2"', "content-range": place, "content-length": bytes.length };
+        response.writeHead(206, other).end(Buffer.alloc(bytes.length));
+      },
+    ],
+    [
+      "a part that is too short",
+      (response, range) => {
+        const { start, end, bytes } = slice(range);
+        const place = `bytes ${start}-${end - 1}/${body.length}`;
+        response.writeHead(206, {
+          etag,
+          "content-range": place,
+          "content-length": bytes.length - 1,
+        });
+        response.end(bytes.subarray(1));
+      },
+    ],
+    [
+      "a part that is cut",
+      (response, range) => {
+        const { start, end, bytes } = slice(range);
+        const place = `bytes ${start}-${end}/${body.length}`;
+        response.writeHead(206, { etag, "content-range": place, "content-length": bytes.length });
+        response.write(Buffer.alloc(1000), () => response.destroy());
+      },
+    ],
+    [
+      "the whole",
+      (response) => response.writeHead(200, { etag, "content-length": body.length }).end(body),
+    ],
+    ["an error", (response) => response.writeHead(500).end()],
+  ])("of which a lane is sent %s: the adapter reads that part", async (_, answer) => {
+    let lies = 0;
+    say = (response, range) => {
+      if (lies++ !== 1) return false;
+      answer(response, range);
+      return true;
+    };
+    await fetch();
+    expect((await get()).equals(body)).toBe(true);
+    expect(parts).toHaveLength(4);
+    expect(reads).toBe(2);
+  });
 });

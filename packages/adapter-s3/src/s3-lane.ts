@@ -1,6 +1,11 @@
 /** Objects of S3 in a lane: those whose digest the answer tells. Everything else is left to the adapter. */
 import type { OpenLane } from "@pannier/core/adapter";
-import { isTimeFingerprint, type LaneTarget, openHttpLane } from "@pannier/http-client/lane";
+import {
+  isTimeFingerprint,
+  type LaneTarget,
+  openHttpLane,
+  rangeHeaders,
+} from "@pannier/http-client/lane";
 import { encodePath, locate, queryOf, type Root } from "@pannier/object-store/lane";
 import type { Place } from "./connection.ts";
 import { partsOf, wholeDigest } from "./digest.ts";
@@ -25,10 +30,10 @@ export const openLane: OpenLane = (context) => {
   return openHttpLane<LaneData>(
     {
       target: ({ target }) => target,
-      request(entry, data) {
+      request(entry, data, range) {
         const { fingerprint } = entry;
         // Its digest takes requests of its own.
-        if (partsOf(fingerprint) !== undefined) return undefined;
+        if (range === undefined && partsOf(fingerprint) !== undefined) return undefined;
         const { key, ref: versionId } = locate(data.root, entry);
         const { place, keys, listedAt } = data;
         const path = place.base + encodePath(key);
@@ -38,7 +43,7 @@ export const openLane: OpenLane = (context) => {
           !data.unconditional && versionId === undefined && !isTimeFingerprint(fingerprint);
         const headers = {
           ...(conditional ? { "if-match": `"${fingerprint}"` } : {}),
-          "x-amz-checksum-mode": "ENABLED",
+          ...(range === undefined ? { "x-amz-checksum-mode": "ENABLED" } : rangeHeaders(range)),
           ...(data.requesterPays ? { "x-amz-request-payer": "requester" } : {}),
         };
         return {

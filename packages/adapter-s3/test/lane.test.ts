@@ -1,12 +1,17 @@
 /** Objects that lanes fetch: what is published is what the adapter's own reads would have published. */
+import { fork } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { sync } from "@pannier/core";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { sync, verify } from "@pannier/core";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type S3Server, startS3Server } from "./s3-server.ts";
 import { s3 } from "../src/index.ts";
+import { COMPILE_CACHE, FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
 let server: S3Server;
 let target: string;
@@ -158,4 +163,109 @@ test("an object that is replaced meanwhile is found out, and the bucket listed a
   };
   await run();
   expect(await readFile(join(target, "current/~"), "utf8")).toBe("new");
+});
+
+const isPart = ({ url, headers }: IncomingMessage) =>
+  url?.startsWith("/bucket/large") === true && headers.range !== undefined;
+
+const get = () => readFile(join(target, "current/large"));
+
+const md5 = (bytes: Uint8Array) => createHash("md5").update(bytes).digest();
+
+const etag = (digest: Buffer) => `${digest.toString("hex")}-8`;
+
+describe("a large object", () => {
+  const MiB = 2 ** 20;
+  const large = Buffer.alloc(80 * MiB, Array.from({ length: 997 }, (_, i) => String(i)).join());
+
+  beforeEach(() => server.put("bucket", "large", large));
+
+  test("comes in parts, signed, but for the first, which tells of it", async () => {
+    await run();
+    expect((await get()).equals(large)).toBe(true);
+    expect(asked).toEqual({ lane: Array(4).fill("large"), read: ["large"] });
+    expect((await verify(target)).changed).toBe(0);
+  });
+
+  test("is checked by the digest of its parts", async () => {
+    const sizes = Array.from({ length: 8 }, () => 10 * MiB);
+    const all = md5(
+      Buffer.concat(sizes.map((size, i) => md5(large.subarray(i * size, (i + 1) * size)))),
+    );
+    server.put("bucket", "large", large, { etag: etag(all), parts: sizes });
+    await run();
+    expect((await get()).equals(large)).toBe(true);
+    expect(asked.lane).toHaveLength(4);
+    server.put("bucket", "large", large, { etag: etag(md5(large)), parts: sizes });
+    await expect(run()).rejects.toThrow('"large" has the MD5');
+  });
+
+  test("that is another in one part only is found out by its digest, and read once more without lanes", async () => {
+    let lied = 0;
+    before = (request, response) => {
+      if (!isOfLane(request) || !isPart(request) || lied++ > 0) return false;
+      const [, start = 0, end = 0] = (/=(\d+)-(\d+)/.exec(request.headers.range ?? "") ?? []).map(
+        Number,
+      );
+      const bytes = Buffer.from(large.subarray(start, end + 1));
+      bytes[7] = 1;
+      response.writeHead(206, {
+        etag: `"${createHash("md5").update(large).digest("hex")}"`,
+        "content-length": bytes.length,
+        "content-range": `bytes ${start}-${end}/${large.length}`,
+      });
+      response.end(bytes);
+      return true;
+    };
+    await run();
+    expect((await get()).equals(large)).toBe(true);
+    expect(asked.lane).toHaveLength(4);
+    expect(asked.read).toHaveLength(6);
+  });
+
+  test("that is replaced between two parts is found out, and the bucket listed again", async () => {
+    const next = Buffer.alloc(large.length, "next");
+    let parts = 0;
+    before = (request) => {
+      if (isPart(request) && isOfLane(request) && ++parts === 2)
+        server.put("bucket", "large", next);
+      return false;
+    };
+    await run();
+    expect((await get()).equals(next)).toBe(true);
+  });
+
+  test("of which the process is killed in the middle is not published, and comes whole the next time", async () => {
+    const child = fork(join(import.meta.dirname, "sync-child.ts"), [target], {
+      execArgv: [...FROM_SOURCES],
+      env: { ...process.env, ...COMPILE_CACHE },
+      stdio: "inherit",
+    });
+    const exit = once(child, "exit");
+    let parts = 0;
+    before = (request) => {
+      if (isPart(request) && isOfLane(request) && ++parts === 3) child.kill("SIGKILL");
+      return false;
+    };
+    expect((await exit)[1]).toBe("SIGKILL");
+    expect(existsSync(join(target, "current"))).toBe(false);
+    before = () => false;
+    await run();
+    expect((await get()).equals(large)).toBe(true);
+    expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
+    expect(await readdir(join(target, ".pannier/generations"))).toHaveLength(1);
+  });
+
+  test("of which a limit allows less is not begun", async () => {
+    const sources = [s3("s3://bucket/")];
+    await expect(sync({ sources, target, maxFileBytes: 70 * MiB })).rejects.toThrow("for one file");
+    await expect(sync({ sources, target, maxBytes: 70 * MiB })).rejects.toThrow("--max-bytes");
+    expect(asked).toEqual({ lane: [], read: [] });
+  });
+
+  test("is read here where bandwidth has a ceiling", async () => {
+    await sync({ sources: [s3("s3://bucket/")], target, bandwidth: 2 ** 40 });
+    expect((await get()).equals(large)).toBe(true);
+    expect(asked.lane).toEqual([]);
+  });
 });

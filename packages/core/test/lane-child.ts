@@ -1,7 +1,7 @@
 /** The lane of tests: reads files out of its data, in the way that the name of each file asks for. Loaded in a thread. */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
-import type { FileEntry, Lane, OpenLane, Sink } from "../src/adapter.ts";
+import type { FileEntry, Lane, OpenLane, PartSink, Sink } from "../src/adapter.ts";
 
 export interface TestData {
   /** Contents by path. */
@@ -74,6 +74,29 @@ const WAYS: Readonly<Record<string, (sink: Sink, index: number, text: Buffer) =>
   },
 };
 
+/** The same for a part. */
+const PARTS: Readonly<Record<string, (sink: PartSink, bytes: Buffer) => unknown>> = {
+  left: () => undefined,
+  throttled: (sink) => sink.failed("throttled"),
+  fails: (sink) => sink.failed("unavailable"),
+  short: (sink, bytes) => sink.write(bytes.subarray(1)),
+  long: (sink, bytes) => sink.write(bytes) && sink.write(bytes),
+  throws() {
+    throw new Error("this lane does not work");
+  },
+  crashes(sink, bytes) {
+    sink.write(bytes.subarray(0, 1));
+    setImmediate(() => {
+      throw new Error("this lane is broken");
+    });
+    return new Promise(() => {});
+  },
+  hangs(sink, bytes) {
+    sink.write(bytes.subarray(0, 1));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  },
+};
+
 export const openLane: OpenLane = (): Lane => ({
   async read({ files, data }, sink, signal) {
     const { texts, kill: wanted } = data as TestData;
@@ -91,6 +114,17 @@ export const openLane: OpenLane = (): Lane => ({
       if (way === undefined) sink.put(index, text);
       else await way(sink, index, text);
     }
+  },
+  async readPart({ entry, range: { offset, length }, data }, sink, signal) {
+    const { texts } = data as TestData;
+    const bytes = Buffer.from(texts[entry.path] ?? "").subarray(offset, offset + length);
+    const name = wayOf(entry);
+    if (name !== "left") sink.request("read");
+    if (name === "waits") {
+      sink.write(bytes.subarray(0, 1));
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    } else if (PARTS[name] !== undefined) await PARTS[name](sink, bytes);
+    else for (const byte of bytes) sink.write(Uint8Array.of(byte));
   },
 });
 

@@ -1,7 +1,8 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import type { FileEntry } from "../src/adapter.ts";
 import type { TestData } from "./lane-child.ts";
 import { howManyLanes } from "../src/lane/how-many.ts";
 import { type LanesInit, openLanes } from "../src/lane/lanes.ts";
@@ -26,7 +27,7 @@ function open(names: readonly string[], init: Partial<LanesInit> = {}) {
   const module = new URL("./lane-child.ts", import.meta.url);
   const lanes = openLanes(
     {
-      lane: () => Promise.resolve({ module, data }),
+      lane: () => Promise.resolve({ module, data, parts: true }),
       most: 1,
       idleTimeout: 20_000,
       mostUnlisted: 1000,
@@ -52,6 +53,79 @@ function open(names: readonly string[], init: Partial<LanesInit> = {}) {
   }));
   return { lanes, files, warnings, requests, told, texts };
 }
+
+/** Asks for bytes 5 to 8 of a file: `this is NAME`. */
+function partOf(name: string, init: Partial<LanesInit> = {}) {
+  const opened = open([name], init);
+  const path = join(directory, name);
+  const fd = openSync(path, "wx");
+  onTestFinished(() => closeSync(fd));
+  const entry = opened.files[0]?.entry as FileEntry;
+  const range = { offset: 5, length: 4 };
+  const controller = new AbortController();
+  return {
+    ...opened,
+    controller,
+    ask: () => opened.lanes.part({ entry, range, fd }, controller.signal),
+    written: () => readFileSync(path, "latin1"),
+  };
+}
+
+describe("a part", () => {
+  test("is fetched into its place", async () => {
+    const { ask, written, lanes, requests } = partOf("a");
+    expect(await ask()).toBe("done");
+    expect(written()).toBe("\0\0\0\0\0is a");
+    expect(lanes.received()).toBe(4);
+    expect(requests).toEqual(["read"]);
+  });
+
+  test.each([
+    ["left-1", "left"],
+    ["throttled-1", "throttled"],
+    ["fails-1", "unavailable"],
+    ["short-1", "unavailable"],
+    ["long-1", "unavailable"],
+    ["throws-1", "unavailable"],
+  ])("of %s is %s", async (name, outcome) => {
+    const { ask, written, told } = partOf(name);
+    expect(await ask()).toBe(outcome);
+    expect(written().length).toBeLessThanOrEqual(9);
+    expect(told).toEqual(outcome === "throttled" ? ["throttled"] : []);
+  });
+
+  test.each(["crashes-1", "hangs-1"])("of a lane that %s is lost", async (name) => {
+    const { ask, warnings, lanes } = partOf(name, { idleTimeout: 500 });
+    expect(await ask()).toBe("lost");
+    expect(warnings).toHaveLength(1);
+    expect(lanes.open).toBe(false);
+    expect(await ask()).toBe("left");
+  });
+
+  test("that nobody waits for any more is given up, and its lane goes on", async () => {
+    const { ask, written, controller, lanes, warnings } = partOf("waits-1");
+    const answer = ask();
+    await expect.poll(written).toHaveLength(6);
+    controller.abort();
+    expect(await answer).toBe("unavailable");
+    expect(lanes.open).toBe(true);
+    expect(warnings).toEqual([]);
+  });
+
+  test("is left by a source whose lanes read none", async () => {
+    const module = new URL("./lane-child.ts", import.meta.url);
+    const lane = () => Promise.resolve({ module, data: { texts: {} } });
+    expect(await partOf("a", { lane }).ask()).toBe("left");
+  });
+
+  test("is told of when all is closed in the middle of it", async () => {
+    const { ask, written, lanes } = partOf("waits-1");
+    const answer = ask();
+    await expect.poll(written).toHaveLength(6);
+    await lanes.close();
+    expect(await answer).toBe("unavailable");
+  });
+});
 
 const here = () => readdirSync(directory).toSorted();
 
@@ -172,6 +246,9 @@ test("there are none for what is done before one has started", () => {
   expect(howManyLanes({ files: 99, bytes: 1000 })).toBe(0);
   expect(howManyLanes({ files: 99, bytes: 2 ** 24 })).toBe(1);
   expect(howManyLanes({ files: 100, bytes: 0 })).toBe(1);
+  expect(howManyLanes({ files: 1, bytes: 2 ** 40 })).toBe(
+    Math.min(4, Math.max(1, availableParallelism() - 1)),
+  );
   expect(howManyLanes({ files: 1_000_000, bytes: 0 }, "never")).toBe(0);
   expect(howManyLanes({ files: 1, bytes: 0 }, "always")).toBeGreaterThan(0);
 });

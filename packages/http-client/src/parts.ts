@@ -7,6 +7,11 @@ export function rangeHeader({ offset, length }: ByteRange): string {
   return `bytes=${offset}-${length === undefined ? "" : offset + length - 1}`;
 }
 
+/** The headers that ask for a part, if it is one that is wanted. */
+export function rangeHeaders(range: ByteRange | undefined): Readonly<Record<string, string>> {
+  return range === undefined ? {} : { range: rangeHeader(range) };
+}
+
 /**
  * Why an answer is not the part that was asked for, or not the whole; `undefined` if it is. What stands between may ignore
  * the range.

@@ -1,11 +1,12 @@
 /** A lane against servers that are right, wrong, silent, gone, or out for its memory. */
 import type { Socket } from "node:net";
-import type { Digest, FileEntry, Sink } from "@pannier/core/adapter";
+import type { Digest, FileEntry, PartSink, Sink } from "@pannier/core/adapter";
 import { generate } from "selfsigned";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { serve, serveRaw, serveTls } from "./servers.ts";
 import type { LaneTarget } from "../src/lane/connection.ts";
 import type { Head } from "../src/lane/head.ts";
+import { rangeHeaders } from "../src/parts.ts";
 import { type LaneRequest, openHttpLane } from "../src/lane/lane.ts";
 
 interface Options {
@@ -213,6 +214,113 @@ describe("leaves", () => {
     const origin = await serveRaw(answer("hello"));
     const { requests } = await read(origin, files as Record<string, number>, { headers });
     expect(requests).toEqual([]);
+  });
+});
+
+/** Asks for "hello" out of 20 bytes. */
+async function readPart(origin: string, options: Options & { signal?: AbortSignal } = {}) {
+  const { idleTimeout = 5000 } = options;
+  const lane = openHttpLane<unknown>(
+    {
+      target: () => ({ origin, tls: { version: "" } }),
+      request: (_, __, range) => ({
+        path: "/a",
+        headers: rangeHeaders(range),
+        judge: options.judge ?? (() => ({ digest: undefined })),
+      }),
+    },
+    { idleTimeout, atOnce: 0, mostUnlisted: 10 },
+  );
+  const results: string[] = [];
+  const ask = async () => {
+    let got = "";
+    const sink: PartSink = {
+      stopped: false,
+      write: (piece) => {
+        got += String(Buffer.from(piece));
+        return true;
+      },
+      failed: (code) => void (got = code),
+      request: () => {},
+    };
+    const entry: FileEntry = { kind: "file", path: "a", size: 20, fingerprint: "1" };
+    const range = { offset: 7, length: 5 };
+    await lane.readPart?.(
+      { entry, range, data: undefined },
+      sink,
+      options.signal ?? new AbortController().signal,
+    );
+    results.push(got);
+  };
+  return { ask, results };
+}
+
+const part = (...lines: string[]) =>
+  ["HTTP/1.1 206 Partial Content", "Content-Length: 5", ...lines, "", "hello"].join("\r\n");
+
+describe("of a part", () => {
+  const good = part("Content-Range: bytes 7-11/20");
+
+  test("reads the bytes that were asked for, over a kept connection, and once more where that ended", async () => {
+    const ranges: unknown[] = [];
+    const origin = await serve(({ headers, socket }, response) => {
+      ranges.push(headers.range);
+      if (ranges.length === 2) return void socket.destroy();
+      response.writeHead(206, { "content-length": 5, "content-range": "bytes 7-11/20" });
+      response.end("hello");
+    });
+    const { ask, results } = await readPart(origin);
+    await ask();
+    await ask();
+    expect(results).toEqual(["hello", "hello"]);
+    expect(ranges).toEqual(["bytes=7-11", "bytes=7-11", "bytes=7-11"]);
+  });
+
+  test.each([
+    ["the whole", answer("x".repeat(20))],
+    ["a whole that is as long as the part", answer("hello", "Content-Range: bytes 7-11/20")],
+    ["a part without a place", part()],
+    ["the part before", part("Content-Range: bytes 6-10/20")],
+    ["a part one byte off", part("Content-Range: bytes 8-12/20")],
+    ["a part of another end", part("Content-Range: bytes 7-12/20")],
+    ["a part of another size of file", part("Content-Range: bytes 7-11/21")],
+    ["a part of a file of unknown size", part("Content-Range: bytes 7-11/*")],
+    ["a place that is none", part("Content-Range: octets 7-11/20")],
+    ["two places", part("Content-Range: bytes 7-11/20", "Content-Range: bytes 7-11/20")],
+    ["several parts", part("Content-Type: multipart/byteranges; boundary=x")],
+    ["a shorter part", good.replace("Length: 5", "Length: 4").slice(0, -1)],
+    ["less than told", good.slice(0, -1)],
+    ["more than told", `${good}!`],
+    ["no such part", "HTTP/1.1 416 No\r\nContent-Range: bytes */20\r\nContent-Length: 0\r\n\r\n"],
+    ["an error", "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"],
+    ["nothing", ""],
+  ])("refuses %s", async (_, text) => {
+    const origin = await serveRaw((socket) => void socket.end(text, "latin1"));
+    const { ask, results } = await readPart(origin);
+    await ask();
+    expect(results).toEqual(["unavailable"]);
+  });
+
+  test("refuses another version, and tells of a throttle", async () => {
+    const judge = vi.fn<NonNullable<Options["judge"]>>(() => undefined);
+    const { ask, results } = await readPart(await serveRaw(good), { judge });
+    await ask();
+    const slow = "HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n";
+    const throttled = await readPart(await serveRaw(slow));
+    await throttled.ask();
+    expect([...results, ...throttled.results]).toEqual(["unavailable", "throttled"]);
+  });
+
+  test("gives up a server that is silent, and one that nobody waits for", async () => {
+    const origin = await serveRaw((socket) => void socket.write(good.slice(0, -2)));
+    const silent = await readPart(origin, { idleTimeout: 300 });
+    await silent.ask();
+    const controller = new AbortController();
+    const given = await readPart(origin, { signal: controller.signal });
+    const asking = given.ask();
+    setImmediate(() => controller.abort());
+    await asking;
+    expect([...silent.results, ...given.results]).toEqual(["unavailable", "unavailable"]);
   });
 });
 

@@ -94,7 +94,8 @@ export function storeSource(store: Store): Source {
     },
     async lane(signal) {
       const data = await store.lane(signal);
-      return data === undefined ? undefined : { module: laneModule, data: { ...data, root } };
+      if (data === undefined) return undefined;
+      return { module: laneModule, data: { ...data, root }, parts: true };
     },
     identity: (signal) => store.identity(signal),
     version: (entry) => locate(root, entry).ref,

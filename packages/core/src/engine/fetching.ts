@@ -49,6 +49,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
         limiter: layer.limiter,
         smallFiles,
         rangeHashes,
+        lanes: queues.get(layer.position)?.lanes,
         bandwidth: mount.bandwidth,
         onBytes: progress.received,
         onRetry: (error, attempt, delay) =>

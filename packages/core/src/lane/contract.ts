@@ -45,6 +45,28 @@ export interface Writing {
   drop(): void;
 }
 
+/** In bytes. */
+export interface PartRange {
+  readonly offset: number;
+  /** At least 1. */
+  readonly length: number;
+}
+
+/** A part of a large file, and what the source's `lane()` said when it was handed over. */
+export interface LanePart {
+  readonly entry: FileEntry;
+  readonly range: PartRange;
+  readonly data: unknown;
+}
+
+/** Where the bytes of a part go, in order. Synchronous, as {@link Sink} is. */
+export interface PartSink extends Pick<Sink, "stopped" | "request"> {
+  /** False where there is no use in going on: it is more than was asked for, or could not be written. */
+  write(piece: Uint8Array): boolean;
+  /** As {@link Sink.failed}. */
+  failed(code: LaneFailure): void;
+}
+
 export interface LaneContext {
   /** As in `SourceContext`. */
   readonly idleTimeout: number;
@@ -60,6 +82,13 @@ export interface Lane {
    * Called for the next batch while the one before is still under way. What it throws leaves the rest of the batch to `Source.read`.
    */
   read(batch: LaneBatch, sink: Sink, signal: AbortSignal): Promise<void> | void;
+  /**
+   * Reads a part of a file of a `LaneSpec` that has `parts`, and resolves when nothing more is to come of it; what has not come whole by then is read by
+   * `Source.read`. The engine counts it among the requests that the source bears: it does not wait for {@link LaneContext.atOnce}.
+   *
+   * @param signal nobody waits for this part any more
+   */
+  readPart?(part: LanePart, sink: PartSink, signal: AbortSignal): Promise<void> | void;
   /** The source bears other than {@link LaneContext.atOnce} requests at once from now on; 0: none for a while. */
   allow?(atOnce: number): void;
   /** Ends what would outlive the thread: processes. Called before the thread ends, once no batch is under way any more. */

@@ -8,6 +8,9 @@ const BYTES = 16 * 2 ** 20;
 /** Files for which another lane is started; starting one costs what some hundred files cost. */
 const FILES_EACH = 500;
 
+/** The same of bytes, in parts of large files. */
+const BYTES_EACH = 256 * 2 ** 20;
+
 /** Each takes some MiB of memory. */
 const MAX_LANES = 4;
 
@@ -24,6 +27,10 @@ export function howManyLanes(
   if (forced === "never" || (files < FILES && bytes < BYTES)) return 0;
   return Math.max(
     1,
-    Math.min(MAX_LANES, availableParallelism() - 1, Math.ceil(files / FILES_EACH)),
+    Math.min(
+      MAX_LANES,
+      availableParallelism() - 1,
+      Math.ceil(Math.max(files / FILES_EACH, bytes / BYTES_EACH)),
+    ),
   );
 }

@@ -8,6 +8,7 @@ import {
   type LaneFacts,
   type LaneFile,
   type LaneInit,
+  type PartDone,
   RECEIVED,
   STOPPED,
   THROTTLED,
@@ -33,9 +34,14 @@ export interface Batch {
   resolve(facts: Facts): void;
 }
 
+/** `lost`: the thread is given up, and may write to the file later on. */
+export type PartOutcome = PartDone["outcome"] | "lost";
+
 export interface LaneThread {
   /** Batches that are not answered, by their number. */
   readonly batches: Map<number, Batch>;
+  /** The same of parts: whom to tell. */
+  readonly parts: Map<number, (outcome: PartOutcome) => void>;
   /** Requests that it may have under way. */
   atOnce: number;
   /** Once it has reported what it did, and nothing is left of it but its thread. */
@@ -53,6 +59,7 @@ export interface LaneThread {
 
 export interface LaneEvents {
   answered(lane: LaneThread, done: LaneDone): void;
+  partAnswered(lane: LaneThread, done: PartDone): void;
   throttled(): void;
   /** The thread failed or ended. */
   lost(lane: LaneThread, why: string): void;
@@ -79,6 +86,7 @@ export function startLane(init: Omit<LaneInit, "atOnce" | "shared">, events: Lan
 
   const lane: LaneThread = {
     batches: new Map(),
+    parts: new Map(),
     atOnce: 0,
     closed,
     send: (message) => worker.postMessage(message, []),
@@ -107,7 +115,7 @@ export function startLane(init: Omit<LaneInit, "atOnce" | "shared">, events: Lan
     if (message === THROTTLED) return events.throttled();
     if (message === CLOSED) return onClosed();
     seenAt = performance.now();
-    return events.answered(lane, message);
+    return "part" in message ? events.partAnswered(lane, message) : events.answered(lane, message);
   });
   worker.on("error", (error: Error) =>
     events.lost(lane, `a thread that fetches files failed: ${error.message}`),

@@ -6,8 +6,14 @@ import { unlinkSync } from "node:fs";
 import type { LaneFailure } from "./contract.ts";
 import type { LaneSpec, Source } from "../source/contract.ts";
 import type { Attributes } from "../transfer/output.ts";
-import { type Batch, type Facts, type LaneThread, startLane } from "./lane-thread.ts";
-import type { LaneDone, LaneFile } from "./messages.ts";
+import {
+  type Batch,
+  type Facts,
+  type LaneThread,
+  type PartOutcome,
+  startLane,
+} from "./lane-thread.ts";
+import type { LaneDone, LaneFile, LaneFilePart, PartDone } from "./messages.ts";
 
 /** Batches that a lane has before it: one in work, one to go on with. */
 const QUEUED_BATCHES = 2;
@@ -44,6 +50,11 @@ export interface Lanes {
   ready(signal: AbortSignal): Promise<boolean>;
   /** Fetches files; to be called at once when it is ready. `undefined` for one that was left alone: nothing is at its path. Never throws. */
   fetch(files: readonly LaneFile[]): Promise<Facts>;
+  /**
+   * Fetches a part of a file into its place; the caller has a turn for it. Its file has to stay open until this has settled. `left`: it was not asked
+   * for. Never throws.
+   */
+  part(part: LaneFilePart, signal: AbortSignal): Promise<PartOutcome>;
   /** Bytes that came since this was last asked. */
   received(): number;
   /** The source now bears so many requests at once in all lanes. */
@@ -86,21 +97,34 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     lane.stop();
     rest += lane.takeReceived();
     const batches = [...lane.batches.values()];
+    const parts = [...lane.parts.values()];
     lane.batches.clear();
+    lane.parts.clear();
     if (!closing) {
       open = false;
       init.warn(`${why}; what it had in work is fetched without it`);
     }
-    const gone = discardAfter(lane.terminate(), batches).then(() => onReady?.());
-    if (batches.length > 0) ending.push(gone);
+    const gone = discardAfter(lane.terminate(), batches, parts).then(() => onReady?.());
+    if (batches.length + parts.length > 0) ending.push(gone);
+  }
+
+  function countRequests(requests: LaneDone["requests"]): void {
+    for (const [operation, count] of requests)
+      for (let i = 0; i < count; i++) init.request(operation);
+  }
+
+  function partAnswered(lane: LaneThread, { part, outcome, requests }: PartDone): void {
+    countRequests(requests);
+    const resolve = lane.parts.get(part);
+    lane.parts.delete(part);
+    resolve?.(outcome);
   }
 
   function answered(lane: LaneThread, { id, facts, failed, requests, writing }: LaneDone): void {
     const batch = lane.batches.get(id);
     if (batch === undefined) return;
     lane.batches.delete(id);
-    for (const [operation, count] of requests)
-      for (let i = 0; i < count; i++) init.request(operation);
+    countRequests(requests);
     for (const [index, code] of failed) init.failed(batch.files[index] as LaneFile, code);
     const done = facts.filter((fact) => fact !== undefined).length;
     fetched += done;
@@ -120,7 +144,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     const { idleTimeout, mostUnlisted, owner } = init;
     const lane = startLane(
       { module: module.href, idleTimeout, mostUnlisted, owner },
-      { answered, throttled: () => init.throttled(), lost: lose },
+      { answered, partAnswered, throttled: () => init.throttled(), lost: lose },
     );
     lanes.add(lane);
     return lane;
@@ -130,7 +154,8 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     () => {
       const now = performance.now();
       for (const lane of lanes) {
-        if (lane.silence(now, lane.batches.size > 0 && atOnce > 0) > SILENCE * init.idleTimeout)
+        const busy = lane.parts.size > 0 || (lane.batches.size > 0 && atOnce > 0);
+        if (lane.silence(now, busy) > SILENCE * init.idleTimeout)
           lose(lane, "a thread that fetches files makes no progress");
       }
     },
@@ -146,6 +171,26 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     if (best !== undefined && best.batches.size < (lanes.size < most ? 1 : QUEUED_BATCHES))
       return best;
     return lanes.size < most ? "start" : undefined;
+  }
+
+  /** The lane with the fewest parts; another one as long as there may be more and all have some. */
+  function freeForPart(asked: LaneSpec): LaneThread {
+    let best: LaneThread | undefined;
+    for (const lane of lanes)
+      if (best === undefined || lane.parts.size < best.parts.size) best = lane;
+    if (best === undefined || (best.parts.size > 0 && lanes.size < most)) return start(asked);
+    return best;
+  }
+
+  const isUsable = () => open && !closing;
+
+  /** What the source now says of its lanes. False where there are none any more. */
+  async function ask(signal: AbortSignal): Promise<boolean> {
+    if (!isUsable()) return false;
+    const asked = await init.lane(signal).catch(() => undefined);
+    open &&= asked !== undefined && (spec ?? asked).module.href === asked.module.href;
+    spec = asked;
+    return isUsable();
   }
 
   async function end(): Promise<void> {
@@ -166,17 +211,12 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       return open;
     },
     async ready(signal) {
-      const mayWait = () => open && !closing && free() === undefined;
-      while (mayWait()) {
+      while (isUsable() && free() === undefined) {
         await new Promise<void>((resolve) => {
           onReady = resolve;
         });
       }
-      if (!open || closing) return false;
-      const asked = await init.lane(signal).catch(() => undefined);
-      open &&= asked !== undefined && (spec ?? asked).module.href === asked.module.href;
-      spec = asked;
-      return open && !closing;
+      return ask(signal);
     },
     fetch(files) {
       const found = free();
@@ -188,6 +228,19 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       lane.send({ id, files, data: spec?.data });
       shareOut();
       return over;
+    },
+    async part(what, signal) {
+      if (!(await ask(signal)) || spec?.parts !== true || signal.aborted) return "left";
+      const lane = freeForPart(spec);
+      const part = ++lastId;
+      const { promise: over, resolve } = Promise.withResolvers<PartOutcome>();
+      lane.parts.set(part, resolve);
+      lane.send({ part, what, data: spec.data });
+      const onAbort = () => lane.send({ cancel: part });
+      signal.addEventListener("abort", onAbort, { once: true });
+      const outcome = await over;
+      signal.removeEventListener("abort", onAbort);
+      return outcome;
     },
     received() {
       let bytes = rest;
@@ -205,13 +258,18 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
 }
 
 /** Removes what unfinished batches left, once their thread has ended. */
-async function discardAfter(death: Promise<unknown>, batches: readonly Batch[]): Promise<void> {
+async function discardAfter(
+  death: Promise<unknown>,
+  batches: readonly Batch[],
+  parts: readonly ((outcome: PartOutcome) => void)[],
+): Promise<void> {
   // In the kernel it may hang for as long as it likes; what it does after that is nothing.
   await atMost(GRACE, death);
   for (const { files, resolve } of batches) {
     files.forEach(({ path }) => discard(path));
     resolve(files.map(() => undefined));
   }
+  for (const resolve of parts) resolve("lost");
 }
 
 function discard(path: string): void {

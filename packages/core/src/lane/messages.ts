@@ -1,6 +1,6 @@
 /** What the engine and its lanes tell each other. */
 import type { Attributes, DiskFacts } from "../transfer/output.ts";
-import type { LaneFailure } from "./contract.ts";
+import type { LaneFailure, PartRange } from "./contract.ts";
 import type { FileEntry } from "../source/contract.ts";
 
 export interface LaneInit {
@@ -26,7 +26,17 @@ export interface LaneFile {
   readonly mode: number;
 }
 
+/** A part of a file. */
+export interface LaneFilePart {
+  readonly entry: FileEntry;
+  readonly range: PartRange;
+  /** Open for writing, and of the size of the whole. The engine holds it until the part is answered. */
+  readonly fd: number;
+}
+
 export type ToLane =
+  | { readonly part: number; readonly what: LaneFilePart; readonly data: unknown }
+  | { readonly cancel: number }
   | { readonly id: number; readonly files: readonly LaneFile[]; readonly data: unknown }
   | { readonly atOnce: number }
   | "stop";
@@ -43,7 +53,15 @@ export const THROTTLED = "throttled";
 /** The last word: nothing is left that would outlive the thread. */
 export const CLOSED = "closed";
 
-export type FromLane = LaneDone | typeof THROTTLED | typeof CLOSED;
+export type FromLane = LaneDone | PartDone | typeof THROTTLED | typeof CLOSED;
+
+/** The answer to a part. */
+export interface PartDone {
+  readonly part: number;
+  /** `left`: it was not asked for. */
+  readonly outcome: "done" | "left" | LaneFailure;
+  readonly requests: ReadonlyMap<string, number>;
+}
 
 /** The answer to a batch. */
 export interface LaneDone {

@@ -163,6 +163,8 @@ export interface LaneSpec {
   readonly module: URL;
   /** What it has to know; cloned for each batch. May hold secrets: it never leaves the process. */
   readonly data: unknown;
+  /** True where its lanes read parts of large files as well (`Lane.readPart`). */
+  readonly parts?: boolean | undefined;
 }
 
 /** An opened source. Methods may be called concurrently, `read` many times at once. Errors thrown are {@link SourceError}s; a NoRoomError where content exceeds {@link Limits.maxBytes}. */

@@ -19,7 +19,7 @@ import {
   finishFile,
   truncateFile,
 } from "./output.ts";
-import { fetchParts } from "./parts.ts";
+import { fetchParts, PartLost } from "./parts.ts";
 import { cutShort, receive, retryRead } from "./receive.ts";
 import { SMALL } from "./small-files.ts";
 import { type WriteBehind, writeBehind } from "./write-behind.ts";
@@ -80,11 +80,11 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
     hash: createContentHash(entry.digest),
   };
   try {
-    let content = await fetchOnce(options, output);
-    if (content.wrong !== undefined) {
-      // Once more: a fault on the way, or in a resumed read, is gone the second time.
-      await startOver(options, output);
-      content = await fetchOnce(options, output);
+    let content = await fetchOnce(options, output).catch(lostPart);
+    if (content === undefined || content.wrong !== undefined) {
+      // Once more: a fault on the way, or in a resumed read, is gone the second time. Without lanes, whose answers nobody else has looked at.
+      await (content === undefined ? createAnew : startOver)(options, output);
+      content = await fetchOnce({ ...options, lanes: undefined }, output);
       if (content.wrong !== undefined) throw wrongChecksum(entry, content);
     }
     options.signal.throwIfAborted();
@@ -129,6 +129,20 @@ async function fetchOnce(options: FetchOptions, output: Output): Promise<Content
   const content = await fetchParts(options, await opened(options, output), size, PART_SIZE);
   output.size = size;
   return content;
+}
+
+/** `undefined` for a file that a thread may still write to. */
+function lostPart(error: unknown): undefined {
+  if (!(error instanceof PartLost)) throw error;
+}
+
+async function createAnew(options: FetchOptions, output: Output): Promise<void> {
+  const { fd } = output;
+  output.fd = undefined;
+  if (fd !== undefined) await closeFile(fd);
+  await discardFile(options.destination);
+  output.created = false;
+  await startOver(options, output);
 }
 
 async function startOver({ entry }: FetchOptions, output: Output): Promise<void> {

@@ -4,6 +4,7 @@ import type { FileEntry, Limits, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import type { Bandwidth } from "./bandwidth.ts";
 import type { Limiter } from "./limiter.ts";
+import type { Lanes } from "../lane/lanes.ts";
 import type { Attributes, DiskFacts } from "./output.ts";
 import type { RangeHashes } from "./range-hash.ts";
 import type { SmallFiles } from "./small-files.ts";
@@ -24,6 +25,8 @@ export interface FetchOptions extends Attributes {
   readonly smallFiles: Pick<SmallFiles, "write">;
   /** Shared as well. */
   readonly rangeHashes: Pick<RangeHashes, "open">;
+  /** Threads that fetch parts of large files; what they leave is read here. */
+  readonly lanes?: Pick<Lanes, "part"> | undefined;
   readonly bandwidth?: Bandwidth | undefined;
   /** Told of bytes as they come, those of repeated tries included. */
   readonly onBytes?: ((count: number) => void) | undefined;

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
-import { close, open } from "node:fs";
+import { close, closeSync, open, openSync, writeSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import * as fc from "fast-check";
-import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { ByteRange, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { fetchFile } from "./fetch-file.ts";
@@ -14,6 +14,8 @@ import { openRangeHashes } from "./range-hash.ts";
 import { openSmallFiles } from "./small-files.ts";
 import { createLimiter } from "./limiter.ts";
 import { fetchParts } from "./parts.ts";
+import type { PartOutcome } from "../lane/lane-thread.ts";
+import type { Lanes } from "../lane/lanes.ts";
 
 const rangeHashes = openRangeHashes();
 afterAll(() => rangeHashes.close());
@@ -201,4 +203,128 @@ test("damage in a part is found, and the whole is fetched once more", async () =
   const entry = { ...options.entry, digest: { algorithm: "md5", value: md5 } as const };
   expect(await fetchFile({ ...options, entry })).toMatchObject({ sha256: digest(content) });
   expect(reads).toBe(10);
+});
+
+describe("parts in lanes", () => {
+  const content = contentOf(LARGE);
+  const PARTS = [0, 16, 32, 48, 64].map((at) => at * MiB);
+
+  /** Lanes that answer the n-th part as told, and fetch all others. */
+  function lanesOf(...outcomes: readonly PartOutcome[]) {
+    const asked: number[] = [];
+    const lanes: Pick<Lanes, "part"> = {
+      async part({ range: { offset, length }, fd }) {
+        const outcome = outcomes[asked.push(offset) - 1] ?? "done";
+        if (outcome === "done") writeSync(fd, content, offset, length, offset);
+        return outcome;
+      },
+    };
+    return { asked, lanes };
+  }
+
+  function readHere() {
+    const offsets: number[] = [];
+    const source = sourceOf(async function* read(range) {
+      const { offset, length = LARGE } = range ?? { offset: 0 };
+      offsets.push(offset);
+      yield content.subarray(offset, offset + length);
+    });
+    return { source, offsets };
+  }
+
+  const fetch = (
+    { source }: ReturnType<typeof readHere>,
+    lanes: Pick<Lanes, "part">,
+    more: Partial<FetchOptions> = {},
+  ) => fetchFile(fetching(source, LARGE, { lanes, limiter: createLimiter(2), ...more }));
+
+  const whole = { size: LARGE, sha256: digest(content) };
+
+  test.each<[string, PartOutcome[], number[], string[]]>([
+    ["fetch all but the first, which tells of the file", [], [0], []],
+    ["leave one: they are not asked again", ["left"], PARTS, []],
+    [
+      "fail with one: it alone is read here",
+      ["unavailable"],
+      [0, 1].map((i) => i * 16 * MiB),
+      ["unavailable"],
+    ],
+    [
+      "fail with three: the rest is read here",
+      ["unavailable", "done", "unavailable", "unavailable"],
+      [0, 16, 48, 64].map((at) => at * MiB),
+      ["unavailable", "unavailable", "unavailable"],
+    ],
+    [
+      "meet a throttle: it is told, and that part read here",
+      ["throttled"],
+      [0, 16 * MiB],
+      ["throttled"],
+    ],
+  ])("%s", async (_, outcomes, offsets, told) => {
+    const here = readHere();
+    const { lanes } = lanesOf(...outcomes);
+    const retries: string[] = [];
+    const limiter = createLimiter(2);
+    let lowest = 2;
+    const onRetry = (error: SourceError) => {
+      retries.push(error.code);
+      lowest = Math.min(lowest, limiter.limit);
+    };
+    expect(await fetch(here, lanes, { onRetry, limiter })).toMatchObject(whole);
+    expect((await readFile(destination)).equals(content)).toBe(true);
+    expect(here.offsets.toSorted((a, b) => a - b)).toEqual(offsets);
+    expect(retries).toEqual(told);
+    expect(lowest).toBe(told.includes("throttled") ? 1 : 2);
+  });
+
+  test("a file that a lost thread may still write to is made anew, without lanes", async () => {
+    const here = readHere();
+    let kept = 0;
+    const lanes: Pick<Lanes, "part"> = {
+      async part({ fd }) {
+        // As the kernel keeps what a thread that hangs there writes to.
+        if (kept === 0) kept = openSync(`/proc/self/fd/${fd}`, "r+");
+        return "lost";
+      },
+    };
+    expect(await fetch(here, lanes)).toMatchObject(whole);
+    writeSync(kept, "something else", 0);
+    closeSync(kept);
+    expect((await readFile(destination)).equals(content)).toBe(true);
+  });
+
+  test("what does not have its checksum is fetched once more without them", async () => {
+    const here = readHere();
+    const asked: number[] = [];
+    const lanes: Pick<Lanes, "part"> = {
+      async part({ range: { offset } }) {
+        asked.push(offset);
+        return "done";
+      },
+    };
+    const md5 = createHash("md5").update(content).digest("hex");
+    const entry = {
+      ...fetching(here.source, LARGE).entry,
+      digest: { algorithm: "md5", value: md5 } as const,
+    };
+    expect(await fetch(here, lanes, { entry })).toMatchObject(whole);
+    expect(asked).toHaveLength(4);
+    expect(here.offsets.toSorted((a, b) => a - b)).toEqual([0, ...PARTS]);
+  });
+
+  test("an abort ends it with its reason, and leaves nothing", async () => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const lanes: Pick<Lanes, "part"> = {
+      async part(_, signal) {
+        controller.abort(reason);
+        expect(signal.aborted).toBe(true);
+        return "unavailable";
+      },
+    };
+    const { signal } = controller;
+    await expect(fetch(readHere(), lanes, { signal })).rejects.toBe(reason);
+    expect(await readdir(directory)).toEqual([]);
+  });
 });

@@ -1,5 +1,7 @@
 /** A large file in parts, side by side. */
+import { InternalError } from "../errors.ts";
 import { quotePath } from "../snapshot/path.ts";
+import type { PartRange } from "../lane/contract.ts";
 import type { Digest } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import type { ContentDigest } from "./content-hash.ts";
@@ -12,6 +14,12 @@ import { writeBehind } from "./write-behind.ts";
 /** Parts of one file under way at once, so that one large file does not starve the small ones. */
 const PARTS_AT_ONCE = 8;
 
+/** Parts that lanes may fail with before the rest is read here. */
+const LANE_FAILURES = 3;
+
+/** A thread that was given up may still write to the file. */
+export class PartLost extends InternalError {}
+
 /**
  * Fetches ranges of `partSize` into an open file that gets its final size first, each tried again on its own. The file is
  * hashed in order by reading back what is complete, while later parts still come.
@@ -23,13 +31,16 @@ export async function fetchParts(
   partSize: number,
 ): Promise<ContentDigest> {
   await truncateFile(fd, size);
+  const inLanes = createPartLanes(options, fd);
   const hash = options.rangeHashes.open(options.entry.digest);
   const complete = new Set<number>();
   let hashed = 0;
   let hashing: Promise<unknown> = Promise.resolve();
   const worker = async (offset: number, signal: AbortSignal) => {
     const length = Math.min(partSize, size - offset);
-    await fetchPart({ ...options, signal }, fd, offset, length, (digest) => {
+    // The answer to the first part tells what the source vouches for.
+    const inLane = offset === 0 ? undefined : inLanes;
+    await fetchPart({ ...options, signal }, fd, offset, length, inLane, (digest) => {
       // The first part is hashed first, and every answer vouches for the same.
       if (offset === 0) hash.expect(digest);
     });
@@ -60,19 +71,53 @@ function* partOffsets(size: number, partSize: number): Generator<number> {
   for (let offset = 0; offset < size; offset += partSize) yield offset;
 }
 
+/** Fetches a part in a lane. False where it is to be read here. @throws PartLost, and SourceError `throttled` */
+type InLane = (range: PartRange, signal: AbortSignal) => Promise<boolean>;
+
+function createPartLanes(options: FetchOptions, fd: number): InLane | undefined {
+  const { lanes, entry } = options;
+  if (lanes === undefined) return undefined;
+  let failures = 0;
+  return async (range, signal) => {
+    if (failures >= LANE_FAILURES) return false;
+    const outcome = await lanes.part({ entry, range, fd }, signal);
+    if (outcome === "done") return true;
+    if (outcome === "lost")
+      throw new PartLost(`a thread that read a part of ${quotePath(entry.path)} was given up`);
+    signal.throwIfAborted();
+    if (outcome === "left") {
+      failures = LANE_FAILURES;
+      return false;
+    }
+    failures++;
+    const error = new SourceError(
+      outcome,
+      `a part of ${quotePath(entry.path)} did not come as it should`,
+    );
+    if (outcome === "throttled") throw error;
+    options.onRetry?.(error, 1, 0);
+    return false;
+  };
+}
+
 async function fetchPart(
   options: FetchOptions,
   fd: number,
   offset: number,
   length: number,
+  inLane: InLane | undefined,
   onDigest: (digest: Digest) => void,
 ): Promise<void> {
   const { entry } = options;
   const output = writeBehind(fd, offset, length);
   let done = 0;
+  let isFirst = true;
   try {
     await retryRead(options, async () => {
       if (done === length) return;
+      const mayBeInLane = isFirst;
+      isFirst = false;
+      if (mayBeInLane && (await inLane?.({ offset, length }, options.signal)) === true) return;
       const range = { offset: offset + done, length: length - done };
       const onChunk = async (chunk: Uint8Array) => {
         options.onBytes?.(chunk.length);

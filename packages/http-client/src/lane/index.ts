@@ -1,5 +1,5 @@
 /** What adapters need in the thread of a lane. Loads nothing else: neither undici nor the engine. */
-export { rangeMismatch } from "../parts.ts";
+export { rangeHeaders, rangeMismatch } from "../parts.ts";
 export { ifMatchHeaders, sameVersion } from "../conditional.ts";
 export { ifMatch, isTimeFingerprint, versionMismatch } from "../validators.ts";
 export type { Head } from "./head.ts";

@@ -8,6 +8,7 @@ import type {
   Lane,
   LaneBatch,
   LaneContext,
+  PartRange,
   Sink,
   Writing,
 } from "@pannier/core/adapter";
@@ -21,7 +22,10 @@ export interface LaneRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** Bytes; a longer file is left to `read` without a word. */
   readonly most?: number | undefined;
-  /** Whether an answer with status 200 is the listed version of the whole file, and the digest that it vouches for. Its length is looked at anyway. */
+  /**
+   * Whether an answer is of the listed version of the file, and the digest that it vouches for, which is not asked of a part. That it is the whole file, or
+   * the part, is looked at anyway.
+   */
   judge(head: Head): { readonly digest: Digest | undefined } | undefined;
 }
 
@@ -29,7 +33,12 @@ export interface HttpLane<Data> {
   /** Where the files of a batch are. */
   target(data: Data): LaneTarget;
   /** What to ask for a file; `undefined`: it is for `read`. */
-  request(entry: FileEntry, data: Data): LaneRequest | undefined;
+  /**
+   * What to ask for a file, or a part of one; `undefined`: it is for `read`.
+   *
+   * @param range of which the headers have to have {@link rangeHeaders}
+   */
+  request(entry: FileEntry, data: Data, range: PartRange | undefined): LaneRequest | undefined;
 }
 
 interface Job {
@@ -68,6 +77,7 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
   /** Of all connections: they are let go when files are elsewhere. */
   let target: LaneTarget | undefined;
   let busy = 0;
+  let parts = 0;
   let heeded = false;
   let timer: NodeJS.Timeout | undefined;
 
@@ -115,24 +125,33 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
       const job = next();
       if (job === undefined) break;
       const { batch, entry } = job;
-      const asked = batch.sink.stopped ? undefined : lane.request(entry, batch.data as Data);
+      const asked = batch.sink.stopped
+        ? undefined
+        : lane.request(entry, batch.data as Data, undefined);
       const text = asked === undefined ? undefined : textOf(asked, batch.target);
       if (asked === undefined || text === undefined) {
         finished(job);
         continue;
       }
-      if (!isSame(target, batch.target)) {
-        for (const connection of idle.splice(0)) connection.close();
-        ({ target } = batch);
-      }
       // A second time not on one that has idled as well.
-      const kept = job.tries === 0 ? idle.pop() : undefined;
-      const connection = kept ?? open(batch.target);
+      const connection = connectionTo(batch.target, job.tries === 0);
       busy++;
       batch.sink.request("read");
       connection.send(text, receive(job, asked));
     }
-    if (busy > 0) timer ??= setInterval(look, LOOK);
+    watch();
+  }
+
+  function connectionTo(wanted: LaneTarget, mayBeKept: boolean): Connection {
+    if (!isSame(target, wanted)) {
+      for (const connection of idle.splice(0)) connection.close();
+      target = wanted;
+    }
+    return (mayBeKept ? idle.pop() : undefined) ?? open(wanted);
+  }
+
+  function watch(): void {
+    if (busy + parts > 0) timer ??= setInterval(look, LOOK);
     else if (timer !== undefined) {
       clearInterval(timer);
       timer = undefined;
@@ -207,6 +226,51 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
         pump();
       });
     },
+    readPart({ entry, range, data }, sink, signal) {
+      const where = lane.target(data as Data);
+      const asked = sink.stopped ? undefined : lane.request(entry, data as Data, range);
+      const text = asked === undefined ? undefined : textOf(asked, where);
+      if (asked === undefined || text === undefined) return;
+      return new Promise((resolve) => {
+        const send = (mayBeKept: boolean) => {
+          const connection = connectionTo(where, mayBeKept);
+          const giveUpPart = () => connection.close();
+          signal.addEventListener("abort", giveUpPart, { once: true });
+          const over = () => {
+            signal.removeEventListener("abort", giveUpPart);
+            parts--;
+            resolve();
+          };
+          let throttled = false;
+          const receiver: Receiver = {
+            head(head) {
+              throttled = THROTTLES.has(head.status);
+              return isPart(head, range, entry.size) && asked.judge(head) !== undefined;
+            },
+            whole(body) {
+              sink.write(body);
+              over();
+            },
+            piece: (bytes) => sink.write(bytes),
+            end: over,
+            fail(untouched) {
+              if (!(untouched && mayBeKept) || sink.stopped) {
+                sink.failed(throttled ? "throttled" : "unavailable");
+                return over();
+              }
+              signal.removeEventListener("abort", giveUpPart);
+              parts--;
+              send(false);
+            },
+          };
+          parts++;
+          sink.request("read");
+          connection.send(text, receiver);
+          watch();
+        };
+        send(true);
+      });
+    },
     allow(count) {
       atOnce = count;
       pump();
@@ -216,6 +280,20 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
 
 function isSame(a: LaneTarget | undefined, b: LaneTarget): boolean {
   return a?.origin === b.origin && a.tls.version === b.tls.version;
+}
+
+/** Nothing but the bytes that were asked for, of a file of the listed size (RFC 9110, 14.4). */
+function isPart(
+  { status, headers, length }: Head,
+  range: PartRange,
+  size: number | undefined,
+): boolean {
+  const last = range.offset + range.length - 1;
+  return (
+    status === 206 &&
+    length === range.length &&
+    headers["content-range"] === `bytes ${range.offset}-${last}/${size}`
+  );
 }
 
 /** A request as it is sent; `undefined` where it cannot be. */
