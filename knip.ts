@@ -49,8 +49,8 @@ const config: KnipConfig = {
     // A thread loads it by its URL.
     "packages/adapter-azure": { entry: ["src/azure-lane.ts"] },
     "packages/adapter-gcs": { entry: ["src/gcs-lane.ts"] },
-    "packages/adapter-http": { entry: ["src/{http,packed}-lane.ts"] },
-    "packages/adapter-oci": { entry: ["src/packed-lane.ts"] },
+    "packages/adapter-http": { entry: ["src/{http,archive}-lane.ts"] },
+    "packages/adapter-oci": { entry: ["src/image-lane.ts"] },
     // A test starts the process by its path.
     "packages/adapter-s3": { entry: ["src/s3-lane.ts", "test/*-child.ts"] },
     "packages/adapter-webdav": { entry: ["src/webdav-lane.ts"] },

@@ -17,6 +17,10 @@ import { fileSource, probeUrl } from "./file.ts";
 import type { LaneData } from "./http-lane.ts";
 import { checkOptions, httpOptions, type HttpSettings } from "./options.ts";
 
+// Beside this file, whether that is source, built, or bundled with the program.
+const HTTP_LANE = new URL(`./http-lane${extname(import.meta.url)}`, import.meta.url);
+const ARCHIVE_LANE = new URL(`./archive-lane${extname(import.meta.url)}`, import.meta.url);
+
 export const httpAdapter: Adapter<typeof httpOptions> = {
   name: "http",
   package: "@pannier/adapter-http",
@@ -58,9 +62,7 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
       const headers = await authorize(base);
       const data: LaneData = { target, headers, url: base.href, kind: of };
       const parts = true;
-      // Beside this file, whether that is source, built, or bundled with the program.
-      const module = new URL(`./http-lane${extname(import.meta.url)}`, import.meta.url);
-      return { module, data, parts };
+      return { module: HTTP_LANE, data, parts };
     };
     const { signers = [] } = context;
     if (signers.length > 0 && kind === "directory")
@@ -81,7 +83,8 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
       if (signers.length === 0) return source;
       return signedFile(source, (signal) => besideUrl(client, url, signal), signers);
     };
-    const archive = () => archiveSource({ client, url, strip, path, checksum, context });
+    const archive = () =>
+      archiveSource({ client, url, strip, path, checksum, context, laneModule: ARCHIVE_LANE });
     switch (kind) {
       case "file":
         return file();

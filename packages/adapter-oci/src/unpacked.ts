@@ -20,7 +20,7 @@ import { unpackLayer } from "./unpack-layer.ts";
 
 /** Names of scratch directories begin so; what is left of an earlier process is known by it. */
 const PREFIX = "unpacked-";
-const LANE = new URL(`./packed-lane${extname(import.meta.url)}`, import.meta.url);
+const LANE = new URL(`./image-lane${extname(import.meta.url)}`, import.meta.url);
 
 /** Layers that were unpacked together. */
 interface Depot {

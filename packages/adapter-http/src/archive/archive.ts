@@ -1,7 +1,7 @@
 /** A source that is one archive: downloaded, checked and unpacked as a whole before any of it is listed. */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import {
   createExpansionGuard,
   decompress,
@@ -40,7 +40,6 @@ import { type Download, download } from "./download.ts";
 
 /** Names of scratch directories begin so; what is left of an earlier process is known by it. */
 const PREFIX = "unpacked-";
-const LANE = new URL(`../packed-lane${extname(import.meta.url)}`, import.meta.url);
 
 export interface ArchiveSourceInit {
   readonly client: HttpClient;
@@ -49,6 +48,8 @@ export interface ArchiveSourceInit {
   readonly path: readonly string[];
   readonly checksum: ChecksumOption | undefined;
   readonly context: SourceContext;
+  /** Of the lane for what is unpacked. */
+  readonly laneModule: URL;
 }
 
 /** What was unpacked last. */
@@ -190,7 +191,7 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     async lane() {
       if (current === undefined) return undefined;
       const scratch = await context.scratch();
-      return { module: LANE, data: { scratch } satisfies LaneData };
+      return { module: init.laneModule, data: { scratch } satisfies LaneData };
     },
     localPath(entry) {
       const extent = extentOf(entry);
