@@ -215,6 +215,11 @@ describe("what is told about it", () => {
       "@pannier/daemon",
       "@pannier/file-server",
       "@pannier/signatures",
+      // Of keyless signatures.
+      "@sigstore/bundle",
+      "@sigstore/core",
+      "@sigstore/protobuf-specs",
+      "@sigstore/verify",
       "commander",
       "ignore",
       "yaml",
