@@ -8,7 +8,7 @@ import { lifecycleChecks } from "./suite/lifecycle.ts";
 import { listingChecks } from "./suite/listing.ts";
 import { nameChecks } from "./suite/names.ts";
 import { scopeChecks } from "./suite/scope.ts";
-import { allTraits, makeCheck, type Vitest } from "./suite/trial.ts";
+import { allTraits, makeChecks, type Vitest } from "./suite/trial.ts";
 
 /**
  * Defines the suite's tests in a test file. A test that does not apply is skipped with its reason.
@@ -32,7 +32,7 @@ export function describeAdapter(
     timeout: options.timeout ?? 30_000,
   };
   const traits = allTraits(harness.traits ?? {});
-  const check = makeCheck(vitest, harness, traits, settings);
+  const checkOf = makeChecks(vitest, harness, traits, settings);
   const parts = {
     listing: listingChecks,
     scope: scopeChecks,
@@ -45,7 +45,7 @@ export function describeAdapter(
   };
   vitest.describe(`${harness.adapter.name} as a source`, () => {
     for (const [name, define] of Object.entries(parts)) {
-      vitest.describe(name, () => define(check, traits));
+      vitest.describe(name, () => define(checkOf(name), traits));
     }
   });
 }

@@ -7,7 +7,7 @@ import {
   type SourceContext,
   SourceError,
 } from "@pannier/core";
-import { describeAdapter, type Harness } from "@pannier/adapter-kit";
+import { describeAdapter, type Harness, type SuiteOptions } from "@pannier/adapter-kit";
 import { describe, expect, test } from "vitest";
 import { memoryAdapter, memoryStore } from "./memory-adapter.ts";
 import { tinyHttpAdapter, tinyHttpHarness } from "./tiny-http-adapter.ts";
@@ -252,8 +252,37 @@ describe.each([
     // It passes without the mistake, so that it is the mistake that it finds.
     await theCheck(harness(mutate(adapter, () => ({}))), finding).run();
     await expect(theCheck(harness(mutate(adapter, mutation)), finding).run()).rejects.toThrow(
-      Error,
+      /\n\nThe rule: .+\nMeet it: /,
     );
+  });
+});
+
+const forever = () => new Promise<never>(() => {});
+
+describe("finds a call that hangs, by its name:", () => {
+  const hanging: [what: string, finding: string, mutation: Mutation][] = [
+    ["probe", "probes:", () => ({ probe: forever })],
+    ["list", "lists every file", () => ({ list: forever })],
+    [
+      "list",
+      "tells sizes",
+      (source) => ({
+        list: async (signal) => ({
+          ...(await source.list(signal)),
+          // eslint-disable-next-line require-yield
+          entries: (async function* () {
+            await forever();
+          })(),
+        }),
+      }),
+    ],
+    ["read", "reads ranges", () => ({ read: forever })],
+    ["close", "tells sizes", () => ({ close: forever })],
+  ];
+  test.for(hanging)("%s, of what %s", async ([what, finding, mutation]) => {
+    const options = { largeFile: 1 << 20, timeout: 600 };
+    const check = theCheck(memoryHarness(mutate(memoryAdapter, mutation)), finding, options);
+    await expect(check.run()).rejects.toThrow(`${what} hangs: nothing came of it for 0.2 seconds`);
   });
 });
 
@@ -305,7 +334,11 @@ interface Collected {
 }
 
 /** The one test of the suite whose name holds this text. */
-function theCheck(harness: Harness, part: string): Collected {
+function theCheck(
+  harness: Harness,
+  part: string,
+  options: SuiteOptions = { largeFile: 1 << 20 },
+): Collected {
   const checks: Collected[] = [];
   const collector = {
     describe: (_name: string, define: () => void) => define(),
@@ -313,7 +346,7 @@ function theCheck(harness: Harness, part: string): Collected {
       checks.push({ name, run: () => body({ skip }) }),
     expect,
   };
-  describeAdapter(collector as never, harness, { largeFile: 1 << 20 });
+  describeAdapter(collector as never, harness, options);
   const [found, ...others] = checks.filter(({ name }) => name.includes(part));
   if (found === undefined || others.length > 0) throw new Error(`not one test about "${part}"`);
   return found;

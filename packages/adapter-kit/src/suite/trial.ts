@@ -13,6 +13,8 @@ import type * as vitest from "vitest";
 import { createFaultProxy, type FaultProxy } from "../fault-proxy.ts";
 import type { Harness, SourceAddress, Store, StoreFile, SuiteOptions, Traits } from "../harness.ts";
 import { listAll, type OpenedSource, openSource, readAll } from "../open-source.ts";
+import { watchCalls } from "./calls.ts";
+import { ruleFor } from "./rules.ts";
 
 /** What the suite needs of vitest. Passed in, so that the suite is the caller's and the rest of the kit runs without it. */
 export type Vitest = Pick<typeof vitest, "describe" | "test" | "expect">;
@@ -60,22 +62,38 @@ export interface Trial {
 /** Defines a test. What cannot apply, by the traits, is not defined; what shows only once a source is open (it has no probe) skips itself. */
 export type Check = (name: string, body: (trial: Trial) => Promise<void>) => void;
 
-/** Makes the function by which the parts of the suite define their tests. */
-export function makeCheck(
+/** Makes, for each part of the suite, the function by which it defines its tests. */
+export function makeChecks(
   { test, expect }: Vitest,
   harness: Harness,
   traits: AllTraits,
   settings: Settings,
-): Check {
+): (part: string) => Check {
   // Kept for the whole suite: one store's password must not turn up in an error of another either.
   const secrets = new Set(harness.secrets);
-  return (name, body) => {
+  return (part) => (name, body) => {
     test(name, { timeout: settings.timeout }, async ({ skip }) => {
       const closers: (() => Promise<void>)[] = [];
+      let skipped: unknown;
+      const skipAs = (reason: string) => {
+        try {
+          return skip(reason);
+        } catch (error) {
+          skipped = error;
+          throw error;
+        }
+      };
       try {
-        await body(makeTrial(expect, harness, traits, settings, secrets, closers, skip));
-      } finally {
-        for (const close of closers.toReversed()) await close();
+        try {
+          await body(makeTrial(expect, harness, traits, settings, secrets, closers, skipAs));
+        } finally {
+          for (const close of closers.toReversed()) await close();
+        }
+      } catch (error) {
+        const rule = ruleFor(part, name);
+        if (error !== skipped && error instanceof Error && rule !== undefined)
+          error.message += `\n\n${rule}`;
+        throw error;
       }
     });
   };
@@ -95,6 +113,8 @@ function makeTrial(
   closers: (() => Promise<void>)[],
   skip: (reason: string) => never,
 ): Trial {
+  const calls = watchCalls(settings.timeout / 3);
+
   async function store(files: Contents): Promise<Store> {
     const made = await harness.create(toStoreFiles(files, traits));
     closers.push(() => made.close());
@@ -112,11 +132,12 @@ function makeTrial(
       credentials: address.credentials ?? {},
       ...overrides,
     });
+    const source = calls.watched(opened.source);
     closers.push(async () => {
-      await opened.close();
+      await calls.watch("close", opened.close());
       for (const warning of opened.warnings) checkForSecrets(expect, warning, secrets);
     });
-    return opened;
+    return { ...opened, source };
   }
 
   async function fails(what: Promise<unknown>, ...codes: readonly SourceErrorCode[]) {
