@@ -32,7 +32,6 @@ export interface LaneRequest {
 export interface HttpLane<Data> {
   /** Where the files of a batch are. */
   target(data: Data): LaneTarget;
-  /** What to ask for a file; `undefined`: it is for `read`. */
   /**
    * What to ask for a file, or a part of one; `undefined`: it is for `read`.
    *
