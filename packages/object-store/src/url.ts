@@ -8,12 +8,12 @@ export function encode(text: string): string {
   );
 }
 
-/** A key as it stands in a path: {@link encode} for each of its segments. */
+/** A key as it stands in a path: each segment with everything escaped but letters, digits, `-`, `.`, `_` and `~`. */
 export function encodePath(key: string): string {
   return key.includes("/") ? key.split("/").map(encode).join("/") : encode(key);
 }
 
-/** A query in the one form that is signed: escaped by {@link encode}, and sorted. What is `undefined` is left out. */
+/** A query in the one form that is signed: escaped in the same way, and sorted. What is `undefined` is left out. */
 export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
   return Object.entries(parameters)
     .flatMap(([name, value]) => (value === undefined ? [] : `${encode(name)}=${encode(value)}`))
