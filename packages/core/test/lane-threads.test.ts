@@ -74,7 +74,7 @@ function partOf(name: string, init: Partial<LanesInit> = {}) {
 describe("a part", () => {
   test("is fetched into its place", async () => {
     const { ask, written, lanes, requests } = partOf("a");
-    expect(await ask()).toBe("done");
+    expect((await ask()).outcome).toBe("done");
     expect(written()).toBe("\0\0\0\0\0is a");
     expect(lanes.received()).toBe(4);
     expect(requests).toEqual(["read"]);
@@ -89,17 +89,17 @@ describe("a part", () => {
     ["throws-1", "unavailable"],
   ])("of %s is %s", async (name, outcome) => {
     const { ask, written, told } = partOf(name);
-    expect(await ask()).toBe(outcome);
+    expect((await ask()).outcome).toBe(outcome);
     expect(written().length).toBeLessThanOrEqual(9);
     expect(told).toEqual(outcome === "throttled" ? ["throttled"] : []);
   });
 
   test.each(["crashes-1", "hangs-1"])("of a lane that %s is lost", async (name) => {
     const { ask, warnings, lanes } = partOf(name, { idleTimeout: 500 });
-    expect(await ask()).toBe("lost");
+    expect((await ask()).outcome).toBe("lost");
     expect(warnings).toHaveLength(1);
     expect(lanes.open).toBe(false);
-    expect(await ask()).toBe("left");
+    expect((await ask()).outcome).toBe("left");
   });
 
   test("that nobody waits for any more is given up, and its lane goes on", async () => {
@@ -107,7 +107,7 @@ describe("a part", () => {
     const answer = ask();
     await expect.poll(written).toHaveLength(6);
     controller.abort();
-    expect(await answer).toBe("unavailable");
+    expect(await answer).toMatchObject({ outcome: "unavailable", received: 1 });
     expect(lanes.open).toBe(true);
     expect(warnings).toEqual([]);
   });
@@ -115,7 +115,7 @@ describe("a part", () => {
   test("is left by a source whose lanes read none", async () => {
     const module = new URL("./lane-child.ts", import.meta.url);
     const lane = () => Promise.resolve({ module, data: { texts: {} } });
-    expect(await partOf("a", { lane }).ask()).toBe("left");
+    expect((await partOf("a", { lane }).ask()).outcome).toBe("left");
   });
 
   test("is told of when all is closed in the middle of it", async () => {
@@ -123,7 +123,7 @@ describe("a part", () => {
     const answer = ask();
     await expect.poll(written).toHaveLength(6);
     await lanes.close();
-    expect(await answer).toBe("unavailable");
+    expect(await answer).toMatchObject({ outcome: "unavailable", received: 1 });
   });
 });
 

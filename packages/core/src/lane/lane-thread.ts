@@ -34,8 +34,12 @@ export interface Batch {
   resolve(facts: Facts): void;
 }
 
-/** `lost`: the thread is given up, and may write to the file later on. */
-export type PartOutcome = PartDone["outcome"] | "lost";
+export interface PartOutcome {
+  /** `lost`: the thread is given up, and may write to the file later on. */
+  readonly outcome: PartDone["outcome"] | "lost";
+  /** As in {@link PartDone}. */
+  readonly received: number;
+}
 
 export interface LaneThread {
   /** Batches that are not answered, by their number. */

@@ -113,7 +113,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       for (let i = 0; i < count; i++) init.request(operation);
   }
 
-  function partAnswered(lane: LaneThread, { part, outcome, requests }: PartDone): void {
+  function partAnswered(lane: LaneThread, { part, requests, ...outcome }: PartDone): void {
     countRequests(requests);
     const resolve = lane.parts.get(part);
     lane.parts.delete(part);
@@ -230,7 +230,8 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       return over;
     },
     async part(what, signal) {
-      if (!(await ask(signal)) || spec?.parts !== true || signal.aborted) return "left";
+      if (!(await ask(signal)) || spec?.parts !== true || signal.aborted)
+        return { outcome: "left", received: 0 };
       const lane = freeForPart(spec);
       const part = ++lastId;
       const { promise: over, resolve } = Promise.withResolvers<PartOutcome>();
@@ -269,7 +270,7 @@ async function discardAfter(
     files.forEach(({ path }) => discard(path));
     resolve(files.map(() => undefined));
   }
-  for (const resolve of parts) resolve("lost");
+  for (const resolve of parts) resolve({ outcome: "lost", received: 0 });
 }
 
 function discard(path: string): void {

@@ -60,6 +60,8 @@ export interface PartDone {
   readonly part: number;
   /** `left`: it was not asked for. */
   readonly outcome: "done" | "left" | LaneFailure;
+  /** Bytes at the part's start that are in their place. */
+  readonly received: number;
   readonly requests: ReadonlyMap<string, number>;
 }
 

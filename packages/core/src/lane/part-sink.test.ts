@@ -29,7 +29,7 @@ test("what comes is written in order at its place", () => {
   const { sink, content, shared } = make();
   sink.request("read");
   expect([sink.write(bytes("he")), sink.write(bytes("llo"))]).toEqual([true, true]);
-  expect(sink.finish()).toEqual({ outcome: "done", requests: new Map([["read", 1]]) });
+  expect(sink.finish()).toEqual({ outcome: "done", received: 5, requests: new Map([["read", 1]]) });
   expect(content()).toBe("\0\0\0\0hello");
   expect(shared[1]).toBe(5n);
 });
@@ -38,7 +38,7 @@ test("what is too long is not written beyond its part, and fails", () => {
   const { sink, content } = make();
   sink.request("read");
   expect([sink.write(bytes("hell")), sink.write(bytes("oo"))]).toEqual([true, false]);
-  expect(sink.finish().outcome).toBe("unavailable");
+  expect(sink.finish()).toMatchObject({ outcome: "unavailable", received: 0 });
   expect(content()).toBe("\0\0\0\0hell");
 });
 
@@ -46,7 +46,7 @@ test("what is too short, told to have failed, or cannot be written is not done",
   const short = make();
   short.sink.request("read");
   short.sink.write(bytes("hell"));
-  expect(short.sink.finish().outcome).toBe("unavailable");
+  expect(short.sink.finish()).toMatchObject({ outcome: "unavailable", received: 4 });
   const failed = make();
   failed.sink.write(bytes("hello"));
   failed.sink.failed("throttled");
@@ -55,7 +55,7 @@ test("what is too short, told to have failed, or cannot be written is not done",
   const unwritable = make("r");
   unwritable.sink.request("read");
   expect(unwritable.sink.write(bytes("hello"))).toBe(false);
-  expect(unwritable.sink.finish().outcome).toBe("unavailable");
+  expect(unwritable.sink.finish()).toMatchObject({ outcome: "unavailable", received: 0 });
 });
 
 test("what was not asked for is left", () => {

@@ -18,6 +18,7 @@ export function openPartSink(
   let failed: LaneFailure | undefined;
   let at = 0;
   let over = false;
+  let isTooLong = false;
 
   const isStopped = () => over || signal.aborted || Atomics.load(shared, STOPPED) !== 0n;
 
@@ -27,7 +28,8 @@ export function openPartSink(
     },
     write(piece) {
       Atomics.add(shared, RECEIVED, BigInt(piece.length));
-      if (isStopped() || at + piece.length > length) {
+      isTooLong ||= at + piece.length > length;
+      if (isStopped() || isTooLong) {
         over = true;
         return false;
       }
@@ -52,7 +54,8 @@ export function openPartSink(
       const whole = !over && at === length && failed === undefined;
       over = true;
       const outcome = whole ? "done" : (failed ?? (requests.size === 0 ? "left" : "unavailable"));
-      return { outcome, requests };
+      // What came before a cut is right: the answer was looked at before. One that is too long is another's.
+      return { outcome, received: isTooLong ? 0 : at, requests };
     },
   };
 }

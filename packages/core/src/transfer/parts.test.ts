@@ -209,14 +209,16 @@ describe("parts in lanes", () => {
   const content = contentOf(LARGE);
   const PARTS = [0, 16, 32, 48, 64].map((at) => at * MiB);
 
+  type Outcome = PartOutcome["outcome"];
+
   /** Lanes that answer the n-th part as told, and fetch all others. */
-  function lanesOf(...outcomes: readonly PartOutcome[]) {
+  function lanesOf(...outcomes: readonly Outcome[]) {
     const asked: number[] = [];
     const lanes: Pick<Lanes, "part"> = {
       async part({ range: { offset, length }, fd }) {
         const outcome = outcomes[asked.push(offset) - 1] ?? "done";
         if (outcome === "done") writeSync(fd, content, offset, length, offset);
-        return outcome;
+        return { outcome, received: outcome === "done" ? length : 0 };
       },
     };
     return { asked, lanes };
@@ -240,7 +242,7 @@ describe("parts in lanes", () => {
 
   const whole = { size: LARGE, sha256: digest(content) };
 
-  test.each<[string, PartOutcome[], number[], string[]]>([
+  test.each<[string, Outcome[], number[], string[]]>([
     ["fetch all but the first, which tells of the file", [], [0], []],
     ["leave one: they are not asked again", ["left"], PARTS, []],
     [
@@ -278,6 +280,21 @@ describe("parts in lanes", () => {
     expect(lowest).toBe(told.includes("throttled") ? 1 : 2);
   });
 
+  test("what a lane has of a part when it fails is not read again", async () => {
+    const here = readHere();
+    let asked = 0;
+    const lanes: Pick<Lanes, "part"> = {
+      async part({ range: { offset, length }, fd }) {
+        const isCut = ++asked === 1;
+        const received = isCut ? 6 * MiB : length;
+        writeSync(fd, content, offset, received, offset);
+        return { outcome: isCut ? "unavailable" : "done", received };
+      },
+    };
+    expect(await fetch(here, lanes)).toMatchObject(whole);
+    expect(here.offsets).toEqual([0, (16 + 6) * MiB]);
+  });
+
   test("a file that a lost thread may still write to is made anew, without lanes", async () => {
     const here = readHere();
     let kept = 0;
@@ -285,7 +302,7 @@ describe("parts in lanes", () => {
       async part({ fd }) {
         // As the kernel keeps what a thread that hangs there writes to.
         if (kept === 0) kept = openSync(`/proc/self/fd/${fd}`, "r+");
-        return "lost";
+        return { outcome: "lost", received: 0 };
       },
     };
     expect(await fetch(here, lanes)).toMatchObject(whole);
@@ -298,9 +315,9 @@ describe("parts in lanes", () => {
     const here = readHere();
     const asked: number[] = [];
     const lanes: Pick<Lanes, "part"> = {
-      async part({ range: { offset } }) {
+      async part({ range: { offset, length } }) {
         asked.push(offset);
-        return "done";
+        return { outcome: "done", received: length };
       },
     };
     const md5 = createHash("md5").update(content).digest("hex");
@@ -320,7 +337,7 @@ describe("parts in lanes", () => {
       async part(_, signal) {
         controller.abort(reason);
         expect(signal.aborted).toBe(true);
-        return "unavailable";
+        return { outcome: "unavailable", received: 0 };
       },
     };
     const { signal } = controller;

@@ -71,23 +71,23 @@ function* partOffsets(size: number, partSize: number): Generator<number> {
   for (let offset = 0; offset < size; offset += partSize) yield offset;
 }
 
-/** Fetches a part in a lane. False where it is to be read here. @throws PartLost, and SourceError `throttled` */
-type InLane = (range: PartRange, signal: AbortSignal) => Promise<boolean>;
+/** Fetches a part in a lane, and tells how much of it came. The rest is to be read here. @throws PartLost, and SourceError `throttled` */
+type InLane = (range: PartRange, signal: AbortSignal) => Promise<number>;
 
 function createPartLanes(options: FetchOptions, fd: number): InLane | undefined {
   const { lanes, entry } = options;
   if (lanes === undefined) return undefined;
   let failures = 0;
   return async (range, signal) => {
-    if (failures >= LANE_FAILURES) return false;
-    const outcome = await lanes.part({ entry, range, fd }, signal);
-    if (outcome === "done") return true;
+    if (failures >= LANE_FAILURES) return 0;
+    const { outcome, received } = await lanes.part({ entry, range, fd }, signal);
+    if (outcome === "done") return received;
     if (outcome === "lost")
       throw new PartLost(`a thread that read a part of ${quotePath(entry.path)} was given up`);
     signal.throwIfAborted();
     if (outcome === "left") {
       failures = LANE_FAILURES;
-      return false;
+      return 0;
     }
     failures++;
     const error = new SourceError(
@@ -96,7 +96,7 @@ function createPartLanes(options: FetchOptions, fd: number): InLane | undefined 
     );
     if (outcome === "throttled") throw error;
     options.onRetry?.(error, 1, 0);
-    return false;
+    return received;
   };
 }
 
@@ -109,7 +109,7 @@ async function fetchPart(
   onDigest: (digest: Digest) => void,
 ): Promise<void> {
   const { entry } = options;
-  const output = writeBehind(fd, offset, length);
+  let output = writeBehind(fd, offset, length);
   let done = 0;
   let isFirst = true;
   try {
@@ -117,7 +117,11 @@ async function fetchPart(
       if (done === length) return;
       const mayBeInLane = isFirst;
       isFirst = false;
-      if (mayBeInLane && (await inLane?.({ offset, length }, options.signal)) === true) return;
+      if (mayBeInLane && inLane !== undefined) {
+        done = await inLane({ offset, length }, options.signal);
+        if (done === length) return;
+        output = writeBehind(fd, offset + done, length - done);
+      }
       const range = { offset: offset + done, length: length - done };
       const onChunk = async (chunk: Uint8Array) => {
         options.onBytes?.(chunk.length);
