@@ -188,8 +188,9 @@ async function kubernetesSource(directory: string): Promise<PageSource> {
   const kubeconfig = kubeconfigFor(port, { token: "token-of-the-image" });
   await copyFile(kubeconfig, join(directory, "kubeconfig"));
   return {
-    url: "k8s://web/configmaps?kubeconfig=/source/kubeconfig",
-    volumes: { [directory]: "/source:ro" },
+    url: `k8s://web/configmaps?kubeconfig=${directory}/kubeconfig`,
+    // At the same place, so that a program outside finds it as well.
+    volumes: { [directory]: `${directory}:ro` },
     write: async (page) =>
       void put("configmaps", { metadata: { namespace: "web", name: "page" }, data: { page } }),
   };
