@@ -214,7 +214,13 @@ describe("as users of one group, as containers of a pod are", () => {
           }
         };
         await hear(/^done/, 4);
-        const plant = `mv "$0/.pannier" "$0/.old" && mkdir -m 777 "$0/.pannier" && ln -s "$1" "$0/.pannier/generations"`;
+        // Again where Pannier has made its own in the moment between.
+        const plant = `
+          mkdir -m 777 "$0/.planted" && ln -s "$1" "$0/.planted/generations" || exit
+          for i in $(seq 1000); do
+            mv "$0/.pannier" "$0/.old$i" && mv -T "$0/.planted" "$0/.pannier" && exit
+          done 2>"$0/.planted/errors"
+          exit 1`;
         const planted = spawnSync(
           "setpriv",
           asUser(NEIGHBOUR, ["sh", "-c", plant, target, victim]),
