@@ -10,6 +10,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { BUILT_IN } from "../../packages/cli/src/adapters.ts";
 import { resolveSources } from "../../packages/cli/src/choose-adapter.ts";
 import { findProgram } from "../real/servers/process.ts";
+import { buildKustomization, withoutKustomize } from "../support/kustomize.ts";
 
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
 const SCHEMAS = join(CHECKOUT, ".tools/schemas");
@@ -110,21 +111,16 @@ interface Workflow {
   };
 }
 
-const kubectl = findProgram("kubectl");
-const kustomize = findProgram("kustomize");
 const missing =
-  kubectl === undefined && kustomize === undefined
-    ? "neither kubectl nor kustomize installed"
-    : existsSync(SCHEMAS)
-      ? undefined
-      : "the schemas of Kubernetes are not installed";
+  withoutKustomize ??
+  (existsSync(SCHEMAS) ? undefined : "the schemas of Kubernetes are not installed");
 
 const isDefined = existsSync(DEFINITIONS);
 const undefinedKinds = { skipReason: "the definition of the PodMonitor is not there" };
 
 describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, () => {
   test.each(Object.entries(VERSIONS))("%s is valid", (path, versions) => {
-    const text = build(path);
+    const text = buildKustomization(path);
     for (const version of versions) {
       const lines = validate(text, version);
       expect(lines).toContain("valid Deployment");
@@ -138,7 +134,7 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
     "the definition of the PodMonitor finds what is wrong",
     { meta: undefinedKinds },
     () => {
-      const text = build("examples/static-site/kubernetes/monitored");
+      const text = buildKustomization("examples/static-site/kubernetes/monitored");
       expect(validate(text, "1.37")).toContain("valid PodMonitor");
       for (const [right, wrong] of [
         ["path: /metrics", "pathh: /metrics"],
@@ -153,7 +149,7 @@ describe.skipIf(missing)("manifests", { meta: { skipReason: missing ?? "" } }, (
   );
 
   test.each(["native", "classic"])("any cluster knows all kinds of %s", (form) => {
-    const text = build(`examples/static-site/kubernetes/${form}`);
+    const text = buildKustomization(`examples/static-site/kubernetes/${form}`);
     const groups = text.match(/^apiVersion: .+$/gm) ?? [];
     expect(groups.length).toBeGreaterThan(3);
     for (const group of groups)
@@ -351,17 +347,6 @@ test("the image of all adapters that is published has all of them", async () => 
   expect(all?.adapters.split(" ").toSorted()).toEqual(BUILT_IN.map(({ name }) => name).toSorted());
 });
 
-const built = new Map<string, string>();
-
-function build(path: string): string {
-  const [program, args] =
-    kubectl === undefined ? [kustomize as string, ["build"]] : [kubectl, ["kustomize"]];
-  const text =
-    built.get(path) ?? execFileSync(program, [...args, join(CHECKOUT, path)], { encoding: "utf8" });
-  built.set(path, text);
-  return text;
-}
-
 /** A line for each document. */
 function validate(text: string, version: string): string[] {
   const script = join(import.meta.dirname, "validate.py");
@@ -374,7 +359,9 @@ function validate(text: string, version: string): string[] {
 }
 
 function documentOf(path: string, kind: string, name?: string): unknown {
-  const documents = parseAllDocuments(build(path)).map((one) => one.toJSON() as Document);
+  const documents = parseAllDocuments(buildKustomization(path)).map(
+    (one) => one.toJSON() as Document,
+  );
   return documents.find(
     (one) => one.kind === kind && (name === undefined || one.metadata.name === name),
   );

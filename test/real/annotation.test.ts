@@ -83,7 +83,7 @@ describeWith("kube", "pods with an annotation", (server) => {
         // By its place, as a patch does.
         if (image !== undefined)
           object.spec.variables?.splice(0, 1, { ...image, expression: `'${IMAGE}'` });
-        const path = `/apis/admissionregistration.k8s.io/v1/${PATHS[object.kind]}`;
+        const path = `/apis/admissionregistration.k8s.io/v1/${PATHS[object.kind]}?fieldValidation=Strict`;
         await kube(server, "POST", path, object);
       }
     }

@@ -1,17 +1,11 @@
-/** The manifests in kube-apiserver: what it says to each of them, and what their roles allow. */
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+/** The manifests in kube-apiserver: what it says to each of them, and what their roles allow. Policies: see annotation.test.ts. */
 import { expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { kube } from "./servers/kube.ts";
-import { findProgram } from "./servers/process.ts";
+import { buildKustomization, withoutKustomize } from "../support/kustomize.ts";
 import { describeWith } from "./support.ts";
 
-const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
-
 const KUSTOMIZATIONS = [
-  "deploy/kustomize/annotation",
   "examples/static-site/kubernetes/native",
   "examples/static-site/kubernetes/monitored",
   "examples/static-site/kubernetes/classic",
@@ -27,8 +21,6 @@ const KUSTOMIZATIONS = [
 const RESOURCES: Readonly<Record<string, string>> = {
   ConfigMap: "configmaps",
   Deployment: "deployments",
-  MutatingAdmissionPolicy: "mutatingadmissionpolicies",
-  MutatingAdmissionPolicyBinding: "mutatingadmissionpolicybindings",
   NetworkPolicy: "networkpolicies",
   PersistentVolume: "persistentvolumes",
   PersistentVolumeClaim: "persistentvolumeclaims",
@@ -37,8 +29,6 @@ const RESOURCES: Readonly<Record<string, string>> = {
   Secret: "secrets",
   Service: "services",
   ServiceAccount: "serviceaccounts",
-  ValidatingAdmissionPolicy: "validatingadmissionpolicies",
-  ValidatingAdmissionPolicyBinding: "validatingadmissionpolicybindings",
 };
 
 interface Manifest {
@@ -47,14 +37,11 @@ interface Manifest {
   readonly metadata: { readonly name: string; readonly namespace?: string };
 }
 
-const kubectl = findProgram("kubectl");
-const kustomize = findProgram("kustomize");
-const skipReason =
-  kubectl === undefined && kustomize === undefined ? "neither kubectl nor kustomize installed" : "";
+const skipReason = withoutKustomize ?? "";
 
 describeWith("kube", "the manifests", (server) => {
   function create({ apiVersion, kind, ...rest }: Manifest, query = ""): Promise<unknown> {
-    const isClusterWide = kind.includes("AdmissionPolicy") || kind === "PersistentVolume";
+    const isClusterWide = kind === "PersistentVolume";
     const { namespace = "default" } = rest.metadata;
     const base = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
     const place = isClusterWide ? "" : `/namespaces/${namespace}`;
@@ -126,8 +113,5 @@ describeWith("kube", "the manifests", (server) => {
 });
 
 function build(path: string): Manifest[] {
-  const [program, args] =
-    kubectl === undefined ? [kustomize as string, ["build"]] : [kubectl, ["kustomize"]];
-  const text = execFileSync(program, [...args, join(CHECKOUT, path)], { encoding: "utf8" });
-  return parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+  return parseAllDocuments(buildKustomization(path)).map((document) => document.toJS() as Manifest);
 }

@@ -61,8 +61,7 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
       if (target === undefined || credentials.cookieFile !== undefined) return undefined;
       const headers = await authorize(base);
       const data: LaneData = { target, headers, url: base.href, kind: of };
-      const parts = true;
-      return { module: HTTP_LANE, data, parts };
+      return { module: HTTP_LANE, data, parts: true };
     };
     const { signers = [] } = context;
     if (signers.length > 0 && kind === "directory")

@@ -1,9 +1,18 @@
 /** The questions that are asked of the API server: https://kubernetes.io/docs/reference/using-api/api-concepts/. */
 import { SourceError } from "@pannier/core/adapter";
-import { type HttpClient, type HttpResponse, readText } from "@pannier/http-client";
+import { type HttpClient, type HttpResponse, readJson } from "@pannier/http-client";
 import type { Resource } from "./address.ts";
-import { notApi, type Question, refusal, refusalOf, type Status, toldBy } from "./errors.ts";
-import { type ListMeta, readItems } from "./items.ts";
+import {
+  notApi,
+  notJson,
+  parseJson,
+  type Question,
+  refusal,
+  refusalOf,
+  type Status,
+  toldBy,
+} from "./errors.ts";
+import { type ListMeta, LONGEST_OBJECT, readItems } from "./items.ts";
 import { type KubeObject, objectOf } from "./objects.ts";
 
 /** The objects that one request is about. */
@@ -50,8 +59,8 @@ export interface ApiInit {
 
 /** Objects of a page, as kubectl asks for. */
 const PAGE = 500;
-/** Bytes of one object's answer. */
-const LONGEST_OBJECT = 32 << 20;
+/** Its fields' owners are objects within objects. */
+const OF_OBJECT = { size: LONGEST_OBJECT, values: 1_000_000 };
 /** Bytes of an event: only an object's metadata come, with at most 256 KiB of annotations. */
 const LONGEST_EVENT = 4 << 20;
 
@@ -164,8 +173,7 @@ export function createApi({ server, client, resource, selector, name }: ApiInit)
       const asked: Question = { verb: "get", resource, namespace, name: object };
       const request = { accept: JSON_TYPE, operation: "read" };
       const response = await ask(url, asked, request, signal);
-      const text = await readText(response.body, LONGEST_OBJECT);
-      return objectOf(parse(text), resource);
+      return objectOf(await readJson(response.body, OF_OBJECT, notJson), resource);
     },
   };
 }
@@ -175,7 +183,7 @@ async function* eventsOf(
   question: Question,
 ): AsyncGenerator<WatchEvent> {
   for await (const line of linesOf(body)) {
-    const { type, object } = (parse(line) ?? {}) as {
+    const { type, object } = (parseJson(line) ?? {}) as {
       readonly type?: unknown;
       readonly object?: unknown;
     };
@@ -226,13 +234,4 @@ function versionOf({ resourceVersion }: ListMeta): string {
 /** resourceVersions of one resource can be compared as numbers: API concepts, "Resource versions". */
 export function isOlder(version: string, than: string): boolean {
   return BigInt(version) < BigInt(than);
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    // Without what the parser quotes: it may be a Secret's.
-    throw notApi(error instanceof SyntaxError ? undefined : error);
-  }
 }

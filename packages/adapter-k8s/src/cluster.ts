@@ -1,5 +1,5 @@
 /** Where the API server is, and what to sign in with. */
-import { readFile } from "node:fs/promises";
+import { access, constants, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Credentials, readToken, UsageError } from "@pannier/core/adapter";
 import { type Authorize, type Environment, readTlsFiles } from "@pannier/http-client";
@@ -60,13 +60,11 @@ async function locate({ kubeconfig, context, env, serviceAccount }: ClusterInit)
   if (host && context === undefined) return inCluster(host, port || "443", serviceAccount);
   if (env["HOME"]) {
     const path = join(env["HOME"], ".kube/config");
-    if (
-      await readFile(path).then(
-        () => true,
-        () => false,
-      )
-    )
-      return readKubeconfig([path], context);
+    const isReadable = await access(path, constants.R_OK).then(
+      () => true,
+      () => false,
+    );
+    if (isReadable) return readKubeconfig([path], context);
   }
   throw new UsageError(
     "no cluster is known: this is no pod, and there is no kubeconfig",

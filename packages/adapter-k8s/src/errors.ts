@@ -100,6 +100,20 @@ export function toldBy({ message }: Status): string {
     : "";
 }
 
+/** Of what is not JSON. Without the parser's words, which quote what it read: it may be a Secret's. */
+export function notJson(cause?: unknown): SourceError {
+  return notApi(cause instanceof SyntaxError ? undefined : cause);
+}
+
+/** @throws SourceError `invalid` */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw notJson(error);
+  }
+}
+
 export function notApi(cause?: unknown): SourceError {
   return new SourceError("invalid", "the answer is not one of a Kubernetes API server", {
     hint: "check the server in the kubeconfig",

@@ -8,7 +8,6 @@ const OVERHEAD = 1024;
 export interface Held {
   get(id: string): KubeObject | undefined;
   put(id: string, object: KubeObject): void;
-  drop(id: string): void;
   clear(): void;
 }
 
@@ -39,7 +38,6 @@ export function holdObjects(): Held {
         drop(oldest);
       }
     },
-    drop,
     clear() {
       objects.clear();
       bytes = 0;

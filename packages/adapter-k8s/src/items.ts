@@ -3,10 +3,10 @@
  * but the object that is being read.
  */
 import { SourceError } from "@pannier/core/adapter";
-import { notApi } from "./errors.ts";
+import { notApi, parseJson } from "./errors.ts";
 
 /** Bytes of one object: etcd takes 1.5 MiB, which JSON and Base64 make larger. */
-const LONGEST_OBJECT = 32 << 20;
+export const LONGEST_OBJECT = 32 << 20;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -88,7 +88,8 @@ export async function* readItems(
         case CLOSE_BRACE: {
           const isItem = inItems && depth === 3;
           if (isItem || (!inItems && depth === 2)) {
-            const value = parse([...parts, chunk.subarray(from, at + 1)]);
+            const text = Buffer.concat([...parts, chunk.subarray(from, at + 1)]).toString();
+            const value = parseJson(text);
             parts = [];
             held = 0;
             from = -1;
@@ -125,13 +126,4 @@ function indexIn(chunk: Buffer, byte: number, from: number): number {
 
 function isBlank(byte: number): boolean {
   return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
-}
-
-function parse(parts: readonly Uint8Array[]): unknown {
-  try {
-    return JSON.parse(Buffer.concat(parts).toString());
-  } catch (error) {
-    // The parser quotes what it read, which may be a Secret's.
-    throw notApi(error instanceof SyntaxError ? undefined : error);
-  }
 }

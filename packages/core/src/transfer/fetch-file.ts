@@ -83,7 +83,7 @@ async function fetchContent(options: FetchOptions): Promise<FetchedFile> {
     let content = await fetchOnce(options, output).catch(lostPart);
     if (content === undefined || content.wrong !== undefined) {
       // Once more: a fault on the way, or in a resumed read, is gone the second time. Without lanes, whose answers nobody else has looked at.
-      await (content === undefined ? createAnew : startOver)(options, output);
+      await (content === undefined ? recreate : startOver)(options, output);
       content = await fetchOnce({ ...options, lanes: undefined }, output);
       if (content.wrong !== undefined) throw wrongChecksum(entry, content);
     }
@@ -136,7 +136,7 @@ function lostPart(error: unknown): undefined {
   if (!(error instanceof PartLost)) throw error;
 }
 
-async function createAnew(options: FetchOptions, output: Output): Promise<void> {
+async function recreate(options: FetchOptions, output: Output): Promise<void> {
   const { fd } = output;
   output.fd = undefined;
   if (fd !== undefined) await closeFile(fd);

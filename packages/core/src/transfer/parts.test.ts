@@ -295,7 +295,7 @@ describe("parts in lanes", () => {
     expect(here.offsets).toEqual([0, (16 + 6) * MiB]);
   });
 
-  test("a file that a lost thread may still write to is made anew, without lanes", async () => {
+  test("a file that a lost thread may still write to is made again, without lanes", async () => {
     const here = readHere();
     let kept = 0;
     const lanes: Pick<Lanes, "part"> = {
