@@ -11,7 +11,7 @@ export { decodedPath, type Location, parseLocation } from "./source/location.ts"
 export { sourceFactory } from "./source/registry.ts";
 export { readCredentialFile, readSecret, readToken } from "./source/secrets.ts";
 export { readTrusted } from "./source/signers.ts";
-export { comparePaths, quotePath } from "./snapshot/path.ts";
+export { comparePaths, quotePath } from "./source/path.ts";
 export { nearest } from "./source/nearest.ts";
 export { largeReads } from "./source/large-reads.ts";
 export { releaseAfterUse } from "./source/release-after-use.ts";

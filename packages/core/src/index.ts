@@ -43,7 +43,7 @@ export * from "./engine/published-tree.ts";
 export { makeFilter } from "./snapshot/filter.ts";
 export { filterScope } from "./snapshot/scope.ts";
 export { parseMaxDelete } from "./snapshot/guard.ts";
-export { comparePaths, quotePath, unsafePath } from "./snapshot/path.ts";
+export { comparePaths, quotePath, unsafePath } from "./source/path.ts";
 export * from "./source/contract.ts";
 export * from "./source/errors.ts";
 export * from "./source/location.ts";

@@ -2,7 +2,7 @@
 import { closeSync, writeFileSync } from "node:fs";
 import type { ChangedPath } from "./changes.ts";
 import { makePause } from "../timing/slices.ts";
-import { plainOrQuoted } from "../snapshot/path.ts";
+import { plainOrQuoted } from "../source/path.ts";
 
 /** A change in one letter, as git has it. */
 export const CHANGE_LETTERS = { added: "A", changed: "M", deleted: "D" } as const;

@@ -16,7 +16,7 @@ import type { Run } from "./run.ts";
 import { foldsNames } from "../volume/folding.ts";
 import type { Generation } from "../state/generations.ts";
 import type { State } from "../state/state.ts";
-import { foldPath, parentOf, quotePath } from "../snapshot/path.ts";
+import { foldPath, parentOf, quotePath } from "../source/path.ts";
 import { SKIPPED, SYMLINK } from "../state/row.ts";
 
 /** @throws RefusedError when the tree that the plan makes must not be */

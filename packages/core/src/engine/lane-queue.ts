@@ -1,6 +1,6 @@
 /** What waits for the lanes of a layer, until it is enough for a batch. */
 import type { Run } from "./run.ts";
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import { SourceError } from "../source/errors.ts";
 import { toEntry } from "../state/row.ts";
 import { type Lanes, openLanes } from "../lane/lanes.ts";

@@ -5,7 +5,7 @@ import { shownRows } from "../state/entries.ts";
 import { generations } from "../state/generations.ts";
 import { FILE } from "../state/row.ts";
 import { RefusedError } from "../errors.ts";
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import { hasTables } from "../state/state.ts";
 import { layoutOf } from "../volume/layout.ts";
 import { nothingPublished, openForReading, publishMode, toHistory } from "./history.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { CONCURRENCY, type MountSettings } from "./settings.ts";
 import type { SyncEvent } from "../events.ts";
 import type { LayerSpec, SyncOptions } from "./sync-options.ts";
-import { unsafePath } from "../snapshot/path.ts";
+import { unsafePath } from "../source/path.ts";
 import type { Signer, Source, SourceSpec } from "../source/contract.ts";
 import { UsageError } from "../source/errors.ts";
 import { retryPart, sourceContext } from "./source-context.ts";

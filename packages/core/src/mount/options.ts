@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 import { MAX_FILES } from "../snapshot/bounded.ts";
 import { parseMaxDelete } from "../snapshot/guard.ts";
-import { unsafePath } from "../snapshot/path.ts";
+import { unsafePath } from "../source/path.ts";
 import { UsageError } from "../source/errors.ts";
 import { parseSigner, signerIn } from "../source/signers.ts";
 import {

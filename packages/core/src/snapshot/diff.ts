@@ -7,7 +7,7 @@ import { planRow } from "../state/plan.ts";
 import { makePause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 import { DamagedState } from "../state/damaged.ts";
-import { comparePaths, quotePath, unsafePath } from "./path.ts";
+import { comparePaths, quotePath, unsafePath } from "../source/path.ts";
 import type { SourceScope } from "./scope.ts";
 import { type EntryRow, FILE, type Placement, SKIPPED, SYMLINK, toRow } from "../state/row.ts";
 

@@ -4,7 +4,7 @@ import type { Entry, Listing } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { deleteSpooled, spooledAt, spoolEntry, takeSpooled } from "../state/spool.ts";
 import type { State } from "../state/state.ts";
-import { comparePaths, quotePath } from "./path.ts";
+import { comparePaths, quotePath } from "../source/path.ts";
 
 /** Longest listing that is sorted in memory; some 20 MB. A longer one goes through a table of the state. */
 const IN_MEMORY = 50_000;

@@ -2,7 +2,7 @@
 import { type Entry, type FileEntry, IGNORE_FILE, type Scope } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { type Filter, ignoreFileFilter } from "./filter.ts";
-import { escapes } from "./path.ts";
+import { escapes } from "../source/path.ts";
 
 /** A source's `.pannierignore`. */
 export interface IgnoreFile {

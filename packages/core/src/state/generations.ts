@@ -1,5 +1,5 @@
 /** The published generations, and what each of them changed. */
-import { isPlainName } from "../snapshot/path.ts";
+import { isPlainName } from "../source/path.ts";
 import type { CheckedSignature } from "../source/contract.ts";
 import type { Pause } from "../timing/slices.ts";
 import { mergePaths, type Paths } from "./merge-paths.ts";

@@ -1,5 +1,5 @@
 /** Symlinks of the tree to come, which the policy on symlinks may leave out. */
-import { comparePaths } from "../snapshot/path.ts";
+import { comparePaths } from "../source/path.ts";
 import { type Pause, sortInSlices } from "../timing/slices.ts";
 import { plannedEntry } from "./plan.ts";
 import { planPublishedLink } from "./plan-published.ts";

@@ -1,5 +1,5 @@
 /** Paths of several tables. */
-import { comparePaths } from "../snapshot/path.ts";
+import { comparePaths } from "../source/path.ts";
 
 /** In order; each may come more than once. */
 export type Paths = Iterable<{ readonly path: string }>;

@@ -1,5 +1,5 @@
 /** Statements that would go through many rows, in slices: the main thread has to stay free, however many entries there are. */
-import { comparePaths } from "../snapshot/path.ts";
+import { comparePaths } from "../source/path.ts";
 import type { Pause } from "../timing/slices.ts";
 import { DamagedState } from "./damaged.ts";
 import type { State } from "./state.ts";

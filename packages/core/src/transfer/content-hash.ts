@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import type { Digest, DigestAlgorithm, FileEntry } from "../source/contract.ts";
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import { SourceError } from "../source/errors.ts";
 import { crc32c, crc64nvme } from "./crc.ts";
 

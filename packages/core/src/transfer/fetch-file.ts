@@ -1,5 +1,5 @@
 /** One file from its source onto the volume: whole, checked, and with nothing left behind where that fails. */
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import type { FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import {

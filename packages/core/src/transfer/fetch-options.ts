@@ -1,5 +1,5 @@
 /** What fetching a file takes and gives, and the checks that every way of fetching shares. */
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import type { FileEntry, Limits, Source } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import type { Bandwidth } from "./bandwidth.ts";

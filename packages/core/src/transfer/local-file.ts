@@ -2,7 +2,7 @@
 import { constants, copyFile, rename } from "node:fs";
 import { promisify } from "node:util";
 import { saysFull } from "../errors.ts";
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import type { LocalFile } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
 import { type ContentDigest, createContentHash, wrongChecksum } from "./content-hash.ts";

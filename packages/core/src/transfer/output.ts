@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { promisify } from "node:util";
 import { NoRoomError, saysFull } from "../errors.ts";
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 
 /** How a finished file is to look. */
 export interface Attributes {

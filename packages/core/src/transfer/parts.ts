@@ -1,6 +1,6 @@
 /** A large file in parts, side by side. */
 import { InternalError } from "../errors.ts";
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import type { PartRange } from "../lane/contract.ts";
 import type { Digest } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";

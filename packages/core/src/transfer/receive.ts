@@ -1,7 +1,7 @@
 /** Reading a body from a source, watched: a source that falls silent is given up. */
 import type { ByteRange, Digest, FileEntry } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import type { FetchOptions } from "./fetch-options.ts";
 import { createPace } from "./pace.ts";
 import { retry } from "./retry.ts";

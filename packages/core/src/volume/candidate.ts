@@ -4,7 +4,7 @@
  */
 import { chmodSync, chownSync, lstatSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
-import { isPlainName } from "../snapshot/path.ts";
+import { isPlainName } from "../source/path.ts";
 import { DamagedState } from "../state/damaged.ts";
 import { deleteDirectories, noteDirectory } from "../state/directories.ts";
 import { isHistoryKnown, latestGeneration } from "../state/generations.ts";

@@ -5,7 +5,7 @@
 import { existsSync, opendirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { TargetError } from "../errors.ts";
-import { parentOf } from "../snapshot/path.ts";
+import { parentOf } from "../source/path.ts";
 import { publishedEntry } from "../state/entries.ts";
 import { type Generation, latestGeneration, type NewGeneration } from "../state/generations.ts";
 import { getMeta, type MirrorRecord, setMeta } from "../state/meta.ts";

@@ -1,7 +1,7 @@
 /** `--publish mirror`: what others put where the plan needs room. */
 import { statSync } from "node:fs";
 import { RefusedError, TargetError } from "../errors.ts";
-import { parentOf, quotePath } from "../snapshot/path.ts";
+import { parentOf, quotePath } from "../source/path.ts";
 import { plannedPuts } from "../state/plan-paths.ts";
 import { hasPlannedBelow, plannedEntry } from "../state/plan.ts";
 import type { State } from "../state/state.ts";

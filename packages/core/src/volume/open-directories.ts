@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { RefusedError } from "../errors.ts";
-import { parentOf, quotePath } from "../snapshot/path.ts";
+import { parentOf, quotePath } from "../source/path.ts";
 import type { Pause } from "../timing/slices.ts";
 import { randomName } from "./layout.ts";
 import { giveGroup, hasSetGroup, inheriting, trySetMode } from "./modes.ts";

@@ -2,7 +2,7 @@
 import { lstatSync, readdirSync, readlinkSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { TargetError } from "../errors.ts";
-import { isPlainName } from "../snapshot/path.ts";
+import { isPlainName } from "../source/path.ts";
 import { revisionName } from "../snapshot/revision.ts";
 import { type Candidate, readCandidate, recordDirectories, writeCandidate } from "./candidate.ts";
 import { HOME, randomName } from "./layout.ts";

@@ -1,6 +1,6 @@
 /** Turning the candidate into the planned tree: removing, linking what the published tree has, fetching the rest. */
 import { TargetError } from "../errors.ts";
-import { quotePath } from "../snapshot/path.ts";
+import { quotePath } from "../source/path.ts";
 import { makePause } from "../timing/slices.ts";
 import { directoriesOf } from "../state/directories.ts";
 import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../state/row.ts";

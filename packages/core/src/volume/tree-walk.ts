@@ -1,6 +1,6 @@
 /** What is in a tree, in order. */
 import { lstatSync, opendirSync, readdirSync, type Stats } from "node:fs";
-import { comparePaths, parentOf } from "../snapshot/path.ts";
+import { comparePaths, parentOf } from "../source/path.ts";
 import { type Pause, sortInSlices } from "../timing/slices.ts";
 import { isMissing, type OpenDirectories, type OpenDirectory } from "./open-directories.ts";
 import { removeTreeAtOnce } from "./remove.ts";

@@ -10,7 +10,7 @@ import {
   symlinkSync,
   unlinkSync,
 } from "node:fs";
-import { parentOf } from "../snapshot/path.ts";
+import { parentOf } from "../source/path.ts";
 import type { Pause } from "../timing/slices.ts";
 import { randomName } from "./layout.ts";
 import { isMissing, nameOf, type OpenDirectory, openDirectories } from "./open-directories.ts";

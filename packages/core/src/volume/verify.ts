@@ -1,7 +1,7 @@
 /** Comparing a published tree, byte by byte, with what was recorded. */
 import { createHash } from "node:crypto";
 import { closeSync, constants, openSync, readlinkSync, readSync, type Stats } from "node:fs";
-import { comparePaths } from "../snapshot/path.ts";
+import { comparePaths } from "../source/path.ts";
 import { shownRows } from "../state/entries.ts";
 import { FILE, type PublishedRow } from "../state/row.ts";
 import { makePause, type Pause } from "../timing/slices.ts";
