@@ -11,10 +11,10 @@ import { SourceError } from "@pannier/core/adapter";
 import { errorCode } from "./errors.ts";
 import type { Root } from "./root.ts";
 
-/** Milliseconds of quiet that end a burst of changes, and how long a burst may last before it is told all the same. */
-const QUIET = 100;
-const LONGEST = 1000;
+/** Milliseconds of work after which others have their turn. */
 const SLICE = 8;
+/** Milliseconds after which a root that was replaced is looked for: between its removal and its successor, nothing is there. */
+const REPLACED = 100;
 
 /**
  * @param path the source's path as the user wrote it, which may lead through symlinks that change
@@ -25,24 +25,89 @@ export async function* watchTree(
   findRoot: () => Promise<Root>,
   signal: AbortSignal,
 ): AsyncGenerator<void> {
-  const watchers = new Map<string, FSWatcher>();
-  let events = 0;
+  let changed = false;
   let moved = false;
   let failure: unknown;
   let bell = Promise.withResolvers<void>();
   const wake = () => bell.resolve();
+  const watches = createWatches(
+    () => {
+      changed = true;
+      wake();
+    },
+    (error) => {
+      failure ??= error;
+      wake();
+    },
+    signal,
+  );
   signal.addEventListener("abort", wake, { once: true });
 
-  function tell(): void {
-    events++;
-    wake();
+  /** Watches the root, and those names above it that decide which directory it is. */
+  async function start(): Promise<void> {
+    watches.close();
+    moved = false;
+    const root = await findRoot();
+    const deciding = [basename(path), basename(root.path), "..data"];
+    for (const above of new Set([dirname(path), dirname(root.path)])) {
+      watches.add(above, (kind, name) => {
+        // Its other names are none of ours.
+        if (name !== null && !deciding.includes(name)) return;
+        changed = true;
+        if (kind === "rename") moved = true;
+        wake();
+      });
+    }
+    if (!root.isFile) await watches.addTree(root.path);
   }
 
-  function add(directory: string, onEvent: (kind: string, name: string | null) => void): void {
+  try {
+    await start();
+    while (!signal.aborted) {
+      if (failure !== undefined) throw failure;
+      if (!changed) {
+        await bell.promise;
+        bell = Promise.withResolvers();
+        continue;
+      }
+      if (moved) {
+        await sleep(REPLACED, undefined, { signal });
+        await start();
+      }
+      changed = false;
+      yield;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw impossible(error);
+  } finally {
+    signal.removeEventListener("abort", wake);
+    watches.close();
+  }
+}
+
+type OnEvent = (kind: string, name: string | null) => void;
+
+interface Watches {
+  /** Watches a directory, but not what is below. */
+  add(directory: string, onEvent: OnEvent): void;
+  /** Watches a directory and all below. */
+  addTree(top: string): Promise<void>;
+  close(): void;
+}
+
+/** @param onChange called for each change in what `addTree` was given */
+function createWatches(
+  onChange: () => void,
+  onFailure: (error: unknown) => void,
+  signal: AbortSignal,
+): Watches {
+  const watchers = new Map<string, FSWatcher>();
+
+  function add(directory: string, onEvent: OnEvent): void {
     if (watchers.has(directory)) return;
     try {
       const watcher = watch(directory, onEvent);
-      watcher.on("error", fail);
+      watcher.on("error", onFailure);
       watchers.set(directory, watcher);
     } catch (error) {
       // Gone already, which an event of the directory above tells.
@@ -50,7 +115,7 @@ export async function* watchTree(
     }
   }
 
-  /** Watches a directory and all below. The watch comes first, so that nothing is made unseen in between. */
+  /** The watch comes first, so that nothing is made unseen in between. */
   async function addTree(top: string): Promise<void> {
     const todo = [top];
     let began = performance.now();
@@ -58,7 +123,7 @@ export async function* watchTree(
       const here = directory;
       if (!isDirectory(here)) continue;
       add(here, (kind, name) => {
-        tell();
+        onChange();
         if (kind === "rename" && name !== null) renew(`${here}/${name}`);
       });
       for (const name of subdirectories(here)) todo.push(`${here}/${name}`);
@@ -70,71 +135,28 @@ export async function* watchTree(
     }
   }
 
-  /** A name came, went, or stands for something else now. */
-  function renew(changed: string): void {
-    if (watchers.has(changed)) {
+  /** A path came, went, or stands for something else now. */
+  function renew(path: string): void {
+    if (watchers.has(path)) {
       for (const [directory, watcher] of watchers) {
-        if (directory !== changed && !directory.startsWith(`${changed}/`)) continue;
+        if (directory !== path && !directory.startsWith(`${path}/`)) continue;
         watcher.close();
         watchers.delete(directory);
       }
     }
-    if (!isDirectory(changed)) return;
-    // Told once more, for what was made in a new directory before its watch was there.
-    addTree(changed).then(tell, fail);
+    if (!isDirectory(path)) return;
+    // A second hint, for what was made in a new directory before its watch was there.
+    addTree(path).then(onChange, onFailure);
   }
 
-  function fail(error: unknown): void {
-    failure ??= error;
-    wake();
-  }
-
-  function closeAll(): void {
-    for (const watcher of watchers.values()) watcher.close();
-    watchers.clear();
-  }
-
-  /** Watches the root, and those names above it that decide which directory it is. */
-  async function start(): Promise<void> {
-    closeAll();
-    moved = false;
-    const root = await findRoot();
-    const deciding = [basename(path), basename(root.path), "..data"];
-    for (const above of new Set([dirname(path), dirname(root.path)])) {
-      add(above, (kind, name) => {
-        // Its other names are none of ours.
-        if (name !== null && !deciding.includes(name)) return;
-        tell();
-        if (kind === "rename") moved = true;
-      });
-    }
-    if (!root.isFile) await addTree(root.path);
-  }
-
-  try {
-    await start();
-    while (!signal.aborted) {
-      if (failure !== undefined) throw failure;
-      if (events === 0) {
-        await bell.promise;
-        bell = Promise.withResolvers();
-        continue;
-      }
-      const began = performance.now();
-      for (let seen = 0; seen !== events && performance.now() - began < LONGEST;) {
-        seen = events;
-        await sleep(QUIET, undefined, { signal });
-      }
-      if (moved) await start();
-      events = 0;
-      yield;
-    }
-  } catch (error) {
-    if (!signal.aborted) throw impossible(error);
-  } finally {
-    signal.removeEventListener("abort", wake);
-    closeAll();
-  }
+  return {
+    add,
+    addTree,
+    close() {
+      for (const watcher of watchers.values()) watcher.close();
+      watchers.clear();
+    },
+  };
 }
 
 function impossible(error: unknown): unknown {

@@ -361,15 +361,6 @@ describe("hints", () => {
     await hints.stop();
   });
 
-  test("come in one for a burst", async () => {
-    await put({ page: "x" });
-    const hints = await watching((await open()).source);
-    for (let i = 0; i < 200; i++) writeFileSync(join(dir, `file-${i}`), "x");
-    expect(await hints.next()).toBe(true);
-    expect(await hints.settle()).toBeLessThanOrEqual(1);
-    await hints.stop();
-  });
-
   test("follow a path that is a symlink to where it leads next", async () => {
     await put({ "v1/page": "1", "v2/page": "2" });
     symlinkSync("v1", join(dir, "current"));

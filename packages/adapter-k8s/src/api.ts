@@ -10,7 +10,7 @@ import {
   refusal,
   refusalOf,
   type Status,
-  toldBy,
+  reasonOf,
 } from "./errors.ts";
 import { type ListMeta, LONGEST_OBJECT, readItems } from "./items.ts";
 import { type KubeObject, objectOf } from "./objects.ts";
@@ -41,7 +41,7 @@ export interface Api {
   get(id: string, signal: AbortSignal): Promise<KubeObject>;
 }
 
-/** The objects themselves do not come: what changed is told by a list. */
+/** Without the objects: a list says what changed. */
 interface WatchEvent {
   /** A bookmark says that until then nothing else happened. */
   readonly type: "changed" | "bookmark";
@@ -202,7 +202,7 @@ async function* eventsOf(
       case "ERROR": {
         const status = (object ?? {}) as Status;
         const code = typeof status.code === "number" ? status.code : 500;
-        throw refusalOf(code, toldBy(status), question);
+        throw refusalOf(code, reasonOf(status), question);
       }
       default:
         throw notApi();

@@ -39,14 +39,14 @@ export async function refusal(
   { status, headers, body }: HttpResponse,
   question: Question,
 ): Promise<SourceError> {
-  const told = await readStatus(body);
-  return refusalOf(status, told, question, headers);
+  const reason = await readStatus(body);
+  return refusalOf(status, reason, question, headers);
 }
 
 /** @param status as HTTP has it, or that of an event of a watch */
 export function refusalOf(
   status: number,
-  told: string,
+  reason: string,
   question: Question,
   headers: HttpResponse["headers"] = {},
 ): SourceError {
@@ -58,7 +58,7 @@ export function refusalOf(
         hint: "check that the token or certificate has not expired, and is of this cluster",
       });
     case 403:
-      return new SourceError("auth", `may not ${verb} ${nameOf(question)}${told}`, {
+      return new SourceError("auth", `may not ${verb} ${nameOf(question)}${reason}`, {
         reached: "signed-in",
         hint: `bind it to a role with the verbs get, list and watch on ${resource}`,
       });
@@ -73,7 +73,7 @@ export function refusalOf(
       );
     default: {
       const { code, message, retryAfter, transient, hint } = statusError(status, headers, "", true);
-      return new SourceError(code, `${nameOf(question)}: ${message}${told}`, {
+      return new SourceError(code, `${nameOf(question)}: ${message}${reason}`, {
         reached: "answered",
         retryAfter,
         transient,
@@ -86,14 +86,14 @@ export function refusalOf(
 /** What the server says, in brackets. It names users, verbs and resources, and no content. */
 async function readStatus(body: HttpResponse["body"]): Promise<string> {
   try {
-    return toldBy(JSON.parse(await readText(body, LONGEST_STATUS)) as Status);
+    return reasonOf(JSON.parse(await readText(body, LONGEST_STATUS)) as Status);
   } catch {
     // From a proxy, perhaps.
     return "";
   }
 }
 
-export function toldBy({ message }: Status): string {
+export function reasonOf({ message }: Status): string {
   return typeof message === "string"
     ? // eslint-disable-next-line no-control-regex
       ` (${message.replaceAll(/[\0-\x1f\x7f]+/g, " ").slice(0, 500)})`

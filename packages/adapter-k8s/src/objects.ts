@@ -95,13 +95,13 @@ export function idOf({ namespace, name }: Pick<KubeObject, "namespace" | "name">
 function folderOf(object: KubeObject, { annotations, root, resource }: Layout): string {
   const annotation = annotations.find((name) => object.annotations[name]);
   if (annotation === undefined) return "";
-  const told = object.annotations[annotation] as string;
-  let folder = told.replace(/\/+$/, "");
-  if (told.startsWith("/")) {
+  const value = object.annotations[annotation] as string;
+  let folder = value.replace(/\/+$/, "");
+  if (value.startsWith("/")) {
     if (root === undefined || !`${folder}/`.startsWith(`${root}/`)) {
       throw new SourceError(
         "invalid",
-        `${resource} ${idOf(object)}: its annotation ${annotation} is the absolute path ${quotePath(told)}`,
+        `${resource} ${idOf(object)}: its annotation ${annotation} is the absolute path ${quotePath(value)}`,
         {
           hint:
             root === undefined

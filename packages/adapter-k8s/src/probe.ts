@@ -1,12 +1,21 @@
 /** Whether anything happened since a listing. */
+import type { ProbeResult } from "@pannier/core/adapter";
 import type { HttpClient } from "@pannier/http-client";
 import { type Api, isOlder, type Scope } from "./api.ts";
-import { GoneError } from "./errors.ts";
+import { GoneError, isGone } from "./errors.ts";
+import type { Listed } from "./list.ts";
 
-export interface Probing {
+/**
+ * Milliseconds after which a listing is due whatever the watches say. A cluster that was restored from a backup counts
+ * resourceVersions from an earlier one on, and tells nothing of what is "since" a later one.
+ */
+const LIST_AGAIN = 60 * 60 * 1000;
+
+interface Probing {
   readonly api: Api;
   readonly client: HttpClient;
-  readonly scope: Scope;
+  readonly scopes: readonly Scope[];
+  readonly listed: Listed;
   /** Until when the long watch saw that nothing happened. So a probe does not ask for what the server has forgotten by then. */
   readonly seen: ReadonlyMap<Scope, Seen>;
 }
@@ -19,6 +28,29 @@ export interface Seen {
 /** Of the watch that asks: the shortest there is. What happened before comes at once. */
 const SECONDS = 1;
 
+/** @returns `undefined` where a listing has to tell */
+export async function probe(
+  probing: Probing,
+  known: string | undefined,
+  signal: AbortSignal,
+): Promise<ProbeResult | undefined> {
+  signal.throwIfAborted();
+  const { api, scopes, listed } = probing;
+  if (performance.now() - listed.at > LIST_AGAIN) return undefined;
+  const versions = parseToken(known, scopes);
+  const ask = (scope: Scope, index: number) =>
+    versions === undefined
+      ? api.now(scope, signal)
+      : changedSince(probing, scope, versions[index] as string, signal);
+  try {
+    return { token: tokenOf(scopes, await Promise.all(scopes.map(ask))) };
+  } catch (error) {
+    // What happened since is forgotten.
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Asks by a short watch: it costs the server nothing where nothing happened, however many objects there are, and it does not
  * depend on the long watch, which may be dead. It takes a second where nothing happened.
@@ -26,8 +58,9 @@ const SECONDS = 1;
  * @returns `since` where nothing happened; otherwise the resourceVersion of what did
  * @throws GoneError where the server cannot tell
  */
-export async function changedSince(
-  { api, client, scope, seen }: Probing,
+async function changedSince(
+  { api, client, seen }: Probing,
+  scope: Scope,
   since: string,
   signal: AbortSignal,
 ): Promise<string> {
@@ -50,7 +83,7 @@ export function tokenOf(scopes: readonly Scope[], versions: readonly string[]): 
 }
 
 /** @returns `undefined` where it is none, or one of other namespaces */
-export function parseToken(
+function parseToken(
   token: string | undefined,
   scopes: readonly Scope[],
 ): readonly string[] | undefined {

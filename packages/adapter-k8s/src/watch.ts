@@ -20,7 +20,7 @@ export interface Watching {
   readonly scope: Scope;
   /** The resourceVersion of the last listing, where there was one. */
   readonly since: () => string | undefined;
-  /** Told of a resourceVersion until which nothing happened since that listing. */
+  /** Called with a resourceVersion until which nothing happened since that listing. */
   readonly onQuiet: (since: string, until: string) => void;
 }
 
@@ -78,40 +78,6 @@ export async function* hintsOf(
       await sleep(wait * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
       wait = Math.min(2 * wait, LONGEST_WAIT);
     }
-  }
-}
-
-/** Milliseconds without a change after which those before are told, as one. Of `kubectl apply` with a hundred objects, each comes by itself. */
-const QUIET = 100;
-/** Milliseconds after which they are told in any case. */
-const LONGEST_STORM = 5000;
-
-async function quiet(signal: AbortSignal): Promise<true> {
-  await sleep(QUIET, undefined, { signal }).catch(() => {});
-  // Where the thread was held, a timer is over before what came meanwhile was read.
-  await new Promise((resolve) => setImmediate(resolve));
-  return new Promise((resolve) => setImmediate(() => resolve(true)));
-}
-
-/** Hints that come in a row as one. */
-export async function* settled(
-  hints: AsyncGenerator<void>,
-  signal: AbortSignal,
-): AsyncGenerator<void> {
-  try {
-    let next = hints.next();
-    while ((await next).done !== true) {
-      const began = performance.now();
-      next = hints.next();
-      while (performance.now() - began < LONGEST_STORM) {
-        const came = await Promise.race([quiet(signal), next]);
-        if (came === true || came.done === true) break;
-        next = hints.next();
-      }
-      yield;
-    }
-  } finally {
-    void hints.return(undefined).catch(() => {});
   }
 }
 

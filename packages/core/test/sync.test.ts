@@ -17,6 +17,7 @@ import {
 import { EventEmitter, on } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
@@ -565,6 +566,39 @@ describe("swap", () => {
       if (event.type === "waiting" && source.lists > 1) stop.abort();
     }
     expect(warnings).toEqual(["cannot be watched, only polled: too many watches"]);
+  });
+
+  it("answers hints in a row with one sync", async () => {
+    const source = memorySource({ a: "1" });
+    const { adapter } = source;
+    /** Pauses that the machine made, not the source. */
+    let pauses = 0;
+    const over = Promise.withResolvers<void>();
+    async function* hints() {
+      for (let i = 0; i < 30; i++) {
+        const before = performance.now();
+        await sleep(10);
+        if (performance.now() - before > 80) pauses++;
+        yield;
+      }
+      source.content = { a: "2" };
+      yield;
+      over.resolve();
+    }
+    const open: typeof adapter.open = async (...given) => ({
+      ...(await adapter.open(...given)),
+      watch: hints,
+    });
+    Object.assign(source, { adapter: { ...adapter, open } });
+    const stop = new AbortController();
+    const options = { sources: [source], target, period: "1h" };
+    let started = 0;
+    for await (const event of follow(options, { signal: stop.signal })) {
+      if (event.type === "started") started++;
+      if (event.type === "waiting" && current()["a"] === "2") stop.abort();
+    }
+    await over.promise;
+    expect(started).toBeLessThanOrEqual(2 + pauses);
   });
 
   it("does not wait for ever for a source that does not close", async () => {

@@ -94,7 +94,7 @@ async function loop(
   const wakeup = createWakeup();
   const wasLink = isLink(options.target);
   let session: Session | undefined = await openSession(options, wakeup, emit, signal);
-  const listening = listenTo(control.triggers, wakeup, signal);
+  const listening = listenTo(control.triggers, () => wakeup.wake(), signal);
   const turn = control.turn ?? ((work) => work());
   let failures = 0;
   let failedFirst = 0;

@@ -2,6 +2,7 @@
 import type { SyncEvent } from "../events.ts";
 import { type Mount, openMount } from "../mount/mount.ts";
 import type { Layer } from "../mount/layer.ts";
+import { gatherHints } from "./storm.ts";
 import type { Wakeup } from "./wakeup.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 
@@ -43,8 +44,10 @@ async function listenToSource(
   wakeup: Wakeup,
   signal: AbortSignal,
 ): Promise<void> {
+  const storm = gatherHints(() => wakeup.wake());
+  signal.addEventListener("abort", () => storm.stop(), { once: true });
   try {
-    await listenTo(layer.source.watch?.(signal), wakeup, signal);
+    await listenTo(layer.source.watch?.(signal), () => storm.hint(), signal);
   } catch (error) {
     if (!signal.aborted)
       mount.emit({
@@ -55,9 +58,10 @@ async function listenToSource(
   }
 }
 
+/** @param onHint called for each value */
 export async function listenTo(
   hints: AsyncIterable<unknown> | undefined,
-  wakeup: Wakeup,
+  onHint: () => void,
   signal: AbortSignal,
 ): Promise<void> {
   if (hints === undefined) return;
@@ -69,7 +73,7 @@ export async function listenTo(
   for (;;) {
     const next = await Promise.race([iterator.next(), aborted]);
     if (next === undefined || next.done === true) break;
-    wakeup.wake();
+    onHint();
   }
   void Promise.resolve(iterator.return?.()).catch(() => {});
 }

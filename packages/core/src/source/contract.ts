@@ -200,7 +200,10 @@ export interface Source {
     signal: AbortSignal,
     scope?: Scope,
   ): Promise<Delta | undefined>;
-  /** Hints that something may have changed, e.g. from inotify. Never the only way of noticing: polling goes on. Ends when aborted; may throw when hints are impossible. */
+  /**
+   * Hints that something may have changed, e.g. from inotify. Never the only way of noticing: polling goes on. The engine answers
+   * hints that come in a row with one sync. Ends when aborted; may throw when hints are impossible.
+   */
   watch?(signal: AbortSignal): AsyncIterable<void>;
   /** The name that the source itself has for this version of a file (a generation, a version id), for people: `ls` and `plan` show it. No secrets. */
   version?(entry: FileEntry): string | undefined;

@@ -1,0 +1,79 @@
+/** Lists the objects, as entries. */
+import { type Entry, quotePath, SourceError } from "@pannier/core/adapter";
+import { type Api, isOlder, type Scope } from "./api.ts";
+import { entriesOf, type KubeObject, type Layout } from "./objects.ts";
+
+/** Entries that are passed on in one go. */
+const BATCH = 500;
+
+export interface Lister {
+  readonly api: Api;
+  readonly scopes: readonly Scope[];
+  readonly layout: Layout;
+  /** Of a source of one object. */
+  readonly name: string | undefined;
+  readonly listed: Listed;
+  /** Called with each object that changed since the last listing, for it will be read. */
+  readonly keep: (object: KubeObject) => void;
+}
+
+/** The last whole listing. */
+export interface Listed {
+  /** By scope: its resourceVersion. */
+  readonly versions: Map<Scope, string>;
+  /** When it was over, or the source opened. As of `performance.now()`. */
+  at: number;
+}
+
+/** @param versions takes the resourceVersion of each scope, when it has been listed */
+export async function* listEntries(
+  { api, scopes, layout, name, listed, keep }: Lister,
+  versions: Map<Scope, string>,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Entry[]> {
+  let batch: Entry[] = [];
+  let found = 0;
+  for (const scope of scopes) {
+    const before = listed.versions.get(scope);
+    const objects = api.list(scope, signal);
+    for (;;) {
+      const next = await objects.next();
+      if (next.done === true) {
+        versions.set(scope, next.value);
+        break;
+      }
+      const object = next.value;
+      found++;
+      batch.push(...entriesOf(object, layout));
+      if (before === undefined || isOlder(before, object.resourceVersion)) keep(object);
+      if (batch.length >= BATCH) {
+        yield batch;
+        batch = [];
+      }
+    }
+  }
+  if (name !== undefined && found === 0) {
+    throw new SourceError(
+      "not-found",
+      `${layout.resource} ${scopes[0]?.namespace ?? ""}/${name}: not found`,
+      { reached: "signed-in" },
+    );
+  }
+  yield batch;
+  for (const [scope, version] of versions) listed.versions.set(scope, version);
+  listed.at = performance.now();
+}
+
+/** Two objects have a file of one path. */
+export function clash(first: Entry, second: Entry, { resource }: Layout): SourceError {
+  const [one, other] = [first, second].map((entry) =>
+    entry.kind === "file" ? (entry.ref ?? "") : "",
+  );
+  return new SourceError(
+    "invalid",
+    `${quotePath(first.path)} is in two ${resource}: ${one} and ${other}`,
+    {
+      hint: "give one of them a directory in its annotation pannier.dev/folder, or use the option layout=objects",
+    },
+  );
+}
