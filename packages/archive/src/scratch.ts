@@ -54,7 +54,7 @@ export interface Scratch {
 
 /** Nothing of it outlives the process, so nothing is done to keep it whole. */
 const SCHEMA = `
-PRAGMA journal_mode = OFF;
+PRAGMA journal_mode = MEMORY;
 PRAGMA synchronous = OFF;
 PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE entries (

@@ -47,7 +47,7 @@ export async function groupEntries(
 ): Promise<Groups> {
   const db = new DatabaseSync(path);
   try {
-    db.exec(`PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+    db.exec(`PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;
       CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER, mode INTEGER, sha256 TEXT, target TEXT, layer TEXT) WITHOUT ROWID;
       CREATE TABLE directories (path TEXT PRIMARY KEY, files INTEGER NOT NULL) WITHOUT ROWID;
       CREATE TABLE units (number INTEGER, name TEXT, weight INTEGER, layer TEXT, PRIMARY KEY (number, name)) WITHOUT ROWID; BEGIN`);
