@@ -4,6 +4,7 @@ import { createHttpClient } from "@pannier/http-client";
 import { parseAddress } from "./address.ts";
 import { createApi, type Scope } from "./api.ts";
 import { findCluster, signerFor } from "./cluster.ts";
+import { holdObjects } from "./held.ts";
 import { clash, type Listed, listEntries } from "./list.ts";
 import type { Layout } from "./objects.ts";
 import { k8sOptions } from "./options.ts";
@@ -54,7 +55,8 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
     const api = createApi({ server: cluster.server, client, resource, selector, name });
     const listed: Listed = { versions: new Map(), at: performance.now() };
     const seen = new Map<Scope, Seen>();
-    const reader = createReader(api, resource);
+    const held = holdObjects(() => context.scratch(), context.limits.maxBytes);
+    const read = createReader(api, held, resource);
 
     return {
       concurrency: CONNECTIONS,
@@ -66,7 +68,7 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
       async list(signal) {
         signal.throwIfAborted();
         const versions = new Map<Scope, string>();
-        const lister = { api, scopes, layout, name, listed, keep: reader.keep };
+        const lister = { api, scopes, layout, name, listed, keep: held.put };
         return {
           ordered: false,
           entries: listEntries(lister, versions, signal),
@@ -81,7 +83,7 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
 
       async read(entry, range, signal) {
         signal.throwIfAborted();
-        return reader.read(entry, range, signal);
+        return read(entry, range, signal);
       },
 
       watch(signal) {
@@ -101,14 +103,14 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
       },
 
       async published() {
-        reader.clear();
+        held.clear();
       },
       identity: async () =>
         context.credentials.tokenFile === undefined
           ? cluster.words
           : "the token file given to Pannier",
       async close() {
-        reader.clear();
+        held.clear();
         await Promise.all([client.close(), watchClient.close()]);
       },
     };

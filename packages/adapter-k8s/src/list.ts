@@ -14,7 +14,7 @@ export interface Lister {
   readonly name: string | undefined;
   readonly listed: Listed;
   /** Called with each object that changed since the last listing, for it will be read. */
-  readonly keep: (object: KubeObject) => void;
+  readonly keep: (object: KubeObject) => Promise<void>;
 }
 
 /** The last whole listing. */
@@ -45,7 +45,7 @@ export async function* listEntries(
       const object = next.value;
       found++;
       batch.push(...entriesOf(object, layout));
-      if (before === undefined || isOlder(before, object.resourceVersion)) keep(object);
+      if (before === undefined || isOlder(before, object.resourceVersion)) await keep(object);
       if (batch.length >= BATCH) {
         yield batch;
         batch = [];

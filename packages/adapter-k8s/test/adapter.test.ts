@@ -176,6 +176,18 @@ test("lists in pages, as it all was at one moment", async () => {
   expect((await listAll(source)).paths).toContain("late");
 });
 
+test("reads each object once, however many there are, in whatever order", async () => {
+  const text = (i: number) => `${i} `.repeat(6000);
+  const numbers = Array.from({ length: 1100 }, (_, i) => i);
+  for (const i of numbers) put(`map-${i}`, { [`key-${(i * 607) % 1100}`]: text(i) });
+  const to = target();
+  const first = await sync({ sources: [site()], target: to });
+  // A probe, and three pages of 25 MB in all.
+  expect(first).toMatchObject({ added: 1100, requests: 4 });
+  const tree = treeOf(join(to, "current"));
+  expect(numbers.every((i) => tree[`key-${(i * 607) % 1100}`] === text(i))).toBe(true);
+});
+
 test("begins a listing again that the server has forgotten", async () => {
   for (let i = 0; i < 30; i++) put(`map-${i}`, { [`key-${i}`]: "1" });
   server.pageLimit = 10;
