@@ -177,15 +177,18 @@ test("lists in pages, as it all was at one moment", async () => {
 });
 
 test("reads each object once, however many there are, in whatever order", async () => {
-  const text = (i: number) => `${i} `.repeat(6000);
-  const numbers = Array.from({ length: 1100 }, (_, i) => i);
-  for (const i of numbers) put(`map-${i}`, { [`key-${(i * 607) % 1100}`]: text(i) });
+  // Not in the order of the objects' names.
+  const files = Array.from(
+    { length: 1100 },
+    (_, i) => [`key-${(i * 607) % 1100}`, `${i} `.repeat(6000)] as const,
+  );
+  for (const [i, [key, text]] of files.entries()) put(`map-${i}`, { [key]: text });
   const to = target();
   const first = await sync({ sources: [site()], target: to });
   // A probe, and three pages of 25 MB in all.
   expect(first).toMatchObject({ added: 1100, requests: 4 });
   const tree = treeOf(join(to, "current"));
-  expect(numbers.every((i) => tree[`key-${(i * 607) % 1100}`] === text(i))).toBe(true);
+  expect(files.every(([key, text]) => tree[key] === text)).toBe(true);
 });
 
 test("begins a listing again that the server has forgotten", async () => {
@@ -303,6 +306,27 @@ test("polls where a watch is dead without a word", async () => {
   server.mute = true;
   put("a", { b: "1" });
   await expect.poll(() => seen.tree()).toEqual({ b: "1" });
+});
+
+test("lists once an hour, whatever the server says has changed", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  onTestFinished(() => void vi.useRealTimers());
+  put("a", { b: "0" });
+  put("gone", { c: "0" });
+  const { source, requests } = await open("k8s://web/configmaps");
+  const { signal } = new AbortController();
+  const token = (await listAll(source)).listing.token?.();
+  server.lose("configmaps", "web", "gone");
+  vi.advanceTimersByTime(59 * 60_000);
+  expect(await source.probe(signal, token)).toEqual({ token });
+  vi.advanceTimersByTime(2 * 60_000);
+  // The engine lists where a probe cannot tell.
+  expect(await source.probe(signal, token)).toBeUndefined();
+  expect(requests).toEqual(["list", "probe"]);
+  const listed = await listAll(source);
+  expect(listed.paths).toEqual(["b"]);
+  const now = listed.listing.token?.();
+  expect(await source.probe(signal, now)).toEqual({ token: now });
 });
 
 test("signs in with what the token's file holds now", async () => {

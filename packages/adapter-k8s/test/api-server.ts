@@ -51,6 +51,8 @@ export interface ApiServer {
   mute: boolean;
   put(resource: Resource, object: ObjectInit): StoredObject;
   delete(resource: Resource, namespace: string, name: string): void;
+  /** As `delete`, and tells nobody: a cluster that was restored from a backup. */
+  lose(resource: Resource, namespace: string, name: string): void;
   /** Forgets what happened until now: watches and lists from before are answered by 410. */
   compact(): void;
   /** Ends the connections of all watches. */
@@ -221,6 +223,9 @@ export async function startApiServer(): Promise<ApiServer> {
     delete(resource: Resource, namespace: string, name: string) {
       version++;
       record(resource, `${namespace}/${name}`, undefined);
+    },
+    lose(resource: Resource, namespace: string, name: string) {
+      objects[resource].delete(`${namespace}/${name}`);
     },
     compact() {
       compacted = ++version;
