@@ -64,122 +64,59 @@ export interface ConnectionEvents {
   gone(everConnected: boolean): void;
 }
 
+/** What came of an answer so far. */
+interface Answer {
+  readonly receiver: Receiver;
+  /** The beginning of a head that is not whole yet. */
+  begun: Buffer | undefined;
+  head: Head | undefined;
+  /** Bytes of the body to come, and where they are gathered. */
+  missing: number;
+  body: Buffer | undefined;
+}
+
 export function connect(
-  { origin, tls: files }: LaneTarget,
+  target: LaneTarget,
   idleTimeout: number,
   events: ConnectionEvents,
 ): Connection {
-  memory ??= Buffer.allocUnsafeSlow(READ);
-  const { protocol, hostname, port } = new URL(origin);
-  const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  const options = {
-    host,
-    port: Number(port) || (protocol === "https:" ? 443 : 80),
-    noDelay: true,
-    onread: {
-      buffer: memory,
-      callback: (count: number, bytes: Uint8Array) => {
-        came(bytes as Buffer, count);
-        return true;
-      },
-    },
-  };
-  const socket =
-    protocol === "https:"
-      ? tls.connect({
-          ...options,
-          servername: net.isIP(host) === 0 ? host : "",
-          ALPNProtocols: ["http/1.1"],
-          secureContext: contextOf(files),
-        })
-      : net.connect(options);
-  let receiver: Receiver | undefined;
+  const socket = openSocket(target, came);
+  let answer: Answer | undefined;
   let connected = false;
   let answered = 0;
   let gone = false;
-  /** The beginning of a head that is not whole yet. */
-  let begun: Buffer | undefined;
-  /** Of the answer that is being received: bytes of the body to come, and where they are gathered. */
-  let head: Head | undefined;
-  let missing = 0;
-  let body: Buffer | undefined;
   /** Since when nothing came; and what came since another time, for the floor below it. */
   let quietSince = performance.now();
   let windowSince = quietSince;
   let windowBytes = 0;
 
-  function give(): Receiver | undefined {
-    const taken = receiver;
-    receiver = head = body = begun = undefined;
-    return taken;
-  }
-
-  function end(): void {
+  function fail(untouched: boolean): void {
     if (gone) return;
     gone = true;
-    const untouched = answered > 0 && head === undefined && begun === undefined;
-    const lost = give();
+    const lost = answer?.receiver;
+    answer = undefined;
     socket.destroy();
     lost?.fail(untouched);
     events.gone(connected);
+  }
+
+  function end(): void {
+    fail(answered > 0 && answer?.head === undefined && answer?.begun === undefined);
   }
 
   function came(bytes: Buffer, count: number): void {
     if (gone) return;
     quietSince = performance.now();
     windowBytes += count;
-    if (receiver === undefined) return end();
-    let at = 0;
-    if (head === undefined) {
-      const joined = begun === undefined ? bytes.subarray(0, count) : join(begun, bytes, count);
-      const stop = joined.indexOf("\r\n\r\n");
-      if (stop === -1 || stop > MAX_HEAD) {
-        // More than one read may bring is cut by the limit, not by what a server likes to send.
-        if (joined.length > MAX_HEAD) return refuse();
-        begun = Buffer.from(joined);
-        return;
-      }
-      const parsed = parseHead(joined.toString("latin1", 0, stop));
-      if (parsed === undefined || !receiver.head(parsed)) return refuse();
-      at = count - (joined.length - stop - 4);
-      head = parsed;
-      begun = undefined;
-      missing = parsed.length;
-      // What follows the answer is nobody's.
-      if (count - at > missing) return refuse();
-      if (count - at === missing) {
-        receiver.whole(bytes.subarray(at, count));
-        return done();
-      }
-      if (missing <= WHOLE) body = Buffer.allocUnsafe(missing);
-    }
-    const piece = bytes.subarray(at, count);
-    if (piece.length > missing) return refuse();
-    if (body !== undefined) {
-      body.set(piece, body.length - missing);
-      missing -= piece.length;
-      if (missing > 0) return;
-      receiver.whole(body);
-      return done();
-    }
-    missing -= piece.length;
-    if (piece.length > 0 && !receiver.piece(piece)) return refuse();
-    if (missing > 0) return;
-    receiver.end();
-    done();
-  }
-
-  function refuse(): void {
+    if (answer === undefined) return end();
+    const progress = take(answer, bytes, count);
+    if (progress === "more") return;
     // Bytes of this answer came: it is not one to ask for again.
-    begun ??= NONE;
-    end();
-  }
-
-  function done(): void {
-    const keepAlive = head?.keepAlive === true;
+    if (progress === "refused") return fail(false);
+    const isKept = answer.head?.keepAlive === true;
     answered++;
-    give();
-    if (!keepAlive) return end();
+    answer = undefined;
+    if (!isKept) return end();
     events.idle();
   }
 
@@ -190,18 +127,18 @@ export function connect(
 
   return {
     get busy() {
-      return receiver !== undefined;
+      return answer !== undefined;
     },
-    send(request, next) {
-      if (gone || receiver !== undefined) throw new Error("the connection is not free");
-      receiver = next;
+    send(request, receiver) {
+      if (gone || answer !== undefined) throw new Error("the connection is not free");
+      answer = { receiver, begun: undefined, head: undefined, missing: 0, body: undefined };
       quietSince = windowSince = performance.now();
       windowBytes = 0;
       socket.write(`${request}\r\n\r\n`, "latin1");
     },
     close: end,
     check(now) {
-      if (receiver === undefined) return true;
+      if (answer === undefined) return true;
       const window = WINDOWS * idleTimeout;
       const isOver = now - windowSince >= window;
       const slow = isOver && windowBytes < (LEAST * window) / 1000;
@@ -218,7 +155,77 @@ export function connect(
   };
 }
 
-const NONE = Buffer.alloc(0);
+function openSocket(
+  { origin, tls: files }: LaneTarget,
+  came: (bytes: Buffer, count: number) => void,
+): net.Socket {
+  memory ??= Buffer.allocUnsafeSlow(READ);
+  const { protocol, hostname, port } = new URL(origin);
+  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  const options = {
+    host,
+    port: Number(port) || (protocol === "https:" ? 443 : 80),
+    noDelay: true,
+    onread: {
+      buffer: memory,
+      callback: (count: number, bytes: Uint8Array) => {
+        came(bytes as Buffer, count);
+        return true;
+      },
+    },
+  };
+  if (protocol !== "https:") return net.connect(options);
+  return tls.connect({
+    ...options,
+    servername: net.isIP(host) === 0 ? host : "",
+    ALPNProtocols: ["http/1.1"],
+    secureContext: contextOf(files),
+  });
+}
+
+/** Passes bytes of an answer on to its receiver. */
+function take(answer: Answer, bytes: Buffer, count: number): "more" | "whole" | "refused" {
+  const { receiver } = answer;
+  let at = 0;
+  if (answer.head === undefined) {
+    const { begun } = answer;
+    const joined = begun === undefined ? bytes.subarray(0, count) : join(begun, bytes, count);
+    const stop = joined.indexOf("\r\n\r\n");
+    if (stop === -1 || stop > MAX_HEAD) {
+      // More than one read may bring is cut by the limit, not by what a server likes to send.
+      if (joined.length > MAX_HEAD) return "refused";
+      answer.begun = Buffer.from(joined);
+      return "more";
+    }
+    const head = parseHead(joined.toString("latin1", 0, stop));
+    if (head === undefined || !receiver.head(head)) return "refused";
+    at = count - (joined.length - stop - 4);
+    answer.head = head;
+    answer.begun = undefined;
+    answer.missing = head.length;
+    // What follows the answer is nobody's.
+    if (count - at > head.length) return "refused";
+    if (count - at === head.length) {
+      receiver.whole(bytes.subarray(at, count));
+      return "whole";
+    }
+    if (head.length <= WHOLE) answer.body = Buffer.allocUnsafe(head.length);
+  }
+  const { body, missing } = answer;
+  const piece = bytes.subarray(at, count);
+  if (piece.length > missing) return "refused";
+  answer.missing -= piece.length;
+  if (body !== undefined) {
+    body.set(piece, body.length - missing);
+    if (answer.missing > 0) return "more";
+    receiver.whole(body);
+    return "whole";
+  }
+  if (piece.length > 0 && !receiver.piece(piece)) return "refused";
+  if (answer.missing > 0) return "more";
+  receiver.end();
+  return "whole";
+}
 
 function join(begun: Buffer, bytes: Buffer, count: number): Buffer {
   const joined = Buffer.allocUnsafe(begun.length + count);

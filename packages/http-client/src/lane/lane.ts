@@ -9,11 +9,13 @@ import type {
   LaneBatch,
   LaneContext,
   PartRange,
+  PartSink,
   Sink,
   Writing,
 } from "@pannier/core/adapter";
-import { type Connection, connect, type LaneTarget, type Receiver } from "./connection.ts";
+import type { LaneTarget, Receiver } from "./connection.ts";
 import type { Head } from "./head.ts";
+import { createPool } from "./pool.ts";
 
 export interface LaneRequest {
   /** Path and query, as they are sent. */
@@ -47,6 +49,20 @@ interface Job {
   tries: number;
 }
 
+/** A request, and the text that is sent for it. */
+interface Asked {
+  readonly request: LaneRequest;
+  readonly text: string;
+}
+
+interface Part {
+  readonly entry: FileEntry;
+  readonly range: PartRange;
+  readonly target: LaneTarget;
+  readonly asked: Asked;
+  readonly sink: PartSink;
+}
+
 interface Batch {
   readonly data: unknown;
   readonly target: LaneTarget;
@@ -68,87 +84,79 @@ const UNSAFE_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): Lane {
   const { idleTimeout, mostUnlisted } = context;
   let { atOnce } = context;
-  /** In the order in which they came. */
-  let queue: Job[] = [];
-  let first = 0;
-  const connections = new Set<Connection>();
-  const idle: Connection[] = [];
-  /** Of all connections: they are let go when files are elsewhere. */
-  let target: LaneTarget | undefined;
+  const queue = createQueue<Job>();
   let busy = 0;
   let parts = 0;
   let heeded = false;
   let timer: NodeJS.Timeout | undefined;
-
-  function finished(job: Job): void {
-    if (--job.batch.left === 0) job.batch.over();
-  }
-
-  function next(): Job | undefined {
-    if (first === queue.length) return undefined;
-    const job = queue[first++];
-    if (first > 1000) {
-      queue = queue.slice(first);
-      first = 0;
-    }
-    return job;
-  }
+  const pool = createPool(idleTimeout, {
+    idle: pump,
+    gone(everConnected) {
+      if (!everConnected) giveUp();
+      // Not from here: it may be one of many that end now.
+      setImmediate(pump);
+    },
+  });
 
   /** Nothing of what waits is asked for: the server is not there, or silent. */
   function giveUp(): void {
-    for (let job = next(); job !== undefined; job = next()) finished(job);
+    for (let job = queue.next(); job !== undefined; job = queue.next()) finished(job);
   }
 
-  function open(wanted: LaneTarget): Connection {
-    const connection: Connection = connect(wanted, idleTimeout, {
-      idle() {
-        if (isSame(target, wanted)) idle.push(connection);
-        else connection.close();
-        pump();
-      },
-      gone(everConnected) {
-        connections.delete(connection);
-        const at = idle.indexOf(connection);
-        if (at !== -1) idle.splice(at, 1);
-        if (!everConnected) giveUp();
-        // Not from here: it may be one of many that end now.
-        setImmediate(pump);
-      },
-    });
-    connections.add(connection);
-    return connection;
+  function ask(
+    entry: FileEntry,
+    data: unknown,
+    target: LaneTarget,
+    range: PartRange | undefined,
+  ): Asked | undefined {
+    const request = lane.request(entry, data as Data, range);
+    const text = request === undefined ? undefined : textOf(request, target);
+    return request === undefined || text === undefined ? undefined : { request, text };
   }
 
   function pump(): void {
     while (busy < atOnce) {
-      const job = next();
+      const job = queue.next();
       if (job === undefined) break;
-      const { batch, entry } = job;
-      const asked = batch.sink.stopped
-        ? undefined
-        : lane.request(entry, batch.data as Data, undefined);
-      const text = asked === undefined ? undefined : textOf(asked, batch.target);
-      if (asked === undefined || text === undefined) {
+      const { sink, target, data } = job.batch;
+      const asked = sink.stopped ? undefined : ask(job.entry, data, target, undefined);
+      if (asked === undefined) {
         finished(job);
         continue;
       }
       // A second time not on one that has idled as well.
-      const connection = connectionTo(batch.target, job.tries === 0);
+      const connection = pool.take(target, job.tries === 0);
       busy++;
-      batch.sink.request("read");
-      connection.send(text, receive(job, asked));
+      sink.request("read");
+      const receiver = fileReceiver(job, asked.request, mostUnlisted, (outcome) => {
+        busy--;
+        if (outcome === "done") return finished(job);
+        job.tries++;
+        queue.push(job);
+      });
+      connection.send(asked.text, receiver);
     }
     watch();
   }
 
-  function connectionTo(wanted: LaneTarget, mayBeKept: boolean): Connection {
-    if (!isSame(target, wanted)) {
-      for (const connection of idle.splice(0)) connection.close();
-      target = wanted;
-    }
-    return (mayBeKept ? idle.pop() : undefined) ?? open(wanted);
+  /** @param first whether this is the first try, which may use a kept connection */
+  function sendPart(part: Part, signal: AbortSignal, first: boolean, over: () => void): void {
+    const connection = pool.take(part.target, first);
+    const onAbortOfPart = () => connection.close();
+    signal.addEventListener("abort", onAbortOfPart, { once: true });
+    parts++;
+    part.sink.request("read");
+    const receiver = partReceiver(part, first, (outcome) => {
+      signal.removeEventListener("abort", onAbortOfPart);
+      parts--;
+      if (outcome === "done") over();
+      else sendPart(part, signal, false, over);
+    });
+    connection.send(part.asked.text, receiver);
+    watch();
   }
 
+  /** Looks at the connections from time to time, as long as answers are awaited. */
   function watch(): void {
     if (busy + parts > 0) timer ??= setInterval(look, LOOK);
     else if (timer !== undefined) {
@@ -158,67 +166,20 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
   }
 
   function look(): void {
-    const now = performance.now();
-    let silent = false;
-    for (const connection of connections) silent = !connection.check(now) || silent;
-    if (silent) giveUp();
+    if (!pool.check(performance.now())) giveUp();
   }
 
   function onAbort(): void {
     giveUp();
-    for (const connection of connections) connection.close();
-  }
-
-  function receive(job: Job, asked: LaneRequest): Receiver {
-    const { batch, index, entry } = job;
-    const { sink } = batch;
-    let digest: Digest | undefined;
-    let writing: Writing | undefined;
-    let throttled = false;
-    let isOurs = true;
-    return {
-      head(head) {
-        throttled = THROTTLES.has(head.status);
-        const { size = head.length } = entry;
-        if (head.status !== 200 || head.length !== size) return false;
-        isOurs = size <= (asked.most ?? (entry.size === undefined ? mostUnlisted : Infinity));
-        if (!isOurs) return false;
-        const judged = asked.judge(head);
-        digest = judged?.digest;
-        return judged !== undefined;
-      },
-      whole(body) {
-        busy--;
-        sink.put(index, body, digest);
-        finished(job);
-      },
-      piece(bytes) {
-        writing ??= sink.begin(index, digest);
-        return writing.write(bytes);
-      },
-      end() {
-        busy--;
-        writing?.end();
-        finished(job);
-      },
-      fail(untouched) {
-        busy--;
-        writing?.drop();
-        if (untouched && job.tries++ === 0 && !sink.stopped) queue.push(job);
-        else {
-          if (isOurs) sink.failed(index, throttled ? "throttled" : "unavailable");
-          finished(job);
-        }
-      },
-    };
+    pool.close();
   }
 
   return {
     read({ files, data }: LaneBatch, sink, signal) {
       if (files.length === 0) return;
-      const where = lane.target(data as Data);
+      const target = lane.target(data as Data);
       return new Promise((resolve) => {
-        const batch: Batch = { data, target: where, sink, left: files.length, over: resolve };
+        const batch: Batch = { data, target, sink, left: files.length, over: resolve };
         files.forEach((entry, index) => queue.push({ index, entry, batch, tries: 0 }));
         if (!heeded) signal.addEventListener("abort", onAbort, { once: true });
         heeded = true;
@@ -226,49 +187,12 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
       });
     },
     readPart({ entry, range, data }, sink, signal) {
-      const where = lane.target(data as Data);
-      const asked = sink.stopped ? undefined : lane.request(entry, data as Data, range);
-      const text = asked === undefined ? undefined : textOf(asked, where);
-      if (asked === undefined || text === undefined) return;
-      return new Promise((resolve) => {
-        const send = (mayBeKept: boolean) => {
-          const connection = connectionTo(where, mayBeKept);
-          const giveUpPart = () => connection.close();
-          signal.addEventListener("abort", giveUpPart, { once: true });
-          const over = () => {
-            signal.removeEventListener("abort", giveUpPart);
-            parts--;
-            resolve();
-          };
-          let throttled = false;
-          const receiver: Receiver = {
-            head(head) {
-              throttled = THROTTLES.has(head.status);
-              return isPart(head, range, entry.size) && asked.judge(head) !== undefined;
-            },
-            whole(body) {
-              sink.write(body);
-              over();
-            },
-            piece: (bytes) => sink.write(bytes),
-            end: over,
-            fail(untouched) {
-              if (!(untouched && mayBeKept) || sink.stopped) {
-                sink.failed(throttled ? "throttled" : "unavailable");
-                return over();
-              }
-              signal.removeEventListener("abort", giveUpPart);
-              parts--;
-              send(false);
-            },
-          };
-          parts++;
-          sink.request("read");
-          connection.send(text, receiver);
-          watch();
-        };
-        send(true);
-      });
+      const target = lane.target(data as Data);
+      const asked = sink.stopped ? undefined : ask(entry, data, target, range);
+      if (asked === undefined) return;
+      return new Promise((resolve) =>
+        sendPart({ entry, range, target, asked, sink }, signal, true, resolve),
+      );
     },
     allow(count) {
       atOnce = count;
@@ -277,8 +201,100 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
   };
 }
 
-function isSame(a: LaneTarget | undefined, b: LaneTarget): boolean {
-  return a?.origin === b.origin && a.tls.version === b.tls.version;
+function finished({ batch }: Job): void {
+  if (--batch.left === 0) batch.over();
+}
+
+/** What becomes of a request: `again` where the server had ended a kept connection before it came. */
+type Over = (outcome: "done" | "again") => void;
+
+/** Hands the answer for a whole file to the sink. */
+function fileReceiver(
+  { batch: { sink }, index, entry, tries }: Job,
+  request: LaneRequest,
+  mostUnlisted: number,
+  over: Over,
+): Receiver {
+  let digest: Digest | undefined;
+  let writing: Writing | undefined;
+  let throttled = false;
+  let isOurs = true;
+  return {
+    head(head) {
+      throttled = THROTTLES.has(head.status);
+      const { size = head.length } = entry;
+      if (head.status !== 200 || head.length !== size) return false;
+      isOurs = size <= (request.most ?? (entry.size === undefined ? mostUnlisted : Infinity));
+      if (!isOurs) return false;
+      const judged = request.judge(head);
+      digest = judged?.digest;
+      return judged !== undefined;
+    },
+    whole(body) {
+      sink.put(index, body, digest);
+      over("done");
+    },
+    piece(bytes) {
+      writing ??= sink.begin(index, digest);
+      return writing.write(bytes);
+    },
+    end() {
+      writing?.end();
+      over("done");
+    },
+    fail(untouched) {
+      writing?.drop();
+      if (untouched && tries === 0 && !sink.stopped) return over("again");
+      if (isOurs) sink.failed(index, throttled ? "throttled" : "unavailable");
+      over("done");
+    },
+  };
+}
+
+/** Hands the answer for a part of a file to the sink. */
+function partReceiver(
+  { entry, range, asked, sink }: Part,
+  mayAskAgain: boolean,
+  over: Over,
+): Receiver {
+  let throttled = false;
+  return {
+    head(head) {
+      throttled = THROTTLES.has(head.status);
+      return isPart(head, range, entry.size) && asked.request.judge(head) !== undefined;
+    },
+    whole(body) {
+      sink.write(body);
+      over("done");
+    },
+    piece: (bytes) => sink.write(bytes),
+    end: () => over("done"),
+    fail(untouched) {
+      if (untouched && mayAskAgain && !sink.stopped) return over("again");
+      sink.failed(throttled ? "throttled" : "unavailable");
+      over("done");
+    },
+  };
+}
+
+/** First in, first out, without moving the rest for each that goes. */
+function createQueue<Item>() {
+  let items: Item[] = [];
+  let first = 0;
+  return {
+    push(item: Item): void {
+      items.push(item);
+    },
+    next(): Item | undefined {
+      if (first === items.length) return undefined;
+      const item = items[first++];
+      if (first > 1000) {
+        items = items.slice(first);
+        first = 0;
+      }
+      return item;
+    },
+  };
 }
 
 /** Nothing but the bytes that were asked for, of a file of the listed size (RFC 9110, 14.4). */
