@@ -9,11 +9,12 @@ import type { Attributes } from "../transfer/output.ts";
 import {
   type Batch,
   type Facts,
+  type LaneEvents,
   type LaneThread,
   type PartOutcome,
   startLane,
 } from "./lane-thread.ts";
-import type { LaneDone, LaneFile, LaneFilePart, PartDone } from "./messages.ts";
+import type { LaneDone, LaneFile, LaneFilePart, PartDone, ToLane } from "./messages.ts";
 
 /** Batches that a lane has before it: one in work, one to go on with. */
 const QUEUED_BATCHES = 2;
@@ -64,57 +65,26 @@ export interface Lanes {
 }
 
 export function openLanes(init: LanesInit, atOnce: number): Lanes {
-  const lanes = new Set<LaneThread>();
-  /** Threads that still may write. */
-  const ending: Promise<unknown>[] = [];
   let most = Math.min(init.most, atOnce);
   let spec: LaneSpec | undefined;
   let open = true;
-  let closing = false;
-  let closed: Promise<void> | undefined;
+  let closing: Promise<void> | undefined;
   let lastId = 0;
   let left = 0;
   let fetched = 0;
-  /** Bytes of lanes that are gone, not yet reported. */
-  let rest = 0n;
   let onReady: (() => void) | undefined;
-
-  /** All requests that the source bears belong to those that have something to do. */
-  const shareOut = () => {
-    const busy = [...lanes].filter(({ batches }) => batches.size > 0);
-    let more = busy.length === 0 ? 0 : atOnce % busy.length;
-    for (const lane of busy) {
-      const share = Math.floor(atOnce / busy.length) + (more-- > 0 ? 1 : 0);
-      if (share === lane.atOnce) continue;
-      lane.atOnce = share;
-      lane.send({ atOnce: share });
-    }
-  };
-
-  /** What a lane had in work is not done, whatever is there of it. */
-  function lose(lane: LaneThread, why: string): void {
-    if (!lanes.delete(lane)) return;
-    lane.stop();
-    rest += lane.takeReceived();
-    const batches = [...lane.batches.values()];
-    const parts = [...lane.parts.values()];
-    lane.batches.clear();
-    lane.parts.clear();
-    if (!closing) {
+  const threads = createThreads(init, atOnce, {
+    answered,
+    partAnswered,
+    lost(why) {
       open = false;
       init.warn(`${why}; what it had in work is fetched without it`);
-    }
-    const gone = discardAfter(lane.terminate(), batches, parts).then(() => onReady?.());
-    if (batches.length + parts.length > 0) ending.push(gone);
-  }
-
-  function countRequests(requests: LaneDone["requests"]): void {
-    for (const [operation, count] of requests)
-      for (let i = 0; i < count; i++) init.request(operation);
-  }
+    },
+    changed: () => onReady?.(),
+  });
 
   function partAnswered(lane: LaneThread, { part, requests, ...outcome }: PartDone): void {
-    countRequests(requests);
+    countRequests(init, requests);
     const resolve = lane.parts.get(part);
     lane.parts.delete(part);
     resolve?.(outcome);
@@ -124,65 +94,19 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     const batch = lane.batches.get(id);
     if (batch === undefined) return;
     lane.batches.delete(id);
-    countRequests(requests);
+    countRequests(init, requests);
     for (const [index, code] of failed) init.failed(batch.files[index] as LaneFile, code);
     const done = facts.filter((fact) => fact !== undefined).length;
     fetched += done;
     left += facts.length - done;
     if (left >= PROBATION && left > fetched) open = false;
-    if (writing > done * SLOW_FILE_MS) most = Math.max(most, Math.min(SLOW_LANES, atOnce));
+    if (writing > done * SLOW_FILE_MS) most = Math.max(most, Math.min(SLOW_LANES, threads.atOnce));
     batch.resolve(facts);
-    if (lane.batches.size === 0) {
-      lane.atOnce = 0;
-      lane.send({ atOnce: 0 });
-      shareOut();
-    }
+    threads.idle(lane);
     onReady?.();
   }
 
-  function start({ module }: LaneSpec): LaneThread {
-    const { idleTimeout, mostUnlisted, owner } = init;
-    const lane = startLane(
-      { module: module.href, idleTimeout, mostUnlisted, owner },
-      { answered, partAnswered, throttled: () => init.throttled(), lost: lose },
-    );
-    lanes.add(lane);
-    return lane;
-  }
-
-  const watch = setInterval(
-    () => {
-      const now = performance.now();
-      for (const lane of lanes) {
-        const busy = lane.parts.size > 0 || (lane.batches.size > 0 && atOnce > 0);
-        if (lane.silence(now, busy) > SILENCE * init.idleTimeout)
-          lose(lane, "a thread that fetches files makes no progress");
-      }
-    },
-    Math.min(init.idleTimeout, 1000),
-  );
-  watch.unref();
-
-  /** The lane with the fewest batches, if it has room. */
-  function free(): LaneThread | "start" | undefined {
-    let best: LaneThread | undefined;
-    for (const lane of lanes)
-      if (best === undefined || lane.batches.size < best.batches.size) best = lane;
-    if (best !== undefined && best.batches.size < (lanes.size < most ? 1 : QUEUED_BATCHES))
-      return best;
-    return lanes.size < most ? "start" : undefined;
-  }
-
-  /** The lane with the fewest parts; another one as long as there may be more and all have some. */
-  function freeForPart(asked: LaneSpec): LaneThread {
-    let best: LaneThread | undefined;
-    for (const lane of lanes)
-      if (best === undefined || lane.parts.size < best.parts.size) best = lane;
-    if (best === undefined || (best.parts.size > 0 && lanes.size < most)) return start(asked);
-    return best;
-  }
-
-  const isUsable = () => open && !closing;
+  const isUsable = () => open && closing === undefined;
 
   /** What the source now says of its lanes. False where there are none any more. */
   async function ask(signal: AbortSignal): Promise<boolean> {
@@ -193,25 +117,12 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     return isUsable();
   }
 
-  async function end(): Promise<void> {
-    closing = true;
-    clearInterval(watch);
-    onReady?.();
-    for (const lane of lanes) {
-      lane.stop();
-      lane.send("stop");
-    }
-    await atMost(GRACE, Promise.all([...lanes].map((lane) => lane.closed)));
-    for (const lane of lanes) lose(lane, "");
-    await Promise.all(ending);
-  }
-
   return {
     get open() {
       return open;
     },
     async ready(signal) {
-      while (isUsable() && free() === undefined) {
+      while (isUsable() && laneForBatch(threads.all, most) === undefined) {
         await new Promise<void>((resolve) => {
           onReady = resolve;
         });
@@ -219,43 +130,187 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       return ask(signal);
     },
     fetch(files) {
-      const found = free();
-      const lane = found === "start" ? start(spec as LaneSpec) : found;
+      const found = laneForBatch(threads.all, most);
+      const lane = found === "start" ? threads.start(spec as LaneSpec) : found;
       if (lane === undefined) throw new Error("no lane is ready");
       const id = ++lastId;
       const { promise: over, resolve } = Promise.withResolvers<Facts>();
       lane.batches.set(id, { files, resolve });
       lane.send({ id, files, data: spec?.data });
-      shareOut();
+      threads.shareOut();
       return over;
     },
     async part(what, signal) {
       if (!(await ask(signal)) || spec?.parts !== true || signal.aborted)
         return { outcome: "left", received: 0 };
-      const lane = freeForPart(spec);
-      const part = ++lastId;
-      const { promise: over, resolve } = Promise.withResolvers<PartOutcome>();
-      lane.parts.set(part, resolve);
-      lane.send({ part, what, data: spec.data });
-      const onAbort = () => lane.send({ cancel: part });
-      signal.addEventListener("abort", onAbort, { once: true });
-      const outcome = await over;
-      signal.removeEventListener("abort", onAbort);
-      return outcome;
+      const found = laneForPart(threads.all, most);
+      const lane = found === "start" ? threads.start(spec) : found;
+      return readPart(lane, { part: ++lastId, what, data: spec.data }, signal);
+    },
+    received: () => threads.received(),
+    allow(count) {
+      if (count === threads.atOnce) return;
+      threads.atOnce = count;
+      threads.shareOut();
+    },
+    close() {
+      closing ??= threads.close();
+      onReady?.();
+      return closing;
+    },
+  };
+}
+
+function countRequests(init: LanesInit, requests: LaneDone["requests"]): void {
+  for (const [operation, count] of requests)
+    for (let i = 0; i < count; i++) init.request(operation);
+}
+
+async function readPart(
+  lane: LaneThread,
+  message: Extract<ToLane, { readonly what: LaneFilePart }>,
+  signal: AbortSignal,
+): Promise<PartOutcome> {
+  const { part } = message;
+  const { promise: over, resolve } = Promise.withResolvers<PartOutcome>();
+  lane.parts.set(part, resolve);
+  lane.send(message);
+  const onAbort = () => lane.send({ cancel: part });
+  signal.addEventListener("abort", onAbort, { once: true });
+  const outcome = await over;
+  signal.removeEventListener("abort", onAbort);
+  return outcome;
+}
+
+interface Threads {
+  readonly all: ReadonlySet<LaneThread>;
+  /** Requests that the source bears at once in all of them. */
+  atOnce: number;
+  start(spec: LaneSpec): LaneThread;
+  /** To be called when one has answered: requests that it does not need any more go to the others. */
+  idle(lane: LaneThread): void;
+  shareOut(): void;
+  /** Bytes that came since this was last asked. */
+  received(): number;
+  /** Lets them tell what they have done, and ends them. */
+  close(): Promise<void>;
+}
+
+interface ThreadsEvents extends Pick<LaneEvents, "answered" | "partAnswered"> {
+  /** One failed, ended, or is given up. */
+  lost(why: string): void;
+  /** What one that was lost had in work is answered. */
+  changed(): void;
+}
+
+/** The threads of one source, which share the requests that it bears. */
+function createThreads(init: LanesInit, atOnce: number, events: ThreadsEvents): Threads {
+  const { idleTimeout, mostUnlisted, owner } = init;
+  const all = new Set<LaneThread>();
+  /** Threads that still may write. */
+  const ending: Promise<unknown>[] = [];
+  let closing = false;
+  /** Bytes of lanes that are gone, not yet reported. */
+  let rest = 0n;
+
+  /** What a lane had in work is not done, whatever is there of it. */
+  function lose(lane: LaneThread, why: string): void {
+    if (!all.delete(lane)) return;
+    lane.stop();
+    rest += lane.takeReceived();
+    const batches = [...lane.batches.values()];
+    const parts = [...lane.parts.values()];
+    lane.batches.clear();
+    lane.parts.clear();
+    if (!closing) events.lost(why);
+    const gone = discardAfter(lane.terminate(), batches, parts).then(events.changed);
+    if (batches.length + parts.length > 0) ending.push(gone);
+  }
+
+  function look(): void {
+    const now = performance.now();
+    for (const lane of all) {
+      const busy = lane.parts.size > 0 || (lane.batches.size > 0 && threads.atOnce > 0);
+      if (lane.silence(now, busy) > SILENCE * idleTimeout)
+        lose(lane, "a thread that fetches files makes no progress");
+    }
+  }
+  const watch = setInterval(look, Math.min(idleTimeout, 1000));
+  watch.unref();
+
+  const threads: Threads = {
+    all,
+    atOnce,
+    start({ module }) {
+      const lane = startLane(
+        { module: module.href, idleTimeout, mostUnlisted, owner },
+        { ...events, throttled: () => init.throttled(), lost: lose },
+      );
+      all.add(lane);
+      return lane;
+    },
+    idle(lane) {
+      if (lane.batches.size > 0) return;
+      lane.atOnce = 0;
+      lane.send({ atOnce: 0 });
+      threads.shareOut();
+    },
+    /** All requests belong to those that have something to do. */
+    shareOut() {
+      const busy = [...all].filter(({ batches }) => batches.size > 0);
+      let more = busy.length === 0 ? 0 : threads.atOnce % busy.length;
+      for (const lane of busy) {
+        const share = Math.floor(threads.atOnce / busy.length) + (more-- > 0 ? 1 : 0);
+        if (share === lane.atOnce) continue;
+        lane.atOnce = share;
+        lane.send({ atOnce: share });
+      }
     },
     received() {
       let bytes = rest;
       rest = 0n;
-      for (const lane of lanes) bytes += lane.takeReceived();
+      for (const lane of all) bytes += lane.takeReceived();
       return Number(bytes);
     },
-    allow(count) {
-      if (count === atOnce) return;
-      atOnce = count;
-      shareOut();
+    async close() {
+      closing = true;
+      clearInterval(watch);
+      for (const lane of all) {
+        lane.stop();
+        lane.send("stop");
+      }
+      await atMost(GRACE, Promise.all([...all].map((lane) => lane.closed)));
+      for (const lane of all) lose(lane, "");
+      await Promise.all(ending);
     },
-    close: () => (closed ??= end()),
   };
+  return threads;
+}
+
+/** The lane with the fewest parts; another one as long as there may be more and all have some. */
+function laneForPart(lanes: ReadonlySet<LaneThread>, most: number): LaneThread | "start" {
+  const best = leastBusy(lanes, ({ parts }) => parts.size);
+  return best === undefined || (best.parts.size > 0 && lanes.size < most) ? "start" : best;
+}
+
+/** The lane with the fewest batches, if it has room. */
+function laneForBatch(
+  lanes: ReadonlySet<LaneThread>,
+  most: number,
+): LaneThread | "start" | undefined {
+  const best = leastBusy(lanes, ({ batches }) => batches.size);
+  if (best !== undefined && best.batches.size < (lanes.size < most ? 1 : QUEUED_BATCHES))
+    return best;
+  return lanes.size < most ? "start" : undefined;
+}
+
+function leastBusy(
+  lanes: ReadonlySet<LaneThread>,
+  work: (lane: LaneThread) => number,
+): LaneThread | undefined {
+  let best: LaneThread | undefined;
+  for (const lane of lanes) if (best === undefined || work(lane) < work(best)) best = lane;
+  return best;
 }
 
 /** Removes what unfinished batches left, once their thread has ended. */

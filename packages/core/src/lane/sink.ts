@@ -86,59 +86,18 @@ export function openSink(
     begin(file, digest) {
       const wanted = take(file);
       if (wanted === undefined) return NOTHING;
-      const { entry, path, mode } = wanted;
-      const content = createContentHash(entry.digest);
-      content.expect(digest);
-      let fd: number | undefined;
-      let at = 0;
-      const drop = () => {
-        if (!open.delete(it)) return;
-        if (fd !== undefined) discardNow(path, fd);
-      };
-      /** @returns whether it could be done; if not, nothing is left */
-      const attempt = (work: () => void): boolean => {
-        if (!open.has(it)) return false;
-        if (isStopped()) {
-          drop();
-          return false;
-        }
-        try {
-          work();
-          return true;
-        } catch {
-          drop();
-          return false;
-        }
-      };
-      const it: Writing = {
-        write(piece) {
-          came(piece.length);
-          return attempt(() => {
-            if (at + piece.length > (entry.size ?? mostUnlisted))
-              throw new Error("longer than listed");
-            fd ??= createNow(path, mode);
-            content.update(piece);
-            writeNow(fd, piece, 0, piece.length, at);
-            at += piece.length;
-          });
+      const pieces = writePieces(wanted, digest, {
+        owner,
+        mostUnlisted,
+        isStopped,
+        onCame: came,
+        onEnd(outcome) {
+          open.delete(pieces);
+          facts[file] = outcome;
         },
-        end() {
-          attempt(() => {
-            if (at < (entry.size ?? 0)) throw new Error("shorter than listed");
-            const { sha256, wrong } = content.finish();
-            if (wrong !== undefined) throw new Error("another digest");
-            const whole = fd ?? createNow(path, mode);
-            // Closed by what follows, whatever comes of it.
-            fd = undefined;
-            open.delete(it);
-            const disk = finishNow(whole, path, { mode, mtime: entry.mtime, owner });
-            facts[file] = { size: at, sha256, ...disk };
-          });
-        },
-        drop,
-      };
-      open.add(it);
-      return it;
+      });
+      open.add(pieces);
+      return pieces;
     },
 
     failed(file, code) {
@@ -156,6 +115,75 @@ export function openSink(
       for (const unfinished of open) unfinished.drop();
       return { facts, failed, requests, writing };
     },
+  };
+}
+
+interface PiecesInit extends Pick<LaneInit, "owner" | "mostUnlisted"> {
+  isStopped(): boolean;
+  onCame(bytes: number): void;
+  /** Called once. @param facts `undefined`: nothing is left of it */
+  onEnd(facts: LaneFacts | undefined): void;
+}
+
+/** Writes a file whose content comes in pieces. */
+function writePieces(
+  { entry, path, mode }: LaneFile,
+  digest: Digest | undefined,
+  { owner, mostUnlisted, isStopped, onCame, onEnd }: PiecesInit,
+): Writing {
+  const content = createContentHash(entry.digest);
+  content.expect(digest);
+  let fd: number | undefined;
+  let at = 0;
+  let over = false;
+
+  function drop(): void {
+    if (over) return;
+    over = true;
+    if (fd !== undefined) discardNow(path, fd);
+    onEnd(undefined);
+  }
+
+  /** @returns whether it could be done; if not, nothing is left */
+  function attempt(work: () => void): boolean {
+    if (over) return false;
+    try {
+      if (!isStopped()) {
+        work();
+        return true;
+      }
+    } catch {
+      // Whoever fetches it next meets the same, and can say it.
+    }
+    drop();
+    return false;
+  }
+
+  return {
+    write(piece) {
+      onCame(piece.length);
+      return attempt(() => {
+        if (at + piece.length > (entry.size ?? mostUnlisted)) throw new Error("longer than listed");
+        fd ??= createNow(path, mode);
+        content.update(piece);
+        writeNow(fd, piece, 0, piece.length, at);
+        at += piece.length;
+      });
+    },
+    end() {
+      attempt(() => {
+        if (at < (entry.size ?? 0)) throw new Error("shorter than listed");
+        const { sha256, wrong } = content.finish();
+        if (wrong !== undefined) throw new Error("another digest");
+        const whole = fd ?? createNow(path, mode);
+        // Closed by what follows, whatever comes of it.
+        fd = undefined;
+        const disk = finishNow(whole, path, { mode, mtime: entry.mtime, owner });
+        over = true;
+        onEnd({ size: at, sha256, ...disk });
+      });
+    },
+    drop,
   };
 }
 

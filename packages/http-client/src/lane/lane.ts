@@ -88,7 +88,6 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
   let busy = 0;
   let parts = 0;
   let heeded = false;
-  let timer: NodeJS.Timeout | undefined;
   const pool = createPool(idleTimeout, {
     idle: pump,
     gone(everConnected) {
@@ -98,20 +97,13 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
     },
   });
 
+  const watch = repeat(LOOK, () => {
+    if (!pool.check(performance.now())) giveUp();
+  });
+
   /** Nothing of what waits is asked for: the server is not there, or silent. */
   function giveUp(): void {
     for (let job = queue.next(); job !== undefined; job = queue.next()) finished(job);
-  }
-
-  function ask(
-    entry: FileEntry,
-    data: unknown,
-    target: LaneTarget,
-    range: PartRange | undefined,
-  ): Asked | undefined {
-    const request = lane.request(entry, data as Data, range);
-    const text = request === undefined ? undefined : textOf(request, target);
-    return request === undefined || text === undefined ? undefined : { request, text };
   }
 
   function pump(): void {
@@ -119,7 +111,7 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
       const job = queue.next();
       if (job === undefined) break;
       const { sink, target, data } = job.batch;
-      const asked = sink.stopped ? undefined : ask(job.entry, data, target, undefined);
+      const asked = sink.stopped ? undefined : ask(lane, job.entry, data as Data, target);
       if (asked === undefined) {
         finished(job);
         continue;
@@ -136,7 +128,7 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
       });
       connection.send(asked.text, receiver);
     }
-    watch();
+    watch(busy + parts > 0);
   }
 
   /** @param first whether this is the first try, which may use a kept connection */
@@ -153,20 +145,7 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
       else sendPart(part, signal, false, over);
     });
     connection.send(part.asked.text, receiver);
-    watch();
-  }
-
-  /** Looks at the connections from time to time, as long as answers are awaited. */
-  function watch(): void {
-    if (busy + parts > 0) timer ??= setInterval(look, LOOK);
-    else if (timer !== undefined) {
-      clearInterval(timer);
-      timer = undefined;
-    }
-  }
-
-  function look(): void {
-    if (!pool.check(performance.now())) giveUp();
+    watch(busy + parts > 0);
   }
 
   function onAbort(): void {
@@ -188,7 +167,7 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
     },
     readPart({ entry, range, data }, sink, signal) {
       const target = lane.target(data as Data);
-      const asked = sink.stopped ? undefined : ask(entry, data, target, range);
+      const asked = sink.stopped ? undefined : ask(lane, entry, data as Data, target, range);
       if (asked === undefined) return;
       return new Promise((resolve) =>
         sendPart({ entry, range, target, asked, sink }, signal, true, resolve),
@@ -199,6 +178,18 @@ export function openHttpLane<Data>(lane: HttpLane<Data>, context: LaneContext): 
       pump();
     },
   };
+}
+
+function ask<Data>(
+  lane: HttpLane<Data>,
+  entry: FileEntry,
+  data: Data,
+  target: LaneTarget,
+  range?: PartRange,
+): Asked | undefined {
+  const request = lane.request(entry, data, range);
+  const text = request === undefined ? undefined : textOf(request, target);
+  return request === undefined || text === undefined ? undefined : { request, text };
 }
 
 function finished({ batch }: Job): void {
@@ -274,6 +265,18 @@ function partReceiver(
       sink.failed(throttled ? "throttled" : "unavailable");
       over("done");
     },
+  };
+}
+
+/** Does something now and then, for as long as it is wanted. */
+function repeat(milliseconds: number, work: () => void): (isWanted: boolean) => void {
+  let timer: NodeJS.Timeout | undefined;
+  return (isWanted) => {
+    if (isWanted) timer ??= setInterval(work, milliseconds);
+    else {
+      clearInterval(timer);
+      timer = undefined;
+    }
   };
 }
 
