@@ -9,9 +9,8 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient, makeAuthorize } from "@pannier/http-client";
+import { archiveSource, besideUrl, resolveChecksum } from "@pannier/http-content";
 import { FILE_SIGNATURES, signedFile } from "@pannier/signatures";
-import { archiveSource } from "./archive/archive.ts";
-import { besideUrl } from "./beside.ts";
 import { directorySource } from "./directory/directory.ts";
 import { fileSource, probeUrl } from "./file.ts";
 import type { LaneData } from "./http-lane.ts";
@@ -83,7 +82,18 @@ export const httpAdapter: Adapter<typeof httpOptions> = {
       return signedFile(source, (signal) => besideUrl(client, url, signal), signers);
     };
     const archive = () =>
-      archiveSource({ client, url, strip, path, checksum, context, laneModule: ARCHIVE_LANE });
+      archiveSource({
+        client,
+        locate: async (signal) => {
+          return { url, checksum: await resolveChecksum(checksum, url, client, signal) };
+        },
+        beside: (_, signal) => besideUrl(client, url, signal),
+        probe: (signal, known) => probeUrl(client, url, signal, known),
+        strip,
+        path,
+        context,
+        laneModule: ARCHIVE_LANE,
+      });
     switch (kind) {
       case "file":
         return file();

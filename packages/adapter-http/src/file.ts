@@ -8,9 +8,13 @@ import {
   SourceError,
 } from "@pannier/core/adapter";
 import { type HttpClient, inspect, isTimeFingerprint, readVersion } from "@pannier/http-client";
-import { type ChecksumOption, resolveChecksum, verified } from "./checksum.ts";
+import {
+  type ChecksumOption,
+  createDigestReader,
+  resolveChecksum,
+  verified,
+} from "@pannier/http-content";
 import { entryByContent } from "./content.ts";
-import { createDigestReader } from "./digest.ts";
 
 /** Names under which a page is what is wanted. Under any other, it is more likely one that asks to sign in, or that shows a repository. */
 const PAGE = /\.(?:[px]?html?\d?|php\d?|[aj]spx?|cgi)$/i;

@@ -1,6 +1,6 @@
 /** Options in the URL's query, and what they are made of. */
 import { type OptionSpecs, UsageError } from "@pannier/core/adapter";
-import { type ChecksumOption, parseChecksum } from "./checksum.ts";
+import { type ChecksumOption, parseChecksum } from "@pannier/http-content";
 
 export const httpOptions = {
   unpack: {

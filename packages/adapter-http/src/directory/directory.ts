@@ -19,8 +19,12 @@ import {
   resourceOf,
   settledValidator,
 } from "@pannier/http-client";
-import { type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
-import { createDigestReader } from "../digest.ts";
+import {
+  type ChecksumOption,
+  createDigestReader,
+  resolveChecksum,
+  verified,
+} from "@pannier/http-content";
 import { createAbsences } from "./absences.ts";
 import { fileUrl } from "./file-url.ts";
 import { walkIndex } from "./index-walk.ts";

@@ -1,6 +1,6 @@
 /** Manifests: a directory's files with their digests, as `sha256sum` writes them or as JSON. */
 import { type FileEntry, SourceError } from "@pannier/core/adapter";
-import { parseChecksumLine } from "../checksum.ts";
+import { parseChecksumLine } from "@pannier/http-content";
 import { linesOf, textOf } from "../lines.ts";
 import { jsonObjects } from "./json-objects.ts";
 

@@ -1,7 +1,7 @@
 /** What a file must hash to: as a value, or in a file beside it as `sha256sum` and its like write them. */
 import { createHash, type Hash } from "node:crypto";
 import { SourceError, UsageError } from "@pannier/core/adapter";
-import { type HttpClient, plainBody, readText } from "@pannier/http-client";
+import { type HttpClient, type HttpResponse, plainBody, readText } from "@pannier/http-client";
 
 const HEX_LENGTH = { sha256: 64, sha512: 128, sha1: 40, md5: 32 } as const;
 const MAX_CHECKSUM_FILE = 1 << 20;
@@ -49,13 +49,18 @@ export async function resolveChecksum(
   }
   const response = await client.request(url, { operation: "checksum", signal });
   const name = decodeURIComponent(of.pathname.slice(of.pathname.lastIndexOf("/") + 1));
-  const found = findChecksum(await readText(await plainBody(response), MAX_CHECKSUM_FILE), name);
+  const found = findChecksum(await readChecksumFile(response), name);
   if (found !== undefined) return found;
   throw new SourceError("invalid", `${url.pathname} holds no checksum of ${JSON.stringify(name)}`);
 }
 
+/** The text of a file of checksums. @throws SourceError `invalid` where it is larger than 1 MiB, or not UTF-8 */
+export async function readChecksumFile(response: HttpResponse): Promise<string> {
+  return readText(await plainBody(response), MAX_CHECKSUM_FILE);
+}
+
 /** Finds a file's checksum in a file of them: lines of GNU or BSD form, or nothing but one digest. */
-function findChecksum(text: string, name: string): Checksum | undefined {
+export function findChecksum(text: string, name: string): Checksum | undefined {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "" && !line.startsWith("#"));
   for (const line of lines) {
     const parsed = parseChecksumLine(line);

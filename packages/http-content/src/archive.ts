@@ -32,21 +32,34 @@ import {
   untilAborted,
 } from "@pannier/core/adapter";
 import type { HttpClient } from "@pannier/http-client";
-import { type FileChecks, openFileChecks } from "@pannier/signatures";
-import { type Checksum, type ChecksumOption, resolveChecksum, verified } from "../checksum.ts";
-import { besideUrl } from "../beside.ts";
-import { probeUrl } from "../file.ts";
+import { type FileChecks, openFileChecks, type ReadBeside } from "@pannier/signatures";
+import { type Checksum, verified } from "./checksum.ts";
 import { type Download, download } from "./download.ts";
 
 /** Names of scratch directories begin so; what is left of an earlier process is known by it. */
 const PREFIX = "unpacked-";
 
+/** An archive, as it is to be had now. */
+export interface LocatedArchive {
+  readonly url: URL;
+  /** What it has to hash to. */
+  readonly checksum: Checksum | undefined;
+  /** Of the listing; default: the version of what is downloaded. */
+  readonly token?: string | undefined;
+  /** Of the listing. */
+  readonly revision?: string | undefined;
+}
+
 export interface ArchiveSourceInit {
   readonly client: HttpClient;
-  readonly url: URL;
+  /** Finds the archive: called before each download. */
+  readonly locate: (signal: AbortSignal) => Promise<LocatedArchive>;
+  /** Reads what lies beside it: signatures. */
+  readonly beside: (archive: LocatedArchive, signal: AbortSignal) => ReadBeside;
+  readonly probe: Source["probe"];
   readonly strip: number;
+  /** Segments of the directory in it that becomes the root; empty for all of it. */
   readonly path: readonly string[];
-  readonly checksum: ChecksumOption | undefined;
   readonly context: SourceContext;
   /** Of the lane for what is unpacked. */
   readonly laneModule: URL;
@@ -59,12 +72,18 @@ interface Unpacked {
   /** The archive's version, also kept with its entries; a name of our own where the server gives none. */
   readonly ref: string;
   readonly token: string | undefined;
+  readonly revision: string | undefined;
   /** Where somebody has to have signed it. */
   readonly signature: CheckedSignature | undefined;
 }
 
+/**
+ * A source that is an archive on a web server. `close` closes the client.
+ *
+ * Errors of the source: `invalid` for what is no archive, is damaged, or not what its checksum says.
+ */
 export function archiveSource(init: ArchiveSourceInit): Source {
-  const { client, url, context } = init;
+  const { client, context } = init;
   const closing = new AbortController();
   let current: Unpacked | undefined;
   let again: Promise<Unpacked> | undefined;
@@ -77,24 +96,26 @@ export function archiveSource(init: ArchiveSourceInit): Source {
     for (const name of await readdir(scratch)) {
       if (name.startsWith(PREFIX)) await rm(join(scratch, name), { recursive: true, force: true });
     }
-    const expected = await resolveChecksum(init.checksum, url, client, signal);
+    const located = await init.locate(signal);
+    const { url, checksum, revision } = located;
     const operation = wanted === undefined ? "list" : "read";
     const { signers = [] } = context;
     const attempt = async (keep: boolean): Promise<Unpacked> => {
       const checks =
         signers.length === 0
           ? undefined
-          : await openFileChecks(besideUrl(client, url, signal), signers);
+          : await openFileChecks(init.beside(located, signal), signers);
       const coming = await download({ client, url, wanted, operation, scratch, keep, signal });
       let folder: string | undefined;
       try {
         folder = await mkdtemp(join(scratch, PREFIX));
-        const { validator, token } = coming;
+        const { validator } = coming;
+        const token = located.token ?? coming.token;
         const ref = wanted ?? validator ?? `local ${randomUUID()}`;
         const bytes = checks === undefined ? coming.bytes : passing(coming.bytes, checks);
-        const content = await unpackDownload({ ...coming, bytes }, expected, folder, signal);
+        const content = await unpackDownload({ ...coming, bytes }, checksum, folder, signal);
         try {
-          return { folder, content, ref, token, signature: checks?.finish() };
+          return { folder, content, ref, token, revision, signature: checks?.finish() };
         } catch (error) {
           content.close();
           throw error;
@@ -167,13 +188,14 @@ export function archiveSource(init: ArchiveSourceInit): Source {
   }
 
   return {
-    probe: (signal, known) => probeUrl(client, url, signal, known),
+    probe: init.probe,
     async list(signal, scope) {
       signal.throwIfAborted();
       await again?.catch(() => {});
-      const { content, ref, token, signature } = await load(signal);
+      const { content, ref, token, revision, signature } = await load(signal);
       await scope?.ignoreFile(content.entry(IGNORE_FILE, ref));
-      return { entries: content.entries(ref, scope), ordered: true, token: () => token, signature };
+      const entries = content.entries(ref, scope);
+      return { entries, ordered: true, revision, token: () => token, signature };
     },
     async read(entry, range, signal) {
       signal.throwIfAborted();
