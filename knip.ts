@@ -51,6 +51,7 @@ const config: KnipConfig = {
     "packages/adapter-gcs": { entry: ["src/gcs-lane.ts"] },
     "packages/adapter-http": { entry: ["src/{http,archive}-lane.ts"] },
     "packages/adapter-oci": { entry: ["src/image-lane.ts"] },
+    "packages/adapter-release": { entry: ["src/archive-lane.ts"] },
     // A test starts the process by its path.
     "packages/adapter-s3": { entry: ["src/s3-lane.ts", "test/*-child.ts"] },
     "packages/adapter-webdav": { entry: ["src/webdav-lane.ts"] },

@@ -193,6 +193,7 @@ test("every message that is explained is one that can be met", () => {
       "smb",
       "oci",
       "hf",
+      "release",
       "k8s",
     ].map((name) => section(page(`docs/adapters/${name}.md`).text, "## Troubleshooting")),
     section(OPERATIONS, "## When something is wrong"),

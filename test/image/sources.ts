@@ -10,6 +10,7 @@ import { createStore as createGcsStore } from "../../packages/adapter-gcs/test/s
 import { gzipLayer, putImage } from "../../packages/adapter-oci/test/images.ts";
 import { sdkServer } from "../../packages/adapter-s3/test/sdk-client.ts";
 import { startHub } from "../../packages/adapter-hf/test/hub.ts";
+import { startForge } from "../../packages/adapter-release/test/forge.ts";
 import { startApiServer } from "../../packages/adapter-k8s/test/api-server.ts";
 import { kubeconfigFor } from "../../packages/adapter-k8s/test/stores.ts";
 import { createStore as createS3Store } from "../../packages/adapter-s3/test/stores.ts";
@@ -110,6 +111,17 @@ export const SOURCES: Readonly<
         void hub.commit("models/org/image", new Map([["page", text]]));
       await write("");
       return { url: "hf://org/image", env: { HF_ENDPOINT: hub.endpoint }, write };
+    },
+  },
+  release: {
+    make: async () => {
+      const forge = await startForge();
+      let version = 0;
+      const write = async (text: string) => {
+        forge.releases = [{ tag: `v1.0.${++version}`, assets: { page: text } }];
+      };
+      await write("");
+      return { url: `release+${forge.origin}/org/repo?api=gitea`, write };
     },
   },
   k8s: { make: async (_, directory) => kubernetesSource(directory) },

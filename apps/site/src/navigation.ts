@@ -35,6 +35,7 @@ export const SIDEBAR: DefaultTheme.SidebarItem[] = [
     "/adapters/azure": "Azure Blob Storage",
     "/adapters/oci": "OCI registries",
     "/adapters/hf": "Hugging Face",
+    "/adapters/release": "Releases",
     "/adapters/k8s": "Kubernetes",
     "/adapters/sftp": "SFTP",
     "/adapters/ftp": "FTP",

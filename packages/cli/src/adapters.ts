@@ -75,6 +75,12 @@ export const BUILT_IN: readonly Registered[] = [
     load: async () => asAdapter((await import("@pannier/adapter-oci")).ociAdapter),
   },
   {
+    name: "release",
+    package: "@pannier/adapter-release",
+    schemes: ["release+https", "release+http"],
+    load: async () => asAdapter((await import("@pannier/adapter-release")).releaseAdapter),
+  },
+  {
     name: "s3",
     package: "@pannier/adapter-s3",
     schemes: ["s3"],

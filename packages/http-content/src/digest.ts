@@ -15,7 +15,7 @@ const WHOLE = 4 << 20;
 const MAX_VALIDATORS = 256;
 
 /** Reads entries that have a SHA-256, but no ETag or date from their listing. */
-export type DigestReader = (
+type DigestReader = (
   entry: FileEntry,
   url: URL,
   range: ByteRange | undefined,

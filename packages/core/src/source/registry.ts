@@ -19,6 +19,8 @@ const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
   davs: "@pannier/adapter-webdav",
   hf: "@pannier/adapter-hf",
   k8s: "@pannier/adapter-k8s",
+  "release+https": "@pannier/adapter-release",
+  "release+http": "@pannier/adapter-release",
   s3: "@pannier/adapter-s3",
   gs: "@pannier/adapter-gcs",
   az: "@pannier/adapter-azure",
