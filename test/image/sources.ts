@@ -22,8 +22,8 @@ interface PageSource {
   readonly url: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly volumes?: Readonly<Record<string, string>>;
-  /** Changes the text of `page`. */
-  readonly write: (text: string) => Promise<void>;
+  /** Changes the text of `page`, or of another file where the source can hold several. */
+  readonly write: (text: string, name?: string) => Promise<void>;
 }
 
 type Make = (servers: Servers, directory: string) => Promise<PageSource>;
@@ -160,7 +160,7 @@ async function httpSource(
   await chmod(join(root, name), 0o755);
   return {
     url: `${http}/json/${name}/`,
-    write: (text) => writeFile(join(root, name, "page"), text),
+    write: (text, file = "page") => writeFile(join(root, name, file), text),
   };
 }
 
@@ -235,7 +235,7 @@ async function fromStore(create: Harness["create"]) {
       ...(username === undefined ? {} : { PANNIER_USERNAME: username }),
       ...(password === undefined ? {} : { PANNIER_PASSWORD: password }),
     },
-    write: (text: string) =>
-      store.change(new Map([["page", { kind: "file", content: Buffer.from(text) }]])),
+    write: (text: string, name = "page") =>
+      store.change(new Map([[name, { kind: "file", content: Buffer.from(text) }]])),
   };
 }

@@ -1,6 +1,7 @@
 /** The adapter: a container, or the blobs below a prefix of one, as a source. */
 import type { Adapter } from "@pannier/core/adapter";
 import { laneBeside, rootOf, storeClient, storeSource } from "@pannier/object-store";
+import { checkableFiles } from "@pannier/signatures";
 import type { LaneData } from "./azure-lane.ts";
 import { connect } from "./connection.ts";
 import { makeLister } from "./list.ts";
@@ -9,7 +10,7 @@ import { azureOptions, placeOf } from "./options.ts";
 import { readBlob } from "./read.ts";
 import { openContainer } from "./request.ts";
 
-export const azureAdapter: Adapter<typeof azureOptions> = {
+export const azureAdapter: Adapter<typeof azureOptions> = checkableFiles({
   name: "azure",
   package: "@pannier/adapter-azure",
   schemes: ["az"],
@@ -53,4 +54,4 @@ export const azureAdapter: Adapter<typeof azureOptions> = {
       identity: async () => signIn.source,
     });
   },
-};
+});

@@ -2,6 +2,7 @@
 import { posix } from "node:path";
 import { type Adapter, decodedPath, type Source, UsageError } from "@pannier/core/adapter";
 import { type Root, treeSource } from "@pannier/file-server";
+import { checkableFiles } from "@pannier/signatures";
 import { askSize, askTime } from "./ask.ts";
 import type { Connection } from "./connection.ts";
 import { refusalOf, translate } from "./errors.ts";
@@ -18,7 +19,7 @@ interface FtpRoot extends Root {
   readonly path: string;
 }
 
-export const ftpAdapter: Adapter<typeof ftpOptions> = {
+export const ftpAdapter: Adapter<typeof ftpOptions> = checkableFiles({
   name: "ftp",
   package: "@pannier/adapter-ftp",
   schemes: ["ftp", "ftps"],
@@ -61,7 +62,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = {
       context,
     );
   },
-};
+});
 
 /** A URL's path begins at the login directory, and at the server's root where it begins with `%2F`: RFC 1738, 3.2.2. */
 async function findRoot(connection: Connection, path: string): Promise<FtpRoot> {

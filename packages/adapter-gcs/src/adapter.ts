@@ -1,6 +1,7 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
 import type { Adapter } from "@pannier/core/adapter";
 import { laneBeside, rootOf, storeClient, storeSource } from "@pannier/object-store";
+import { checkableFiles } from "@pannier/signatures";
 import { connect } from "./connection.ts";
 import type { LaneData } from "./gcs-lane.ts";
 import { LISTED_AT_ONCE, listPageOf } from "./list.ts";
@@ -11,7 +12,7 @@ import { readGeneration } from "./read.ts";
 /** An answer takes tens of milliseconds whatever the object's size, and many may be waited for; the engine asks for fewer where the server wants that. */
 const READ_AT_ONCE = 64;
 
-export const gcsAdapter: Adapter<typeof gcsOptions> = {
+export const gcsAdapter: Adapter<typeof gcsOptions> = checkableFiles({
   name: "gcs",
   package: "@pannier/adapter-gcs",
   schemes: ["gs"],
@@ -45,4 +46,4 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = {
       concurrency: READ_AT_ONCE,
     });
   },
-};
+});

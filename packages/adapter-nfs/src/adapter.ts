@@ -9,6 +9,7 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import { fingerprintOf, timeOf, treeSource } from "@pannier/file-server";
+import { checkableFiles } from "@pannier/signatures";
 import { CONNECTIONS, createConnection, Unanswered } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { NFS, PORTMAPPER } from "./ping.ts";
@@ -17,7 +18,7 @@ import { nfsOptions } from "./options.ts";
 import type { Facts } from "./protocol.ts";
 import { readFile } from "./read.ts";
 
-export const nfsAdapter: Adapter<typeof nfsOptions> = {
+export const nfsAdapter: Adapter<typeof nfsOptions> = checkableFiles({
   name: "nfs",
   package: "@pannier/adapter-nfs",
   schemes: ["nfs"],
@@ -83,7 +84,7 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = {
       },
     };
   },
-};
+});
 
 function toFile(path: string, facts: Facts, now: number): FileEntry | undefined {
   const { kind, size, mode } = facts;

@@ -18,6 +18,7 @@ import { ask, type Told, told } from "./kind.ts";
 import { listTree } from "./list.ts";
 import { parseHostKey, sftpOptions } from "./options.ts";
 import { readFile } from "./read.ts";
+import { checkableFiles } from "@pannier/signatures";
 import { usernameOf } from "@pannier/ssh-client";
 
 /** Where the source is on the server. */
@@ -26,7 +27,7 @@ interface SftpRoot extends Root {
   readonly path: string;
 }
 
-export const sftpAdapter: Adapter<typeof sftpOptions> = {
+export const sftpAdapter: Adapter<typeof sftpOptions> = checkableFiles({
   name: "sftp",
   package: "@pannier/adapter-sftp",
   schemes: ["sftp"],
@@ -70,7 +71,7 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = {
       context,
     );
   },
-};
+});
 
 async function look(
   session: Session,

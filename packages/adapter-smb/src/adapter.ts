@@ -2,6 +2,7 @@
 import { posix } from "node:path";
 import type { Adapter, FileEntry, Scope, Source } from "@pannier/core/adapter";
 import { fingerprintOf, leftOutWarning, timeOf, treeSource } from "@pannier/file-server";
+import { checkableFiles } from "@pannier/signatures";
 import { type Address, addressOf, encodePath } from "./address.ts";
 import { connectionError, isMissing, translate } from "./errors.ts";
 import type { Helper } from "./helper.ts";
@@ -15,7 +16,7 @@ import { signIn, userOf } from "./sign-in.ts";
 /** Names that one warning counts. */
 const MOST_TOLD = 1000;
 
-export const smbAdapter: Adapter<typeof smbOptions> = {
+export const smbAdapter: Adapter<typeof smbOptions> = checkableFiles({
   name: "smb",
   package: "@pannier/adapter-smb",
   schemes: ["smb"],
@@ -82,7 +83,7 @@ export const smbAdapter: Adapter<typeof smbOptions> = {
       context,
     );
   },
-};
+});
 
 /** Makes the connection, so that what is wrong with it is told as such, and not as a matter of the path that was asked for first. */
 async function checkConnection(

@@ -14,6 +14,7 @@ import {
   makeAuthorize,
   serverTime,
 } from "@pannier/http-client";
+import { checkableFiles } from "@pannier/signatures";
 import {
   type Listing,
   listDeep,
@@ -51,7 +52,7 @@ interface Root {
   readonly file: Resource | undefined;
 }
 
-export const webdavAdapter: Adapter<typeof webdavOptions> = {
+export const webdavAdapter: Adapter<typeof webdavOptions> = checkableFiles({
   name: "webdav",
   package: "@pannier/adapter-webdav",
   schemes: ["dav", "davs"],
@@ -196,7 +197,7 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = {
       close: () => client.close(),
     };
   },
-};
+});
 
 function urlOf({ scheme, host, port, pathname }: Location): URL {
   const authority = port === undefined ? host : `${host}:${port}`;

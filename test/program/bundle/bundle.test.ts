@@ -201,8 +201,8 @@ describe("the program", () => {
 describe("what is told about it", () => {
   test("names the system packages that its adapters need, and no others", async () => {
     const bundle = await bundleOf("git", SHELF);
-    expect(await read(bundle, "packages.debian")).toBe("git\nopenssh-client\n");
-    expect(await read(bundle, "packages.alpine")).toBe("git\nopenssh-client\n");
+    expect(await read(bundle, "packages.debian")).toBe("git\ngpgv\nopenssh-client\n");
+    expect(await read(bundle, "packages.alpine")).toBe("git\ngpgv\nopenssh-client\n");
     expect(await read(await bundleOf("file"), "packages.debian")).toBe("");
   });
 
