@@ -67,7 +67,7 @@ test("has the latest of an object, and nothing after it was cleared", async () =
 });
 
 test("holds no more than is allowed", async () => {
-  const { held } = hold(10);
+  const { held } = hold(1030);
   await held.put(object("a", { k: Buffer.from("12345678") }));
   await held.put(object("b", { k: Buffer.from("12345678") }));
   expect(held.get("web/a", "k")).toBeDefined();

@@ -4,20 +4,17 @@ import { join } from "node:path";
 import { DatabaseSync } from "@pannier/core/adapter";
 import { idOf, type KubeObject } from "./objects.ts";
 
-/**
- * KiB that are kept in memory. What is beyond goes to a file, which loses its name at once: nothing of a Secret is left
- * wherever the process ends. One transaction, so that nothing is written before that.
- */
-const IN_MEMORY = 8192;
+/** Bytes that are held in memory. What is beyond goes to a table in a file. */
+const IN_MEMORY = 8 << 20;
+/** For the names of a content, and its version. */
+const OVERHEAD = 512;
 const SCHEMA = `
 PRAGMA journal_mode = MEMORY;
 PRAGMA synchronous = OFF;
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA temp_store = MEMORY;
-PRAGMA cache_size = -${IN_MEMORY};
 BEGIN EXCLUSIVE;
-CREATE TABLE contents (id TEXT, key TEXT, uid TEXT, version TEXT, content BLOB);
-CREATE UNIQUE INDEX by_key ON contents (id, key);`;
+CREATE TABLE contents (name TEXT UNIQUE, uid TEXT, version TEXT, content BLOB);`;
 
 export interface HeldContent extends Pick<KubeObject, "uid" | "resourceVersion"> {
   readonly content: Buffer;
@@ -38,10 +35,11 @@ interface Table {
 }
 
 /**
- * @param folder asked for when something is held
+ * @param folder asked for when something goes to the file
  * @param most bytes beyond which nothing more is held
  */
 export function holdObjects(folder: () => Promise<string>, most: number): Held {
+  const small = new Map<string, HeldContent>();
   let opening: Promise<Table> | undefined;
   let table: Table | undefined;
   let bytes = 0;
@@ -51,29 +49,34 @@ export function holdObjects(folder: () => Promise<string>, most: number): Held {
     await rm(path, { force: true });
     const database = new DatabaseSync(path);
     database.exec(SCHEMA);
+    // Nothing of a Secret is left, wherever the process ends.
     await rm(path);
     return {
       database,
-      insert: database.prepare("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?)"),
-      select: database.prepare(
-        "SELECT uid, version, content FROM contents WHERE id = ? AND key = ?",
-      ),
+      insert: database.prepare("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)"),
+      select: database.prepare("SELECT uid, version, content FROM contents WHERE name = ?"),
     };
   }
 
   return {
     async put(object) {
-      const { uid, resourceVersion, content } = object;
-      table = await (opening ??= open());
-      for (const [key, value] of content) {
-        bytes += value.length;
+      const { uid, resourceVersion } = object;
+      for (const [key, content] of object.content) {
+        const name = nameOf(idOf(object), key);
+        bytes += content.length + OVERHEAD;
         if (bytes > most) return;
-        table.insert.run(idOf(object), key, uid, resourceVersion, value);
+        if (bytes <= IN_MEMORY || small.has(name)) {
+          small.set(name, { uid, resourceVersion, content });
+          continue;
+        }
+        table ??= await (opening ??= open());
+        table.insert.run(name, uid, resourceVersion, content);
       }
     },
     get(id, key) {
-      const row = table?.select.get(id, key);
-      if (row === undefined) return undefined;
+      const name = nameOf(id, key);
+      const row = small.has(name) ? undefined : table?.select.get(name);
+      if (row === undefined) return small.get(name);
       const { buffer, byteOffset, byteLength } = row["content"] as Uint8Array;
       return {
         uid: row["uid"] as string,
@@ -82,10 +85,15 @@ export function holdObjects(folder: () => Promise<string>, most: number): Held {
       };
     },
     clear() {
+      small.clear();
       table?.database.close();
       opening = undefined;
       table = undefined;
       bytes = 0;
     },
   };
+}
+
+function nameOf(id: string, key: string): string {
+  return `${id}/${key}`;
 }
