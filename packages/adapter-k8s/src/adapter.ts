@@ -53,7 +53,7 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
     /** For what is silent most of the time. */
     const watchClient = clientWith(Math.max(context.idleTimeout, LONGEST_SILENCE));
     const api = createApi({ server: cluster.server, client, resource, selector, name });
-    const listed: Listed = { versions: new Map(), at: performance.now() };
+    const listed: Listed = { versions: new Map(), changed: new Map(), at: performance.now() };
     const seen = new Map<Scope, Seen>();
     const held = holdObjects(() => context.scratch(), context.limits.maxBytes);
     const read = createReader(api, held, resource);
@@ -94,6 +94,7 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
               client: watchClient,
               scope,
               since: () => listed.versions.get(scope),
+              onChange: (version) => listed.changed.set(scope, version),
               onQuiet: (since, until) => seen.set(scope, { since, until }),
             },
             signal,

@@ -21,6 +21,8 @@ export interface Lister {
 export interface Listed {
   /** By scope: its resourceVersion. */
   readonly versions: Map<Scope, string>;
+  /** By scope: the resourceVersion of what a watch told since. */
+  readonly changed: Map<Scope, string>;
   /** When it was over, or the source opened. As of `performance.now()`. */
   at: number;
 }
@@ -61,6 +63,7 @@ export async function* listEntries(
   }
   yield batch;
   for (const [scope, version] of versions) listed.versions.set(scope, version);
+  listed.changed.clear();
   listed.at = performance.now();
 }
 

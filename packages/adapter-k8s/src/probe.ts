@@ -52,18 +52,20 @@ export async function probe(
 }
 
 /**
- * Asks by a short watch: it costs the server nothing where nothing happened, however many objects there are, and it does not
+ * What the long watch told needs no question. Otherwise asks by a short watch: it costs the server nothing where nothing happened, however many objects there are, and it does not
  * depend on the long watch, which may be dead. It takes a second where nothing happened.
  *
  * @returns `since` where nothing happened; otherwise the resourceVersion of what did
  * @throws GoneError where the server cannot tell
  */
 async function changedSince(
-  { api, client, seen }: Probing,
+  { api, client, listed, seen }: Probing,
   scope: Scope,
   since: string,
   signal: AbortSignal,
 ): Promise<string> {
+  const changed = listed.changed.get(scope);
+  if (changed !== undefined && isOlder(since, changed)) return changed;
   const before = seen.get(scope);
   const from = before?.since === since ? before.until : since;
   const how = { client, seconds: SECONDS, operation: "probe" };

@@ -20,6 +20,8 @@ export interface Watching {
   readonly scope: Scope;
   /** The resourceVersion of the last listing, where there was one. */
   readonly since: () => string | undefined;
+  /** Called with the resourceVersion of what happened. */
+  readonly onChange: (version: string) => void;
   /** Called with a resourceVersion until which nothing happened since that listing. */
   readonly onQuiet: (since: string, until: string) => void;
 }
@@ -29,7 +31,7 @@ export interface Watching {
  * failure: polling tells of those that last.
  */
 export async function* hintsOf(
-  { api, client, scope, since, onQuiet }: Watching,
+  { api, client, scope, since, onChange, onQuiet }: Watching,
   signal: AbortSignal,
 ): AsyncGenerator<void> {
   let from: string | undefined;
@@ -63,7 +65,9 @@ export async function* hintsOf(
         const shown = since();
         if (type === "changed") {
           start = resourceVersion;
-          if (shown === undefined || isOlder(shown, resourceVersion)) yield;
+          if (shown !== undefined && !isOlder(shown, resourceVersion)) continue;
+          onChange(resourceVersion);
+          yield;
         } else if (shown !== undefined && !isOlder(shown, start)) onQuiet(shown, resourceVersion);
       }
     } catch (error) {
