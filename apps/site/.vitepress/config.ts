@@ -8,6 +8,10 @@ import { NAVIGATION, SIDEBAR } from "../src/navigation.ts";
 const TARGET = "es2022";
 const ICON =
   "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Cpath fill='none' stroke='%23b4632a' stroke-width='2' stroke-linejoin='round' d='M3 9h18l-1.5 11h-15zM8 9V6a4 4 0 0 1 8 0v3M3 13h18'/%3E%3C/svg%3E";
+/** A branch that leaves a line of commits. */
+const REPOSITORY =
+  "<svg viewBox='0 0 24 24' aria-hidden='true'><path fill='none' stroke='currentColor' stroke-width='2' d='M7 8v8M17 8c0 5-10 3-10 8M7 3a2.5 2.5 0 0 1 0 5 2.5 2.5 0 0 1 0-5zM17 3a2.5 2.5 0 0 1 0 5 2.5 2.5 0 0 1 0-5zM7 16a2.5 2.5 0 0 1 0 5 2.5 2.5 0 0 1 0-5z'/></svg>";
+const ICONS = /\s*<link rel="preload stylesheet" href="[^"]*vp-icons\.css" as="style">/;
 
 export default defineConfig({
   title: "Pannier",
@@ -20,6 +24,10 @@ export default defineConfig({
   outDir: "dist",
   cacheDir: "../../node_modules/.cache/vitepress",
   head: [["link", { rel: "icon", href: ICON }]],
+  // The default turns transitions off and on at the start, which makes the browser lay out the page once more.
+  appearance: { disableTransition: false },
+  // The file of icons is empty, since the only one is below, and text would wait for it.
+  transformHtml: (html) => html.replace(ICONS, ""),
   // TypeDoc's pages are copied in after the build, and checked then.
   ignoreDeadLinks: [/^\/api\//],
   markdown: {
@@ -49,7 +57,7 @@ export default defineConfig({
     sidebar: SIDEBAR,
     outline: [2, 3],
     search: { provider: "local" },
-    socialLinks: [{ icon: "git", link: repositoryPage(), ariaLabel: "Repository" }],
+    socialLinks: [{ icon: { svg: REPOSITORY }, link: repositoryPage(), ariaLabel: "Repository" }],
     editLink: { pattern: `${repositoryPage()}/edit/main/:path`, text: "Edit this page" },
   },
 });

@@ -122,7 +122,7 @@ function makeCard(name) {
     details: make("details"),
   };
   parts.bar.setAttribute("aria-label", `Progress of ${name}`);
-  parts.button.setAttribute("aria-label", `Sync ${name} now`);
+  parts.button.setAttribute("aria-label", `Sync now: ${name}`);
   parts.button.addEventListener("click", () => askToSync(name));
   parts.progress.append(parts.bar, parts.told);
   parts.details.append(
@@ -377,7 +377,7 @@ function drawRevision(
 
 function rollbackButton(name, revision) {
   const button = make("button", { type: "button", className: "quiet" }, "Roll back");
-  button.setAttribute("aria-label", `Roll ${name} back to ${shorten(revision)}`);
+  button.setAttribute("aria-label", `Roll back ${name} to ${shorten(revision)}`);
   button.addEventListener("click", () =>
     ask({
       title: "Roll back",
