@@ -1,5 +1,6 @@
 /**
- * `version`: what is unreleased in CHANGELOG.md becomes the version that changesets has just given the packages.
+ * `version`: what is unreleased in CHANGELOG.md becomes the version that changesets has just given the packages. The Helm chart
+ * gets it as well.
  * `check`: whether a release may go out.
  */
 import { execFileSync } from "node:child_process";
@@ -9,6 +10,7 @@ import { pathToFileURL } from "node:url";
 import { readManifest, repositoryPage, ROOT } from "./repository.ts";
 
 const CHANGELOG = join(ROOT, "CHANGELOG.md");
+const CHART = join(ROOT, "deploy/helm/pannier/Chart.yaml");
 
 /** @throws Error where nothing is unreleased */
 export function releasedChangelog(text: string, version: string, date: string): string {
@@ -17,6 +19,11 @@ export function releasedChangelog(text: string, version: string, date: string): 
   if (after.trim() === "" || after.trim().startsWith("## "))
     throw new Error(`CHANGELOG.md has nothing below "${heading.trim()}"`);
   return `${before}${heading}\n## [${version}] - ${date}\n${after}`;
+}
+
+/** A Chart.yaml with another version, of itself and of what it installs. */
+export function versionedChart(text: string, version: string): string {
+  return text.replaceAll(/^(version|appVersion): .*$/gm, `$1: ${version}`);
 }
 
 /** Why a release may not go out; nothing where it may. */
@@ -39,6 +46,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   if (process.argv[2] === "version") {
     const date = new Date().toISOString().slice(0, 10);
     writeFileSync(CHANGELOG, releasedChangelog(changelog, version, date));
+    writeFileSync(CHART, versionedChart(readFileSync(CHART, "utf8"), version));
   } else {
     const changed = execFileSync("git", ["status", "--porcelain"], { cwd: ROOT, encoding: "utf8" });
     const reasons = [...reasonsAgainst(repositoryPage(), changelog, version, changed.trim())];

@@ -5,8 +5,9 @@ import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { packedFiles } from "../../scripts/packed-files.ts";
-import { reasonsAgainst, releasedChangelog } from "../../scripts/release.ts";
+import { reasonsAgainst, releasedChangelog, versionedChart } from "../../scripts/release.ts";
 import { ROOT } from "../docs/pages.ts";
 import { gitVersion } from "../support/git-server.ts";
 
@@ -106,6 +107,13 @@ describe("a release", () => {
     );
     const released = releasedChangelog(text, "0.1.0", "2026-12-01");
     expect(() => releasedChangelog(released, "0.2.0", "2026-12-02")).toThrow(/has nothing below/);
+  });
+
+  test("gives the Helm chart its version", () => {
+    const chart = readFileSync(join(ROOT, "deploy/helm/pannier/Chart.yaml"), "utf8");
+    const { version: _, appVersion: __, ...rest } = parse(chart) as Record<string, unknown>;
+    const expected = { ...rest, version: "1.2.3", appVersion: "1.2.3" };
+    expect(parse(versionedChart(chart, "1.2.3"))).toEqual(expected);
   });
 
   test("does not go out without a home, a heading or a clean checkout", () => {
