@@ -27,6 +27,10 @@ interface PodSpec {
   readonly volumes?: readonly Named[];
 }
 
+interface PodMetadata {
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
 interface Policy {
   readonly kind: string;
   readonly metadata: Named;
@@ -39,15 +43,23 @@ describeWith("kube", "pods with an annotation", (server) => {
 
   /** What the API server makes of a pod. @throws Error with its refusal */
   async function made(annotations: Record<string, string>, spec: Partial<PodSpec> = {}) {
+    return (await madePod(annotations, spec, {})).spec;
+  }
+
+  async function madePod(
+    annotations: Record<string, string>,
+    spec: Partial<PodSpec>,
+    labels: Record<string, string>,
+  ) {
     const pod = {
       apiVersion: "v1",
       kind: "Pod",
-      metadata: { name: `pod-${pods++}`, annotations },
+      metadata: { name: `pod-${pods++}`, annotations, labels },
       // Another plug-in would mount the token under a name by chance.
       spec: { automountServiceAccountToken: false, containers: [app("web")], ...spec },
     };
     const path = "/api/v1/namespaces/annotated/pods?dryRun=All";
-    return ((await kube(server, "POST", path, pod)) as { spec: PodSpec }).spec;
+    return (await kube(server, "POST", path, pod)) as { metadata: PodMetadata; spec: PodSpec };
   }
 
   /** The server takes the policies over in its own time: both are there when both have something to say. */
@@ -142,6 +154,15 @@ describeWith("kube", "pods with an annotation", (server) => {
     const mounts = containers.map(({ volumeMounts = [] }) => volumeMounts as Named[]);
     expect(mounts[0]?.map(({ name }) => name).toSorted()).toEqual(["pannier-content", "scratch"]);
     expect(mounts[1]).toEqual([]);
+  });
+
+  test("have the label that kustomize gives, unless they have one of that name", async () => {
+    const labelsOf = async (labels: Record<string, string>) =>
+      (await madePod(source, {}, labels)).metadata.labels;
+    expect(await labelsOf({})).toEqual({ pannier: "sidecar" });
+    expect(await labelsOf({ app: "web" })).toEqual({ app: "web", pannier: "sidecar" });
+    // A controller that selects by it would make pods without end.
+    expect(await labelsOf({ pannier: "of-the-team" })).toEqual({ pannier: "of-the-team" });
   });
 
   test("are left alone without one", async () => {
