@@ -157,12 +157,13 @@ describeWith("kube", "pods with an annotation", (server) => {
   });
 
   test("have the label that kustomize gives, unless they have one of that name", async () => {
-    const labelsOf = async (labels: Record<string, string>) =>
-      (await madePod(source, {}, labels)).metadata.labels;
-    expect(await labelsOf({})).toEqual({ pannier: "sidecar" });
-    expect(await labelsOf({ app: "web" })).toEqual({ app: "web", pannier: "sidecar" });
-    // A controller that selects by it would make pods without end.
-    expect(await labelsOf({ pannier: "of-the-team" })).toEqual({ pannier: "of-the-team" });
+    for (const [labels, expected] of [
+      [{}, { pannier: "sidecar" }],
+      [{ app: "web" }, { app: "web", pannier: "sidecar" }],
+      // A controller that selects by it would make pods without end.
+      [{ pannier: "of-the-team" }, { pannier: "of-the-team" }],
+    ])
+      expect((await madePod(source, {}, labels ?? {})).metadata.labels).toEqual(expected);
   });
 
   test("are left alone without one", async () => {
