@@ -26,6 +26,16 @@ export const SIDEBAR: DefaultTheme.SidebarItem[] = [
     "/use-cases": "Use cases",
     "/cookbook": "Cookbook",
   }),
+  group("Use cases", {
+    "/use-cases/airflow": "Airflow DAGs",
+    "/use-cases/grafana": "Grafana dashboards",
+    "/use-cases/model-servers": "Model servers",
+    "/use-cases/opa": "OPA bundles",
+    "/use-cases/prometheus": "Prometheus rules",
+    "/use-cases/static-sites": "Static sites",
+    "/use-cases/rclone": "Any remote of rclone",
+    "/use-cases/gitrepo-volumes": "From gitRepo volumes",
+  }),
   group("Sources", {
     "/adapters/file": "Local files",
     "/adapters/git": "git",
@@ -50,6 +60,7 @@ export const SIDEBAR: DefaultTheme.SidebarItem[] = [
     "/image": "Image",
     "/operations": "Operations",
     "/artifacts": "Push to a registry",
+    "/node-sharing": "One follower per node",
   }),
   group("Trust", {
     "/security": "Security",
