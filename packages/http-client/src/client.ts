@@ -197,7 +197,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     try {
       answer = await sent().catch((error: unknown) => {
         signal?.throwIfAborted();
-        if (!SAFE.has(method) || !isRepeatable(body) || !wasInUse(error)) throw error;
+        if (!SAFE.has(method) || !isRepeatable(body) || !wasEnded(error)) throw error;
         return sent();
       });
     } catch (error) {
@@ -239,12 +239,15 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "PROPFIND"]);
 
 /**
- * Whether a request met a connection just as the server ended it, which every server does with one that idles; one that had
- * answered before says nothing about this request. RFC 9112, section 9.3.1: such a request is asked again, once.
+ * Whether a request met a connection just as the server ended it, which every server does with one that idles. RFC 9112,
+ * section 9.3.1: such a request is asked again, once. Where the server has closed its side, undici tells what the connection
+ * had answered before. Of one that it reset, which it does when something came after that, undici tells nothing: there a new
+ * connection counts as well.
  */
-function wasInUse(error: unknown): boolean {
+function wasEnded(error: unknown): boolean {
   const { code, socket } = error as { code?: string; socket?: { bytesRead?: number } };
-  return code === "UND_ERR_SOCKET" && (socket?.bytesRead ?? 0) > 0;
+  if (code === "UND_ERR_SOCKET") return (socket?.bytesRead ?? 0) > 0;
+  return code === "ECONNRESET" || code === "EPIPE";
 }
 
 function isTimeout(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,7 +8,7 @@ import { inspect } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { SourceError, UsageError } from "@pannier/core/adapter";
-import { expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { makeIdentity, serve, serveProxy, serveRaw, serveTls } from "./servers.ts";
 import { client, failure } from "./client.ts";
 import { connectionError, readBytes, readText } from "../src/index.ts";
@@ -43,16 +44,24 @@ test("uses connections again", async () => {
   expect(ports.size).toBeLessThanOrEqual(2);
 });
 
-test.each([
-  ["a GET is asked again, once", "GET", undefined, ["get", "get", "get"], /^the third$/],
-  ["a PROPFIND as well", "PROPFIND", "<propfind/>", ["get", "propfind", "propfind"], /^the third$/],
-  ["a POST is not", "POST", "x", ["get", "post"], /^unavailable: .*the connection broke/],
-] as const)(
-  "a server that ends an idle connection just as it is used: %s",
-  async (_, method, body, expected, outcome) => {
+describe.each([
+  ["ends", (socket: Socket) => socket.end()],
+  ["resets", (socket: Socket) => socket.resetAndDestroy()],
+] as const)("a server that %s a connection", (_verb, stop) => {
+  test.each([
+    ["a GET is asked again, once", "GET", undefined, ["get", "get", "get"], /^the third$/],
+    [
+      "a PROPFIND as well",
+      "PROPFIND",
+      "<propfind/>",
+      ["get", "propfind", "propfind"],
+      /^the third$/,
+    ],
+    ["a POST is not", "POST", "x", ["get", "post"], /^unavailable: .*the connection broke/],
+  ] as const)("which idles, just as it is used: %s", async (_, method, body, expected, outcome) => {
     let requests = 0;
     const origin = await serve((request, response) => {
-      if (++requests === 2) request.socket.end();
+      if (++requests === 2) stop(request.socket);
       else response.end(requests === 1 ? "the first" : "the third");
     });
     const sent: string[] = [];
@@ -64,19 +73,19 @@ test.each([
       .catch((error: SourceError) => `${error.code}: ${error.message}`);
     expect(await answer).toMatch(outcome);
     expect(sent).toEqual(expected);
-  },
-);
-
-test("a server that ends each connection after its first answer is not asked for ever", async () => {
-  let requests = 0;
-  const origin = await serve((request, response) => {
-    if (++requests === 1) response.end("x");
-    else request.socket.end();
   });
-  const http = client({ connections: 1 });
-  await readText((await http.request(origin)).body, 9);
-  expect((await failure(http.request(origin))).code).toBe("unavailable");
-  expect(requests).toBe(3);
+
+  test("after its first answer, each time, is not asked for ever", async () => {
+    let requests = 0;
+    const origin = await serve((request, response) => {
+      if (++requests === 1) response.end("x");
+      else stop(request.socket);
+    });
+    const http = client({ connections: 1 });
+    await readText((await http.request(origin)).body, 9);
+    expect((await failure(http.request(origin))).code).toBe("unavailable");
+    expect(requests).toBe(3);
+  });
 });
 
 test("refuses an answer larger than allowed", async () => {
