@@ -62,128 +62,81 @@ interface Helper {
   /** The address that it connects to. */
   readonly server: string;
   send(message: ToHelper): void;
+  /** Ends it; nothing is heard of it any more. */
   kill(): void;
 }
 
 export function createConnection(init: ConnectionInit): Connection {
   const { pingTarget, patience = HELPER_GRACE_MS } = init;
   const check = checkServer(pingTarget);
-  const waiting: Asked[] = [];
-  /** What the helper was asked and has not answered yet, also where nobody waits for it any longer. */
-  const asked = new Map<number, Asked>();
-  let lastId = 0;
+  const questions = createQuestions();
   let helper: Helper | undefined;
-  let unused: NodeJS.Timeout | undefined;
-  let hanging: NodeJS.Timeout | undefined;
   let closed = false;
+  const unused = createTimer(UNUSED, () => end(undefined));
+  const hanging = createTimer(init.start.idleTimeout + patience, () => {
+    end(new SourceError("unavailable", "the helper process of libnfs gave no sign of life"));
+    next();
+  });
 
   function end(error: unknown): void {
     const ended = helper;
     helper = undefined;
     check.forget();
-    clearTimeout(hanging);
-    clearTimeout(unused);
+    hanging.stop();
+    unused.stop();
     ended?.kill();
-    const lost = [...asked.values()];
-    asked.clear();
-    for (const { reject } of lost) reject(error);
+    questions.fail(error);
   }
 
-  function start(server: string): Helper {
-    const made = startHelper(init, server, {
-      onMessage: (message, body) => {
-        if (helper === made) onMessage(message, body);
-      },
-      onEnd: (why) => {
-        if (helper !== made) return;
-        end(new SourceError("unavailable", `the helper process of libnfs ${why}`));
-        next();
-      },
-    });
-    return made;
-  }
-
-  /** Starts over what was to find out that the helper hangs. */
-  function expectSign(): void {
-    clearTimeout(hanging);
-    if (asked.size === 0) return;
-    hanging = setTimeout(() => {
-      end(new SourceError("unavailable", "the helper process of libnfs gave no sign of life"));
-      next();
-    }, init.start.idleTimeout + patience);
+  function onEnd(why: string): void {
+    end(new SourceError("unavailable", `the helper process of libnfs ${why}`));
+    next();
   }
 
   function onMessage(message: FromHelper, body: Uint8Array): void {
-    if ("id" in message) {
-      const one = asked.get(message.id);
-      if (one !== undefined) {
-        for (const item of message.items ?? []) one.items.push(item);
-        if (message.more !== true) {
-          asked.delete(message.id);
-          const { problem } = message;
-          // The next one is to learn why.
-          if (problem?.step === "connection" || problem?.step === "silent") check.forget();
-          if (problem !== undefined) one.reject(new Unanswered(problem));
-          else one.resolve({ items: one.items, facts: message.facts, bytes: body });
-        }
-      }
-    }
-    expectSign();
+    const problem = "id" in message ? questions.answer(message, body) : undefined;
+    // The next one is to learn why.
+    if (problem?.step === "connection" || problem?.step === "silent") check.forget();
+    if (questions.owed > 0) hanging.start();
+    else hanging.stop();
     next();
   }
 
   /** Asks what waits, as far as connections are free for it. */
   function next(): void {
-    clearTimeout(unused);
-    const current = helper;
-    if (current === undefined) {
+    unused.stop();
+    if (helper === undefined) {
       // Each is asked again, and then finds another helper.
-      const error = new SourceError("unavailable", "the helper process of libnfs ended");
-      for (const { reject } of waiting.splice(0)) reject(error);
+      questions.failWaiting(new SourceError("unavailable", "the helper process of libnfs ended"));
       return;
     }
-    for (const one of waiting.splice(0, CONNECTIONS - asked.size)) {
-      const id = ++lastId;
-      asked.set(id, one);
-      current.send({ id, question: one.question });
-      if (asked.size === 1) expectSign();
-    }
-    if (asked.size > 0) return;
-    unused = setTimeout(() => end(undefined), UNUSED);
-    unused.unref();
+    const wasIdle = questions.owed === 0;
+    questions.send(helper);
+    if (questions.owed === 0) unused.start().unref();
+    else if (wasIdle) hanging.start();
   }
 
   async function ready(): Promise<void> {
     const server = await check.address();
-    if (closed) throw new SourceError("unavailable", "the source was closed");
+    if (closed) throw wasClosed();
     if (helper !== undefined && helper.server !== server) {
       end(new SourceError("unavailable", "the server has another address now"));
     }
-    helper ??= start(server);
-  }
-
-  function leave(one: Asked, since: number): void {
-    const at = waiting.indexOf(one);
-    if (at !== -1) {
-      waiting.splice(at, 1);
-      return;
-    }
-    const found = [...asked].find(([, other]) => other === one);
-    if (found !== undefined) helper?.send({ cancel: found[0] });
-    // It waits for the ping, and who comes next would wait for the same.
-    else if (performance.now() - since > SUSPECT_AFTER_MS) check.giveUp();
+    helper ??= startHelper(init, server, { onMessage, onEnd });
   }
 
   return {
     async ask(question, signal) {
       signal.throwIfAborted();
-      if (closed) throw new SourceError("unavailable", "the source was closed");
+      if (closed) throw wasClosed();
       const since = performance.now();
       const { promise: answer, resolve: onAnswer, reject } = Promise.withResolvers<Answer>();
       const one: Asked = { question, items: [], resolve: onAnswer, reject };
       const onAbort = () => {
         reject(signal.reason);
-        leave(one, since);
+        const isKnown = questions.cancel(one, helper);
+        // It waits for the ping, and who comes next would wait for the same.
+        if (!isKnown && performance.now() - since > SUSPECT_AFTER_MS) check.giveUp();
       };
       signal.addEventListener("abort", onAbort, { once: true });
       try {
@@ -192,7 +145,7 @@ export function createConnection(init: ConnectionInit): Connection {
         await Promise.race([prepared, answer]);
         // It may have left in the same moment.
         signal.throwIfAborted();
-        waiting.push(one);
+        questions.add(one);
         next();
         return await answer;
       } finally {
@@ -203,8 +156,79 @@ export function createConnection(init: ConnectionInit): Connection {
     close() {
       closed = true;
       check.giveUp();
-      const error = new SourceError("unavailable", "the source was closed");
-      end(error);
+      end(wasClosed());
+      questions.failWaiting(wasClosed());
+    },
+  };
+}
+
+const wasClosed = () => new SourceError("unavailable", "the source was closed");
+
+/** A timer; each start begins its time again. */
+function createTimer(milliseconds: number, onTime: () => void) {
+  let timer: NodeJS.Timeout | undefined;
+  const stop = () => clearTimeout(timer);
+  return {
+    start(): NodeJS.Timeout {
+      stop();
+      return (timer = setTimeout(onTime, milliseconds));
+    },
+    stop,
+  };
+}
+
+/** Questions on their way to the helper, and those that it was asked. */
+function createQuestions() {
+  const waiting: Asked[] = [];
+  /** What the helper was asked and has not answered yet, also where nobody waits for it any longer. */
+  const asked = new Map<number, Asked>();
+  let lastId = 0;
+
+  return {
+    /** Answers that the helper owes. */
+    get owed(): number {
+      return asked.size;
+    },
+    add(one: Asked): void {
+      waiting.push(one);
+    },
+    send(helper: Helper): void {
+      for (const one of waiting.splice(0, CONNECTIONS - asked.size)) {
+        const id = ++lastId;
+        asked.set(id, one);
+        helper.send({ id, question: one.question });
+      }
+    },
+    /** @returns why the question could not be answered, if so */
+    answer(
+      message: Extract<FromHelper, { readonly id: number }>,
+      body: Uint8Array,
+    ): Problem | undefined {
+      const { id, items = [], facts, problem } = message;
+      const one = asked.get(id);
+      if (one === undefined) return undefined;
+      for (const item of items) one.items.push(item);
+      if (message.more === true) return undefined;
+      asked.delete(id);
+      if (problem !== undefined) one.reject(new Unanswered(problem));
+      else one.resolve({ items: one.items, facts, bytes: body });
+      return problem;
+    },
+    /** @returns whether it was here */
+    cancel(one: Asked, helper: Helper | undefined): boolean {
+      const at = waiting.indexOf(one);
+      if (at !== -1) waiting.splice(at, 1);
+      const found = [...asked].find(([, other]) => other === one);
+      if (found !== undefined) helper?.send({ cancel: found[0] });
+      return at !== -1 || found !== undefined;
+    },
+    /** Fails what the helper was asked. */
+    fail(error: unknown): void {
+      const lost = [...asked.values()];
+      asked.clear();
+      for (const { reject } of lost) reject(error);
+    },
+    failWaiting(error: unknown): void {
       for (const { reject } of waiting.splice(0)) reject(error);
     },
   };
@@ -218,6 +242,7 @@ function startHelper(
     onEnd(why: string): void;
   },
 ): Helper {
+  let isKilled = false;
   const { send, kill } = startHelperProcess<FromHelper>({
     script: helper ?? new URL(`./nfs-helper${extname(import.meta.url)}`, import.meta.url),
     // Secrets of the environment are no concern of it. libnfs gets a thread for each connection.
@@ -226,8 +251,20 @@ function startHelper(
       LD_LIBRARY_PATH: process.env["LD_LIBRARY_PATH"],
       UV_THREADPOOL_SIZE: String(CONNECTIONS + 2),
     },
-    ...on,
+    onMessage: (message, body) => {
+      if (!isKilled) on.onMessage(message, body);
+    },
+    onEnd: (why) => {
+      if (!isKilled) on.onEnd(why);
+    },
   });
   send({ start: { ...start, server } });
-  return { server, send, kill };
+  return {
+    server,
+    send,
+    kill() {
+      isKilled = true;
+      kill();
+    },
+  };
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { constants as osConstants } from "node:os";
-import { createCalls } from "./calls.ts";
+import { type Calls, createCalls } from "./calls.ts";
 import type { Libnfs, Pointer, Stat } from "./libnfs.ts";
 import type { Facts, Found, Item, Start } from "./protocol.ts";
 import { NfsProblem, failed } from "./problem.ts";
@@ -63,23 +63,67 @@ function openContext(libnfs: Libnfs, start: SessionInit): Pointer {
   return nfs;
 }
 
+interface Read {
+  readonly items: Item[];
+  readonly links: Found[];
+  /** Those that the server told no more of than their names. */
+  readonly unknown: string[];
+}
+
+/** What libnfs has read of a directory, in slices: others' answers come in between. */
+async function* itemsOf(
+  libnfs: Libnfs,
+  nfs: Pointer,
+  directory: Pointer,
+  most: number,
+): AsyncGenerator<Read> {
+  let count = 0;
+  for (let last = false; !last;) {
+    const read: Read = { items: [], links: [], unknown: [] };
+    while (read.items.length < ITEMS && !last) {
+      const entry = libnfs.readdir(nfs, directory);
+      last = entry === undefined;
+      if (entry === undefined || entry.name === "." || entry.name === "..") continue;
+      if (++count > most) throw failed("full", 0);
+      const { name, mode, size, mtime, mtime_nsec } = entry;
+      const kind = kindOf(mode);
+      if (kind === undefined) {
+        read.unknown.push(name);
+        continue;
+      }
+      const item: Found = {
+        name,
+        kind,
+        mode: mode & 0o7777,
+        size: Number(size),
+        seconds: Number(mtime),
+        nanoseconds: mtime_nsec,
+      };
+      if (item.kind === "symlink") read.links.push(item);
+      else read.items.push(item);
+    }
+    yield read;
+    if (!last) await new Promise(setImmediate);
+  }
+}
+
 /** @param onClose called when it is closed */
 export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () => void): Session {
   const nfs = openContext(libnfs, start);
   const calls = createCalls(libnfs, nfs, start.idleTimeout);
   const { call, watch, cut } = calls;
 
-  /** @param size as it was told before */
+  /** @param size as lstat or a listing said */
   async function readTarget(path: string, size: number): Promise<string> {
     const buffer = Buffer.alloc(65_536);
-    for (let told = size; ;) {
+    for (let known = size; ;) {
       await call("call", libnfs.readlink, path, buffer, buffer.length);
-      const hasEnd = start.version === 3 || told === 0 || told >= buffer.length;
+      const hasEnd = start.version === 3 || known === 0 || known >= buffer.length;
       if (hasEnd) return buffer.toString("utf8", 0, buffer.indexOf(0));
       // Of version 4, what libnfs gives has no end of its own, and may be of another link than the one whose size is known.
       const { size: now } = await session.lstat(path);
-      if (now === told) return buffer.toString("utf8", 0, told);
-      told = now;
+      if (now === known) return buffer.toString("utf8", 0, known);
+      known = now;
     }
   }
 
@@ -88,37 +132,12 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
     await call("call", libnfs.opendir, path || "/", opened);
     const [directory] = opened;
     const links: Found[] = [];
-    /** Those that the server told no more of than their names. */
     const unknown: string[] = [];
-    let count = 0;
     try {
-      for (let last = false; !last;) {
-        const items: Item[] = [];
-        while (items.length < ITEMS && !last) {
-          const entry = libnfs.readdir(nfs, directory);
-          last = entry === undefined;
-          if (entry === undefined || entry.name === "." || entry.name === "..") continue;
-          if (++count > most) throw failed("full", 0);
-          const { name, mode, size, mtime, mtime_nsec } = entry;
-          const kind = kindOf(mode);
-          if (kind === undefined) {
-            unknown.push(name);
-            continue;
-          }
-          const item: Found = {
-            name,
-            kind,
-            mode: mode & 0o7777,
-            size: Number(size),
-            seconds: Number(mtime),
-            nanoseconds: mtime_nsec,
-          };
-          if (item.kind === "symlink") links.push(item);
-          else items.push(item);
-        }
+      for await (const { items, ...rest } of itemsOf(libnfs, nfs, directory, most)) {
+        links.push(...rest.links);
+        unknown.push(...rest.unknown);
         onItems(items);
-        // For the others' answers.
-        if (!last) await new Promise(setImmediate);
       }
     } finally {
       libnfs.closedir(nfs, directory);
@@ -157,27 +176,7 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
 
     list,
 
-    async read(path, offset, length) {
-      const opened: Pointer[] = [null];
-      await call("call", libnfs.open, path, O_RDONLY | O_NOFOLLOW, opened);
-      const [file] = opened;
-      try {
-        const bytes = Buffer.allocUnsafe(length);
-        let got = 0;
-        while (got < length) {
-          const part = bytes.subarray(got, Math.min(got + READ_SIZE, length));
-          const count = await call("call", libnfs.pread, file, offset + got, part.length, part);
-          if (count === 0) break;
-          got += count;
-        }
-        const found = {};
-        await call("call", libnfs.fstat, file, found);
-        return { facts: toFacts(found as Stat), bytes: bytes.subarray(0, got) };
-      } finally {
-        if (calls.usable) await call("call", libnfs.close, file);
-      }
-    },
-
+    read: (path, offset, length) => readFile(libnfs, calls, path, offset, length),
     watch,
     cut,
 
@@ -193,6 +192,34 @@ export function createSession(libnfs: Libnfs, start: SessionInit, onClose: () =>
     },
   };
   return session;
+}
+
+async function readFile(
+  libnfs: Libnfs,
+  calls: Calls,
+  path: string,
+  offset: number,
+  length: number,
+): ReturnType<Session["read"]> {
+  const { call } = calls;
+  const opened: Pointer[] = [null];
+  await call("call", libnfs.open, path, O_RDONLY | O_NOFOLLOW, opened);
+  const [file] = opened;
+  try {
+    const bytes = Buffer.allocUnsafe(length);
+    let got = 0;
+    while (got < length) {
+      const part = bytes.subarray(got, Math.min(got + READ_SIZE, length));
+      const count = await call("call", libnfs.pread, file, offset + got, part.length, part);
+      if (count === 0) break;
+      got += count;
+    }
+    const found = {};
+    await call("call", libnfs.fstat, file, found);
+    return { facts: toFacts(found as Stat), bytes: bytes.subarray(0, got) };
+  } finally {
+    if (calls.usable) await call("call", libnfs.close, file);
+  }
 }
 
 /** Gone since its name was read. */
