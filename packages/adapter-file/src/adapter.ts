@@ -1,5 +1,5 @@
 import { lstat } from "node:fs/promises";
-import { basename, extname, join, resolve } from "node:path";
+import { basename, extname, resolve } from "node:path";
 import {
   type Adapter,
   decodedPath,
@@ -13,7 +13,7 @@ import {
 } from "@pannier/core/adapter";
 import { leftOutWarning } from "@pannier/file-server";
 import { checkableFiles } from "@pannier/signatures";
-import { makeCalls } from "./calls.ts";
+import { type Calls, makeCalls } from "./calls.ts";
 import { isMissing } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { options } from "./options.ts";
@@ -54,32 +54,14 @@ export const fileAdapter: Adapter<typeof options> = checkableFiles({
       return { root: found === "/" ? "" : found, isFile, calls, open: files };
     }
 
-    /** What the walk will tell of the root's `.pannierignore`. */
-    async function ignoreFileOf(top: Root, signal: AbortSignal): Promise<FileEntry | undefined> {
-      const at = join(top.path, IGNORE_FILE);
-      const stats = await calls.later(() => lstat(at).catch(() => undefined), signal);
-      return stats?.isFile() === true ? entryOf(IGNORE_FILE, stats) : undefined;
-    }
-
     async function* listTree(
       top: Root,
       signal: AbortSignal,
       scope: Scope | undefined,
     ): AsyncGenerator<readonly Entry[]> {
       const leftOut = listLeftOut();
-      await scope?.ignoreFile(await ignoreFileOf(top, signal));
-      yield* walk({
-        root: readingOf(top).root,
-        idleTimeout: context.idleTimeout,
-        signal,
-        onSpecial: (special) => {
-          if (scope?.wants(special) !== false) leftOut.add(special);
-        },
-        mayBeWanted: (at) => {
-          const plain = at.replace(/\/$/, "");
-          return scope === undefined || scope.enters(plain) || (plain === at && scope.wants(at));
-        },
-      });
+      const tree = { root: readingOf(top).root, calls, idleTimeout: context.idleTimeout, scope };
+      yield* walkTree(tree, leftOut.add, signal);
       // Mounted over, unmounted or switched meanwhile: what was listed is a mixture.
       if (!sameRoot(top, await look(signal))) {
         throw new SourceError("changed", "the source's path led elsewhere while it was listed");
@@ -146,6 +128,35 @@ export const fileAdapter: Adapter<typeof options> = checkableFiles({
     };
   },
 });
+
+interface Tree {
+  readonly root: string;
+  readonly calls: Calls;
+  readonly idleTimeout: number;
+  readonly scope: Scope | undefined;
+}
+
+async function* walkTree(
+  { root, calls, idleTimeout, scope }: Tree,
+  onSpecial: (path: string) => void,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Entry[]> {
+  const at = `${root}/${IGNORE_FILE}`;
+  const stats = await calls.later(() => lstat(at).catch(() => undefined), signal);
+  await scope?.ignoreFile(stats?.isFile() === true ? entryOf(IGNORE_FILE, stats) : undefined);
+  yield* walk({
+    root,
+    idleTimeout,
+    signal,
+    onSpecial: (special) => {
+      if (scope?.wants(special) !== false) onSpecial(special);
+    },
+    mayBeWanted: (path) => {
+      const plain = path.replace(/\/$/, "");
+      return scope === undefined || scope.enters(plain) || (plain === path && scope.wants(path));
+    },
+  });
+}
 
 function entryOf(path: string, stats: Root["stats"]): FileEntry {
   const { size, mode, mtimeMs: mtime } = stats;

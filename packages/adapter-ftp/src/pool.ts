@@ -30,8 +30,8 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
   const init: ConnectionInit = { ...options, ways: createWays() };
   const idle: Connection[] = [];
   const all = new Set<Connection>();
-  /** Who waits for a connection, or for room for one. */
-  let waiting: PromiseWithResolvers<void>[] = [];
+  /** For a connection, or for room for one. */
+  const waiting = createQueue();
   let connecting = 0;
   let refused: { readonly at: number; readonly most: number } | undefined;
   let closed = false;
@@ -42,23 +42,10 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
       : refused.most;
   }
 
-  /** The longest waiting looks again: there is a connection, or room for one. */
-  function wake(): void {
-    waiting.shift()?.resolve();
-  }
-
-  function wait(signal: AbortSignal): Promise<void> {
-    const turn = Promise.withResolvers<void>();
-    waiting.push(turn);
-    return untilAborted(turn.promise, signal, () => {
-      waiting = waiting.filter((one) => one !== turn);
-    });
-  }
-
   function forget(connection: Connection): void {
     connection.close();
     all.delete(connection);
-    wake();
+    waiting.wake();
   }
 
   function lease(connection: Connection): Lease {
@@ -70,7 +57,7 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
         released = true;
         if (closed || connection.closed()) return forget(connection);
         idle.push(connection);
-        wake();
+        waiting.wake();
       },
     };
   }
@@ -87,8 +74,8 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
       const failure = translateConnect(error);
       const isFull = isTooMany(error) || (failure as SourceError).code === "unavailable";
       if (isFull && all.size > 0) refused = { at: performance.now(), most: all.size };
-      else waiting.shift()?.reject(failure);
-      wake();
+      else waiting.fail(failure);
+      waiting.wake();
     } finally {
       connecting--;
     }
@@ -101,7 +88,7 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
       const free = idle.pop();
       if (free === undefined) {
         if (all.size + connecting < most()) void open();
-        await wait(signal);
+        await waiting.wait(signal);
       } else if (free.closed()) forget(free);
       else return lease(free);
     }
@@ -126,7 +113,32 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
     close() {
       closed = true;
       for (const connection of all) connection.close();
-      while (waiting.length > 0) wake();
+      while (waiting.length > 0) waiting.wake();
+    },
+  };
+}
+
+/** Those who wait, in the order in which they came. */
+function createQueue() {
+  let waiting: PromiseWithResolvers<void>[] = [];
+  return {
+    get length(): number {
+      return waiting.length;
+    },
+    wait(signal: AbortSignal): Promise<void> {
+      const turn = Promise.withResolvers<void>();
+      waiting.push(turn);
+      return untilAborted(turn.promise, signal, () => {
+        waiting = waiting.filter((one) => one !== turn);
+      });
+    },
+    /** The longest waiting looks again. */
+    wake(): void {
+      waiting.shift()?.resolve();
+    },
+    /** The longest waiting fails. */
+    fail(error: unknown): void {
+      waiting.shift()?.reject(error);
     },
   };
 }

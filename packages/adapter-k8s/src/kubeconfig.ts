@@ -34,26 +34,7 @@ export async function readKubeconfig(
   paths: readonly string[],
   wanted: string | undefined,
 ): Promise<Cluster> {
-  const { parse } = await import("yaml");
-  const files = await Promise.all(
-    paths.map(async (path) => {
-      let yaml: string;
-      try {
-        yaml = await readFile(path, "utf8");
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        throw new UsageError(`the kubeconfig ${path} cannot be read (${code ?? "unknown"})`);
-      }
-      let content: unknown;
-      try {
-        content = parse(yaml);
-      } catch {
-        // Not the parser's words: they quote the line, which may hold a token.
-        throw new UsageError(`the kubeconfig ${path} is not YAML`);
-      }
-      return { path, content: fieldsOf(content) };
-    }),
-  );
+  const files = await readFiles(paths);
   const where = paths.join(":");
   const name =
     wanted ?? text(files.map(({ content }) => content["current-context"]).find((one) => one));
@@ -85,20 +66,7 @@ export async function readKubeconfig(
       "give certificate-authority-data instead",
     );
   }
-  for (const plugin of ["exec", "auth-provider"]) {
-    if (user.fields[plugin] !== undefined && user.fields[plugin] !== null) {
-      throw refuse(
-        `signs in by a program (${plugin}), which Pannier does not run`,
-        "use a token (kubectl create token), or a kubeconfig with the server of kubectl proxy",
-      );
-    }
-  }
-  if (text(user.fields["username"]) !== undefined) {
-    throw refuse("signs in with user and password", "Kubernetes has no such sign-in since 1.19");
-  }
-  if (Object.keys(user.fields).some((field) => field === "as" || field.startsWith("as-"))) {
-    throw refuse("impersonates another user", "use that user's token");
-  }
+  checkUser(user.fields, refuse);
   const server = URL.parse(text(cluster.fields["server"]) ?? "");
   if (server === null || !/^https?:$/.test(server.protocol)) {
     throw refuse("has no server", "write https://HOST:PORT");
@@ -135,6 +103,47 @@ export async function readKubeconfig(
     namespace: text(context["namespace"]) ?? "default",
     words: `context "${name}" of the kubeconfig ${where}`,
   };
+}
+
+async function readFiles(paths: readonly string[]) {
+  const { parse } = await import("yaml");
+  return Promise.all(
+    paths.map(async (path) => {
+      let yaml: string;
+      try {
+        yaml = await readFile(path, "utf8");
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        throw new UsageError(`the kubeconfig ${path} cannot be read (${code ?? "unknown"})`);
+      }
+      let content: unknown;
+      try {
+        content = parse(yaml);
+      } catch {
+        // Not the parser's words: they quote the line, which may hold a token.
+        throw new UsageError(`the kubeconfig ${path} is not YAML`);
+      }
+      return { path, content: fieldsOf(content) };
+    }),
+  );
+}
+
+/** @throws UsageError for a way to sign in that is not supported */
+function checkUser(fields: Fields, refuse: (what: string, hint: string) => UsageError): void {
+  for (const plugin of ["exec", "auth-provider"]) {
+    if (fields[plugin] !== undefined && fields[plugin] !== null) {
+      throw refuse(
+        `signs in by a program (${plugin}), which Pannier does not run`,
+        "use a token (kubectl create token), or a kubeconfig with the server of kubectl proxy",
+      );
+    }
+  }
+  if (text(fields["username"]) !== undefined) {
+    throw refuse("signs in with user and password", "Kubernetes has no such sign-in since 1.19");
+  }
+  if (Object.keys(fields).some((field) => field === "as" || field.startsWith("as-"))) {
+    throw refuse("impersonates another user", "use that user's token");
+  }
 }
 
 function fieldsOf(value: unknown): Fields {

@@ -114,7 +114,7 @@ export function createConnection(init: ConnectionInit): Connection {
 }
 
 interface Link {
-  /** Told what there is to sign in with, by ssh's names. */
+  /** Notes what there is to sign in with, by ssh's names. */
   tried(methods: readonly string[]): void;
   /** To be called by one who waits no longer: gives the connection up if nothing came for a while. Who comes next would only wait for the same. */
   whenSilent(): () => void;
@@ -123,18 +123,14 @@ interface Link {
   end(): void;
 }
 
-/** The socket and what hangs on it: who waits is told when it breaks or falls silent. */
+/** The socket and what hangs on it: who waits learns when it breaks or falls silent. */
 function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): Link {
   /** Those who wait for an answer, the connection's own maker included. */
   const waiting = new Set<(reason: unknown) => void>();
+  const arrivals = watchArrivals();
   let connecting = true;
   let greeting = "";
   let methods: readonly string[] = [];
-  let received = 0;
-  /** Of what comes between two answers. */
-  let pace = createPace("the server's answer", { least: LEAST });
-  let lastCame = performance.now();
-  let answered = false;
   let broken: Error | undefined;
   let client: Client | undefined;
   let socket: Socket | undefined;
@@ -156,54 +152,23 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
 
   function open(made: Client, begin: (socket: Socket) => void): Promise<Session> {
     client = made;
-    const { host, port } = trust;
     return new Promise((resolve, reject) => {
       waiting.add(reject);
-      const created = connect({
-        host: host.replace(/^\[|\]$/g, ""),
-        port,
-        noDelay: true,
-        onread: largeReads(),
+      const created = openSocket(trust, idleTimeout, {
+        silent() {
+          if (waiting.size > 0) fail(Object.assign(new Error("silence"), { code: "ETIMEDOUT" }));
+        },
+        came(chunk) {
+          arrivals.came(chunk.length, waiting.size > 0);
+          if (connecting && greeting.length < 256) greeting += chunk.toString("latin1", 0, 256);
+        },
+        fail,
       });
       socket = created;
-      // Notices a peer that vanished while nothing was asked.
-      created.setKeepAlive(true, 15_000);
-      created.setTimeout(idleTimeout);
-      created.on("timeout", () => {
-        if (waiting.size > 0) fail(Object.assign(new Error("silence"), { code: "ETIMEDOUT" }));
-      });
-      created.on("data", (chunk: Buffer) => {
-        received += chunk.length;
-        try {
-          const now = performance.now();
-          if (answered || waiting.size === 0) {
-            pace = createPace("the server's answer", { least: LEAST });
-            lastCame = now;
-          }
-          answered = false;
-          pace.came(now - lastCame, chunk.length);
-          lastCame = now;
-        } catch (error) {
-          fail(error);
-        }
-        if (connecting && greeting.length < 256) greeting += chunk.toString("latin1", 0, 256);
-      });
-      created.once("error", fail);
-      created.once("close", () => fail(new Error("the connection was closed")));
-      made.on("error", (error: Error & { level?: string }) => {
-        // Others may still let us in: an agent that does not answer is not the end.
-        if (error.level !== "agent") fail(error);
-      });
-      made.once("close", () => fail(new Error("the connection was closed")));
-      made.once("ready", () => {
-        made.sftp((error, sftp) => {
-          if (error !== undefined) return fail(error);
-          sftp.on("error", fail);
-          sftp.once("close", () => fail(new Error("the session was closed")));
-          connecting = false;
-          waiting.delete(reject);
-          resolve(sessionOn(sftp));
-        });
+      whenReady(made, fail, (sftp) => {
+        connecting = false;
+        waiting.delete(reject);
+        resolve(sessionOn(sftp));
       });
       created.once("connect", () => begin(created));
     });
@@ -226,12 +191,12 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
             giveUp();
           };
           signal.addEventListener("abort", onAbort, { once: true });
-          if (waiting.size === 0) answered = true;
+          if (waiting.size === 0) arrivals.startOver();
           waiting.add(reject);
           send(sftp, (error, result) => {
             signal.removeEventListener("abort", onAbort);
             waiting.delete(reject);
-            answered = true;
+            arrivals.startOver();
             if (error !== undefined && error !== null) return reject(broken ?? asAnswer(error));
             if (signal.aborted) onLate?.(result);
             resolve(result);
@@ -245,20 +210,108 @@ function createLink({ trust, idleTimeout }: ConnectionInit, onEnd: () => void): 
   }
 
   function whenSilent(): () => void {
-    const before = received;
-    const since = performance.now();
+    const isSilent = arrivals.silenceFromNow();
     return () => {
-      if (received === before && performance.now() - since > SUSPECT_AFTER_MS)
-        fail(new SourceError("unavailable", "the wait for the server was abandoned"));
+      if (isSilent()) fail(new SourceError("unavailable", "the wait for the server was abandoned"));
     };
   }
 
   return {
-    tried: (told) => void (methods = told),
+    tried: (names) => void (methods = names),
     open,
     fail,
     whenSilent,
     end: () => fail(new SourceError("unavailable", "the source was closed")),
+  };
+}
+
+function openSocket(
+  { host, port }: Trust,
+  idleTimeout: number,
+  on: {
+    /** Nothing came for so long. */
+    silent(): void;
+    /** May throw. */
+    came(chunk: Buffer): void;
+    fail(error: unknown): void;
+  },
+): Socket {
+  const socket = connect({
+    host: host.replace(/^\[|\]$/g, ""),
+    port,
+    noDelay: true,
+    onread: largeReads(),
+  });
+  // Notices a peer that vanished while nothing was asked.
+  socket.setKeepAlive(true, 15_000);
+  socket.setTimeout(idleTimeout);
+  socket.on("timeout", on.silent);
+  socket.on("data", (chunk: Buffer) => {
+    try {
+      on.came(chunk);
+    } catch (error) {
+      on.fail(error);
+    }
+  });
+  socket.once("error", on.fail);
+  socket.once("close", () => on.fail(new Error("the connection was closed")));
+  return socket;
+}
+
+function whenReady(
+  client: Client,
+  fail: (error: unknown) => void,
+  onReady: (sftp: SFTPWrapper) => void,
+): void {
+  client.on("error", (error: Error & { level?: string }) => {
+    // Others may still let us in: an agent that does not answer is not the end.
+    if (error.level !== "agent") fail(error);
+  });
+  client.once("close", () => fail(new Error("the connection was closed")));
+  client.once("ready", () => {
+    client.sftp((error, sftp) => {
+      if (error !== undefined) return fail(error);
+      sftp.on("error", fail);
+      sftp.once("close", () => fail(new Error("the session was closed")));
+      onReady(sftp);
+    });
+  });
+}
+
+const newPace = () => createPace("the server's answer", { least: LEAST });
+
+/** Whether anything comes, and at which pace between two answers. */
+function watchArrivals() {
+  let pace = newPace();
+  let received = 0;
+  let last = performance.now();
+  let startsOver = false;
+  return {
+    /**
+     * @param isAwaited whether anybody waits for it
+     * @throws SourceError where it comes too slowly
+     */
+    came(bytes: number, isAwaited: boolean): void {
+      received += bytes;
+      const now = performance.now();
+      if (startsOver || !isAwaited) {
+        pace = newPace();
+        last = now;
+      }
+      startsOver = false;
+      pace.came(now - last, bytes);
+      last = now;
+    },
+    /** To be called with an answer, and with the first question after a while: what comes next is of another one. */
+    startOver(): void {
+      startsOver = true;
+    },
+    /** @returns whether nothing came since, long enough to take the connection for dead */
+    silenceFromNow(): () => boolean {
+      const before = received;
+      const since = performance.now();
+      return () => received === before && performance.now() - since > SUSPECT_AFTER_MS;
+    },
   };
 }
 

@@ -1,56 +1,18 @@
 /** The adapter: a collection of a WebDAV server, or one file of it, as a source. */
 import { extname } from "node:path";
-import {
-  type Adapter,
-  type Location,
-  quotePath,
-  type Source,
-  SourceError,
-  UsageError,
-} from "@pannier/core/adapter";
-import {
-  createHttpClient,
-  type HttpResponse,
-  makeAuthorize,
-  serverTime,
-} from "@pannier/http-client";
+import { type Adapter, type Location, type Source, UsageError } from "@pannier/core/adapter";
+import { createHttpClient, makeAuthorize } from "@pannier/http-client";
 import { checkableFiles } from "@pannier/signatures";
-import {
-  type Listing,
-  listDeep,
-  listWalked,
-  namesIn,
-  NO_DEPTH,
-  isCollection,
-  type Propfind,
-  resourcesOf,
-  toEntry,
-} from "./list.ts";
-import { encodePath } from "./request.ts";
-import type { Resource } from "./multistatus.ts";
+import { toEntry } from "./list.ts";
 import { webdavOptions } from "./options.ts";
-import { makeSignIn } from "./sign-in.ts";
+import { makeQuestions, type Root } from "./questions.ts";
 import { readVersion } from "./read.ts";
+import { encodePath } from "./request.ts";
+import { makeSignIn } from "./sign-in.ts";
 import type { LaneData } from "./webdav-lane.ts";
-
-const PROPFIND = `<?xml version="1.0" encoding="utf-8"?>
-<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getlastmodified/><getetag/></prop></propfind>`;
 
 /** At once. Servers for files have fewer workers than those for pages. */
 const CONNECTIONS = 16;
-
-/** Where the source is, once the server was asked. */
-interface Root {
-  /** As it is asked for, percent-encoded; of a collection with a `/` at the end. */
-  readonly path: string;
-  /**
-   * As the server names it, decoded: in another case where that does not matter to it, by the name of a user that signs in by another
-   * one, below another path than a proxy's.
-   */
-  readonly own: readonly string[];
-  /** Where the source is one file. */
-  readonly file: Resource | undefined;
-}
 
 export const webdavAdapter: Adapter<typeof webdavOptions> = checkableFiles({
   name: "webdav",
@@ -78,69 +40,14 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = checkableFiles({
       connections: CONNECTIONS,
       onRequest: (operation) => context.request(operation),
     });
+    const questions = makeQuestions(client, signIn, url);
     let root: Root | undefined;
-    let deep = true;
     const versions = { listedAt: Date.now(), unconditional: false };
 
-    const ask = (path: string, depth: string, expect: readonly number[], signal: AbortSignal) => {
-      const below =
-        root === undefined || path === root.path ? undefined : path.slice(root.path.length);
-      return signIn.request(client, new URL(path, url.origin), {
-        method: "PROPFIND",
-        headers: { depth, "content-type": "application/xml; charset=utf-8" },
-        body: PROPFIND,
-        expect: [207, ...expect],
-        operation: "list",
-        subject: below === undefined ? undefined : quotePath(decodeURI(below)),
-        signal,
-      });
-    };
-    const propfind: Propfind = (path, depth, signal) => ask(path, depth, [], signal);
-
-    /** A collection may be named without its `/`: servers redirect, or answer as they are meant. */
     async function look(signal: AbortSignal): Promise<Root> {
-      const response = await propfind(url.pathname, "0", signal).catch((error: unknown) => {
-        throw withHint(error);
-      });
-      const path = response.url.pathname;
-      versions.listedAt = serverTime(response);
-      const found: Resource[] = [];
-      for await (const resources of resourcesOf(response)) found.push(...resources);
-      const [itself] = found;
-      if (itself === undefined || found.length > 1) {
-        const said = itself === undefined ? "nothing" : "more";
-        throw new SourceError("invalid", `the server says ${said} of what it was asked for`, {
-          hint: "check the path in the URL",
-        });
-      }
-      const own = namesIn(itself.href);
-      root = isCollection(itself)
-        ? { path: path.endsWith("/") ? path : `${path}/`, own, file: undefined }
-        : { path, own, file: itself };
+      root = await questions.look(signal);
+      versions.listedAt = root.at;
       return root;
-    }
-
-    /** `undefined` where the server does not list all at once. */
-    async function askDeep(path: string, signal: AbortSignal): Promise<HttpResponse | undefined> {
-      const response = await ask(path, "infinity", NO_DEPTH, signal).catch((error: unknown) => {
-        // Apache hangs up where a collection may not be read, wanted or not: the next time it is walked.
-        if (!signal.aborted && (error as SourceError).reached === undefined) deep = false;
-        throw error;
-      });
-      if (response.status === 207) return response;
-      await response.discard();
-      deep = false;
-      return undefined;
-    }
-
-    /** A tree so large that the server gathers it for longer than we wait is walked the next time. */
-    async function* watched(listing: ReturnType<typeof listDeep>, signal: AbortSignal) {
-      try {
-        yield* listing;
-      } catch (error) {
-        if (!signal.aborted) deep = false;
-        throw error;
-      }
     }
 
     return {
@@ -155,15 +62,12 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = checkableFiles({
 
       async list(signal, scope) {
         signal.throwIfAborted();
-        const { path, own, file } = await look(signal);
-        if (file !== undefined) {
-          const entries = [[toEntry(file, nameOf(path), versions.listedAt)]];
+        const found = await look(signal);
+        if (found.file !== undefined) {
+          const entries = [[toEntry(found.file, nameOf(found.path), versions.listedAt)]];
           return { ordered: true, entries };
         }
-        const listing: Listing = { propfind, retry: context.retry, base: path, own, scope, signal };
-        const response = deep ? await askDeep(path, signal) : undefined;
-        if (response === undefined) return { ordered: true, entries: listWalked(listing) };
-        return { ordered: false, entries: watched(listDeep(response, listing), signal) };
+        return questions.list(found, { retry: context.retry, scope, signal });
       },
 
       async read(entry, range, signal) {
@@ -202,15 +106,6 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = checkableFiles({
 function urlOf({ scheme, host, port, pathname }: Location): URL {
   const authority = port === undefined ? host : `${host}:${port}`;
   return new URL(`${scheme === "davs" ? "https" : "http"}://${authority}${pathname}`);
-}
-
-/** On first contact a connection that breaks is more likely to be the wrong port than bad luck. */
-function withHint(error: unknown): unknown {
-  if (!(error instanceof SourceError) || error.code !== "unavailable" || error.hint !== undefined)
-    return error;
-  const { message, transient, retryAfter, cause } = error;
-  const hint = "check that a WebDAV server listens on this host and port";
-  return new SourceError("unavailable", message, { transient, retryAfter, cause, hint });
 }
 
 function nameOf(path: string): string {

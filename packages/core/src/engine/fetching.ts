@@ -10,6 +10,7 @@ import { type Crew, openCrew } from "../transfer/limiter.ts";
 import { openRangeHashes } from "../transfer/range-hash.ts";
 import { FILES_AHEAD, openSmallFiles } from "../transfer/small-files.ts";
 import type { Layer } from "../mount/layer.ts";
+import type { Mount } from "../mount/mount.ts";
 import type { Fetcher, FetchJob, WrittenFile } from "../volume/journal.ts";
 import { type LaneQueue, closeQueue, openLaneQueues } from "./lane-queue.ts";
 
@@ -18,9 +19,18 @@ function kept(written: WrittenFile, layer: Layer | undefined): WrittenFile {
   return layer?.source.secret === true ? { ...written, sha256: null } : written;
 }
 
+/** What the reads of one sync have in common. */
+interface Fetching {
+  readonly mount: Mount;
+  readonly progress: ReturnType<typeof createProgress>;
+  readonly smallFiles: ReturnType<typeof openSmallFiles>;
+  readonly rangeHashes: ReturnType<typeof openRangeHashes>;
+  /** By the layer's position. */
+  readonly queues: ReturnType<typeof openLaneQueues>;
+}
+
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const { mount } = run;
-  const { settings } = mount;
   const toFetch = {
     files: totals.fetchFiles + totals.rereadFiles,
     bytes: totals.fetchBytes + totals.rereadBytes,
@@ -31,89 +41,7 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   const progress = createProgress(mount, toFetch, () =>
     [...queues.values()].reduce((sum, { lanes }) => sum + lanes.received(), 0),
   );
-
-  /** In this thread. */
-  async function fetchHere({ row, done }: FetchJob, path: string, signal: AbortSignal) {
-    const layer = mount.layers[row.layer] as Layer;
-    try {
-      const file = await fetchFile({
-        source: layer.source,
-        entry: toEntry(row, layer.into),
-        destination: path,
-        mode: row.mode ?? 0o644,
-        mtime: row.mtime ?? undefined,
-        owner: settings.tree.owner,
-        limits: settings.limits,
-        idleTimeout: settings.idleTimeout,
-        attempts: settings.attempts,
-        limiter: layer.limiter,
-        smallFiles,
-        rangeHashes,
-        lanes: queues.get(layer.position)?.lanes,
-        bandwidth: mount.bandwidth,
-        onBytes: progress.received,
-        onRetry: (error, attempt, delay) =>
-          mount.emit({
-            type: "retry",
-            source: layer.position,
-            what: row.path,
-            attempt,
-            delay,
-            error,
-          }),
-        signal,
-      });
-      progress.fetched();
-      done(kept(file, layer));
-    } catch (error) {
-      throw nameSource(layer, error);
-    }
-  }
-
-  function startHere(crew: Crew, job: FetchJob): void {
-    crew.start(async (signal) => {
-      const place = job.at();
-      try {
-        await fetchHere(job, place.path, signal);
-      } finally {
-        place.release();
-      }
-    });
-  }
-
-  /** In a lane; what it leaves, in this thread. */
-  function startBatch(crew: Crew, { lanes, batch, limiter }: LaneQueue): void {
-    const taken = batch.splice(0);
-    crew.start(async () => {
-      const facts = await lanes.fetch(taken.map(({ file }) => file));
-      const left: FetchJob[] = [];
-      try {
-        for (const [index, { job }] of taken.entries()) {
-          const written = facts[index];
-          if (written === undefined) {
-            left.push(job);
-            continue;
-          }
-          progress.fetched();
-          job.done(kept(written, mount.layers[job.row.layer]));
-        }
-        progress.received(lanes.received());
-      } finally {
-        for (const { place } of taken) place.release();
-      }
-      limiter.succeeded(taken.length - left.length);
-      if (!crew.signal.aborted) for (const job of left) startHere(crew, job);
-    });
-  }
-
-  async function dispatch(crew: Crew, queue: LaneQueue): Promise<void> {
-    queue.bytes = 0;
-    if (await queue.lanes.ready(crew.signal)) return startBatch(crew, queue);
-    for (const { job, place } of queue.batch.splice(0)) {
-      place.release();
-      startHere(crew, job);
-    }
-  }
+  const fetching: Fetching = { mount, progress, smallFiles, rangeHashes, queues };
 
   return {
     async fetchAll(jobs) {
@@ -129,13 +57,14 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
           for await (const job of jobs) {
             if (crew.signal.aborted) break;
             const queue = queues.get(job.row.layer);
-            if (queue === undefined || !queue.takes(job)) startHere(crew, job);
-            else if (queue.add(job)) await dispatch(crew, queue);
+            if (queue === undefined || !queue.takes(job)) startHere(fetching, crew, job);
+            else if (queue.add(job)) await dispatch(fetching, crew, queue);
             if (crew.working >= most) await crew.fewerThan(most);
             if (crew.signal.aborted) break;
           }
           for (const queue of queues.values()) {
-            if (queue.batch.length > 0 && !crew.signal.aborted) await dispatch(crew, queue);
+            if (queue.batch.length > 0 && !crew.signal.aborted)
+              await dispatch(fetching, crew, queue);
           }
         } catch (error) {
           crew.fail(error);
@@ -151,4 +80,95 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
       progress.finish();
     },
   };
+}
+
+/** Hands a batch to a lane; where none takes it any more, reads it in this thread. */
+async function dispatch(fetching: Fetching, crew: Crew, queue: LaneQueue): Promise<void> {
+  queue.bytes = 0;
+  if (await queue.lanes.ready(crew.signal)) return startBatch(fetching, crew, queue);
+  for (const { job, place } of queue.batch.splice(0)) {
+    place.release();
+    startHere(fetching, crew, job);
+  }
+}
+
+/** In a lane; what it leaves, in this thread. */
+function startBatch(fetching: Fetching, crew: Crew, { lanes, batch, limiter }: LaneQueue): void {
+  const { mount, progress } = fetching;
+  const taken = batch.splice(0);
+  crew.start(async () => {
+    const facts = await lanes.fetch(taken.map(({ file }) => file));
+    const left: FetchJob[] = [];
+    try {
+      for (const [index, { job }] of taken.entries()) {
+        const written = facts[index];
+        if (written === undefined) {
+          left.push(job);
+          continue;
+        }
+        progress.fetched();
+        job.done(kept(written, mount.layers[job.row.layer]));
+      }
+      progress.received(lanes.received());
+    } finally {
+      for (const { place } of taken) place.release();
+    }
+    limiter.succeeded(taken.length - left.length);
+    if (!crew.signal.aborted) for (const job of left) startHere(fetching, crew, job);
+  });
+}
+
+/** In this thread. */
+function startHere(fetching: Fetching, crew: Crew, job: FetchJob): void {
+  crew.start(async (signal) => {
+    const place = job.at();
+    try {
+      await fetchHere(fetching, job, place.path, signal);
+    } finally {
+      place.release();
+    }
+  });
+}
+
+async function fetchHere(
+  { mount, progress, smallFiles, rangeHashes, queues }: Fetching,
+  { row, done }: FetchJob,
+  path: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { settings } = mount;
+  const layer = mount.layers[row.layer] as Layer;
+  try {
+    const file = await fetchFile({
+      source: layer.source,
+      entry: toEntry(row, layer.into),
+      destination: path,
+      mode: row.mode ?? 0o644,
+      mtime: row.mtime ?? undefined,
+      owner: settings.tree.owner,
+      limits: settings.limits,
+      idleTimeout: settings.idleTimeout,
+      attempts: settings.attempts,
+      limiter: layer.limiter,
+      smallFiles,
+      rangeHashes,
+      lanes: queues.get(layer.position)?.lanes,
+      bandwidth: mount.bandwidth,
+      onBytes: progress.received,
+      onRetry: (error, attempt, delay) =>
+        mount.emit({
+          type: "retry",
+          source: layer.position,
+          what: row.path,
+          attempt,
+          delay,
+          error,
+        }),
+      signal,
+    });
+    progress.fetched();
+    done(kept(file, layer));
+  } catch (error) {
+    throw nameSource(layer, error);
+  }
 }

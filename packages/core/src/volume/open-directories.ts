@@ -64,7 +64,7 @@ export function openDirectories(
   function use(directory: string, create: boolean): OpenDirectory {
     const known = held.find(directory);
     if (known !== undefined) return known;
-    const fd = directory === "" ? openExisting(root) : openBelow(directory, create);
+    const fd = directory === "" ? openExisting(root, settings) : openBelow(directory, create);
     return held.add(directory, fd, PROC ? `/proc/self/fd/${fd}` : join(root, directory));
   }
 
@@ -73,7 +73,7 @@ export function openDirectories(
     const parent = use(parentOf(directory), create);
     const path = `${parent.path}/${name}`;
     try {
-      return openExisting(path);
+      return openExisting(path, settings);
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       if (!create) throw error;
@@ -89,41 +89,12 @@ export function openDirectories(
       loosen(parentOf(directory), parent.fd);
       touched.add(parentOf(directory));
       touched.add(directory);
-      return makeDirectory(directory, path, parent);
+      return makeDirectory(path, parent, settings, aside, {
+        onMade: (fd) => loosen(directory, fd),
+        onFailed: () => modes.forget(directory),
+      });
     } finally {
       parent.users--;
-    }
-  }
-
-  /** In a tree that is ours alone, our permissions are too, whoever took them away. */
-  function openExisting(path: string): number {
-    return settings.obstacles === "replace" ? openOwn(path) : openSync(path, DIRECTORY);
-  }
-
-  function makeDirectory(directory: string, path: string, parent: OpenDirectory): number {
-    const place = aside === undefined ? path : `${aside}/${randomName("directory")}`;
-    mkdirSync(place, settings.dirMode);
-    let fd: number | undefined;
-    try {
-      fd = openSync(place, DIRECTORY);
-      const opened = fd;
-      const { mode, gid } = fstatSync(aside === undefined ? fd : parent.fd);
-      if (aside !== undefined && hasSetGroup(mode)) giveGroup(fd, gid);
-      trySetMode(() => fchmodSync(opened, inheriting(settings.dirMode, mode)));
-      loosen(directory, fd);
-      if (settings.owner !== undefined) fchownSync(fd, settings.owner.uid, settings.owner.gid);
-      if (place !== path) renameSync(place, path);
-      return fd;
-    } catch (failure) {
-      // Half made, it would be taken for one that was there.
-      if (fd !== undefined) closeSync(fd);
-      rmdirSync(place);
-      modes.forget(directory);
-      const { code } = failure as NodeJS.ErrnoException;
-      // Somebody else has just made one, and is at work in it.
-      if (place !== path && (code === "ENOTEMPTY" || code === "EEXIST"))
-        return openSync(path, DIRECTORY);
-      throw failure;
     }
   }
 
@@ -175,6 +146,49 @@ export function openDirectories(
     },
     close: held.close,
   };
+}
+
+/** In a tree that is ours alone, our permissions are too, whoever took them away. */
+function openExisting(path: string, { obstacles }: TreeSettings): number {
+  return obstacles === "replace" ? openOwn(path) : openSync(path, DIRECTORY);
+}
+
+/** @param aside see `openTree` */
+function makeDirectory(
+  path: string,
+  parent: OpenDirectory,
+  { dirMode, owner }: TreeSettings,
+  aside: string | undefined,
+  on: {
+    /** Called before it is in its place. */
+    onMade(fd: number): void;
+    onFailed(): void;
+  },
+): number {
+  const place = aside === undefined ? path : `${aside}/${randomName("directory")}`;
+  mkdirSync(place, dirMode);
+  let fd: number | undefined;
+  try {
+    fd = openSync(place, DIRECTORY);
+    const opened = fd;
+    const { mode, gid } = fstatSync(aside === undefined ? fd : parent.fd);
+    if (aside !== undefined && hasSetGroup(mode)) giveGroup(fd, gid);
+    trySetMode(() => fchmodSync(opened, inheriting(dirMode, mode)));
+    on.onMade(fd);
+    if (owner !== undefined) fchownSync(fd, owner.uid, owner.gid);
+    if (place !== path) renameSync(place, path);
+    return fd;
+  } catch (failure) {
+    // Half made, it would be taken for one that was there.
+    if (fd !== undefined) closeSync(fd);
+    rmdirSync(place);
+    on.onFailed();
+    const { code } = failure as NodeJS.ErrnoException;
+    // Somebody else has just made one, and is at work in it.
+    if (place !== path && (code === "ENOTEMPTY" || code === "EEXIST"))
+      return openSync(path, DIRECTORY);
+    throw failure;
+  }
 }
 
 /** Descriptors of directories, of which those unused for longest are closed. */

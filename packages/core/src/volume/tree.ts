@@ -13,7 +13,13 @@ import {
 import { parentOf } from "../source/path.ts";
 import type { Pause } from "../timing/slices.ts";
 import { randomName } from "./layout.ts";
-import { isMissing, nameOf, type OpenDirectory, openDirectories } from "./open-directories.ts";
+import {
+  isMissing,
+  nameOf,
+  openDirectories,
+  type OpenDirectories,
+  type OpenDirectory,
+} from "./open-directories.ts";
 import { removeTreeAtOnce } from "./remove.ts";
 import type { TreeSettings } from "./tree-settings.ts";
 import { type WalkedEntry, walkTree } from "./tree-walk.ts";
@@ -95,21 +101,7 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
     owner: settings.owner,
     touched,
     at,
-    stat(path) {
-      const name = nameOf(path);
-      let directory: OpenDirectory;
-      try {
-        directory = use(parentOf(path), false);
-      } catch (error) {
-        if (isMissing(error)) return undefined;
-        throw error;
-      }
-      try {
-        return lstatSync(`${directory.path}/${name}`, SILENT);
-      } finally {
-        directory.users--;
-      }
-    },
+    stat: (path) => statIn(directories, path),
     remove(path) {
       // Even where nothing is: a process that was killed may have come no further than this.
       emptied.add(parentOf(path));
@@ -150,13 +142,7 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
       }
       emptied.clear();
     },
-    isInPlace() {
-      const opened = use("", false);
-      opened.users--;
-      const { dev, ino } = fstatSync(opened.fd);
-      const found = lstatSync(root, { throwIfNoEntry: false });
-      return found?.dev === dev && found.ino === ino;
-    },
+    isInPlace: () => isInPlace(directories, root),
     touch: (directory) => touched.add(directory),
     removeIfEmpty,
     restoreMode: directories.restoreMode,
@@ -181,4 +167,28 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
   }
 
   return tree;
+}
+
+function statIn({ use }: OpenDirectories, path: string): Stats | undefined {
+  const name = nameOf(path);
+  let directory: OpenDirectory;
+  try {
+    directory = use(parentOf(path), false);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  try {
+    return lstatSync(`${directory.path}/${name}`, SILENT);
+  } finally {
+    directory.users--;
+  }
+}
+
+function isInPlace({ use }: OpenDirectories, root: string): boolean {
+  const opened = use("", false);
+  opened.users--;
+  const { dev, ino } = fstatSync(opened.fd);
+  const found = lstatSync(root, SILENT);
+  return found?.dev === dev && found.ino === ino;
 }
