@@ -81,29 +81,6 @@ export function createApi({ server, client, resource, selector, name }: ApiInit)
     return url;
   }
 
-  async function ask(
-    url: URL,
-    question: Question,
-    request: {
-      readonly accept: string;
-      readonly operation: string;
-      readonly paced?: boolean;
-      readonly by?: HttpClient;
-    },
-    signal: AbortSignal,
-  ): Promise<HttpResponse> {
-    const { accept, operation, paced, by = client } = request;
-    const response = await by.request(url, {
-      headers: { accept },
-      expect: "any",
-      operation,
-      paced,
-      signal,
-    });
-    if (response.status === 200) return response;
-    throw await refusal(response, question);
-  }
-
   const question = (verb: Question["verb"], { namespace }: Scope): Question => ({
     verb,
     resource,
@@ -122,7 +99,7 @@ export function createApi({ server, client, resource, selector, name }: ApiInit)
         });
         const accept = JSON_TYPE;
         const asked = question("list", scope);
-        const response = await ask(url, asked, { accept, operation: "list" }, signal);
+        const response = await ask(client, url, asked, { accept, operation: "list" }, signal);
         const items = readItems(response.body);
         let meta: ListMeta;
         for (;;) {
@@ -145,7 +122,7 @@ export function createApi({ server, client, resource, selector, name }: ApiInit)
       const url = collection(scope, { limit: "1" });
       const asked = question("list", scope);
       const request = { accept: METADATA_LIST, operation: "probe" };
-      const response = await ask(url, asked, request, signal);
+      const response = await ask(client, url, asked, request, signal);
       const items = readItems(response.body);
       for (;;) {
         const next = await items.next();
@@ -162,8 +139,8 @@ export function createApi({ server, client, resource, selector, name }: ApiInit)
       });
       const asked = question("watch", scope);
       // It hardly moves, and should not.
-      const request = { accept: METADATA, operation, paced: false, by };
-      const response = await ask(url, asked, request, signal);
+      const request = { accept: METADATA, operation, paced: false };
+      const response = await ask(by, url, asked, request, signal);
       return eventsOf(response.body, asked);
     },
 
@@ -172,10 +149,35 @@ export function createApi({ server, client, resource, selector, name }: ApiInit)
       const url = new URL(`${base}/namespaces/${namespace}/${resource}/${object}`);
       const asked: Question = { verb: "get", resource, namespace, name: object };
       const request = { accept: JSON_TYPE, operation: "read" };
-      const response = await ask(url, asked, request, signal);
+      const response = await ask(client, url, asked, request, signal);
       return objectOf(await readJson(response.body, OF_OBJECT, notJson), resource);
     },
   };
+}
+
+interface Request {
+  readonly accept: string;
+  readonly operation: string;
+  readonly paced?: boolean;
+}
+
+/** @throws SourceError for any other answer but 200 */
+async function ask(
+  client: HttpClient,
+  url: URL,
+  question: Question,
+  { accept, operation, paced }: Request,
+  signal: AbortSignal,
+): Promise<HttpResponse> {
+  const response = await client.request(url, {
+    headers: { accept },
+    expect: "any",
+    operation,
+    paced,
+    signal,
+  });
+  if (response.status === 200) return response;
+  throw await refusal(response, question);
 }
 
 async function* eventsOf(

@@ -69,22 +69,30 @@ export interface FaultProxy {
   close(): Promise<void>;
 }
 
+interface State {
+  readonly stats: { -readonly [Name in keyof FaultStats]: FaultStats[Name] };
+  /** Replaced as a whole by `set`, so that a connection notices new faults by identity and counts from zero. */
+  rules: ReturnType<typeof makeRules>;
+}
+
 /** Starts a proxy on a free port of 127.0.0.1 that passes everything on to `target`. */
 export async function createFaultProxy(init: {
   readonly target: { readonly host: string; readonly port: number };
 }): Promise<FaultProxy> {
-  const stats = {
-    connections: 0,
-    open: 0,
-    sent: 0,
-    received: 0,
-    requests: 0,
-    answered: 0,
-    strikes: 0,
+  const state: State = {
+    stats: {
+      connections: 0,
+      open: 0,
+      sent: 0,
+      received: 0,
+      requests: 0,
+      answered: 0,
+      strikes: 0,
+    },
+    rules: makeRules({}),
   };
+  const { stats } = state;
   const sockets = new Set<Socket>();
-  // Replaced as a whole by `set`, so that a connection notices new faults by identity and counts from zero.
-  let rules = makeRules({});
 
   // Half-open connections are passed on as such: each side ends when its peer does.
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
@@ -100,77 +108,12 @@ export async function createFaultProxy(init: {
       stats.open--;
       upstream.destroy();
     });
-    passFromClient(client, upstream).catch(() => upstream.resetAndDestroy());
-    passFromServer(client, upstream).catch(() => {
+    passFromClient(client, upstream, state).catch(() => upstream.resetAndDestroy());
+    passFromServer(client, upstream, state).catch(() => {
       // Not where this proxy itself dropped the server, to answer in its place.
       if (upstream.errored !== null) client.resetAndDestroy();
     });
   });
-
-  async function passFromClient(client: Socket, upstream: Socket): Promise<void> {
-    for await (const chunk of chunksOf(client)) {
-      // A new request starts its own chunk: clients do not pipeline, and a body never looks like a request line.
-      if (
-        rules.http !== undefined &&
-        /^[A-Z]+ \S+ HTTP\/1\.[01]\r\n/.test(chunk.subarray(0, 8192).toString("latin1"))
-      ) {
-        stats.requests++;
-        if (rules.http.strikes()) {
-          stats.answered++;
-          upstream.destroy();
-          client.end(rules.http.response);
-          client.resume();
-          return;
-        }
-      }
-      if (upstream.destroyed) continue; // Cut: what the client still says goes nowhere, but is no reason for a reset.
-      stats.sent += chunk.length;
-      await write(upstream, chunk);
-    }
-    upstream.end();
-  }
-
-  async function passFromServer(client: Socket, upstream: Socket): Promise<void> {
-    let counted = rules;
-    let offset = 0;
-    for await (const whole of chunksOf(upstream)) {
-      let chunk = whole;
-      if (rules.faults.delay !== undefined) await sleep(rules.faults.delay);
-      if (counted !== rules) {
-        counted = rules;
-        offset = 0;
-      }
-      const { bytesPerSecond, corruptAt } = counted.faults;
-      const at = (corruptAt ?? Infinity) - offset;
-      if (at >= 0 && at < chunk.length && counted.strike()) {
-        stats.strikes++;
-        chunk = Buffer.from(chunk);
-        chunk[at] = (chunk[at] as number) ^ 0xff;
-      }
-      const end = firstEnd(counted.faults);
-      const ends = end !== undefined && offset + chunk.length >= end.after && counted.strike();
-      if (ends) chunk = chunk.subarray(0, Math.max(0, end.after - offset));
-      offset += chunk.length;
-
-      // A tenth of a second's worth at a time, so that a slow line trickles instead of coming in lumps.
-      const step = bytesPerSecond === undefined ? chunk.length : Math.ceil(bytesPerSecond / 10);
-      for (let from = 0; from < chunk.length && !client.destroyed; from += step) {
-        const part = chunk.subarray(from, from + step);
-        if (bytesPerSecond !== undefined) await sleep((part.length / bytesPerSecond) * 1000);
-        stats.received += part.length;
-        await write(client, part);
-      }
-      if (ends) {
-        stats.strikes++;
-        if (end.how === "stall") return;
-        if (end.how === "cut") client.end();
-        else client.resetAndDestroy();
-        upstream.destroy();
-        return;
-      }
-    }
-    client.end();
-  }
 
   async function listen(port: number): Promise<void> {
     server.listen(port, "127.0.0.1");
@@ -191,12 +134,79 @@ export async function createFaultProxy(init: {
     port,
     stats,
     async set(faults) {
-      rules = makeRules(faults);
+      state.rules = makeRules(faults);
       if (faults.refuse === true) await stopListening();
       else if (!server.listening) await listen(port);
     },
     close: stopListening,
   };
+}
+
+async function passFromClient(client: Socket, upstream: Socket, state: State): Promise<void> {
+  const { stats } = state;
+  for await (const chunk of chunksOf(client)) {
+    // A new request starts its own chunk: clients do not pipeline, and a body never looks like a request line.
+    if (
+      state.rules.http !== undefined &&
+      /^[A-Z]+ \S+ HTTP\/1\.[01]\r\n/.test(chunk.subarray(0, 8192).toString("latin1"))
+    ) {
+      stats.requests++;
+      if (state.rules.http.strikes()) {
+        stats.answered++;
+        upstream.destroy();
+        client.end(state.rules.http.response);
+        client.resume();
+        return;
+      }
+    }
+    if (upstream.destroyed) continue; // Cut: what the client still says goes nowhere, but is no reason for a reset.
+    stats.sent += chunk.length;
+    await write(upstream, chunk);
+  }
+  upstream.end();
+}
+
+async function passFromServer(client: Socket, upstream: Socket, state: State): Promise<void> {
+  const { stats } = state;
+  let counted = state.rules;
+  let offset = 0;
+  for await (const whole of chunksOf(upstream)) {
+    let chunk = whole;
+    if (state.rules.faults.delay !== undefined) await sleep(state.rules.faults.delay);
+    if (counted !== state.rules) {
+      counted = state.rules;
+      offset = 0;
+    }
+    const { bytesPerSecond, corruptAt } = counted.faults;
+    const at = (corruptAt ?? Infinity) - offset;
+    if (at >= 0 && at < chunk.length && counted.strike()) {
+      stats.strikes++;
+      chunk = Buffer.from(chunk);
+      chunk[at] = (chunk[at] as number) ^ 0xff;
+    }
+    const end = firstEnd(counted.faults);
+    const ends = end !== undefined && offset + chunk.length >= end.after && counted.strike();
+    if (ends) chunk = chunk.subarray(0, Math.max(0, end.after - offset));
+    offset += chunk.length;
+
+    // A tenth of a second's worth at a time, so that a slow line trickles instead of coming in lumps.
+    const step = bytesPerSecond === undefined ? chunk.length : Math.ceil(bytesPerSecond / 10);
+    for (let from = 0; from < chunk.length && !client.destroyed; from += step) {
+      const part = chunk.subarray(from, from + step);
+      if (bytesPerSecond !== undefined) await sleep((part.length / bytesPerSecond) * 1000);
+      stats.received += part.length;
+      await write(client, part);
+    }
+    if (ends) {
+      stats.strikes++;
+      if (end.how === "stall") return;
+      if (end.how === "cut") client.end();
+      else client.resetAndDestroy();
+      upstream.destroy();
+      return;
+    }
+  }
+  client.end();
 }
 
 /** Faults with what they have to remember. */

@@ -5,6 +5,12 @@ import { listAll, readAll } from "../open-source.ts";
 import { type AllTraits, type Check, noise, when } from "./trial.ts";
 
 export function changeChecks(check: Check, traits: AllTraits): void {
+  fingerprintChecks(check, traits);
+  versionChecks(check, traits);
+  differenceChecks(check);
+}
+
+function fingerprintChecks(check: Check, traits: AllTraits): void {
   check("fingerprints stay the same without a change", async (t) => {
     const { source, store } = await t.opened({ a: "1", "b/c": "2", empty: "" });
     const first = fingerprints((await listAll(source)).entries);
@@ -73,7 +79,9 @@ export function changeChecks(check: Check, traits: AllTraits): void {
     await t.change(store, { file: "2" });
     t.expect((await listAll(source)).revision).not.toBe(first);
   });
+}
 
+function versionChecks(check: Check, traits: AllTraits): void {
   check("reads the version that was listed, never a later one", async (t) => {
     const [old, later] = versions(traits, ["the old one", "the new one"]) as [string, string];
     const { source, store } = await t.opened({ replaced: old, deleted: old, "dir/gone": old });
@@ -113,7 +121,9 @@ export function changeChecks(check: Check, traits: AllTraits): void {
       },
     );
   }
+}
 
+function differenceChecks(check: Check): void {
   check("the changes between two revisions are the difference of their listings", async (t) => {
     const { source, store } = await t.opened({
       kept: "1",

@@ -4,6 +4,11 @@ import { listAll, readAll } from "../open-source.ts";
 import { type Check, noise } from "./trial.ts";
 
 export function contentChecks(check: Check): void {
+  exactChecks(check);
+  streamChecks(check);
+}
+
+function exactChecks(check: Check): void {
   check("reads content of any size exactly", async (t) => {
     const sizes = [0, 1, 2, 4095, 4096, 4097, 65_535, 65_536, 65_537, 1_000_003];
     const files = new Map(sizes.map((size) => [`size-${size}`, noise(size, size)]));
@@ -55,7 +60,9 @@ export function contentChecks(check: Check): void {
       ).toBe(true);
     }
   });
+}
 
+function streamChecks(check: Check): void {
   check("reads a large file whole and in ranges, without holding it", async (t) => {
     const content = noise(t.settings.largeFile, 64);
     const { source } = await t.opened({ large: content });

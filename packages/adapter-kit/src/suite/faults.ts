@@ -19,6 +19,13 @@ function contentFor(largeFile: number): { readonly content: Buffer; readonly mid
 const SLACK = 4000;
 
 export function faultChecks(check: Check, traits: AllTraits): void {
+  addressChecks(check, traits);
+  connectionChecks(check, traits);
+  contentChecks(check, traits);
+  statusChecks(check, traits);
+}
+
+function addressChecks(check: Check, traits: AllTraits): void {
   check("what is wrong with an address has its code", async (t) => {
     const failures = Object.entries(t.failures) as [
       SourceErrorCode,
@@ -65,7 +72,9 @@ export function faultChecks(check: Check, traits: AllTraits): void {
       t.expect((await t.fails(opening, "unavailable")).transient).toBe(true);
     },
   );
+}
 
+function connectionChecks(check: Check, traits: AllTraits): void {
   const atOnce: Record<string, Faults> = {
     "cut at once": { cutAfter: 0 },
     "cut in the first answer": { cutAfter: 15 },
@@ -126,7 +135,9 @@ export function faultChecks(check: Check, traits: AllTraits): void {
       },
     );
   }
+}
 
+function contentChecks(check: Check, traits: AllTraits): void {
   when(traits.network !== "none", check)(
     "a slow server is waited for as long as it shows signs of life",
     async (t) => {
@@ -160,7 +171,9 @@ export function faultChecks(check: Check, traits: AllTraits): void {
       if (typeof outcome !== "string") t.expect(outcome.equals(content)).toBe(true);
     },
   );
+}
 
+function statusChecks(check: Check, traits: AllTraits): void {
   const answers: [status: number, retryAfter: number | undefined, code: SourceErrorCode][] = [
     [429, 7, "throttled"],
     [429, undefined, "throttled"],

@@ -8,16 +8,12 @@ import { type AllTraits, type Check, noise, type Trial, when } from "./trial.ts"
 const PROMPT = 1000;
 
 export function lifecycleChecks(check: Check, traits: AllTraits): void {
-  check("does nothing under a signal that is aborted already", async (t) => {
-    const { source, requests } = await t.opened({ file: "x" });
-    const entry = (await listAll(source)).file("file");
-    const before = requests.length;
-    await rejectsWithReason(t, (signal) => source.probe(signal), 0);
-    await rejectsWithReason(t, (signal) => listAll(source, signal), 0);
-    await rejectsWithReason(t, (signal) => readAll(source, entry, undefined, signal), 0);
-    t.expect(requests.length).toBe(before);
-  });
+  abortChecks(check, traits);
+  closeChecks(check, traits);
+  publishedCheck(check);
+}
 
+function publishedCheck(check: Check): void {
   check("what was listed can be read after it was published, too", async (t) => {
     const { source, warnings } = await t.opened({ file: "x" });
     if (source.published === undefined)
@@ -28,6 +24,18 @@ export function lifecycleChecks(check: Check, traits: AllTraits): void {
     t.expect((await readAll(source, entry)).toString()).toBe("x");
     t.expect((await listAll(source)).paths).toEqual(["file"]);
     t.expect(warnings).toEqual([]);
+  });
+}
+
+function abortChecks(check: Check, traits: AllTraits): void {
+  check("does nothing under a signal that is aborted already", async (t) => {
+    const { source, requests } = await t.opened({ file: "x" });
+    const entry = (await listAll(source)).file("file");
+    const before = requests.length;
+    await rejectsWithReason(t, (signal) => source.probe(signal), 0);
+    await rejectsWithReason(t, (signal) => listAll(source, signal), 0);
+    await rejectsWithReason(t, (signal) => readAll(source, entry, undefined, signal), 0);
+    t.expect(requests.length).toBe(before);
   });
 
   check("stops listing when aborted, or has listed everything", async (t) => {
@@ -95,7 +103,9 @@ export function lifecycleChecks(check: Check, traits: AllTraits): void {
       await rejectsWithReason(t, (signal) => source.probe(signal), 200, true);
     },
   );
+}
 
+function closeChecks(check: Check, traits: AllTraits): void {
   check("may be closed more than once, and frees everything", async (t) => {
     const files = { "a/b": noise(1 << 20, 1), c: "x" };
     const store = await t.store(files);
