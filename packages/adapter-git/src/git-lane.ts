@@ -109,7 +109,6 @@ interface Receiving {
   have: number;
 }
 
-/** `<oid> <type> <size>\n<content>\n`, or `<oid> missing\n`, for each question in turn. */
 function catFile(dir: string, batchCommand: boolean, onEnd: () => void): CatFile {
   const args = [...GIT_SETTINGS, ...catFileArguments("contents", batchCommand)];
   const child: ChildProcessByStdio<Writable, Readable, null> = spawn("git", args, {
@@ -117,27 +116,15 @@ function catFile(dir: string, batchCommand: boolean, onEnd: () => void): CatFile
     stdio: ["pipe", "pipe", "ignore"],
   });
   const { promise: ended, resolve: onEnded } = Promise.withResolvers<void>();
-  /** In the order in which they are answered. */
-  let pending: Job[] = [];
-  let first = 0;
-  /** The beginning of a line. */
-  let begun = "";
-  let receiving: Receiving | undefined;
+  const answers = readAnswers();
   let heardAt = performance.now();
   let gone = false;
-
-  function finished({ batch }: Job): void {
-    if (--batch.left === 0) batch.over();
-  }
 
   function end(): void {
     if (gone) return;
     gone = true;
     onEnd();
-    receiving?.writing?.drop();
-    const left = pending.slice(first);
-    if (receiving !== undefined) left.push(receiving.job);
-    left.forEach(finished);
+    answers.leave();
   }
 
   function kill(): void {
@@ -147,29 +134,42 @@ function catFile(dir: string, batchCommand: boolean, onEnd: () => void): CatFile
     end();
   }
 
-  function came(chunk: Buffer): void {
+  child.stdout.on("data", (chunk: Buffer) => {
     heardAt = performance.now();
-    for (let at = 0; at < chunk.length;) {
-      if (receiving === undefined) {
-        const stop = chunk.indexOf(LINE_FEED, at);
-        begun += chunk.toString("latin1", at, stop === -1 ? chunk.length : stop);
-        if (begun.length > LONGEST_LINE) return kill();
-        if (stop === -1) return;
-        at = stop + 1;
-        const line = begun;
-        begun = "";
-        if (!begin(line)) return kill();
-      } else {
-        const { size, have } = receiving;
-        const piece = chunk.subarray(at, at + size - have);
-        take(receiving, piece);
-        at += piece.length;
-        if (receiving.have < size || at === chunk.length) return;
-        if (chunk[at++] !== LINE_FEED) return kill();
-        done(receiving);
-      }
-    }
-  }
+    if (!answers.came(chunk)) kill();
+  });
+  // It ended first: what it has yet to answer is left.
+  child.stdin.on("error", () => {});
+  child.on("error", () => {
+    end();
+    onEnded();
+  });
+  child.on("close", () => {
+    end();
+    onEnded();
+  });
+
+  return {
+    ended,
+    kill,
+    silentFor: () => (answers.owed() ? performance.now() - heardAt : 0),
+    ask(jobs) {
+      heardAt = performance.now();
+      answers.expect(jobs);
+      const oids = jobs.map(({ entry }) => entry.fingerprint);
+      child.stdin.write(catFileQuestions("contents", batchCommand, oids));
+    },
+  };
+}
+
+/** Reads `<oid> <type> <size>\n<content>\n`, or `<oid> missing\n`, for each question in turn. */
+function readAnswers() {
+  /** In the order in which they are answered. */
+  let pending: Job[] = [];
+  let first = 0;
+  /** The beginning of a line. */
+  let begun = "";
+  let receiving: Receiving | undefined;
 
   /** @returns false where it is no answer to what was asked */
   function begin(line: string): boolean {
@@ -195,47 +195,65 @@ function catFile(dir: string, batchCommand: boolean, onEnd: () => void): CatFile
     return true;
   }
 
-  function take(answer: Receiving, piece: Buffer): void {
-    const { size, have, isWanted, writing } = answer;
-    answer.have += piece.length;
-    if (writing !== undefined) writing.write(piece);
-    else if (isWanted && piece.length === size) answer.content = piece;
-    else if (isWanted) (answer.content ??= Buffer.allocUnsafe(size)).set(piece, have);
-  }
-
-  function done({ job, content, writing }: Receiving): void {
-    receiving = undefined;
-    const { sink, leavePointers } = job.batch;
-    writing?.end();
-    if (content !== undefined && !(leavePointers && parsePointer(content) !== undefined))
-      sink.put(job.index, content);
-    finished(job);
-  }
-
-  child.stdout.on("data", came);
-  // It ended first: what it has yet to answer is left.
-  child.stdin.on("error", () => {});
-  child.on("error", () => {
-    end();
-    onEnded();
-  });
-  child.on("close", () => {
-    end();
-    onEnded();
-  });
-
   return {
-    ended,
-    kill,
-    silentFor: () =>
-      receiving !== undefined || first < pending.length ? performance.now() - heardAt : 0,
-    ask(jobs) {
-      heardAt = performance.now();
+    expect(jobs: readonly Job[]): void {
       pending.push(...jobs);
-      const oids = jobs.map(({ entry }) => entry.fingerprint);
-      child.stdin.write(catFileQuestions("contents", batchCommand, oids));
+    },
+    owed: () => receiving !== undefined || first < pending.length,
+    /** @returns false where it is no answer to what was asked */
+    came(chunk: Buffer): boolean {
+      for (let at = 0; at < chunk.length;) {
+        if (receiving === undefined) {
+          const stop = chunk.indexOf(LINE_FEED, at);
+          begun += chunk.toString("latin1", at, stop === -1 ? chunk.length : stop);
+          if (begun.length > LONGEST_LINE) return false;
+          if (stop === -1) return true;
+          at = stop + 1;
+          const line = begun;
+          begun = "";
+          if (!begin(line)) return false;
+        } else {
+          const { size, have } = receiving;
+          const piece = chunk.subarray(at, at + size - have);
+          take(receiving, piece);
+          at += piece.length;
+          if (receiving.have < size || at === chunk.length) return true;
+          if (chunk[at++] !== LINE_FEED) return false;
+          const whole = receiving;
+          receiving = undefined;
+          handOver(whole);
+        }
+      }
+      return true;
+    },
+    /** No answer comes any more. */
+    leave(): void {
+      receiving?.writing?.drop();
+      const left = pending.slice(first);
+      if (receiving !== undefined) left.push(receiving.job);
+      left.forEach(finished);
     },
   };
+}
+
+function take(answer: Receiving, piece: Buffer): void {
+  const { size, have, isWanted, writing } = answer;
+  answer.have += piece.length;
+  if (writing !== undefined) writing.write(piece);
+  else if (isWanted && piece.length === size) answer.content = piece;
+  else if (isWanted) (answer.content ??= Buffer.allocUnsafe(size)).set(piece, have);
+}
+
+function handOver({ job, content, writing }: Receiving): void {
+  const { sink, leavePointers } = job.batch;
+  writing?.end();
+  if (content !== undefined && !(leavePointers && parsePointer(content) !== undefined))
+    sink.put(job.index, content);
+  finished(job);
+}
+
+function finished({ batch }: Job): void {
+  if (--batch.left === 0) batch.over();
 }
 
 const LINE_FEED = 10;

@@ -3,7 +3,14 @@ import { NoRoomError, SourceError } from "@pannier/core/adapter";
 import { formatOf } from "./remote/protocol.ts";
 import type { Remote } from "./remote/remote.ts";
 import { isDamage, repositoryCache } from "./repository-cache.ts";
-import { isOutgrown, newestPack, REFETCHED, REPACKED, sweep } from "./store/cache.ts";
+import {
+  type CacheState,
+  isOutgrown,
+  newestPack,
+  REFETCHED,
+  REPACKED,
+  sweep,
+} from "./store/cache.ts";
 import { CacheDamaged, type ObjectStore } from "./store/store.ts";
 import { type Commit, readCommit } from "./tree.ts";
 
@@ -40,7 +47,7 @@ export interface RepositoryInit {
 }
 
 export function openRepository(init: RepositoryInit): Repository {
-  const { remote, makeStore, dir, depth, maxBytes, warn } = init;
+  const { remote, makeStore, dir, warn } = init;
   const store = makeStore(dir);
   const cache = repositoryCache(store, dir, warn);
   let distrusted = false;
@@ -76,23 +83,8 @@ export function openRepository(init: RepositoryInit): Repository {
       const { published = state.refs.latest } = state.refs;
       state = await cache.shrink({ latest: published, published }, undefined, signal);
     }
-    const { refs, shallow } = state;
-    const haves = [...new Set([refs.latest, refs.published])].filter((have) => have !== undefined);
-    // With a depth of 1 each known commit stands alone: what is recorded of others would only grow.
-    const boundary = depth === 1 ? shallow.filter((end) => haves.includes(end)) : shallow;
-    const request = { want, haves, shallow: boundary, depth };
-    const result = await remote.fetch(request, signal);
-    try {
-      await store.addPack(upTo(maxBytes, result.pack), signal);
-    } catch (error) {
-      await sweep(dir);
-      throw error;
-    } finally {
-      await result.close();
-    }
-    const next = new Set([...boundary, ...result.shallow]);
-    for (const end of result.unshallow) next.delete(end);
-    await cache.record({ ...refs, latest: oid }, [...next]);
+    const shallow = await fetchPack(init, store, state, want, signal);
+    await cache.record({ ...state.refs, latest: oid }, shallow);
   }
 
   /** In its turn, and once more with an empty cache where this one turns out to be damaged. */
@@ -151,6 +143,35 @@ export function openRepository(init: RepositoryInit): Repository {
       await store.close();
     },
   };
+}
+
+/**
+ * Fetches a commit, or a tag, on top of what the cache has.
+ *
+ * @returns where the history of the cache ends now
+ */
+async function fetchPack(
+  { remote, dir, depth, maxBytes }: RepositoryInit,
+  store: ObjectStore,
+  { refs, shallow }: CacheState,
+  want: string,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const haves = [...new Set([refs.latest, refs.published])].filter((have) => have !== undefined);
+  // With a depth of 1 each known commit stands alone: what is recorded of others would only grow.
+  const boundary = depth === 1 ? shallow.filter((end) => haves.includes(end)) : shallow;
+  const result = await remote.fetch({ want, haves, shallow: boundary, depth }, signal);
+  try {
+    await store.addPack(upTo(maxBytes, result.pack), signal);
+  } catch (error) {
+    await sweep(dir);
+    throw error;
+  } finally {
+    await result.close();
+  }
+  const next = new Set([...boundary, ...result.shallow]);
+  for (const end of result.unshallow) next.delete(end);
+  return [...next];
 }
 
 async function* upTo(

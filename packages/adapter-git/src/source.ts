@@ -1,5 +1,5 @@
 /** A source that is a repository: its listings, and the changes between two commits. */
-import type { Location, Scope, Source, SourceContext } from "@pannier/core/adapter";
+import type { Location, Scope, Signer, Source, SourceContext } from "@pannier/core/adapter";
 import {
   diffPlaces,
   findDirectory,
@@ -51,15 +51,6 @@ export function openSource({ location, context, options, path, sha, engine }: So
     return resolved;
   };
 
-  /** The commit, here with all that it holds, and its signature where somebody has to have signed it. */
-  async function take({ repository }: Module, { commit, tag }: Resolved, signal: AbortSignal) {
-    if (signers.length === 0)
-      return { commit: await repository.commit(commit, signal), signature: undefined };
-    const taken = await repository.commit(commit, signal, tag?.oid);
-    const signature = await checkSignature(repository.store, commit, tag, signers, signal);
-    return { commit: taken, signature };
-  }
-
   async function subtreeAt(
     module: Module,
     commit: Commit,
@@ -89,7 +80,7 @@ export function openSource({ location, context, options, path, sha, engine }: So
           sha === undefined
             ? await resolve(module.repository.remote, signal)
             : { commit: sha, tag: undefined };
-        const { commit, signature } = await take(module, now, signal);
+        const { commit, signature } = await take(module, now, signers, signal);
         const root = await subtreeAt(module, commit, scope);
         await scope?.ignoreFile(await findIgnoreFile(root));
         const entries = listPlace(root, modules, signal);
@@ -109,7 +100,7 @@ export function openSource({ location, context, options, path, sha, engine }: So
         if ((await repository.cached(from)) === undefined) return undefined;
         repository.keep(from);
         const now = resolved?.commit === to ? resolved : { commit: to, tag: undefined };
-        const { commit, signature } = await take(module, now, signal);
+        const { commit, signature } = await take(module, now, signers, signal);
         const after = await subtreeAt(module, commit, scope);
         // Fetching may have meant to start with an empty cache.
         const old = await repository.cached(from);
@@ -133,4 +124,18 @@ export function openSource({ location, context, options, path, sha, engine }: So
 
     close: () => modules.close(),
   };
+}
+
+/** Fetches a commit with all that it holds, and checks its signature where somebody has to have signed it. */
+async function take(
+  { repository }: Module,
+  { commit, tag }: Resolved,
+  signers: readonly Signer[],
+  signal: AbortSignal,
+) {
+  if (signers.length === 0)
+    return { commit: await repository.commit(commit, signal), signature: undefined };
+  const taken = await repository.commit(commit, signal, tag?.oid);
+  const signature = await checkSignature(repository.store, commit, tag, signers, signal);
+  return { commit: taken, signature };
 }

@@ -49,28 +49,6 @@ export function httpRemote(url: string, client: HttpClient): Remote {
   /** Whether to ask what the server can do before anything else. */
   let doubtful = false;
 
-  function post(
-    server: Server,
-    body: string,
-    { operation, paced }: Conversation,
-    signal: AbortSignal,
-  ) {
-    return client.request(`${server.root}/git-upload-pack`, {
-      method: "POST",
-      redirect: "manual",
-      expect: "any",
-      operation,
-      paced,
-      signal,
-      headers: {
-        "content-type": "application/x-git-upload-pack-request",
-        accept: "application/x-git-upload-pack-result",
-        ...(server.version === 2 ? { "git-protocol": "version=2" } : {}),
-      },
-      body,
-    });
-  }
-
   /** Asks a server of which it is not known what it can do; `undefined` where it does not understand. */
   async function askUnknown<T>(
     body: string,
@@ -79,7 +57,7 @@ export function httpRemote(url: string, client: HttpClient): Remote {
     read: (response: HttpResponse) => Promise<T>,
   ): Promise<T | undefined> {
     if (doubtful) return undefined;
-    const response = await post(guess, body, conversation, signal);
+    const response = await post(client, guess, body, conversation, signal);
     if (!isAnswer(response)) {
       await response.discard();
       doubtful = response.status >= 500;
@@ -106,7 +84,7 @@ export function httpRemote(url: string, client: HttpClient): Remote {
   ): Promise<T> {
     // Should it fail, it may have been replaced or moved: the next request starts from what the user wrote.
     known = undefined;
-    const response = await post(server, body, conversation, signal);
+    const response = await post(client, server, body, conversation, signal);
     if (!isAnswer(response)) {
       await response.discard();
       throw failure(response);
@@ -114,23 +92,6 @@ export function httpRemote(url: string, client: HttpClient): Remote {
     const result = await read(response);
     known = server;
     return result;
-  }
-
-  /** Asks what the server can do, following redirects: one that leads elsewhere takes the repository's URL with it. */
-  async function discover(
-    prefixes: readonly string[],
-    signal: AbortSignal,
-  ): Promise<{ server: Server; refs: Advertisement["refs"] }> {
-    const tail = DISCOVERY;
-    // Should this fail as well, it is not for the way in which it was asked.
-    doubtful = false;
-    const response = await askForRefs(base, client, signal);
-    const { href } = response.url;
-    if (!isAdvertisement(response) || !href.endsWith(tail)) throw await notARepository(response);
-    const advertisement = await reading(response, (reader) => readAdvertisement(reader, prefixes));
-    const { version, capabilities, refs } = advertisement;
-    const format = capabilities.has("object-format=sha256") ? "sha256" : "sha1";
-    return { server: { root: href.slice(0, -tail.length), version, capabilities, format }, refs };
   }
 
   return {
@@ -145,7 +106,9 @@ export function httpRemote(url: string, client: HttpClient): Remote {
         const refs = await askUnknown(body, REFS, signal, read);
         if (refs !== undefined) return refs;
       }
-      const { server, refs } = await discover(prefixes, signal);
+      // Should this fail as well, it is not for the way in which it was asked.
+      doubtful = false;
+      const { server, refs } = await discover(base, client, prefixes, signal);
       if (server.version === 2) return list(server);
       known = server;
       return refs;
@@ -167,7 +130,9 @@ export function httpRemote(url: string, client: HttpClient): Remote {
       if (known !== undefined) return fetch({ ...known, format });
       const body = fetchRequest(request, guess);
       const result = await askUnknown(body, FETCH, signal, read(2));
-      return result ?? fetch((await discover([], signal)).server);
+      if (result !== undefined) return result;
+      doubtful = false;
+      return fetch((await discover(base, client, [], signal)).server);
     },
 
     close: () => client.close(),
@@ -176,6 +141,48 @@ export function httpRemote(url: string, client: HttpClient): Remote {
 
 const ANSWER = "application/x-git-upload-pack";
 const DISCOVERY = "/info/refs?service=git-upload-pack";
+
+function post(
+  client: HttpClient,
+  server: Server,
+  body: string,
+  { operation, paced }: Conversation,
+  signal: AbortSignal,
+): Promise<HttpResponse> {
+  return client.request(`${server.root}/git-upload-pack`, {
+    method: "POST",
+    redirect: "manual",
+    expect: "any",
+    operation,
+    paced,
+    signal,
+    headers: {
+      "content-type": "application/x-git-upload-pack-request",
+      accept: "application/x-git-upload-pack-result",
+      ...(server.version === 2 ? { "git-protocol": "version=2" } : {}),
+    },
+    body,
+  });
+}
+
+/** Asks what the server can do, following redirects: one that leads elsewhere takes the repository's URL with it. */
+async function discover(
+  base: string,
+  client: HttpClient,
+  prefixes: readonly string[],
+  signal: AbortSignal,
+): Promise<{ server: Server; refs: Advertisement["refs"] }> {
+  const response = await askForRefs(base, client, signal);
+  const { href } = response.url;
+  if (!isAdvertisement(response) || !href.endsWith(DISCOVERY)) throw await notARepository(response);
+  const advertisement = await reading(response, (reader) => readAdvertisement(reader, prefixes));
+  const { version, capabilities, refs } = advertisement;
+  const format = capabilities.has("object-format=sha256") ? "sha256" : "sha1";
+  return {
+    server: { root: href.slice(0, -DISCOVERY.length), version, capabilities, format },
+    refs,
+  };
+}
 
 function askForRefs(base: string, client: HttpClient, signal: AbortSignal): Promise<HttpResponse> {
   return client.request(base + DISCOVERY, {

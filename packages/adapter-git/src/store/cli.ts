@@ -74,40 +74,8 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
       }
     },
 
-    async addPack(pack, signal) {
-      const git = start(["index-pack", "--stdin", "--fix-thin"], "pipe");
-      const stdin = git.child.stdin as Writable;
-      stdin.on("error", () => {}); // It ended first, and its own words tell why.
-      signal.addEventListener("abort", git.kill, { once: true });
-      let size = 0;
-      let late = false;
-      let clock: NodeJS.Timeout | undefined;
-      try {
-        for await (const chunk of pack) {
-          size += chunk.length;
-          if (stdin.destroyed) break;
-          if (!stdin.write(chunk)) await Promise.race([drained(stdin), git.ended]);
-        }
-        stdin.end();
-        git.child.stdout.resume();
-        const limit = WORK_MS.least + (WORK_MS.eachMib * size) / (1024 * 1024);
-        clock = setTimeout(() => {
-          late = true;
-          git.kill();
-        }, limit);
-        await git.ended;
-        signal.throwIfAborted();
-        if (late)
-          throw new SourceError("invalid", "the server's pack takes too long to unpack", {
-            hint: `git was given ${Math.round(limit / 1000)} s for ${size} bytes`,
-          });
-        throwIfFailed(git);
-      } finally {
-        clearTimeout(clock);
-        signal.removeEventListener("abort", git.kill);
-        git.kill();
-      }
-    },
+    addPack: (pack, signal) =>
+      feedPack(start(["index-pack", "--stdin", "--fix-thin"], "pipe"), pack, signal),
 
     async compact(signal, keepPack) {
       // Deltas are taken over as they came; to look for more takes memory and time.
@@ -128,6 +96,45 @@ export function cliStore(gitDir: string, batchCommand: boolean): ObjectStore {
     },
   };
   return store;
+}
+
+/** @throws SourceError where git works at the pack for too long */
+async function feedPack(
+  git: Git,
+  pack: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const stdin = git.child.stdin as Writable;
+  stdin.on("error", () => {}); // It ended first, and its own words tell why.
+  signal.addEventListener("abort", git.kill, { once: true });
+  let size = 0;
+  let late = false;
+  let clock: NodeJS.Timeout | undefined;
+  try {
+    for await (const chunk of pack) {
+      size += chunk.length;
+      if (stdin.destroyed) break;
+      if (!stdin.write(chunk)) await Promise.race([drained(stdin), git.ended]);
+    }
+    stdin.end();
+    git.child.stdout.resume();
+    const limit = WORK_MS.least + (WORK_MS.eachMib * size) / (1024 * 1024);
+    clock = setTimeout(() => {
+      late = true;
+      git.kill();
+    }, limit);
+    await git.ended;
+    signal.throwIfAborted();
+    if (late)
+      throw new SourceError("invalid", "the server's pack takes too long to unpack", {
+        hint: `git was given ${Math.round(limit / 1000)} s for ${size} bytes`,
+      });
+    throwIfFailed(git);
+  } finally {
+    clearTimeout(clock);
+    signal.removeEventListener("abort", git.kill);
+    git.kill();
+  }
 }
 
 /** Ends also where the stream breaks. */
