@@ -76,17 +76,9 @@ export function directorySource(init: DirectorySourceInit): Source {
     } satisfies Listing;
   }
 
-  /** A file that is not what the manifest says: either the manifest is old by now, or the content is wrong. */
-  const readByDigest = createDigestReader(client, async (signal) => {
-    const { name, validator } = listed?.manifest ?? {};
-    const same =
-      name !== undefined &&
-      validator !== undefined &&
-      (await inspect(client, urlOf(name), "read", signal, validator)) === undefined;
-    return same
-      ? new SourceError("invalid", "the file is not what the manifest says")
-      : new SourceError("changed", "the file is no longer what was listed");
-  });
+  const readByDigest = createDigestReader(client, (signal) =>
+    mismatchOf(client, listed?.manifest, urlOf, signal),
+  );
 
   return {
     async probe(signal, known) {
@@ -154,6 +146,23 @@ export function directorySource(init: DirectorySourceInit): Source {
     },
     close: () => client.close(),
   };
+}
+
+/** Of a file that is not what the manifest says: either the manifest is old by now, or the content is wrong. */
+async function mismatchOf(
+  client: HttpClient,
+  manifest: Listed["manifest"],
+  urlOf: (file: string) => URL,
+  signal: AbortSignal,
+): Promise<SourceError> {
+  const { name, validator } = manifest ?? {};
+  const same =
+    name !== undefined &&
+    validator !== undefined &&
+    (await inspect(client, urlOf(name), "read", signal, validator)) === undefined;
+  return same
+    ? new SourceError("invalid", "the file is not what the manifest says")
+    : new SourceError("changed", "the file is no longer what was listed");
 }
 
 /** Of a file beside others that can be read. */

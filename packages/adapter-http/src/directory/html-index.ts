@@ -27,18 +27,40 @@ export async function* htmlItems(
   page: PageUrls,
 ): AsyncGenerator<IndexItem[]> {
   const { Parser } = await import("htmlparser2");
+  const reader = readMarkup(page);
+  const parser = new Parser(reader.events);
+  let seen = 0;
+  let tag = 0;
+  let gap = 0;
+  for await (const piece of inSlices(text)) {
+    const before = reader.counts();
+    parser.write(piece);
+    const now = reader.counts();
+    seen += piece.length;
+    tag = now.events === before.events ? tag + piece.length : 0;
+    gap = now.links === before.links ? gap + piece.length : 0;
+    const mayBeIndex = reader.isIndex() || seen <= TITLE_WITHIN;
+    if (tag > LONGEST_TAG || gap > LONGEST_GAP || !mayBeIndex) throw notAnIndex(page.asked);
+    const items = reader.isIndex() ? reader.rows.take() : [];
+    if (items.length > 0) yield items;
+  }
+  parser.end();
+  if (!reader.end()) {
+    throw new SourceError("invalid", `the index ${page.asked.pathname} was cut short`);
+  }
+  yield* reader.rows.end();
+}
+
+/** Follows the tags of a page: what it is, and its links. */
+function readMarkup(page: PageUrls) {
   const links = linkReader(page);
-  let items: IndexItem[] = [];
-  const directories = new Set<string>();
-  /** What is further down, by its path. */
-  const deep = new Map<string, IndexItem>();
-  let children = 0;
-  let elsewhere: string | undefined;
+  const rows = gatherRows(page, links);
   let link: Link | undefined;
   let inside = "";
   let title = "";
   /** Whether the title is an index's; `undefined` before it has come. */
   let titled: boolean | undefined;
+  /** Whether a link came before the page had shown that it is an index. */
   let early = false;
   let footers = 0;
   let bare = true;
@@ -49,101 +71,113 @@ export async function* htmlItems(
   const isIndex = () => titled ?? (bare && found > 0);
   const finish = () => {
     if (link === undefined) return;
-    const { href, directory, after } = link;
+    const finished = link;
     link = undefined;
     found++;
-    if (!isIndex()) {
-      early = true;
-      return;
-    }
-    if (found - children > MOST_OTHERS) {
-      throw new SourceError("invalid", "the index has too many links that lead to nothing");
-    }
-    const target = links.read(href);
-    if (target === "none") return;
-    const told = columns(after);
-    if (target === "elsewhere") {
-      // A row of the listing.
-      if (told.stamp !== undefined) throw outside(href, page.asked);
-      elsewhere ??= href;
-      return;
-    }
-    const [name = "", ...deeper] = target.names;
-    const { doubtful, failure } = target;
-    const kind = directory || target.directory ? "directory" : "file";
-    if (kind === "directory" && deeper.length === 0 && directories.has(name)) return;
-    children++;
-    if (deeper.length > 0) {
-      if (deep.size === MOST_DEEP)
-        throw new SourceError("invalid", "the index is not of one directory");
-      deep.set(target.names.join("/"), {
-        name: target.names.join("/"),
-        kind,
-        doubtful: true,
-        failure,
-      });
-    } else if (kind === "directory") {
-      directories.add(name);
-      items.push({ name, kind, doubtful, failure });
-    } else items.push({ name, kind, doubtful, failure, ...told });
+    if (isIndex()) rows.add(finished);
+    else early = true;
   };
-  const parser = new Parser({
-    onopentag(name, { href, class: classes }) {
-      events++;
-      inside = name;
-      bare &&= BARE.has(name);
-      if (FOOTERS.has(name)) footers++;
-      if (name === "base" && href !== undefined) links.rebase(href);
-      if (link !== undefined) link.after += " ";
-      if (name !== "a" || href === undefined || footers > 0) return;
-      // Apache's icons may be links as well: two for one file.
-      if (href !== link?.href) finish();
-      // serve-index writes no slash.
-      link = { href, directory: /\bicon-directory\b/.test(classes ?? ""), after: "" };
+  return {
+    rows,
+    isIndex,
+    counts: () => ({ events, links: found }),
+    /**
+     * @returns whether the page is complete
+     * @throws SourceError `unsupported` where it is not an index
+     */
+    end(): boolean {
+      finish();
+      if (early || !(titled ?? (bare && complete))) throw notAnIndex(page.asked);
+      return complete;
     },
-    ontext(data) {
-      events++;
-      if (inside === "title" && title.length < LONGEST_TITLE) title += data;
-      if (inside !== "a" && data.trim() !== "") bare = false;
-      // The columns follow the link; a long description after them is of no use.
-      if (inside !== "a" && link !== undefined && link.after.length < 200) link.after += data;
+    events: {
+      onopentag(name: string, { href, class: classes }: Readonly<Record<string, string>>) {
+        events++;
+        inside = name;
+        bare &&= BARE.has(name);
+        if (FOOTERS.has(name)) footers++;
+        if (name === "base" && href !== undefined) links.rebase(href);
+        if (link !== undefined) link.after += " ";
+        if (name !== "a" || href === undefined || footers > 0) return;
+        // Apache's icons may be links as well: two for one file.
+        if (href !== link?.href) finish();
+        // serve-index writes no slash.
+        link = { href, directory: /\bicon-directory\b/.test(classes ?? ""), after: "" };
+      },
+      ontext(data: string) {
+        events++;
+        if (inside === "title" && title.length < LONGEST_TITLE) title += data;
+        if (inside !== "a" && data.trim() !== "") bare = false;
+        // The columns follow the link; a long description after them is of no use.
+        if (inside !== "a" && link !== undefined && link.after.length < 200) link.after += data;
+      },
+      onclosetag(name: string, implied: boolean) {
+        events++;
+        inside = "";
+        if (name === "title") titled ??= isIndexTitle(title, page);
+        if (FOOTERS.has(name)) footers--;
+        if (name === (bare ? "pre" : "html") && !implied) complete = true;
+      },
     },
-    onclosetag(name, implied) {
-      events++;
-      inside = "";
-      if (name === "title") titled ??= isIndexTitle(title, page);
-      if (FOOTERS.has(name)) footers--;
-      if (name === (bare ? "pre" : "html") && !implied) complete = true;
+  };
+}
+
+/** What the links of a page stand for. */
+function gatherRows(page: PageUrls, links: ReturnType<typeof linkReader>) {
+  let items: IndexItem[] = [];
+  const directories = new Set<string>();
+  /** What is further down, by its path. */
+  const deep = new Map<string, IndexItem>();
+  let added = 0;
+  let children = 0;
+  let elsewhere: string | undefined;
+
+  return {
+    add({ href, directory, after }: Link): void {
+      added++;
+      if (added - children > MOST_OTHERS) {
+        throw new SourceError("invalid", "the index has too many links that lead to nothing");
+      }
+      const target = links.read(href);
+      if (target === "none") return;
+      const shown = columns(after);
+      if (target === "elsewhere") {
+        // A row of the listing.
+        if (shown.stamp !== undefined) throw outside(href, page.asked);
+        elsewhere ??= href;
+        return;
+      }
+      const [name = "", ...deeper] = target.names;
+      const { doubtful, failure } = target;
+      const kind = directory || target.directory ? "directory" : "file";
+      if (kind === "directory" && deeper.length === 0 && directories.has(name)) return;
+      children++;
+      if (deeper.length > 0) {
+        if (deep.size === MOST_DEEP)
+          throw new SourceError("invalid", "the index is not of one directory");
+        const path = target.names.join("/");
+        deep.set(path, { name: path, kind, doubtful: true, failure });
+      } else if (kind === "directory") {
+        directories.add(name);
+        items.push({ name, kind, doubtful, failure });
+      } else items.push({ name, kind, doubtful, failure, ...shown });
     },
-  });
-  let seen = 0;
-  let tag = 0;
-  let gap = 0;
-  for await (const piece of inSlices(text)) {
-    const [eventsBefore, foundBefore] = [events, found];
-    parser.write(piece);
-    seen += piece.length;
-    tag = events === eventsBefore ? tag + piece.length : 0;
-    gap = found === foundBefore ? gap + piece.length : 0;
-    if (tag > LONGEST_TAG || gap > LONGEST_GAP || (seen > TITLE_WITHIN && !isIndex())) {
-      throw notAnIndex(page.asked);
-    }
-    if (items.length > 0 && isIndex()) {
-      yield items;
+    /** The items since this was last called. */
+    take(): IndexItem[] {
+      const taken = items;
       items = [];
-    }
-  }
-  parser.end();
-  finish();
-  if (early || !(titled ?? (bare && complete))) throw notAnIndex(page.asked);
-  if (!complete) {
-    throw new SourceError("invalid", `the index ${page.asked.pathname} was cut short`);
-  }
-  // Nothing that it shows is here: the server takes this directory for another one.
-  if (children === 0 && elsewhere !== undefined) throw outside(elsewhere, page.asked);
-  yield items;
-  // A page may speak of files further down. Those of a directory that it lists are found there.
-  yield [...deep.values()].filter(({ name }) => !directories.has(name.split("/", 1)[0] as string));
+      return taken;
+    },
+    *end(): Generator<IndexItem[]> {
+      // Nothing that it shows is here: the server takes this directory for another one.
+      if (children === 0 && elsewhere !== undefined) throw outside(elsewhere, page.asked);
+      yield items;
+      // A page may speak of files further down. Those of a directory that it lists are found there.
+      yield [...deep.values()].filter(
+        ({ name }) => !directories.has(name.split("/", 1)[0] as string),
+      );
+    },
+  };
 }
 
 /** Links of a page that lead further down, and those that lead to nothing new. */

@@ -53,7 +53,7 @@ export function readEntries(
   waiting: Waiting,
   listing: ReturnType<Absences["begin"]>,
 ): EntryReader {
-  const { client, start, urlOf, context, scope, signal } = init;
+  const { start, scope } = init;
   const ignoreFile = start + IGNORE_FILE;
   /** Whether the ignore file has been seen. */
   let ignoreFileSeen = false;
@@ -66,6 +66,15 @@ export function readEntries(
   const fail = (directory: string, error: unknown) => {
     if (scope === undefined || ignoreFileSeen || directory !== start) throw error;
     early ??= { error };
+  };
+
+  const ask = (directory: string, name: string, listed: FileEntry | undefined) => {
+    const path = directory + name;
+    return askAbout(path, listed, init, {
+      // Not every server writes directories with a slash.
+      directory: () => enters(path) && waiting.add(directory, name, false),
+      absent: () => listing.leaveOut(path, "absent"),
+    });
   };
 
   async function entriesOf(items: readonly IndexItem[], directory: string, page: HttpResponse) {
@@ -121,35 +130,6 @@ export function readEntries(
     return { entries, passed };
   }
 
-  /** Where the index does not tell enough, the server is asked about the file itself. @param listed what the index does tell */
-  async function ask(
-    directory: string,
-    name: string,
-    listed: FileEntry | undefined,
-  ): Promise<FileEntry | undefined> {
-    const path = directory + name;
-    const url = urlOf(path);
-    try {
-      const resource = await context.retry(
-        () => inspectByHead(client, url, "list", signal),
-        signal,
-      );
-      if (isDirectoryOf(resource.url, url)) {
-        // Not every server writes directories with a slash.
-        if (enters(path)) waiting.add(directory, name, false);
-        return undefined;
-      }
-      if (listed !== undefined) return listed;
-      const { validator, fingerprint, size, mtime } = resource;
-      if (fingerprint === undefined) return await entryByContent(client, url, path, signal);
-      return { kind: "file", path, size, mtime, fingerprint, ref: validator };
-    } catch (error) {
-      if (!isAbsent(error)) throw error;
-      listing.leaveOut(path, "absent");
-      return undefined;
-    }
-  }
-
   return {
     entries: entriesOf,
     async endTop() {
@@ -157,6 +137,36 @@ export function readEntries(
       if (early !== undefined) throw early.error;
     },
   };
+}
+
+/**
+ * Asks the server about a file of which the index does not tell enough.
+ *
+ * @param listed what the index does tell
+ * @returns `undefined` where it is a directory, or not there
+ */
+async function askAbout(
+  path: string,
+  listed: FileEntry | undefined,
+  { client, urlOf, context, signal }: EntriesInit,
+  on: { directory(): void; absent(): void },
+): Promise<FileEntry | undefined> {
+  const url = urlOf(path);
+  try {
+    const resource = await context.retry(() => inspectByHead(client, url, "list", signal), signal);
+    if (isDirectoryOf(resource.url, url)) {
+      on.directory();
+      return undefined;
+    }
+    if (listed !== undefined) return listed;
+    const { validator, fingerprint, size, mtime } = resource;
+    if (fingerprint === undefined) return await entryByContent(client, url, path, signal);
+    return { kind: "file", path, size, mtime, fingerprint, ref: validator };
+  } catch (error) {
+    if (!isAbsent(error)) throw error;
+    on.absent();
+    return undefined;
+  }
 }
 
 /** Whether a redirect led from a name to the directory of that name. */
