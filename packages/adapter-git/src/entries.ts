@@ -207,31 +207,42 @@ async function toEntries(
   items: readonly TreeItem[],
 ): Promise<Entry[]> {
   const mtime = commit.time;
-  const entries = items
-    .filter((item) => !isSubmodule(item.mode))
-    .map(async (item): Promise<Entry> => {
-      const path = prefix + item.path;
-      if (isSymlink(item.mode)) {
-        return { kind: "symlink", path, target: await readLink(module, item), mtime };
-      }
-      const file = {
-        kind: "file" as const,
-        path,
-        mode: (item.mode & 0o111) === 0 ? 0o644 : 0o755,
-        mtime,
-        ...(module.key === "" ? {} : { ref: module.key }),
-      };
-      const pointer = await readPointer(module, item);
-      return pointer === undefined
-        ? { ...file, size: item.size, fingerprint: item.oid }
-        : {
-            ...file,
-            size: pointer.size,
-            fingerprint: `sha256:${pointer.oid}`,
-            digest: { algorithm: "sha256" as const, value: pointer.oid },
-          };
-    });
-  return Promise.all(entries);
+  const entries: (Entry | Promise<Entry>)[] = [];
+  let isReading = false;
+  for (const item of items) {
+    if (isSubmodule(item.mode)) continue;
+    const path = prefix + item.path;
+    const isLink = isSymlink(item.mode);
+    if (isLink || mayBePointer(module, item)) {
+      isReading = true;
+      entries.push(
+        isLink
+          ? readLink(module, item).then((target) => ({ kind: "symlink", path, target, mtime }))
+          : readPointer(module, item).then((pointer) => toFile(module, item, path, mtime, pointer)),
+      );
+    } else entries.push(toFile(module, item, path, mtime, undefined));
+  }
+  // Of most files all is known: a promise for each would cost more than the entry.
+  return isReading ? Promise.all(entries) : (entries as Entry[]);
+}
+
+function toFile(
+  { key }: Module,
+  { mode, size, oid }: TreeItem,
+  path: string,
+  mtime: number,
+  pointer: ReturnType<typeof parsePointer>,
+): Entry {
+  return {
+    kind: "file",
+    path,
+    size: pointer?.size ?? size,
+    mode: (mode & 0o111) === 0 ? 0o644 : 0o755,
+    mtime,
+    fingerprint: pointer === undefined ? oid : `sha256:${pointer.oid}`,
+    digest: pointer === undefined ? undefined : { algorithm: "sha256", value: pointer.oid },
+    ref: key === "" ? undefined : key,
+  };
 }
 
 async function readLink({ repository }: Module, item: TreeItem): Promise<string> {
@@ -246,8 +257,11 @@ function tooLong(item: TreeItem): SourceError {
   return new SourceError("invalid", `the target of the link ${quotePath(item.path)} is too long`);
 }
 
-async function readPointer({ lfs, repository }: Module, item: TreeItem) {
-  if (lfs === undefined || item.size === undefined || item.size >= POINTER_LIMIT) return undefined;
+function mayBePointer({ lfs }: Module, { size }: TreeItem): boolean {
+  return lfs !== undefined && size !== undefined && size < POINTER_LIMIT;
+}
+
+async function readPointer({ repository }: Module, item: TreeItem) {
   const blob = await repository.store.read(item.oid);
   if (blob === undefined) throw new CacheDamaged(`blob ${item.oid} is missing`);
   return parsePointer(blob.data);

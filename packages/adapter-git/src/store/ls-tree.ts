@@ -35,7 +35,8 @@ export function parseListing(bytes: Buffer): TreeItem[] {
   for (let at = 0; at < text.length;) {
     const tab = text.indexOf("\t", at);
     const end = text.indexOf("\0", tab);
-    const [mode = "", , oid = "", size = ""] = text.slice(at, tab).split(/ +/);
+    const [mode = "", , oid = "", ...padded] = text.slice(at, tab).split(" ");
+    const size = padded.at(-1) ?? "";
     // A blob that is not there is "BAD".
     if (size === "BAD") throw new CacheDamaged("a blob is missing");
     const name = text.slice(tab + 1, end);
