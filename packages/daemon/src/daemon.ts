@@ -9,6 +9,7 @@ import { PostPublishError } from "./hooks/post-publish.ts";
 import type { Mount } from "./mount.ts";
 import { isGivenUp } from "./mount-state.ts";
 import { createReloader } from "./reloader.ts";
+import { createRest } from "./rest.ts";
 import { createSupervisor } from "./supervisor.ts";
 import { endsWithin, SLACK } from "./within.ts";
 import type { DaemonInit } from "./daemon-init.ts";
@@ -34,6 +35,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   const onEvent = (mount: Mount, event: MountEvent) => {
     metrics.onEvent(mount, event);
     statusStream.changed();
+    rest.onEvent(event);
     const isLast = event.type === "failed" && isTooMuch(event.failures);
     // Where it was the last try, there is no next one to tell of.
     init.onEvent(mount.config.name, isLast ? { ...event, delay: Infinity } : event);
@@ -54,6 +56,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   };
 
   const supervisor = createSupervisor(init, onEvent);
+  const rest = createRest(() => supervisor.mounts);
   const routes: RoutesInit = {
     version: init.version,
     log,
@@ -89,6 +92,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   try {
     isDone = await Promise.race(ends);
   } finally {
+    rest.stop();
     const grace = supervisor.config.shutdownGrace;
     // A reload under way may be waiting for mounts to end: that has no grace of its own.
     await Promise.all([

@@ -7,6 +7,7 @@ import { checkMount } from "../mount/mount.ts";
 import { standardOf } from "../mount/options.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 import { syncMount } from "./sync.ts";
+import { shrinkCache } from "../state/state.ts";
 import { parseDuration } from "../units.ts";
 import { createWakeup } from "./wakeup.ts";
 import { eventQueue } from "./event-queue.ts";
@@ -33,6 +34,9 @@ export interface FollowControl {
 const LONGEST_BACKOFF = 60_000;
 
 const FIRST_BACKOFF = 1000;
+
+/** Milliseconds for which it pays to give back memory. */
+const LONG_WAIT = 5000;
 
 /**
  * Keeps the target equal to its sources until aborted, telling what happens. A failed sync is told and tried again
@@ -160,6 +164,7 @@ async function loop(
       const mount = session?.mount;
       if (failures === 0 && mount !== undefined)
         await wakeup.during((woken) => buildAhead(mount, woken), signal);
+      if (mount !== undefined && delay >= LONG_WAIT) shrinkCache(mount.volume.state);
       emit({ type: "waiting", delay });
       await wakeup.wait(delay, signal);
     }
