@@ -55,7 +55,8 @@ async function checkPathConflicts(state: State, pause: Pause): Promise<void> {
       if (blocking !== undefined) throw conflict(directory, path, blocking.kind);
     }
     checkedParent = parent;
-    await pause();
+    const others = pause();
+    if (others !== undefined) await others;
     if (first || change !== "added") continue;
     for (const other of below(path))
       if (future(other.path) !== undefined) throw conflict(path, other.path, 0);

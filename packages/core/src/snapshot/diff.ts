@@ -59,7 +59,8 @@ async function mergeListing(
     diff.signal.throwIfAborted();
     // Sources give as many at a time as they like.
     for (const entry of batch) {
-      await pause();
+      const others = pause();
+      if (others !== undefined) await others;
       if (entry.path === IGNORE_FILE) {
         onIgnoreFile(entry);
         continue;

@@ -24,7 +24,8 @@ export async function digestAfterPlan(
     const old = row.change === "added" ? undefined : published(row.path);
     if (old !== undefined) sum -= entryDigest(old);
     if (row.change !== "deleted") sum += entryDigest(row);
-    await pause();
+    const others = pause();
+    if (others !== undefined) await others;
   }
   sum = ((sum % MODULUS) + MODULUS) % MODULUS;
   return sum.toString(16).padStart(64, "0");

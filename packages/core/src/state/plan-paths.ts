@@ -1,8 +1,41 @@
 /** What the plan changes, in order, for those who go through it. */
+import { comparePaths } from "../source/path.ts";
+import { DamagedState } from "./damaged.ts";
 import { mergePaths, type Paths } from "./merge-paths.ts";
-import type { PlannedChange, PlannedRow } from "./plan.ts";
+import type { ContentFrom, PlannedChange, PlannedRow } from "./plan.ts";
 import { type EntryRow, type PublishedRow, SKIPPED } from "./row.ts";
 import type { State } from "./state.ts";
+
+/** Rows that are read at once. */
+const PAGE = 500;
+
+/**
+ * Rows of the plan in order, a page at a time: the plan may be changed meanwhile.
+ *
+ * @param columns after the path and the layer
+ */
+function* planRows<Row extends readonly unknown[]>(
+  state: State,
+  columns: string,
+  where: string,
+): Generator<readonly [path: string, layer: number, ...columns: Row], void, undefined> {
+  const list = state.rows(
+    `SELECT path, layer, ${columns} FROM plan WHERE (path, layer) > (?, ?) AND ${where} ORDER BY path, layer LIMIT ${PAGE}`,
+  );
+  let path = "";
+  let layer = -1;
+  for (let more = true; more;) {
+    const page = list(path, layer) as unknown as (readonly [string, number, ...Row])[];
+    yield* page;
+    const last = page.at(-1);
+    if (last === undefined) return;
+    const step = comparePaths(last[0], path) || last[1] - layer;
+    // Bytes that are no text are read as others than they are.
+    if (step <= 0) throw new DamagedState("the paths of plan are in no order");
+    [path, layer] = last;
+    more = page.length === PAGE;
+  }
+}
 
 /** All paths of the tree to come, in order. */
 export function futurePaths(state: State): Generator<{ path: string }> {
@@ -23,18 +56,56 @@ export function changedPlanPaths(state: State): Paths {
 /** What the tree is to have of a file or symlink. */
 export type StagedRow = Pick<PublishedRow, "path" | "kind" | "size" | "ino" | "disk_mtime">;
 
+/** Rows that put a file or symlink into the tree. */
+const PUTS = `effective = 1 AND action = 'put' AND kind < ${SKIPPED} AND change IS NOT NULL`;
+
 /** What the plan puts into the tree, in order; without looking each path up. */
-export function putRows(state: State): Iterable<StagedRow> {
-  return state
-    .prepare(
-      `SELECT path, kind, size, ino, disk_mtime FROM plan WHERE effective = 1 AND action = 'put' AND kind < ${SKIPPED} AND change IS NOT NULL ORDER BY path`,
-    )
-    .iterate() as unknown as Iterable<StagedRow>;
+export function* putRows(state: State): Generator<StagedRow, void, undefined> {
+  for (const [path, , kind, size, ino, disk_mtime] of planRows<
+    [number, number | null, number | null, number | null]
+  >(state, "kind, size, ino, disk_mtime", PUTS))
+    yield { path, kind, size, ino, disk_mtime };
+}
+
+/** The same rows as a whole, before anything is known of what they put on the volume. */
+export function* rowsToPut(state: State): Generator<PlannedRow, void, undefined> {
+  type Columns = [
+    kind: number,
+    size: number | null,
+    mode: number | null,
+    mtime: number | null,
+    fingerprint: string,
+    ref: string | null,
+    sha256: string | null,
+    change: PlannedChange,
+    content: ContentFrom,
+  ];
+  const columns = "kind, size, mode, mtime, fingerprint, ref, sha256, change, content";
+  for (const row of planRows<Columns>(state, columns, PUTS)) {
+    const [path, layer, kind, size, mode, mtime, fingerprint, ref, sha256, change, content] = row;
+    yield {
+      since: 0,
+      path,
+      layer,
+      kind,
+      size,
+      mode,
+      mtime,
+      fingerprint,
+      ref,
+      sha256,
+      ino: null,
+      disk_mtime: null,
+      action: "put",
+      change,
+      content,
+      staged: null,
+    };
+  }
 }
 
 const PATHS = {
   all: "TRUE",
-  put: "effective = 1 AND action = 'put' AND change IN ('added', 'changed', 'touched')",
   gone: "effective = 1 AND change = 'deleted'",
 };
 
@@ -52,12 +123,11 @@ export function* plannedPaths(state: State, which: keyof typeof PATHS): Generato
 }
 
 /** Paths that will show a new or another file or symlink, in order. */
-export function plannedPuts(state: State): Iterable<Pick<PlannedRow, "path" | "change">> {
-  return state
-    .prepare(
-      `SELECT path, change FROM plan WHERE action = 'put' AND effective = 1 AND kind < ${SKIPPED} AND change IS NOT NULL ORDER BY path`,
-    )
-    .iterate() as unknown as Iterable<Pick<PlannedRow, "path" | "change">>;
+export function* plannedPuts(
+  state: State,
+): Generator<Pick<PlannedRow, "path" | "change">, void, undefined> {
+  for (const [path, , change] of planRows<[PlannedChange]>(state, "change", PUTS))
+    yield { path, change };
 }
 
 /** What the tree will show otherwise, in order. */
@@ -73,17 +143,18 @@ export function changedRows(
   >;
 }
 
-/** What of each changed path its revision depends on, in no order. */
-export function namedChanges(
+/** What of each changed path its revision depends on. */
+export function* namedChanges(
   state: State,
-): Iterable<Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">> {
-  return state
-    .prepare(
-      "SELECT path, kind, mode, fingerprint, change FROM plan WHERE effective = 1 AND change IS NOT NULL",
-    )
-    .iterate() as unknown as Iterable<
-    Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">
-  >;
+): Generator<
+  Pick<PlannedRow, "path" | "kind" | "mode" | "fingerprint" | "change">,
+  void,
+  undefined
+> {
+  for (const [path, , kind, mode, fingerprint, change] of planRows<
+    [number, number | null, string, PlannedChange]
+  >(state, "kind, mode, fingerprint, change", "effective = 1 AND change IS NOT NULL"))
+    yield { path, kind, mode, fingerprint, change };
 }
 
 /** Files that were read again, and are not what was published under the same fingerprint; in order. */

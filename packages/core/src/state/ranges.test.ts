@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { DamagedState } from "./damaged.ts";
-import { plannedPaths } from "./plan-paths.ts";
+import { namedChanges, plannedPaths, plannedPuts, putRows, rowsToPut } from "./plan-paths.ts";
 import { promotePlan } from "./promote.ts";
 import { ranges, ROWS } from "./ranges.ts";
 import { longTransaction, openState, type State } from "./state.ts";
@@ -96,4 +96,39 @@ test("planned paths come in pages, each path once", () => {
   const paths = [...plannedPaths(state, "all")];
   expect(paths).toHaveLength(PATHS);
   expect(paths).toEqual([...new Set(paths)].toSorted());
+});
+
+const lists = { namedChanges, plannedPuts, putRows, rowsToPut };
+
+test.for(Object.entries(lists))("%s gives each row once, in order", ([, list]) => {
+  const decided = [...list(state)].map(({ path }) => path);
+  expect(decided).toHaveLength(PATHS);
+  expect(decided).toEqual([...new Set(decided)].toSorted());
+});
+
+test("rows of one path may be on two pages", () => {
+  state.sql("UPDATE plan SET effective = 1").run();
+  const all = [...rowsToPut(state)].map(({ path, layer }) => ({ path, layer }));
+  expect(all).toEqual(state.sql("SELECT path, layer FROM plan ORDER BY path, layer").all());
+});
+
+test("rows to put are what was planned, also while it is noted what was written", () => {
+  const [first, ...rest] = rowsToPut(state);
+  const note = state.sql("UPDATE plan SET ino = 1, disk_mtime = 2, sha256 = 'a' WHERE path = ?");
+  expect(first).toEqual({
+    since: 0,
+    ...state.sql("SELECT * FROM plan WHERE path = ? AND effective = 1").get(first?.path ?? ""),
+    effective: undefined,
+  });
+  let count = 0;
+  for (const { path } of rowsToPut(state)) {
+    note.run(path);
+    count++;
+  }
+  expect(count).toBe(1 + rest.length);
+});
+
+test.for(Object.entries(lists))("%s of paths that are no text are damage", ([, list]) => {
+  state.sql("UPDATE plan SET path = CAST(x'ff' AS TEXT) || path").run();
+  expect(() => [...list(state)]).toThrow(DamagedState);
 });

@@ -1,5 +1,5 @@
 /** The state of a mount: one SQLite file below the target. What is asked of its tables is in the modules beside this one. */
-import type { SQLInputValue, StatementSync } from "node:sqlite";
+import type { SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 import { DatabaseSync } from "./sqlite.ts";
 import { UsageError } from "../source/errors.ts";
 import { moveLongLog } from "./checkpoint.ts";
@@ -17,6 +17,11 @@ export interface State {
   renew(): void;
   /** A prepared statement, kept for the life of the state. Never used for two iterations at once: see {@link State.prepare}. */
   sql(text: string): StatementSync;
+  /**
+   * As {@link State.sql}, for many rows: each comes as an array of its columns, which costs a third of an object (20,000 rows of five columns: 9 ms
+   * in place of 27).
+   */
+  rows(text: string): (...values: SQLInputValue[]) => SQLOutputValue[][];
   /** A statement of the caller's own, for iterating while others run. */
   prepare(text: string): Pick<StatementSync, "all" | "iterate">;
   close(): void;
@@ -31,6 +36,7 @@ export interface State {
 export function openState(file: string, readOnly = false): State {
   let db = openDatabase(file, readOnly);
   const statements = new Map<string, StatementSync>();
+  const lists = new Map<string, ReturnType<State["rows"]>>();
   // An iterator does not hold its statement, which would be collected under it (Node 22).
   const iterating = new Set<StatementSync>();
   return {
@@ -40,6 +46,7 @@ export function openState(file: string, readOnly = false): State {
     },
     renew() {
       statements.clear();
+      lists.clear();
       iterating.clear();
       db.close();
       for (const suffix of STATE_SUFFIXES) removeFile(file + suffix);
@@ -52,6 +59,14 @@ export function openState(file: string, readOnly = false): State {
         statements.set(text, statement);
       }
       return statement;
+    },
+    rows(text) {
+      let list = lists.get(text);
+      if (list === undefined) {
+        list = listed(db.prepare(text));
+        lists.set(text, list);
+      }
+      return list;
     },
     prepare(text) {
       const statement = db.prepare(text);
@@ -69,9 +84,18 @@ export function openState(file: string, readOnly = false): State {
     },
     close() {
       statements.clear();
+      lists.clear();
       db.close();
     },
   };
+}
+
+function listed(statement: StatementSync): ReturnType<State["rows"]> {
+  // Node before 22.16 has objects only.
+  if (!("setReturnArrays" in statement))
+    return (...values) => (statement as StatementSync).all(...values).map(Object.values);
+  statement.setReturnArrays(true);
+  return (...values) => statement.all(...values) as unknown as SQLOutputValue[][];
 }
 
 /** A version beyond this was never written: the file is damaged. */
@@ -168,6 +192,11 @@ function rollBack(state: State): void {
 /** False where a process was killed before it had made them. */
 export function hasTables(state: State): boolean {
   return state.sql("SELECT 1 FROM sqlite_schema WHERE name = 'generations'").get() !== undefined;
+}
+
+/** Gives back the memory of pages that were read: before a long wait nobody asks for them. */
+export function shrinkCache(state: State): void {
+  state.db.exec("PRAGMA shrink_memory");
 }
 
 /** Moves what was committed into the database, and gives back the room of the log. */

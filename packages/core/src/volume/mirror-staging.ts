@@ -1,10 +1,9 @@
 /** `--publish mirror`: what the plan needs is fetched beside the target first. */
 import { lchownSync, lstatSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { publishedEntry } from "../state/entries.ts";
-import { plannedPaths } from "../state/plan-paths.ts";
-import { plannedEntry } from "../state/plan.ts";
-import { FILE, SKIPPED, SYMLINK } from "../state/row.ts";
+import { hasEntries, publishedEntry } from "../state/entries.ts";
+import { rowsToPut } from "../state/plan-paths.ts";
+import { FILE, type PublishedRow, SYMLINK } from "../state/row.ts";
 import { makePause } from "../timing/slices.ts";
 import { copyPublished } from "./copy.ts";
 import { type Fetcher, type FetchJob, openJournal } from "./journal.ts";
@@ -33,19 +32,18 @@ export async function stageMirror(
   mkdirSync(join(layout.home, staging));
   const stage = openTree(join(layout.home, staging), READING);
   const journal = openJournal(state);
-  const published = publishedEntry(state);
+  const published = hasEntries(state)
+    ? publishedEntry(state)
+    : (): PublishedRow | undefined => undefined;
   const modes = hasModes(state);
   let number = 0;
-  const paths = plannedPaths(state, "put");
-  const planned = plannedEntry(state);
   async function* toFetch(): AsyncGenerator<FetchJob> {
-    for (const path of paths) {
-      await pause();
-      const row = planned(path);
-      if (row === undefined || row.kind === SKIPPED) continue;
+    for (const row of rowsToPut(state)) {
+      const others = pause();
+      if (others !== undefined) await others;
       const staged = String(++number);
       const { path: place, release } = stage.at(staged, false);
-      const before = published(path);
+      const before = published(row.path);
       const copied =
         row.kind === FILE && row.content === "samePublished" && before !== undefined
           ? await copyPublished(tree, before, place, row.mode, owner)

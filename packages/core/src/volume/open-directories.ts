@@ -194,6 +194,8 @@ function makeDirectory(
 /** Descriptors of directories, of which those unused for longest are closed. */
 function heldDirectories() {
   const held = new Map<string, OpenDirectory>();
+  /** The one at the end of those held, unless it is closed. */
+  let latest: string | undefined;
 
   function evict(): void {
     if (held.size <= HELD) return;
@@ -211,8 +213,12 @@ function heldDirectories() {
     find(directory: string): OpenDirectory | undefined {
       const known = held.get(directory);
       if (known === undefined) return undefined;
-      held.delete(directory);
-      held.set(directory, known);
+      // Mostly one file after the other of the same directory.
+      if (directory !== latest) {
+        held.delete(directory);
+        held.set(directory, known);
+        latest = directory;
+      }
       known.users++;
       return known;
     },
@@ -220,6 +226,7 @@ function heldDirectories() {
     add(directory: string, fd: number, path: string): OpenDirectory {
       const opened: OpenDirectory = { fd, path, users: 1 };
       held.set(directory, opened);
+      latest = directory;
       evict();
       return opened;
     },

@@ -15,7 +15,7 @@ import {
   pathsToStage,
   PRESENT,
 } from "../state/overlay.ts";
-import { putRows, type StagedRow } from "../state/plan-paths.ts";
+import { putRows, rowsToPut } from "../state/plan-paths.ts";
 import { type PlannedRow, plannedEntry } from "../state/plan.ts";
 import type { State } from "../state/state.ts";
 import { planRefetched } from "../state/plan-published.ts";
@@ -80,8 +80,9 @@ export async function checkStaged(job: StageJob): Promise<void> {
   const views = openViews(job);
   const { tree } = candidate;
   const pause = makePause(job.signal);
-  for (const row of views.first ? putRows(volume.state) : stagedRows(volume.state, views)) {
-    await pause();
+  for (const row of views.first ? putRows(volume.state) : wantedRows(volume.state, views)) {
+    const others = pause();
+    if (others !== undefined) await others;
     if (row === undefined) continue;
     const { path } = row;
     const stats = tree.stat(path);
@@ -91,10 +92,10 @@ export async function checkStaged(job: StageJob): Promise<void> {
 }
 
 /** `undefined`: what was there is to be gone. */
-function* stagedRows(
+function* wantedRows(
   state: State,
   { base, wanted }: Views,
-): Generator<StagedRow | undefined, void, undefined> {
+): Generator<PublishedRow | undefined, void, undefined> {
   for (const { path } of pathsToStage(state, base)) yield wanted(path);
 }
 
@@ -174,11 +175,13 @@ function openViews(job: StageJob): Views {
 /** Does what needs no source, and hands on the rows that do. */
 async function* toFetch(job: StageJob, views: Views, journal: Journal): AsyncGenerator<FetchJob> {
   const { tree } = job.candidate;
+  const { state } = job.volume;
   const pause = makePause(job.signal);
-  for (const { path } of pathsToStage(job.volume.state, views.base)) {
-    await pause();
-    const row = views.wanted(path);
+  for (const row of views.first ? rowsToPut(state) : wantedRows(state, views)) {
+    const others = pause();
+    if (others !== undefined) await others;
     if (row !== undefined && !isThere(job, views, journal, row)) {
+      const { path } = row;
       if (!views.fresh) tree.remove(path);
       const change = views.change(row);
       if (row.kind === SYMLINK) {
@@ -194,7 +197,8 @@ async function* toFetch(job: StageJob, views: Views, journal: Journal): AsyncGen
       } else if (
         change === undefined
           ? !linkPublished(job, views, row)
-          : !(await copySame(job, views, journal, row as PlannedRow))
+          : (row as PlannedRow).content !== "samePublished" ||
+            !(await copySame(job, views, journal, row as PlannedRow))
       ) {
         yield {
           row,
@@ -302,8 +306,7 @@ async function copySame(
   row: PlannedRow,
 ): Promise<boolean> {
   const before = views.published(row.path);
-  if (row.content !== "samePublished" || before === undefined || job.published === undefined)
-    return false;
+  if (before === undefined || job.published === undefined) return false;
   const to = job.candidate.tree.at(row.path, true);
   try {
     const copied = await copyPublished(job.published, before, to.path, row.mode, job.owner);
