@@ -1,9 +1,13 @@
 /** The k8s adapter against kube-apiserver and etcd. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { text as readText } from "node:stream/consumers";
 import { createFaultProxy, describeAdapter, listAll, openSource } from "@pannier/adapter-kit";
 import { k8s, k8sAdapter } from "@pannier/adapter-k8s";
 import { follow, sync } from "@pannier/core";
@@ -15,6 +19,7 @@ import {
   kubeconfigFor,
   type Writer,
 } from "../../packages/adapter-k8s/test/stores.ts";
+import { describeOutcome, startPannier } from "../support/pannier.ts";
 import { kube, type KubeServer, startOwnKube } from "./servers/kube.ts";
 import { end, findProgram, type Ground } from "./servers/process.ts";
 import { describeWith } from "./support.ts";
@@ -80,6 +85,60 @@ function target(): string {
 function sourceOf(server: KubeServer, namespace: string, port = server.port) {
   const kubeconfig = kubeconfigFor(port, { token: server.adminToken, caFile: server.caFile });
   return k8s(`k8s://${namespace}/configmaps?selector=app%3Dsite`, { kubeconfig });
+}
+
+/** What a reload hook is told: the revisions, in order. */
+async function startReloads() {
+  const revisions: string[] = [];
+  const server = createServer((request, response) => {
+    void (async () => {
+      const { revision } = JSON.parse(await readText(request)) as { revision: string };
+      revisions.push(revision);
+      response.end();
+    })();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/reload`, revisions };
+}
+
+/** The sidecar with mounts of the same ConfigMaps, and without a poll. */
+async function startSidecar(
+  server: KubeServer,
+  namespace: string,
+  names: readonly string[],
+  more: Readonly<Record<string, unknown>> = {},
+) {
+  const directory = target();
+  const mounts = names.map((name) => ({
+    name,
+    target: join(directory, name),
+    sources: [`k8s://${namespace}/configmaps?selector=app%3Dsite`],
+    period: "1h",
+    ...more,
+  }));
+  const config = { mounts, http: { enabled: false } };
+  await writeFile(join(directory, "pannier.yaml"), JSON.stringify(config));
+  const { child, ended } = startPannier(["run"], {
+    cwd: directory,
+    env: { KUBECONFIG: server.kubeconfig },
+  });
+  onTestFinished(async () => {
+    child.kill("SIGTERM");
+    const outcome = await ended;
+    expect(outcome.code, describeOutcome(outcome)).toBe(0);
+  });
+  return {
+    current: (name: string) => join(directory, name, "current"),
+    text(name: string, i: number) {
+      const file = join(directory, name, `current/key-${i}`);
+      return existsSync(file) ? readFileSync(file, "utf8") : undefined;
+    },
+  };
 }
 
 /** Follows, and counts what is published. */
@@ -187,7 +246,8 @@ describeWith("kube", "Kubernetes", (server) => {
     await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, `${i}`)));
     const to = target();
     const first = await sync({ sources: [sourceOf(server, namespace)], target: to });
-    expect(first.added).toBe(10_000);
+    // A probe, and pages of 500.
+    expect(first).toMatchObject({ added: 10_000, requests: 21 });
     const second = await sync({ sources: [sourceOf(server, namespace)], target: to });
     expect(second).toMatchObject({ result: "unchanged", requests: 1 });
     await put(server, "configmaps", mapOf(namespace, 4321, "changed"));
@@ -228,6 +288,78 @@ describeWith("kube", "Kubernetes", (server) => {
     expect(seen.published).toBe(before + 8);
   });
 
+  test("a hundred changes are one reload, and it comes after the last of them", async () => {
+    const namespace = await newNamespace(server);
+    const numbers = Array.from({ length: 100 }, (_, i) => i);
+    await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, "before")));
+    const { url, revisions } = await startReloads();
+    const hooks = { postPublish: { url } };
+    const sidecar = await startSidecar(server, namespace, ["site"], { hooks });
+    const published = () => basename(readlinkSync(sidecar.current("site")));
+    const options = { timeout: 60_000 };
+    await expect.poll(() => revisions.length, options).toBe(1);
+    // What comes without a poll came by the watch: it is there.
+    await put(server, "configmaps", mapOf(namespace, 0, "ready"));
+    await expect.poll(() => revisions.length, options).toBe(2);
+    await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, "after")));
+    await expect
+      .poll(() => numbers.filter((i) => sidecar.text("site", i) !== "after"), options)
+      .toEqual([]);
+    await expect.poll(() => revisions.at(-1), options).toBe(published());
+    // One, but for pauses of a busy machine between two changes.
+    const reloads = revisions.length - 2;
+    console.log(`reloads of a hundred changes: ${reloads}`);
+    expect(reloads).toBeLessThanOrEqual(10);
+    expect(new Set(revisions).size).toBe(revisions.length);
+  });
+
+  test("one change reaches a hundred mounts of one process", { timeout: 300_000 }, async () => {
+    const namespace = await newNamespace(server);
+    const numbers = Array.from({ length: 20 }, (_, i) => i);
+    await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, "before")));
+    const names = Array.from({ length: 100 }, (_, i) => `mount-${i}`);
+    const sidecar = await startSidecar(server, namespace, names);
+    const show = (text: string) => names.every((name) => sidecar.text(name, 7) === text);
+    const options = { timeout: 120_000, interval: 5 };
+    await expect.poll(() => show("before"), options).toBe(true);
+    const took: number[] = [];
+    for (let round = 0; round < 4; round++) {
+      const began = performance.now();
+      await put(server, "configmaps", mapOf(namespace, 7, `round ${round}`));
+      await expect.poll(() => show(`round ${round}`), options).toBe(true);
+      // In the first, watches may still begin.
+      if (round > 0) took.push(performance.now() - began);
+    }
+    const sorted = took.map(Math.round).toSorted((a, b) => a - b);
+    console.log("from a change to a hundred trees, in ms:", sorted);
+    // A second on a machine with nothing else to do.
+    expect(sorted[1]).toBeLessThan(60_000);
+  });
+
+  test("notices a deletion that happened while the watch was cut", async () => {
+    const namespace = await newNamespace(server);
+    for (const i of [1, 2, 3]) await put(server, "configmaps", mapOf(namespace, i, "0"));
+    const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port: server.port } });
+    onTestFinished(() => proxy.close());
+    // Nothing but the watch can tell it.
+    const seen = followed(sourceOf(server, namespace, proxy.port), "1h");
+    await put(server, "configmaps", mapOf(namespace, 1, "1"));
+    await expect.poll(() => seen.text(1)).toBe("1");
+    await proxy.set({ refuse: true });
+    const path = `/api/v1/namespaces/${namespace}/configmaps`;
+    await kube(server, "DELETE", `${path}/map-2`);
+    await proxy.set({});
+    await expect
+      .poll(() => seen.names().toSorted(), { timeout: 60_000 })
+      .toEqual(["key-1", "key-3"]);
+    // Where the watch is silent, a poll tells.
+    const polling = followed(sourceOf(server, namespace, proxy.port), "2s");
+    await expect.poll(() => polling.synced).toBeGreaterThan(1);
+    await proxy.set({ stallAfter: 0, times: 4 });
+    await kube(server, "DELETE", `${path}/map-3`);
+    await expect.poll(() => polling.names(), { timeout: 60_000 }).toEqual(["key-1"]);
+  });
+
   test("goes on where the watch is cut or dead", async () => {
     const namespace = await newNamespace(server);
     await put(server, "configmaps", mapOf(namespace, 1, "0"));
@@ -249,50 +381,65 @@ describeWith("kube", "Kubernetes", (server) => {
 });
 
 describeWith("kube", "Kubernetes, started again", () => {
-  test("notices what happened while the API server was away, and what it forgot", async () => {
-    const ground: Ground = { base: await mkdtemp(join(tmpdir(), "pannier-kube-")), children: [] };
-    onTestFinished(async () => {
-      await Promise.all(ground.children.map(end));
-      await rm(ground.base, { recursive: true });
-    });
-    const programs = ["kube-apiserver", "etcd", "openssl"].map((name) => findProgram(name) ?? "");
-    const server = await startOwnKube(ground, programs);
-    await put(server, "configmaps", mapOf("default", 1, "0"));
-    await put(server, "configmaps", mapOf("default", 2, "0"));
-    const seen = followed(sourceOf(server, "default"), "1s");
-    await expect.poll(() => seen.text(1)).toBe("0");
-    await end(server.apiServer);
-    await expect.poll(() => seen.errors.length).toBeGreaterThan(0);
-    await server.restart();
-    await kube(server, "DELETE", "/api/v1/namespaces/default/configmaps/map-2");
-    await put(server, "configmaps", mapOf("default", 1, "1"));
-    await expect
-      .poll(() => [seen.text(1), seen.text(2)], { timeout: 60_000 })
-      .toEqual(["1", undefined]);
+  test(
+    "notices what happened while the API server was away, and what it forgot",
+    { timeout: 300_000 },
+    async () => {
+      const ground: Ground = { base: await mkdtemp(join(tmpdir(), "pannier-kube-")), children: [] };
+      onTestFinished(async () => {
+        await Promise.all(ground.children.map(end));
+        await rm(ground.base, { recursive: true });
+      });
+      const programs = ["kube-apiserver", "etcd", "openssl"].map((name) => findProgram(name) ?? "");
+      const server = await startOwnKube(ground, programs);
+      await put(server, "configmaps", mapOf("default", 1, "0"));
+      await put(server, "configmaps", mapOf("default", 2, "0"));
+      await put(server, "configmaps", mapOf("default", 3, "0"));
+      const seen = followed(sourceOf(server, "default"), "1s");
+      const watching = followed(sourceOf(server, "default"), "1h");
+      await expect.poll(() => [seen.text(1), watching.text(1)]).toEqual(["0", "0"]);
+      await end(server.apiServer);
+      await expect.poll(() => seen.errors.length).toBeGreaterThan(0);
+      // It vanishes while nobody could tell: behind the API server's back.
+      execFileSync(findProgram("etcdctl") ?? "", [
+        `--endpoints=http://127.0.0.1:${server.etcdPort}`,
+        "del",
+        "/registry/configmaps/default/map-3",
+      ]);
+      await server.restart();
+      await expect.poll(() => watching.text(3), { timeout: 90_000 }).toBeUndefined();
+      await kube(server, "DELETE", "/api/v1/namespaces/default/configmaps/map-2");
+      await put(server, "configmaps", mapOf("default", 1, "1"));
+      for (const follower of [seen, watching]) {
+        await expect
+          .poll(() => [1, 2, 3].map((i) => follower.text(i)), { timeout: 60_000 })
+          .toEqual(["1", undefined, undefined]);
+      }
 
-    // A listing that was published before the server forgot: 410.
-    const to = target();
-    const once = () => sync({ sources: [sourceOf(server, "default")], target: to });
-    await once();
-    await put(server, "configmaps", mapOf("default", 1, "2"));
-    const { metadata } = (await kube(server, "GET", "/api/v1/namespaces/default/configmaps")) as {
-      metadata: { resourceVersion: string };
-    };
-    execFileSync(
-      findProgram("etcdctl") ?? "",
-      [`--endpoints=http://127.0.0.1:${server.etcdPort}`, "compact", metadata.resourceVersion],
-      { env: { ...process.env, ETCDCTL_API: "3" }, stdio: "pipe" },
-    );
-    // Its cache of what happened is gone with it.
-    await end(server.apiServer);
-    await end(ground.children.at(-1) ?? server.apiServer);
-    await server.restart();
-    const { source } = await openSource(sourceOf(server, "default"));
-    onTestFinished(() => source.close());
-    const { listing } = await listAll(source);
-    expect(await once()).toMatchObject({ result: "published", changed: 1 });
-    const { signal } = new AbortController();
-    expect(await source.probe(signal, "default=2")).toBeUndefined();
-    expect(await source.probe(signal, listing.token?.())).toEqual({ token: listing.token?.() });
-  });
+      // A listing that was published before the server forgot: 410.
+      const to = target();
+      const syncOnce = () => sync({ sources: [sourceOf(server, "default")], target: to });
+      await syncOnce();
+      await put(server, "configmaps", mapOf("default", 1, "2"));
+      const { metadata } = (await kube(server, "GET", "/api/v1/namespaces/default/configmaps")) as {
+        metadata: { resourceVersion: string };
+      };
+      execFileSync(
+        findProgram("etcdctl") ?? "",
+        [`--endpoints=http://127.0.0.1:${server.etcdPort}`, "compact", metadata.resourceVersion],
+        { env: { ...process.env, ETCDCTL_API: "3" }, stdio: "pipe" },
+      );
+      // Its cache of what happened is gone with it.
+      await end(server.apiServer);
+      await end(ground.children.at(-1) ?? server.apiServer);
+      await server.restart();
+      const { source } = await openSource(sourceOf(server, "default"));
+      onTestFinished(() => source.close());
+      const { listing } = await listAll(source);
+      expect(await syncOnce()).toMatchObject({ result: "published", changed: 1 });
+      const { signal } = new AbortController();
+      expect(await source.probe(signal, "default=2")).toBeUndefined();
+      expect(await source.probe(signal, listing.token?.())).toEqual({ token: listing.token?.() });
+    },
+  );
 });
