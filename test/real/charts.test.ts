@@ -98,14 +98,14 @@ test.skipIf(skipReason).each([
   },
 );
 
-// Where an application reads is below the link that Pannier swaps.
+// Below the link that Pannier swaps, or the file that it replaces.
 test.skipIf(skipReason).each([
   ["airflow", '{"name":"AIRFLOW__CORE__DAGS_FOLDER","value":"/content/current"}'],
   ["grafana", "path: /content/current"],
   ["jenkins", '"/var/jenkins_home/casc_configs,/content/current"'],
   ["vllm", '["serve","/data/model/current"]'],
-  ["opa", "resource: file:///content/current/bundle.tar.gz"],
-])("%s reads below the link", { meta: { skipReason } }, (chart, place) => {
+  ["opa", '"--bundle","/content/bundle.tar.gz"'],
+])("%s reads what Pannier publishes", { meta: { skipReason } }, (chart, place) => {
   expect(JSON.stringify(render(chart))).toContain(place);
 });
 
@@ -134,7 +134,6 @@ describeWith("kube", "the values for charts", (server) => {
     ConfigMap: "/api/v1/namespaces/default/configmaps",
     Deployment: "/apis/apps/v1/namespaces/default/deployments",
     Role: "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
-    Secret: "/api/v1/namespaces/default/secrets",
     StatefulSet: "/apis/apps/v1/namespaces/default/statefulsets",
   };
 
