@@ -3,32 +3,19 @@
  * and what a developer signed in to. Its requests go over our client, so that proxy, authorities and timeouts are
  * those of every other request; it retries nothing.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
-import type { HttpClient as IdentityHttp, PipelineRequest } from "@azure/core-rest-pipeline";
 import type { TokenCredential } from "@azure/identity";
 import { SourceError } from "@pannier/core/adapter";
-import { type Environment, type HttpClient, statusError } from "@pannier/http-client";
-import { askForKeys, renewed, SIGNING_IN } from "@pannier/object-store";
+import type { Environment, HttpClient } from "@pannier/http-client";
+import { askingAzure, azureClient, renewed } from "@pannier/object-store";
 import { tokenError } from "./errors.ts";
 import type { Signature, SignIn } from "./sign-in.ts";
 
 /** For every cloud: https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory#microsoft-authentication-library-msal */
 const SCOPE = "https://storage.azure.com/.default";
-const METADATA = /^http:\/\/169\.254\./;
 
 /** Authorities that the library knows; of others it would ask the public cloud whether they are one. */
 const PUBLIC_AUTHORITIES =
   /^https:\/\/login\.(microsoftonline\.(com|us)|chinacloudapi\.cn|windows\.net)(\/|$)/;
-
-/**
- * Who asks for a token. For managed identities the library keeps the first client that it was given for as long as the
- * process lives, and would go on asking over the connections of a source that was closed long ago.
- */
-interface Asker {
-  readonly http: HttpClient;
-  readonly onTrouble: (error: Error) => void;
-}
-const askers = new AsyncLocalStorage<Asker>();
 
 export function entraSignIn({ env, http }: { env: Environment; http: HttpClient }): SignIn {
   let credential: Promise<TokenCredential> | undefined;
@@ -41,7 +28,7 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
       credential ??= makeCredential(env);
       const signedIn = await credential;
       const onTrouble = (error: Error) => (trouble = error);
-      const found = await askers.run({ http, onTrouble }, () => signedIn.getToken(SCOPE));
+      const found = await askingAzure({ http, onTrouble }, () => signedIn.getToken(SCOPE));
       if (found === null) throw new SourceError("auth", "Microsoft Entra ID gave no token");
       const signature = { headers: { authorization: `Bearer ${found.token}` } };
       return { signature, ends: found.expiresOnTimestamp };
@@ -69,40 +56,13 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
 
 async function makeCredential(env: Environment): Promise<TokenCredential> {
   const { DefaultAzureCredential } = await import("@azure/identity");
+  const { createHttpHeaders } = await import("@azure/core-rest-pipeline");
   const authority = env["AZURE_AUTHORITY_HOST"];
   return new DefaultAzureCredential({
-    httpClient: { sendRequest: sendForAsker },
+    httpClient: azureClient(createHttpHeaders),
     retryOptions: { maxRetries: 0 },
     disableInstanceDiscovery: Boolean(authority) && !PUBLIC_AUTHORITIES.test(authority ?? ""),
   });
-}
-
-const sendForAsker: IdentityHttp["sendRequest"] = async (request) => {
-  const { http, onTrouble } = askers.getStore() as Asker;
-  try {
-    const { status, headers, body } = await askForKeys(http, request.url, {
-      method: request.method as "GET" | "POST",
-      headers: request.headers.toJSON(),
-      body: typeof request.body === "string" ? request.body : undefined,
-      signal: signalOf(request),
-    });
-    if (status === 429 || status >= 500) onTrouble(statusError(status, headers, `${SIGNING_IN}: `));
-    const { createHttpHeaders } = await import("@azure/core-rest-pipeline");
-    const found = createHttpHeaders(headers);
-    return { request, status, headers: found, bodyAsText: body.toString() };
-  } catch (error) {
-    // Where this is no machine of Azure's, nobody answers there: no trouble, but nothing found.
-    if (error instanceof SourceError && !METADATA.test(request.url)) onTrouble(error);
-    throw error;
-  }
-};
-
-function signalOf({ abortSignal, timeout }: PipelineRequest): AbortSignal | undefined {
-  const signals = [
-    ...(abortSignal === undefined ? [] : [abortSignal as AbortSignal]),
-    ...(timeout > 0 ? [AbortSignal.timeout(timeout)] : []),
-  ];
-  return signals.length === 0 ? undefined : AbortSignal.any(signals);
 }
 
 /** What the library will find first, by the variables that it reads; `undefined`: it has to look around. */

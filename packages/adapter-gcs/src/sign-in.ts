@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { readCredentialFile, UsageError } from "@pannier/core/adapter";
 import type { Environment, HttpClient } from "@pannier/http-client";
-import { askForKeys } from "@pannier/object-store";
+import { googleTransport } from "@pannier/object-store";
 import type { AuthClient } from "google-auth-library";
 
 const SCOPE = "https://www.googleapis.com/auth/devstorage.read_only";
@@ -64,12 +64,7 @@ export async function signInByGoogle(
   // The library's own message would quote the file.
   if (file !== undefined) await kindOf(file.path);
   const { GoogleAuth } = await import("./sdk.ts");
-  const transport = {
-    fetchImplementation: fetchBy(http),
-    // Proxies are our business, and trying again is the engine's.
-    noProxy: [/./],
-    retryConfig: { retry: 0, noResponseRetries: 0 },
-  };
+  const transport = googleTransport(http);
   const auth = new GoogleAuth({
     // The SDK would ask for write access.
     scopes: SCOPE,
@@ -90,22 +85,4 @@ export async function signInByGoogle(
   };
   const ends = client.credentials.expiry_date ?? kept?.expiry_date ?? Date.now() + UNKNOWN_LIFE;
   return { auth, headers, ends, universe: client.universeDomain };
-}
-
-/** `fetch` as Google's library calls it, over our connections. */
-function fetchBy(http: HttpClient): typeof fetch {
-  return async (input, request) => {
-    const { method = "GET", headers, body, signal } = request ?? {};
-    const answer = await askForKeys(http, input as URL, {
-      method: method as "GET" | "POST" | "PUT",
-      headers: Object.fromEntries(new Headers(headers).entries()),
-      body: body === null || body === undefined ? undefined : String(body),
-      signal: signal ?? undefined,
-    });
-    const bytes = answer.body;
-    return new Response(bytes.length === 0 ? null : new Uint8Array(bytes), {
-      status: answer.status,
-      headers: answer.headers,
-    });
-  };
 }

@@ -1,7 +1,7 @@
 /** AWS's SDK, as far as it is used: what it knows of environments, profiles, roles and endpoints. */
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { HttpClient } from "@pannier/http-client";
-import { askForKeys } from "@pannier/object-store";
+import { awsHandler } from "@pannier/object-store";
 import type { Keys } from "./sign.ts";
 
 /** The keys that the SDK finds. */
@@ -24,7 +24,8 @@ export async function loadSdk(init: {
   readonly onWords: (words: string) => void;
 }): Promise<SdkConfig> {
   const { profile, onWords } = init;
-  const requestHandler = sendBy(init.http);
+  // For STS, which assumes roles. Of single sign-on, containers and instances it asks by itself.
+  const requestHandler = awsHandler(init.http);
   const { S3Client } = await import("@aws-sdk/client-s3");
   const debug = (...words: readonly unknown[]) =>
     onWords(words.filter((word) => typeof word === "string").join(" "));
@@ -44,26 +45,4 @@ export async function loadSdk(init: {
   const known = await config.region().catch(() => undefined);
   // A role is assumed somewhere, too, and the bucket's region becomes known only later.
   return known === undefined ? make(ANY_REGION) : config;
-}
-
-type Handler = SdkConfig["requestHandler"]["handle"];
-
-/** How the SDK asks STS to assume roles. Of single sign-on, containers and instances it asks by itself. */
-function sendBy(http: HttpClient) {
-  const handle = async (
-    { protocol, hostname, port, path, ...request }: Parameters<Handler>[0],
-    { abortSignal }: { readonly abortSignal?: unknown } = {},
-  ) => {
-    // The host belongs to the URL, the length to the body.
-    const { host: _host, "content-length": _length, ...headers } = request.headers;
-    const url = `${protocol}//${hostname}${port === undefined ? "" : `:${port}`}${path}`;
-    const { status, ...answer } = await askForKeys(http, url, {
-      method: request.method as "GET" | "POST",
-      headers,
-      body: request.body as string | Uint8Array | undefined,
-      signal: abortSignal as AbortSignal | undefined,
-    });
-    return { response: { statusCode: status, ...answer } };
-  };
-  return { handle };
 }

@@ -8,7 +8,8 @@ export { readObject } from "./read.ts";
 export { refusalText, throttled, withOtherKeys } from "./refusal.ts";
 export { type Lease, type Renewed, renewed } from "./renewed.ts";
 export { askStore } from "./request.ts";
-export { askForKeys, SIGNING_IN } from "./sign-in.ts";
+export { askingAzure, awsHandler, azureClient, googleTransport } from "./sdk-transports.ts";
+export { SIGNING_IN } from "./sign-in.ts";
 export {
   laneBeside,
   type ListedObject,

@@ -7,6 +7,7 @@ import {
   SourceError,
 } from "@pannier/core/adapter";
 import { type HttpClient, type HttpResponse, readText, statusError } from "@pannier/http-client";
+import { makeCloudLogin } from "./cloud/cloud.ts";
 import { type Environment, findLogin, type Login } from "./docker-config.ts";
 
 /** Bytes of a token server's answer at most. */
@@ -53,6 +54,8 @@ export function makeSignIn(init: SignInInit): RegistrySignIn {
   /** What the registry asked for last: nothing is sent before it asks. */
   let challenge: Challenge | undefined;
   let token: { readonly header: string; readonly until: number } | undefined;
+  const { host, registry, client: http } = init;
+  const cloudLogin = makeCloudLogin({ host, registry, http });
 
   async function login(): Promise<Login | { readonly bearer: string; from: string } | undefined> {
     const { location, credentials } = init;
@@ -70,7 +73,7 @@ export function makeSignIn(init: SignInInit): RegistrySignIn {
       const from = "credentials.tokenFile";
       return username === undefined ? { bearer: secret, from } : made(username, secret, from);
     }
-    return findLogin(init.host, init.repository, init.env);
+    return (await findLogin(init.host, init.repository, init.env)) ?? cloudLogin();
   }
 
   async function authorize(asked: Challenge, signal: AbortSignal): Promise<string | undefined> {
