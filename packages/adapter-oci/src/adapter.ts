@@ -8,7 +8,7 @@ import { makeTagChoice } from "./tags.ts";
 export const ociAdapter: Adapter<typeof ociOptions> = {
   name: "oci",
   package: "@pannier/adapter-oci",
-  schemes: ["oci", "oci+http", "oci+file"],
+  schemes: ["oci", "oci+http", "oci+https", "oci+file"],
   options: ociOptions,
   signatures: ["cosign-key", "sigstore"],
   description: "an image or artifact in a registry, or an image layout",

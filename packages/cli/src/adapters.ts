@@ -71,7 +71,7 @@ export const BUILT_IN: readonly Registered[] = [
   {
     name: "oci",
     package: "@pannier/adapter-oci",
-    schemes: ["oci", "oci+http", "oci+file"],
+    schemes: ["oci", "oci+http", "oci+https", "oci+file"],
     load: async () => asAdapter((await import("@pannier/adapter-oci")).ociAdapter),
   },
   {

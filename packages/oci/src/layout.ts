@@ -4,11 +4,11 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SourceError, UsageError } from "@pannier/core/adapter";
-import { type Descriptor, MAX_MANIFEST, MEDIA, parseManifest } from "./manifest.ts";
+import { imageIn, readLayoutIndex, REF_NAME, tagsIn } from "./layout-index.ts";
+import { type Descriptor, MAX_MANIFEST, MEDIA } from "./manifest.ts";
 import { DIGEST, type Reference } from "./reference.ts";
 import { checkedBlob, digestOf, type ImageStore, takeManifest } from "./store.ts";
 
-const REF_NAME = "org.opencontainers.image.ref.name";
 const PIECE = 256 * 1024;
 
 export interface LayoutInit {
@@ -27,29 +27,12 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
     const bytes = await readSmall(indexFile).catch((error: unknown) => {
       throw readError(error, "index.json", "this is not an image layout, or not yet");
     });
-    const index = parseManifest(bytes);
-    if (index.kind === "index") return index.manifests;
-    throw new SourceError("invalid", "index.json is not an index");
+    return readLayoutIndex(bytes);
   }
 
   async function resolve(tag: string, signal: AbortSignal): Promise<string> {
     onRequest?.("probe");
-    const manifests = await readIndex(signal);
-    const named = manifests.filter(({ annotations }) => {
-      const name = annotations[REF_NAME];
-      return name === tag || name?.endsWith(`:${tag}`) === true;
-    });
-    const images = manifests.filter(({ annotations }) => !isOfReferrers(annotations[REF_NAME]));
-    const found = named.length > 0 ? named : reference.tagged ? [] : images;
-    const [only] = found;
-    if (only !== undefined && new Set(found.map(({ digest }) => digest)).size === 1) {
-      return only.digest;
-    }
-    throw new SourceError(
-      "not-found",
-      `the image layout has ${only === undefined ? "no" : "more than one"} image ${tag}`,
-      { hint: "write its tag behind the directory: oci+file:///dir:tag" },
-    );
+    return imageIn(await readIndex(signal), tag, reference);
   }
 
   return {
@@ -78,10 +61,7 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
     },
     async tags(signal) {
       onRequest?.("probe");
-      return (await readIndex(signal)).flatMap(({ annotations }) => {
-        const name = annotations[REF_NAME];
-        return name === undefined ? [] : [name.slice(name.lastIndexOf(":") + 1)];
-      });
+      return tagsIn(await readIndex(signal));
     },
     async has(digest) {
       return stat(blobFile(digest)).then(
@@ -111,11 +91,6 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
     identity: async () => "nothing: it is on this machine",
     close: async () => {},
   };
-}
-
-/** The tag of a list of what refers to an image. */
-function isOfReferrers(name: string | undefined): boolean {
-  return name !== undefined && /^sha256-[0-9a-f]{64}/.test(name);
 }
 
 async function readSmall(path: string): Promise<Buffer> {

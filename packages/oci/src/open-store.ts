@@ -2,7 +2,15 @@
 import { openLayout } from "./layout.ts";
 import { openRegistry } from "./registry.ts";
 import type { ImageStore, StoreInit } from "./store.ts";
+import { openWebLayout } from "./web-layout.ts";
 
 export function openStore(init: StoreInit): ImageStore {
-  return init.location.scheme === "oci+file" ? openLayout(init) : openRegistry(init);
+  switch (init.location.scheme) {
+    case "oci+file":
+      return openLayout(init);
+    case "oci+https":
+      return openWebLayout(init);
+    default:
+      return openRegistry(init);
+  }
 }

@@ -3,7 +3,7 @@ import { decodedPath, type Location, UsageError } from "@pannier/core/adapter";
 
 /** What a URL names. */
 export interface Reference {
-  /** For a registry the repository's name; for a layout on this machine its directory. */
+  /** For a registry the repository's name; for a layout its directory. */
   readonly repository: string;
   /** `latest` where neither a tag nor a digest is given. */
   readonly tag: string;
@@ -20,10 +20,14 @@ const REPOSITORY =
 
 /** Takes a URL's path apart. @throws UsageError where it is no such name */
 export function referenceOf(location: Location): Reference {
-  const isLayout = location.scheme === "oci+file";
+  const isLayout = location.scheme === "oci+file" || location.scheme === "oci+https";
   const path = decodedPath(location);
   const [, name = "", tag, digest] = /^(.*?)(?::([^/:@]*))?(?:@([^/@]*))?$/s.exec(path) ?? [];
-  const example = isLayout ? "oci+file:///dir:tag" : "oci://registry/repository:tag";
+  const example = !isLayout
+    ? "oci://registry/repository:tag"
+    : location.scheme === "oci+file"
+      ? "oci+file:///dir:tag"
+      : "oci+https://host/dir:tag";
   if (tag !== undefined && !TAG.test(tag)) {
     throw new UsageError(`${JSON.stringify(tag)} is not a valid tag`, `write ${example}`);
   }

@@ -1,11 +1,12 @@
 /** A registry over HTTP (the distribution specification). */
 import { SourceError } from "@pannier/core/adapter";
+import { readBlob } from "./http-blob.ts";
 import { ACCEPT, MEDIA, parseManifest } from "./manifest.ts";
 import { DIGEST } from "./reference.ts";
 import { openRegistryClient } from "./registry-client.ts";
 import { listTags } from "./registry-tags.ts";
 import { uploadBlob, uploadManifest } from "./registry-upload.ts";
-import { checkedBlob, type ImageStore, type StoreInit, takeManifest } from "./store.ts";
+import { type ImageStore, type StoreInit, takeManifest } from "./store.ts";
 
 /** Opens a repository of a registry; nothing is asked yet. */
 export function openRegistry(init: StoreInit): ImageStore {
@@ -46,22 +47,9 @@ export function openRegistry(init: StoreInit): ImageStore {
     resolve,
     manifest,
     async blob(blob, range, operation, signal) {
-      if (range?.length === 0) return none();
-      const whole = range === undefined || (range.offset === 0 && range.length === blob.size);
-      const last = whole ? 0 : range.offset + range.length - 1;
-      const response = await ask(at(`blobs/${blob.digest}`), {
-        headers: whole ? {} : { range: `bytes=${range.offset}-${last}` },
-        operation,
-        signal,
-        expect: whole ? [200] : [200, 206],
-      });
-      if (whole) return checkedBlob(response.body, blob);
-      if (response.status === 200) return slice(response.body, range.offset, range.length);
-      const [, start, end] =
-        /^bytes (\d+)-(\d+)\//.exec(response.headers["content-range"] ?? "") ?? [];
-      if (Number(start) === range.offset && Number(end) === last) return response.body;
-      await response.discard();
-      throw new SourceError("invalid", "the registry sent another part than was asked for");
+      return readBlob(blob, range, (headers, expect) =>
+        ask(at(`blobs/${blob.digest}`), { headers, operation, signal, expect }),
+      );
     },
     tags: (signal) => listTags(client, signal),
     async referrers(digest, signal) {
@@ -101,21 +89,4 @@ function noSuchTag(name: string): SourceError {
     reached: "signed-in",
     hint: "check the name in the URL",
   });
-}
-
-async function* none(): AsyncGenerator<Uint8Array> {}
-
-/** A part of an answer that is the whole: caches give that. What follows the part is not waited for. */
-async function* slice(
-  body: AsyncIterable<Uint8Array>,
-  offset: number,
-  length: number,
-): AsyncGenerator<Uint8Array> {
-  let at = 0;
-  for await (const chunk of body) {
-    const part = chunk.subarray(Math.max(0, offset - at), Math.max(0, offset + length - at));
-    at += chunk.byteLength;
-    if (part.byteLength > 0) yield part;
-    if (at >= offset + length) return;
-  }
 }

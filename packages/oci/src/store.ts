@@ -1,4 +1,4 @@
-/** Where images are: a registry, or a layout on this machine. Both know blobs by digest and manifests by digest or tag. */
+/** Where images are: a registry, or a layout on this machine or on a web server. Both know blobs by digest and manifests by digest or tag. */
 import { createHash, hash } from "node:crypto";
 import { type Credentials, type Location, SourceError } from "@pannier/core/adapter";
 import type { Environment } from "./docker-config.ts";

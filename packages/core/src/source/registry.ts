@@ -31,6 +31,7 @@ const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
   sftp: "@pannier/adapter-sftp",
   oci: "@pannier/adapter-oci",
   "oci+http": "@pannier/adapter-oci",
+  "oci+https": "@pannier/adapter-oci",
   "oci+file": "@pannier/adapter-oci",
 };
 

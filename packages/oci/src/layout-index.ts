@@ -1,0 +1,48 @@
+/** `index.json` of an image layout: https://github.com/opencontainers/image-spec/blob/main/image-layout.md */
+import { SourceError } from "@pannier/core/adapter";
+import { type Descriptor, parseManifest } from "./manifest.ts";
+import type { Reference } from "./reference.ts";
+
+export const REF_NAME = "org.opencontainers.image.ref.name";
+
+/** @throws SourceError `invalid` */
+export function readLayoutIndex(bytes: Buffer): readonly Descriptor[] {
+  const index = parseManifest(bytes);
+  if (index.kind === "index") return index.manifests;
+  throw new SourceError("invalid", "index.json is not an index");
+}
+
+/** The digest of what a tag names; without a tag, of the only image. @throws SourceError `not-found` */
+export function imageIn(
+  manifests: readonly Descriptor[],
+  tag: string,
+  { tagged }: Pick<Reference, "tagged">,
+): string {
+  const named = manifests.filter(({ annotations }) => {
+    const name = annotations[REF_NAME];
+    return name === tag || name?.endsWith(`:${tag}`) === true;
+  });
+  const images = manifests.filter(({ annotations }) => !isOfReferrers(annotations[REF_NAME]));
+  const found = named.length > 0 ? named : tagged ? [] : images;
+  const [only] = found;
+  if (only !== undefined && new Set(found.map(({ digest }) => digest)).size === 1) {
+    return only.digest;
+  }
+  throw new SourceError(
+    "not-found",
+    `the image layout has ${only === undefined ? "no" : "more than one"} image ${tag}`,
+    { hint: "write its tag behind the directory: oci+file:///dir:tag" },
+  );
+}
+
+export function tagsIn(manifests: readonly Descriptor[]): readonly string[] {
+  return manifests.flatMap(({ annotations }) => {
+    const name = annotations[REF_NAME];
+    return name === undefined ? [] : [name.slice(name.lastIndexOf(":") + 1)];
+  });
+}
+
+/** The tag of a list of what refers to an image. */
+function isOfReferrers(name: string | undefined): boolean {
+  return name !== undefined && /^sha256-[0-9a-f]{64}/.test(name);
+}
