@@ -43,11 +43,17 @@ export function openSource({ location, context, options, path, sha, engine }: So
   let resolved: Resolved | undefined;
 
   const resolve = async (remote: Remote, signal: AbortSignal): Promise<Resolved> => {
-    resolved = await resolveRef(remote, options.ref, signal, (message) => {
+    const locked = context.locked?.();
+    const wanted = locked !== undefined && isOid(locked) ? locked : undefined;
+    // The signature may be that of the tag, which has to be asked for.
+    if (wanted !== undefined && signers.length === 0) return { commit: wanted, tag: undefined };
+    const found = await resolveRef(remote, options.ref, signal, (message) => {
       // Not at each poll.
       if (!ambiguous) context.warn(`ref=${options.ref} has two meanings: ${message}`);
       ambiguous = true;
     });
+    resolved =
+      wanted === undefined || found.commit === wanted ? found : { commit: wanted, tag: undefined };
     return resolved;
   };
 

@@ -46,9 +46,14 @@ export const hfAdapter: Adapter<typeof hfOptions> = {
     const isFixed = isOid(revision);
     let found: Place | undefined;
 
+    async function commitNow(signal: AbortSignal): Promise<string> {
+      const locked = context.locked?.();
+      return locked !== undefined && isOid(locked) ? locked : hub.commit(signal);
+    }
+
     /** Finds out what the address stands for now. */
     async function look(signal: AbortSignal): Promise<Place> {
-      const commit = isFixed ? revision : await hub.commit(signal);
+      const commit = isFixed ? revision : await commitNow(signal);
       const itself = path === "" ? undefined : await hub.itself(commit, signal);
       found = { commit, file: itself?.type === "directory" ? undefined : itself };
       return found;
@@ -62,7 +67,7 @@ export const hfAdapter: Adapter<typeof hfOptions> = {
       async probe(signal) {
         signal.throwIfAborted();
         if (isFixed) return { token: revision, revision, immutable: true };
-        const commit = await hub.commit(signal);
+        const commit = await commitNow(signal);
         return { token: commit, revision: commit };
       },
 

@@ -385,3 +385,15 @@ test("what was read of a large file before a cut is not asked for again", async 
   expect(String(await readAll(source, entry, { offset: 8, length: 8 }))).toBe("weights ");
   expect(hub.log.at(-1)?.headers.range).toBe("bytes=8-15");
 });
+
+test("the commit that a lock file names is fetched, also where the branch has moved on", async () => {
+  const lock = join(folder, "pannier.lock");
+  const sources = [hf("hf://org/model", { endpoint: hub.endpoint })];
+  const run = (target: string, locked: boolean) =>
+    sync({ sources, target: join(folder, target), lock, locked });
+  hub.commit(MODEL, new Map([["a", "1"]]));
+  await run("one", false);
+  hub.commit(MODEL, new Map([["a", "22"]]));
+  expect(await run("two", true)).toMatchObject({ result: "published" });
+  expect(await readFile(join(folder, "two/current/a"), "utf8")).toBe("1");
+});

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { withoutPlace } from "@pannier/archive";
 import { IGNORE_FILE, type Source, type SourceContext, SourceError } from "@pannier/core/adapter";
-import { type ImageStore, type Reference, tocRange } from "@pannier/oci";
+import { DIGEST, type ImageStore, type Reference, tocRange } from "@pannier/oci";
 import { forEach } from "./for-each.ts";
 import { type Layer, readImage } from "./image.ts";
 import { indexLayer } from "./index-layer.ts";
@@ -48,7 +48,12 @@ export function imageSource(init: ImageSourceInit): Source {
 
   const tagNow = async (signal: AbortSignal) =>
     choose === undefined ? reference.tag : choose(await store.tags(signal));
-  const nameNow = async (signal: AbortSignal) => reference.digest ?? tagNow(signal);
+  const lockedDigest = () => {
+    const hex = context.locked?.();
+    return hex !== undefined && DIGEST.test(`sha256:${hex}`) ? `sha256:${hex}` : undefined;
+  };
+  const nameNow = async (signal: AbortSignal) =>
+    reference.digest ?? lockedDigest() ?? tagNow(signal);
 
   /** The layers of an image, all of them known. */
   const load = (name: string, signal: AbortSignal) =>
@@ -100,7 +105,7 @@ export function imageSource(init: ImageSourceInit): Source {
       signal.throwIfAborted();
       const { digest } = reference;
       if (digest !== undefined) return { token: digest, revision: hexOf(digest), immutable: true };
-      const found = await store.resolve(await tagNow(signal), signal);
+      const found = lockedDigest() ?? (await store.resolve(await tagNow(signal), signal));
       return { token: found, revision: hexOf(found) };
     },
 

@@ -558,3 +558,18 @@ test.each([
     message: expect.stringContaining(message),
   });
 });
+
+test("the image that a lock file names is fetched, also where the tag has moved on", async () => {
+  const { url } = await registry();
+  const work = await mkdtemp(join(tmpdir(), "pannier-oci-lock-"));
+  onTestFinished(() => rm(work, { recursive: true, force: true }));
+  const lock = join(work, "pannier.lock");
+  const run = (target: string, locked: boolean) =>
+    sync({ sources: [oci(`${url}:live`)], target: join(work, target), lock, locked });
+  await putImage(`${url}:live`, [await gzipLayer([{ name: "a", content: "1" }])]);
+  await run("one", false);
+  await putImage(`${url}:live`, [await gzipLayer([{ name: "a", content: "2" }])]);
+  expect(await run("two", true)).toMatchObject({ result: "published" });
+  expect(await readFile(join(work, "two/current/a"), "utf8")).toBe("1");
+  expect(await run("two", true)).toMatchObject({ result: "unchanged" });
+});

@@ -2,7 +2,7 @@
 import type { Adapter, Source } from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient, makeAuthorize } from "@pannier/http-client";
 import { FILE_SIGNATURES } from "@pannier/signatures";
-import { makeFinder } from "./find.ts";
+import { makeFinder, tagOf } from "./find.ts";
 import { findForge } from "./forge.ts";
 import { checkOptions, releaseOptions } from "./options.ts";
 import { releaseSource } from "./source.ts";
@@ -35,7 +35,16 @@ export const releaseAdapter: Adapter<typeof releaseOptions> = {
     const content = contentClient(client);
     const isSignedIn = async () => (await authorize(forge.latest))["authorization"] !== undefined;
     const isPlain = location.scheme === "release+http";
-    const finder = await makeFinder({ forge, client, content, settings, isSignedIn, isPlain });
+    const lockedTag = () => tagOf(context.locked?.());
+    const finder = await makeFinder({
+      forge,
+      client,
+      content,
+      settings,
+      isSignedIn,
+      lockedTag,
+      isPlain,
+    });
     return releaseSource({
       finder,
       content,

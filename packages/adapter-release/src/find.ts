@@ -46,6 +46,16 @@ export function assetUrl({ url, apiUrl, name }: Asset, byApi: boolean, isPlain: 
   throw new SourceError("invalid", `the asset ${JSON.stringify(name)} is not at an https URL`);
 }
 
+/** The tag alone does not do: what is below it may be replaced. */
+function revisionOf({ tag }: Release, token: string): string {
+  return `${tag}-${token.slice(0, 12)}`;
+}
+
+/** The tag in a revision. */
+export function tagOf(revision: string | undefined): string | undefined {
+  return /^(.+)-[0-9a-f]{12}$/s.exec(revision ?? "")?.[1];
+}
+
 export async function makeFinder(init: FinderInit): Promise<Finder> {
   const { settings, content, isSignedIn, isPlain } = init;
   const findRelease = await makeReleaseFinder(init);
@@ -72,7 +82,7 @@ export async function makeFinder(init: FinderInit): Promise<Finder> {
         release,
         assets,
         token,
-        revision: `${release.tag}-${token.slice(0, 12)}`,
+        revision: revisionOf(release, token),
         checksumOf: makeChecksums({ client: content, urlOf, release }),
         beside: (asked) => besideAsset(release, assets[0], asked),
       };

@@ -21,6 +21,8 @@ export interface ReleasesInit {
   readonly client: HttpClient;
   readonly settings: Pick<ReleaseSettings, "tag" | "semver">;
   readonly isSignedIn: () => Promise<boolean>;
+  /** The tag that a lock file has, if it has one. */
+  readonly lockedTag: () => string | undefined;
 }
 
 /**
@@ -35,7 +37,12 @@ export async function makeReleaseFinder(
   const known = new Map<string, Answer>();
   const choose = settings.semver === undefined ? undefined : await makeChoice(settings.semver);
 
-  async function ask(url: URL, operation: string, signal: AbortSignal): Promise<Answer> {
+  async function ask(
+    url: URL,
+    tag: string | undefined,
+    operation: string,
+    signal: AbortSignal,
+  ): Promise<Answer> {
     const before = known.get(url.href);
     const condition = before?.etag === undefined ? {} : { "if-none-match": before.etag };
     const headers = { ...forge.headers, ...condition };
@@ -46,7 +53,7 @@ export async function makeReleaseFinder(
     }
     if (response.status !== 200) {
       await response.discard();
-      throw refusal(response, { repository, ...settings }, await init.isSignedIn());
+      throw refusal(response, { repository, tag }, await init.isSignedIn());
     }
     const answer = await answerOf(response, forge);
     known.set(url.href, answer);
@@ -54,15 +61,16 @@ export async function makeReleaseFinder(
   }
 
   return async (operation, signal) => {
-    if (choose === undefined) {
-      const url = settings.tag === undefined ? forge.latest : forge.byTag(settings.tag);
-      const [release] = (await ask(url, operation, signal)).releases;
+    const tag = settings.tag ?? init.lockedTag();
+    if (choose === undefined || tag !== undefined) {
+      const url = tag === undefined ? forge.latest : forge.byTag(tag);
+      const [release] = (await ask(url, tag, operation, signal)).releases;
       if (release !== undefined) return release;
-      throw refusal({ status: 404, headers: {} }, { repository, ...settings }, true);
+      throw refusal({ status: 404, headers: {} }, { repository, tag }, true);
     }
     const all: Release[] = [];
     for (let page = 1; page <= MOST_PAGES; page++) {
-      const { releases, isLast } = await ask(forge.page(page), operation, signal);
+      const { releases, isLast } = await ask(forge.page(page), undefined, operation, signal);
       all.push(...releases);
       if (isLast) return choose(all);
     }

@@ -358,3 +358,21 @@ test("one file that is signed, and one that is not", async () => {
   forge.releases = [{ tag: "v2", assets: { file: "2" } }];
   await expect(run()).rejects.toMatchObject({ exitCode: 6 });
 });
+
+test.each([{}, { semver: "1" }])(
+  "the release that a lock file names is fetched, also where there is a later one (%j)",
+  async (options) => {
+    const lock = join(folder, "pannier.lock");
+    const run = (target: string, locked: boolean) =>
+      sync({ sources: [spec(options)], target: join(folder, target), lock, locked });
+    const first = { tag: "v1.0.0", assets: { file: "1" } };
+    forge.releases = [first];
+    await run("one", false);
+    forge.releases = [{ tag: "v1.1.0", assets: { file: "2" } }, first];
+    expect(await run("two", true)).toMatchObject({ result: "published" });
+    expect(await readFile(join(folder, "two/current/file"), "utf8")).toBe("1");
+    // Somebody replaced it.
+    forge.releases = [{ tag: "v1.0.0", assets: { file: "3" } }];
+    await expect(run("three", true)).rejects.toMatchObject({ exitCode: 6 });
+  },
+);

@@ -2,6 +2,7 @@
 import { createHash, type Hash, randomUUID } from "node:crypto";
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { RefusedError } from "../errors.ts";
+import { type LockedLayer, readLock } from "../mount/lock-file.ts";
 import { UsageError } from "../source/errors.ts";
 import { shownRows } from "../state/entries.ts";
 import type { Generation, LayerRecord } from "../state/generations.ts";
@@ -11,17 +12,6 @@ import { longTransaction, type State } from "../state/state.ts";
 import { makePause, type Pause } from "../timing/slices.ts";
 import type { Next } from "./make-plan.ts";
 import type { Run } from "./run.ts";
-
-/** One layer in the file. */
-interface LockedLayer {
-  /** Redacted. */
-  readonly source: string;
-  readonly into: string;
-  /** Empty where the source names none. */
-  readonly revision: string;
-  /** Of what the tree shows of the layer: paths, contents, targets of links, and which files are executable. */
-  readonly digest: string;
-}
 
 type Layers = readonly Pick<LayerRecord, "url" | "into" | "revision">[];
 
@@ -126,32 +116,6 @@ function refused(message: string): RefusedError {
   return new RefusedError(message, {
     hint: "name the locked revision in the URL, or sync without --locked, which writes the lock file again",
   });
-}
-
-function readLock(file: string): readonly LockedLayer[] {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(
-      `the lock file ${file} cannot be read (${code})`,
-      "a sync without --locked writes it",
-      { cause: error },
-    );
-  }
-  try {
-    const { version, layers } = JSON.parse(text) as { version: unknown; layers: LockedLayer[] };
-    if (version === 1 && layers.every(isLockedLayer)) return layers;
-  } catch {
-    // As below.
-  }
-  throw new UsageError(`${file} is not a lock file`, "a sync without --locked writes it again");
-}
-
-function isLockedLayer(layer: Partial<LockedLayer>): boolean {
-  const { source, into, revision, digest } = layer;
-  return [source, into, revision, digest].every((part) => typeof part === "string");
 }
 
 /** Writes a file beside, which takes the place of the old one later, or not. Nothing where the old one says the same. */

@@ -1,6 +1,7 @@
 /** One source of a mount, open. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { lockedRevision } from "./lock-file.ts";
 import { CONCURRENCY, type MountSettings } from "./settings.ts";
 import type { SyncEvent } from "../events.ts";
 import type { LayerSpec, SyncOptions } from "./sync-options.ts";
@@ -59,10 +60,16 @@ export async function openLayer(
 ): Promise<Layer> {
   const { adapter, location } = spec.source;
   const into = normaliseInto(spec.into);
+  const url = describeSource(spec.source);
+  const { lock, locked } = settings;
   let limiter: Limiter | undefined;
   const context = sourceContext({
     credentials: spec.credentials ?? options.credentials ?? {},
     signers,
+    locked:
+      lock === undefined || !locked
+        ? undefined
+        : () => lockedRevision(lock, position, { url, into }),
     limits: settings.limits,
     idleTimeout: settings.idleTimeout,
     scratch: () => join(volume.layout.scratch, scratchName(spec.source)),
@@ -88,7 +95,6 @@ export async function openLayer(
     isLate = true;
   });
   limiter = createLimiter(() => atOnce(settings, source));
-  const url = describeSource(spec.source);
   const { options: own } = spec.source;
   return {
     position,

@@ -287,6 +287,11 @@ export interface SourceContext {
    * listed; anything else is `invalid`.
    */
   readonly signers?: readonly Signer[] | undefined;
+  /**
+   * The revision that has to be listed, where a lock file says so; asked at each probe and each listing. A source that can go back to it
+   * does, and a source that cannot shows what there is: the engine then refuses that. `undefined` where it may be any.
+   */
+  readonly locked?: (() => string | undefined) | undefined;
   readonly limits: Limits;
   /** Time allowed for a connection to be made and for a server to show any sign of life, in milliseconds. */
   readonly idleTimeout: number;
