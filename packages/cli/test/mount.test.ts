@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { lockFile } from "../../core/src/state/lock-file.ts";
 import { run as runIn, type RunOptions } from "./run.ts";
 
 /** A busy machine may take its time. */
@@ -194,6 +195,19 @@ test("rollback holds back what the source holds now, seen or not, until it chang
   await json(["sync", "site", "out"]);
   expect(await published("index.html")).toBe("the fourth of them");
   expect(await json(["status", "out"])).toMatchObject({ held: false });
+});
+
+test("rollback beside a sidecar says where to roll back, and nothing else", async () => {
+  await json(["sync", "site", "out"]);
+  await put("site/index.html", "second");
+  await json(["sync", "site", "out"]);
+  const unlock = lockFile(join(folder, "out/.pannier/lock"));
+  const { code, stderr } = await run(["rollback", "out"]);
+  unlock();
+  expect(code).not.toBe(0);
+  expect(stderr).toMatch(
+    /^pannier: error: another Pannier is at work on \S+\. If it is a sidecar, roll back there: POST \/rollback\/MOUNT, or the dashboard\n$/,
+  );
 });
 
 test("verify finds damage, and --repair mends it from the recorded source", async () => {

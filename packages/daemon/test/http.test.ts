@@ -197,12 +197,19 @@ it("changes nothing for who has not the token", async () => {
   for (const headers of [{}, bearer("let-me-im"), bearer(""), { authorization: TOKEN }])
     expect(await post(daemon, "/sync", headers)).toEqual({
       status: 401,
-      json: { error: "unauthorized" },
+      json: { error: "unauthorized: the token of Authorization: Bearer is missing or wrong" },
     });
   // Not even whether a mount is there.
   expect((await post(daemon, "/sync/nope")).status).toBe(401);
   expect((await fetch(await daemon.url("/sync"))).status).toBe(405);
   expect(syncs(daemon, "site")).toBe(1);
+});
+
+it("names the setting where no token is configured", async () => {
+  const daemon = startDaemon(daemonConfig([mountConfig("site", join(scratch(), "t"))]));
+  const { status, json } = await post(daemon, "/rollback/site", bearer(TOKEN));
+  expect(status).toBe(401);
+  expect(json["error"]).toMatch(/set PANNIER_TRIGGER_TOKEN_FILE or http\.triggerTokenFile/);
 });
 
 it("reads the token again at each call, and lets nobody in while there is none", async () => {

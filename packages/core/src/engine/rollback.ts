@@ -1,6 +1,6 @@
 /** Going back to a revision that is kept. */
 import { join } from "node:path";
-import { RefusedError } from "../errors.ts";
+import { RefusedError, TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
 import {
   type HistoryEntry,
@@ -129,6 +129,8 @@ async function ask(
     return await lookAtSources({ ...mount, target, signal: deadline.signal });
   } catch (error) {
     signal?.throwIfAborted();
+    // There will be no rollback either.
+    if (error instanceof TargetError && error.busy) throw error;
     onEvent?.({
       type: "warning",
       message: `what the sources hold now is not known (${(error as Error).message}): what the next sync finds is held back`,

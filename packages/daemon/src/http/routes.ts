@@ -145,8 +145,15 @@ function notAllowed(methods: string): Reply {
   return { ...plain(405, `only ${methods}`), headers: { allow: methods } };
 }
 
-function unauthorized(): Reply {
-  return { ...json(401, { error: "unauthorized" }), headers: { "www-authenticate": "Bearer" } };
+function unauthorized(error = "unauthorized"): Reply {
+  return { ...json(401, { error }), headers: { "www-authenticate": "Bearer" } };
+}
+
+/** Tells no more than `/status`, whose `triggers` says whether there is a token. */
+function whyNot({ http }: Call): string {
+  return http.triggerTokenFile === undefined
+    ? "unauthorized: set PANNIER_TRIGGER_TOKEN_FILE or http.triggerTokenFile to allow this call"
+    : "unauthorized: the token of Authorization: Bearer is missing or wrong";
 }
 
 async function mayTrigger({ request, http }: Call): Promise<boolean> {
@@ -156,7 +163,7 @@ async function mayTrigger({ request, http }: Call): Promise<boolean> {
 
 async function rollback(call: Call): Promise<Reply | undefined> {
   const { init, name, query } = call;
-  if (!(await mayTrigger(call))) return unauthorized();
+  if (!(await mayTrigger(call))) return unauthorized(whyNot(call));
   const [mount] = mountsNamed(call);
   if (mount === undefined) return undefined;
   try {
@@ -171,7 +178,7 @@ async function rollback(call: Call): Promise<Reply | undefined> {
 
 async function sync(call: Call, mounts: readonly Mount[]): Promise<Reply | undefined> {
   const { init, query } = call;
-  if (!(await mayTrigger(call))) return unauthorized();
+  if (!(await mayTrigger(call))) return unauthorized(whyNot(call));
   if (mounts.length === 0) return undefined;
   const wait = query.get("wait");
   const outcomes =
