@@ -75,7 +75,7 @@ function report(event: SyncEvent): void {
   if (event.type === "done" && event.result.result === "published") {
     const { revision, added, changed, deleted, duration } = event.result;
     console.log(
-      `${time}  published ${revision}: ${added} added, ${changed} changed, ${deleted} deleted, in ${Math.round(duration)} ms`,
+      `${time}  published ${revision.slice(0, 12)}: ${added} added, ${changed} changed, ${deleted} deleted, in ${Math.round(duration)} ms`,
     );
   } else if (event.type === "failed") {
     console.log(`${time}  ${failureLine(describeFailure(event.error, "variables"), "follow")}`);

@@ -18,25 +18,25 @@ mounts:
         # credentials:
         #   username: reader
         #   passwordFile: /run/secrets/password
-    # Time between two looks at the sources:
+    # Time between two polls of the sources:
     period: ${MOUNT_OPTIONS.period.default}
     # Complete trees to keep, for rollbacks:
     keep: ${MOUNT_OPTIONS.keep.default}
-    # Gitignore's rules:
+    # Leave files out, by gitignore's rules:
     # exclude: ["*.psd", drafts/]
-    # Refuse what is larger, or deletes more, than it should:
+    # Refuse a tree that is too large, or a sync that deletes too much:
     # maxBytes: 1Gi
     # maxDelete: 50%
     # hooks:
-      # Runs in the new tree before it is published. Unless it ends with 0, the old one stays.
+      # Checks the new tree. If it does not exit with 0, the published tree stays.
       # prePublish: { command: [./check, --strict], timeout: 30s }
-      # Tells the application that there is a new revision:
+      # Tells the application about a new revision:
       # postPublish: { url: "http://127.0.0.1:9000/-/reload", retries: 5 }
 
 # Probes, metrics and the dashboard:
 http:
   port: 8080
-  # Tokens in files let others ask for a sync: POST /sync, and webhooks.
+  # With a token in a file, others can ask for a sync: POST /sync, and webhooks.
   # triggerTokenFile: /run/secrets/trigger-token
   # webhookSecretFile: /run/secrets/webhook-secret
 `;

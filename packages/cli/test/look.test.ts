@@ -85,8 +85,8 @@ test("doctor tells each step", async () => {
   expect(untimed(stdout)).toEqual([
     "✓ resolve      shelf://top/?color=green is for the shelf adapter",
     "✓ credentials  PANNIER_USERNAME",
-    "✓ connect      it answers; its revision is r1",
-    "✓ sign in      it lets us in",
+    "✓ connect      the server answers; its revision is r1",
+    "✓ sign in      the server accepts it",
     "✓ list         3 entries",
     "✓ read         6 B of a.txt",
   ]);
@@ -97,7 +97,7 @@ test("doctor stops at the step that fails, with its exit code, and never shows t
   expect(code).toBe(3);
   expect(untimed(stdout).slice(1)).toEqual([
     "✓ credentials  the password in the URL",
-    "✓ connect      it answers",
+    "✓ connect      the server answers",
     "✗ sign in      the shelf does not open with ***. Check PANNIER_PASSWORD",
   ]);
   expect(stderr).toBe("");
@@ -108,13 +108,17 @@ test.each([
   ["keyless", ["✗ sign in      there is no key to be found"]],
   [
     "denied",
-    ["✓ connect      it answers", "✓ sign in      it lets us in", "✗ list         not for you"],
+    [
+      "✓ connect      the server answers",
+      "✓ sign in      the server accepts it",
+      "✗ list         not for you",
+    ],
   ],
   [
     "quiet",
     [
-      "✓ connect      it answers",
-      "✓ sign in      it lets us in",
+      "✓ connect      the server answers",
+      "✓ sign in      the server accepts it",
       "✓ list         3 entries",
       "✓ read         6 B of a.txt",
     ],

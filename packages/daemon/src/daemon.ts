@@ -104,7 +104,7 @@ export async function runDaemon(init: DaemonInit): Promise<number> {
   }
   // What waits for the content, as a Pod does for its init containers, must not go on without it.
   if (init.once && !isDone) init.signal.throwIfAborted();
-  if (init.signal.aborted) log("info", "ended by a signal; what is published stays");
+  if (init.signal.aborted) log("info", "stopped; what is published stays");
   return exitCode || (init.once ? hookExitCode : 0);
 }
 

@@ -201,7 +201,7 @@ async function askSource(
       await fail("sign in");
     await attempt("connect", async () => [undefined, begun.answer], since);
     if (failed === "sign in") await fail("sign in");
-    await attempt("sign in", async () => [undefined, "it lets us in"]);
+    await attempt("sign in", async () => [undefined, "the server accepts it"]);
   }
   if (begun.error !== undefined) await fail("list");
   return attempt("list", () => listSome(begun, signal));
@@ -220,7 +220,7 @@ interface Begun {
 /** Asks until something comes that proves that the source can be had. */
 async function begin(source: Source, signal: AbortSignal): Promise<Begun> {
   const begun: Begun = {
-    answer: "it answers",
+    answer: "the server answers",
     isLetIn: false,
     batches: undefined,
     first: undefined,
@@ -284,9 +284,7 @@ async function credentialsUsed(
         );
   if (spec.location.password !== undefined) used.unshift("the password in the URL");
   else if (spec.location.username !== undefined) used.unshift("the user name in the URL");
-  return used.length === 0
-    ? "none given: whatever this kind of source finds by itself"
-    : used.join(", ");
+  return used.length === 0 ? "none set: the source uses its own" : used.join(", ");
 }
 
 async function checkFiles(credentials: Credentials): Promise<void> {
