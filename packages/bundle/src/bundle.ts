@@ -83,7 +83,8 @@ export async function bundle({ adapters, out, cwd, program }: BundleRequest): Pr
   const assets = await dashboardAssets(join(own, "package.json"));
   for (const [name, content] of [...Object.entries(told), ...assets, ...compiled]) {
     await mkdir(dirname(join(out, name)), { recursive: true });
-    await writeFile(join(out, name), content);
+    // The program is started by its name, as from a link on the path.
+    await writeFile(join(out, name), content, { mode: name.startsWith("bin/") ? 0o755 : 0o644 });
   }
   return {
     out,

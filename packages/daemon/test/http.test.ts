@@ -130,7 +130,11 @@ it("goes back to a kept revision while its sources are out of reach, runs its ho
     status: 409,
     json: { error: { message: "revision nope is not kept" } },
   });
-  expect(await post(daemon, "/rollback/nope", bearer(TOKEN))).toMatchObject({ status: 404 });
+  for (const what of ["rollback", "sync"])
+    expect(await post(daemon, `/${what}/nope`, bearer(TOKEN))).toEqual({
+      status: 404,
+      json: { error: 'no mount is called "nope". There is: site' },
+    });
   expect(await post(daemon, "/rollback/site", bearer(TOKEN))).toEqual({
     status: 200,
     json: { name: "site", revision: first.revision, added: 0, changed: 1, deleted: 0 },

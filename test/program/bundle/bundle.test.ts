@@ -38,6 +38,16 @@ describe("the program", () => {
     expect(files).not.toContain("dist/walk-worker.js");
   });
 
+  test("starts by its name, from a link on the path", async () => {
+    const bundle = await bundleOf("git", SHELF);
+    const link = join(await makeTemporary(), "pannier");
+    await symlink(join(bundle, "bin/pannier.js"), link);
+    const PATH = `${dirname(process.execPath)}:${process.env["PATH"]}`;
+    expect(execFileSync(link, ["--version"], { env: { PATH }, encoding: "utf8" })).toMatch(
+      /^\d+\.\d+\.\d+/,
+    );
+  });
+
   test("may have every adapter of ours", async () => {
     const names = BUILT_IN.map(({ name }) => name);
     const bundle = await bundleOf(...names);

@@ -161,11 +161,17 @@ async function mayTrigger({ request, http }: Call): Promise<boolean> {
   return isSame(bearer(request.headers.authorization), token);
 }
 
+/** For callers with the token, who may know what there is. */
+function noMount({ init, name }: Call): Reply {
+  const names = init.mounts().map(({ config }) => config.name);
+  return json(404, { error: `no mount is called "${name}". There is: ${names.join(", ")}` });
+}
+
 async function rollback(call: Call): Promise<Reply | undefined> {
   const { init, name, query } = call;
   if (!(await mayTrigger(call))) return unauthorized(whyNot(call));
   const [mount] = mountsNamed(call);
-  if (mount === undefined) return undefined;
+  if (mount === undefined) return noMount(call);
   try {
     const now = await mount.rollback(query.get("revision") ?? undefined);
     const { revision, added, changed, deleted } = now;
@@ -179,7 +185,7 @@ async function rollback(call: Call): Promise<Reply | undefined> {
 async function sync(call: Call, mounts: readonly Mount[]): Promise<Reply | undefined> {
   const { init, query } = call;
   if (!(await mayTrigger(call))) return unauthorized(whyNot(call));
-  if (mounts.length === 0) return undefined;
+  if (mounts.length === 0) return noMount(call);
   const wait = query.get("wait");
   const outcomes =
     wait === "1" || wait === "true" ? mounts.map((mount) => mount.nextOutcome()) : [];
