@@ -27,6 +27,9 @@ export interface KubeServer {
 const ADMIN = "admin-token-of-the-tests";
 const TOKENS = { reader: "reader-token-of-the-tests", nobody: "nobody-token-of-the-tests" };
 
+/** It is built without optimisation: seconds on an idle machine, a minute and more on a busy one. */
+const KUBE_PATIENCE = 180_000;
+
 interface KubeProcesses extends KubeServer {
   readonly apiServer: ChildProcess;
   readonly etcd: ChildProcess;
@@ -111,12 +114,21 @@ export async function startOwnKube(
       ],
       { quiet: true },
     );
-  const api = await listening("kube-apiserver", 1, async ([port]) => start(port as number));
+  const api = await listening(
+    "kube-apiserver",
+    1,
+    async ([port]) => start(port as number),
+    KUBE_PATIENCE,
+  );
   ground.children.push(api.child);
   const port = api.ports[0] as number;
   const ca = await readFile(file("ca.pem"));
   const ready = () =>
-    until("kube-apiserver", async () => (await kubeRequest(port, ca, "/readyz")) === 200, 60_000);
+    until(
+      "kube-apiserver",
+      async () => (await kubeRequest(port, ca, "/readyz")) === 200,
+      KUBE_PATIENCE,
+    );
   await ready();
 
   const kubeconfig = file("kubeconfig");

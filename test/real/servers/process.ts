@@ -52,15 +52,20 @@ export async function listening(
   name: string,
   count: number,
   start: (ports: readonly number[]) => Promise<ChildProcess>,
+  patience?: number,
 ): Promise<{ child: ChildProcess; ports: number[] }> {
   for (let attempt = 1; ; attempt++) {
     const ports = await Promise.all(Array.from({ length: count }, freePort));
     const child = await start(ports);
     try {
-      await until(name, async () => {
-        if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
-        return (await Promise.all(ports.map(answers))).every(Boolean);
-      });
+      await until(
+        name,
+        async () => {
+          if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
+          return (await Promise.all(ports.map(answers))).every(Boolean);
+        },
+        patience,
+      );
       return { child, ports };
     } catch (error) {
       await end(child);
