@@ -27,24 +27,13 @@ export interface ImageSourceInit {
 
 export function imageSource(init: ImageSourceInit): Source {
   const { store, reference, settings, choose, context } = init;
-  const { signers = [] } = context;
   const root = settings.path;
   const closing = new AbortController();
   const share = makeSharedWork(closing.signal);
   const unpacked = unpackedLayers(store, root, context);
-  let opening: Promise<LayerTable> | undefined;
-  let opened: LayerTable | undefined;
+  const table = lazyTable(settings, context);
   /** The digest of the image that was listed last. */
   let listed: string | undefined;
-
-  async function openTable(): Promise<LayerTable> {
-    const scratch = await context.scratch();
-    await removeLeftovers(scratch);
-    const { os, architecture, variant = "" } = settings.platform;
-    opened = openLayerTable(join(scratch, TABLE), [root, os, architecture, variant].join("\n"));
-    return opened;
-  }
-  const table = () => (opening ??= openTable());
 
   const tagNow = async (signal: AbortSignal) =>
     choose === undefined ? reference.tag : choose(await store.tags(signal));
@@ -55,47 +44,16 @@ export function imageSource(init: ImageSourceInit): Source {
   const nameNow = async (signal: AbortSignal) =>
     reference.digest ?? lockedDigest() ?? tagNow(signal);
 
-  /** The layers of an image, all of them known. */
+  /** For all that want it. */
   const load = (name: string, signal: AbortSignal) =>
-    share(
-      `image ${name}`,
-      async (inner) => {
-        const { digest, layers } = await readImage(store, name, settings, inner);
-        // Before anything of its layers is looked at.
-        const signature =
-          signers.length === 0 ? undefined : await checkImage(store, digest, signers, inner);
-        const known = await table();
-        await learn(layers, known, inner);
-        known.remember(digest, layers);
-        return { digest, layers, signature };
-      },
-      signal,
-    );
-
-  /** Looks at the layers that are not known yet: by their tables of contents where some are known, else whole. */
-  async function learn(layers: readonly Layer[], known: LayerTable, signal: AbortSignal) {
-    const unknown = [...new Map(layers.map((layer) => [layer.key, layer])).values()].filter(
-      (layer) => !known.has(layer),
-    );
-    const follows = !known.isEmpty;
-    const whole = unknown.filter(({ blob, title }) => {
-      const toc = title === undefined ? tocRange(blob) : undefined;
-      return title === undefined && (toc === undefined || (!follows && blob.size < LARGE_LAYER));
-    });
-    await unpacked.unpack(whole, known, "list", signal);
-    await forEach(
-      unknown.filter((layer) => !whole.includes(layer)),
-      (layer, inner) => context.retry(() => indexLayer(store, layer, root, known, inner), inner),
-      signal,
-    );
-  }
+    share(`image ${name}`, async (inner) => loadImage(init, name, table, unpacked, inner), signal);
 
   const reader = makeReader({
     store,
     root,
     unpacked,
     share,
-    table,
+    table: table.open,
     layersNow: async (signal) =>
       (await readImage(store, await nameNow(signal), settings, signal)).layers,
   });
@@ -113,7 +71,7 @@ export function imageSource(init: ImageSourceInit): Source {
       signal.throwIfAborted();
       const { digest, layers, signature } = await load(await nameNow(signal), signal);
       listed = digest;
-      const known = await table();
+      const known = await table.open();
       await scope?.ignoreFile(known.entry(IGNORE_FILE, layers, root));
       return {
         entries: unpacked.placed(known.entries(layers, root, scope)),
@@ -126,7 +84,7 @@ export function imageSource(init: ImageSourceInit): Source {
 
     async changes(from, to, signal, scope) {
       signal.throwIfAborted();
-      const known = await table();
+      const known = await table.open();
       const before = known.image(`sha256:${from}`);
       // What it held is gone: a listing costs no more.
       if (before?.every((layer) => known.has(layer)) !== true) return undefined;
@@ -149,7 +107,7 @@ export function imageSource(init: ImageSourceInit): Source {
     async published(signal) {
       signal.throwIfAborted();
       if (listed === undefined) return;
-      await (await table()).keepOnly(listed);
+      await (await table.open()).keepOnly(listed);
       await unpacked.clear();
       reader.reset();
     },
@@ -163,11 +121,72 @@ export function imageSource(init: ImageSourceInit): Source {
     async close() {
       closing.abort(new SourceError("unavailable", "the source was closed"));
       await store.close();
-      await opening?.catch(() => {});
-      opened?.close();
+      await table.close();
       await unpacked.clear().catch(() => {});
     },
   };
+}
+
+/** The table of layers, opened when it is first needed. */
+function lazyTable({ path, platform }: OciSettings, context: SourceContext) {
+  let opening: Promise<LayerTable> | undefined;
+  const open = async () => {
+    const scratch = await context.scratch();
+    await removeLeftovers(scratch);
+    const { os, architecture, variant = "" } = platform;
+    return openLayerTable(join(scratch, TABLE), [path, os, architecture, variant].join("\n"));
+  };
+  return {
+    open: () => (opening ??= open()),
+    close: async () => (await opening?.catch(() => undefined))?.close(),
+  };
+}
+
+/** The layers of an image, all of them known. */
+async function loadImage(
+  { store, settings, context }: ImageSourceInit,
+  name: string,
+  table: ReturnType<typeof lazyTable>,
+  unpacked: Learning["unpacked"],
+  signal: AbortSignal,
+) {
+  const { signers = [] } = context;
+  const { digest, layers } = await readImage(store, name, settings, signal);
+  // Before anything of its layers is looked at.
+  const signature =
+    signers.length === 0 ? undefined : await checkImage(store, digest, signers, signal);
+  const known = await table.open();
+  await learn({ store, root: settings.path, unpacked, context }, layers, known, signal);
+  known.remember(digest, layers);
+  return { digest, layers, signature };
+}
+
+interface Learning extends Pick<ImageSourceInit, "store" | "context"> {
+  readonly root: string;
+  readonly unpacked: ReturnType<typeof unpackedLayers>;
+}
+
+/** Looks at the layers that are not known yet: by their tables of contents where some are known, else whole. */
+async function learn(
+  { store, root, unpacked, context }: Learning,
+  layers: readonly Layer[],
+  known: LayerTable,
+  signal: AbortSignal,
+): Promise<void> {
+  const unknown = [...new Map(layers.map((layer) => [layer.key, layer])).values()].filter(
+    (layer) => !known.has(layer),
+  );
+  const follows = !known.isEmpty;
+  const whole = unknown.filter(({ blob, title }) => {
+    const toc = title === undefined ? tocRange(blob) : undefined;
+    return title === undefined && (toc === undefined || (!follows && blob.size < LARGE_LAYER));
+  });
+  await unpacked.unpack(whole, known, "list", signal);
+  await forEach(
+    unknown.filter((layer) => !whole.includes(layer)),
+    (layer, inner) => context.retry(() => indexLayer(store, layer, root, known, inner), inner),
+    signal,
+  );
 }
 
 function hexOf(digest: string): string {

@@ -97,36 +97,8 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       if (name.startsWith(PREFIX)) await rm(join(scratch, name), { recursive: true, force: true });
     }
     const located = await init.locate(signal);
-    const { url, checksum, revision } = located;
-    const operation = wanted === undefined ? "list" : "read";
-    const { signers = [] } = context;
-    const attempt = async (keep: boolean): Promise<Unpacked> => {
-      const checks =
-        signers.length === 0
-          ? undefined
-          : await openFileChecks(init.beside(located, signal), signers);
-      const coming = await download({ client, url, wanted, operation, scratch, keep, signal });
-      let folder: string | undefined;
-      try {
-        folder = await mkdtemp(join(scratch, PREFIX));
-        const { validator } = coming;
-        const token = located.token ?? coming.token;
-        const ref = wanted ?? validator ?? `local ${randomUUID()}`;
-        const bytes = checks === undefined ? coming.bytes : passing(coming.bytes, checks);
-        const content = await unpackDownload({ ...coming, bytes }, checksum, folder, signal);
-        try {
-          return { folder, content, ref, token, revision, signature: checks?.finish() };
-        } catch (error) {
-          content.close();
-          throw error;
-        }
-      } catch (error) {
-        if (folder !== undefined) await rm(folder, { recursive: true, force: true });
-        throw saysFull(error) !== undefined && coming.kept ? new CrampedError(error) : error;
-      } finally {
-        await coming.end();
-      }
-    };
+    const attempt = (keep: boolean) =>
+      downloadAndUnpack(init, located, { wanted, scratch, keep }, signal);
     try {
       current = await attempt(true);
     } catch (error) {
@@ -135,39 +107,6 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       current = await attempt(false);
     }
     return current;
-  }
-
-  async function unpackDownload(
-    coming: Download,
-    expected: Checksum | undefined,
-    folder: string,
-    signal: AbortSignal,
-  ): Promise<Content> {
-    const { strip, path } = init;
-    const guard = createExpansionGuard("the archive", context.limits.maxExpansion);
-    const { head, bytes } = await peek(guard.archived(verified(coming.bytes, expected)));
-    const format = formatOf(head) ?? (isProgram(head) ? "zip" : undefined);
-    const target = { folder, strip, path, limits: context.limits, grew: guard.grew };
-    if (format === undefined) {
-      throw new SourceError("invalid", "this is not an archive", {
-        hint: "with unpack=no it is taken as one file",
-      });
-    }
-    if (format === "zip") {
-      const file = join(folder, "archive.zip");
-      if (coming.kept) for await (const _ of bytes);
-      else await writeStream(file, bytes);
-      const zip = coming.kept ? coming.file() : file;
-      if (zip === undefined) throw new CrampedError("the archive");
-      const content = await unpack(
-        grown(guarded(readZip(zip, signal), signal), guard.grew),
-        target,
-      );
-      await rm(file, { force: true });
-      return content;
-    }
-    const tar = guard.unpacked(await decompress(format, bytes));
-    return unpack(readTar(guarded(tar, signal)), target);
   }
 
   /** Where the content of an entry is, if it is still there. */
@@ -232,6 +171,80 @@ export function archiveSource(init: ArchiveSourceInit): Source {
       }
     },
   };
+}
+
+interface Attempt {
+  /** The version that is wanted; `undefined`: the newest. */
+  readonly wanted: string | undefined;
+  readonly scratch: string;
+  /** Whether what comes is kept for a later attempt. */
+  readonly keep: boolean;
+}
+
+/** @throws CrampedError where there is room only without what was kept */
+async function downloadAndUnpack(
+  init: ArchiveSourceInit,
+  located: Awaited<ReturnType<ArchiveSourceInit["locate"]>>,
+  { wanted, scratch, keep }: Attempt,
+  signal: AbortSignal,
+): Promise<Unpacked> {
+  const { client, context } = init;
+  const { url, checksum, revision } = located;
+  const { signers = [] } = context;
+  const checks =
+    signers.length === 0 ? undefined : await openFileChecks(init.beside(located, signal), signers);
+  const operation = wanted === undefined ? "list" : "read";
+  const coming = await download({ client, url, wanted, operation, scratch, keep, signal });
+  let folder: string | undefined;
+  try {
+    folder = await mkdtemp(join(scratch, PREFIX));
+    const { validator } = coming;
+    const token = located.token ?? coming.token;
+    const ref = wanted ?? validator ?? `local ${randomUUID()}`;
+    const bytes = checks === undefined ? coming.bytes : passing(coming.bytes, checks);
+    const content = await unpackDownload(init, { ...coming, bytes }, checksum, folder, signal);
+    try {
+      return { folder, content, ref, token, revision, signature: checks?.finish() };
+    } catch (error) {
+      content.close();
+      throw error;
+    }
+  } catch (error) {
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    throw saysFull(error) !== undefined && coming.kept ? new CrampedError(error) : error;
+  } finally {
+    await coming.end();
+  }
+}
+
+async function unpackDownload(
+  { strip, path, context }: ArchiveSourceInit,
+  coming: Download,
+  expected: Checksum | undefined,
+  folder: string,
+  signal: AbortSignal,
+): Promise<Content> {
+  const guard = createExpansionGuard("the archive", context.limits.maxExpansion);
+  const { head, bytes } = await peek(guard.archived(verified(coming.bytes, expected)));
+  const format = formatOf(head) ?? (isProgram(head) ? "zip" : undefined);
+  const target = { folder, strip, path, limits: context.limits, grew: guard.grew };
+  if (format === undefined) {
+    throw new SourceError("invalid", "this is not an archive", {
+      hint: "with unpack=no it is taken as one file",
+    });
+  }
+  if (format === "zip") {
+    const file = join(folder, "archive.zip");
+    if (coming.kept) for await (const _ of bytes);
+    else await writeStream(file, bytes);
+    const zip = coming.kept ? coming.file() : file;
+    if (zip === undefined) throw new CrampedError("the archive");
+    const content = await unpack(grown(guarded(readZip(zip, signal), signal), guard.grew), target);
+    await rm(file, { force: true });
+    return content;
+  }
+  const tar = guard.unpacked(await decompress(format, bytes));
+  return unpack(readTar(guarded(tar, signal)), target);
 }
 
 function refOf({ ref }: FileEntry): string | undefined {

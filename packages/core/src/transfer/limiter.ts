@@ -72,21 +72,6 @@ export function createLimiter(most: number | (() => number)): Limiter {
     if (limit === max) successes = 0;
   }
 
-  function turn(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const onAbort = () => {
-        waiting.delete(start);
-        reject(signal.reason);
-      };
-      const start = () => {
-        signal.removeEventListener("abort", onAbort);
-        resolve();
-      };
-      signal.addEventListener("abort", onAbort, { once: true });
-      waiting.add(start);
-    });
-  }
-
   const limiter: Limiter = {
     get max() {
       return look();
@@ -116,7 +101,7 @@ export function createLimiter(most: number | (() => number)): Limiter {
       if (running < limit) {
         running++;
         limiter.onChange?.();
-      } else await turn(signal);
+      } else await turnOf(waiting, signal);
       const began = lowered;
       try {
         const result = await work();
@@ -134,6 +119,22 @@ export function createLimiter(most: number | (() => number)): Limiter {
     },
   };
   return limiter;
+}
+
+/** Waits for a turn, behind those who wait already. */
+function turnOf(waiting: Set<() => void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      waiting.delete(start);
+      reject(signal.reason);
+    };
+    const start = () => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    waiting.add(start);
+  });
 }
 
 /** Work done side by side; the first failure aborts the others. */
