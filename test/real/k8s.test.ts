@@ -9,16 +9,11 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { text as readText } from "node:stream/consumers";
 import { createFaultProxy, describeAdapter, listAll, openSource } from "@pannier/adapter-kit";
-import { k8s, k8sAdapter } from "@pannier/adapter-k8s";
+import { k8s } from "@pannier/adapter-k8s";
 import { follow, sync } from "@pannier/core";
 import * as vitest from "vitest";
 import type { ObjectInit } from "../../packages/adapter-k8s/test/api-server.ts";
-import {
-  createStore,
-  holds,
-  kubeconfigFor,
-  type Writer,
-} from "../../packages/adapter-k8s/test/stores.ts";
+import { harnessFor, kubeconfigFor, type Writer } from "../../packages/adapter-k8s/test/stores.ts";
 import { describeOutcome, startPannier } from "../support/pannier.ts";
 import { kube, type KubeServer, startOwnKube } from "./servers/kube.ts";
 import { end, findProgram, type Ground } from "./servers/process.ts";
@@ -171,37 +166,10 @@ function followed(source: ReturnType<typeof sourceOf>, period: string) {
 }
 
 describeWith("kube", "Kubernetes", (server) => {
-  const token = server.adminToken;
-
   vitest.describe.each(["configmaps", "secrets"] as const)("%s", (resource) => {
     describeAdapter(
       vitest,
-      {
-        adapter: k8sAdapter as never,
-        traits: {
-          symlinks: false,
-          modes: "none",
-          mtimes: false,
-          directories: false,
-          integrity: true,
-          network: "tcp",
-          holds,
-        },
-        secrets: [token],
-        failures: {
-          auth: () => ({
-            url: `k8s://default/${resource}`,
-            options: {
-              kubeconfig: kubeconfigFor(server.port, { ...server, token: "another-token" }),
-            },
-          }),
-          "not-found": () => ({
-            url: `k8s://default/${resource}/missing`,
-            options: { kubeconfig: kubeconfigFor(server.port, { ...server, token }) },
-          }),
-        },
-        create: createStore(writerOf(server), resource),
-      },
+      harnessFor(writerOf(server), resource, { network: "tcp", integrity: true }),
       // An object takes 1 MiB, with the names of its keys.
       { largeFile: 1_000_000, manyFiles: 1100, idleTimeout: 1000, timeout: 120_000 },
     );

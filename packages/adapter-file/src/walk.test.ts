@@ -75,6 +75,7 @@ test("a walk does not run ahead of who takes from it; what is deleted meanwhile 
       mayBeWanted: () => true,
     });
     const first = await batches.next();
+    // Time to run ahead in.
     await sleep(300);
     rmSync(join(root, "dir-29"), { recursive: true });
     rmSync(join(root, "dir-30/7"));

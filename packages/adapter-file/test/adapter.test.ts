@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -16,7 +17,7 @@ import {
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { sync } from "@pannier/core";
 import {
   type Entry,
@@ -27,7 +28,7 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { file } from "../src/index.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 
@@ -54,13 +55,17 @@ async function open(path = dir, options: Parameters<typeof file>[1] = {}): Promi
   return source;
 }
 
-/** Writes files and waits until their modification times are no longer racy. */
+/** When the last file was written, as files say; milliseconds. */
+let written = Date.now() - 24 * 60 * 60 * 1000;
+
+/** Writes files, but not just now, when they could change again without showing. */
 async function put(files: Record<string, string>): Promise<void> {
   for (const [path, content] of Object.entries(files)) {
     mkdirSync(dirname(join(dir, path)), { recursive: true });
     writeFileSync(join(dir, path), content);
+    written += 1000;
+    utimesSync(join(dir, path), written / 1000, written / 1000);
   }
-  await sleep(60);
 }
 
 async function code(failing: Promise<unknown>): Promise<SourceErrorCode | string> {
@@ -169,14 +174,14 @@ describe("changes", () => {
     await put({ page: "one" });
     const { source } = await open();
     // As just written, by a clock that is a second ahead, which outlasts a busy machine.
-    const written = Date.now() + 1000;
-    utimesSync(join(dir, "page"), new Date(written), new Date(written));
+    const mtime = Date.now() + 1000;
+    utimesSync(join(dir, "page"), new Date(mtime), new Date(mtime));
     const fresh = (await listAll(source)).file("page");
-    expect(fresh.fingerprint).toBe(`3-${written}~`);
+    expect(fresh.fingerprint).toBe(`3-${mtime}~`);
     expect((await readAll(source, fresh)).toString()).toBe("one");
-    await sleep(written + 60 - Date.now());
+    await sleep(mtime + 60 - Date.now());
     const later = (await listAll(source)).file("page");
-    expect(later.fingerprint).toBe(`3-${written}`);
+    expect(later.fingerprint).toBe(`3-${mtime}`);
     expect((await listAll(source)).file("page").fingerprint).toBe(later.fingerprint);
   });
 
@@ -364,11 +369,11 @@ describe("hints", () => {
   test("follow a path that is a symlink to where it leads next", async () => {
     await put({ "v1/page": "1", "v2/page": "2" });
     symlinkSync("v1", join(dir, "current"));
-    const hints = await watching((await open(join(dir, "current"))).source);
+    const hints = await watching((await open(join(dir, "current"))).source, ["v1"]);
     symlinkSync("v2", join(dir, "next"));
     renameSync(join(dir, "next"), join(dir, "current"));
     expect(await hints.next()).toBe(true);
-    await hints.settle();
+    await hints.settle(["v2"]);
     writeFileSync(join(dir, "v2/page"), "more");
     expect(await hints.next()).toBe(true);
     await hints.stop();
@@ -404,34 +409,75 @@ test.skipIf(!mayLimitWatches())(
 );
 
 interface Hints {
-  /** Whether a hint comes within two seconds. */
+  /** Whether a hint came. */
   next(): Promise<boolean>;
-  /** Waits until hints have ceased, and says how many came. */
-  settle(): Promise<number>;
+  /** Waits until directories are watched, and takes the hints of what was done until now. @param wanted default: all */
+  settle(wanted?: readonly string[]): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** Starts watching, and waits until the watches are there. */
-async function watching(source: Source): Promise<Hints> {
+async function watching(source: Source, names?: readonly string[]): Promise<Hints> {
   const abort = new AbortController();
   const iterator = source.watch?.(abort.signal)[Symbol.asyncIterator]() as AsyncIterator<void>;
   let pending = iterator.next();
-  await sleep(300);
-  const arrives = async (within: number) =>
-    (await Promise.race([pending.then(() => true), sleep(within, false)])) &&
-    Boolean((pending = iterator.next()));
+  await untilWatched(names);
   return {
-    next: () => arrives(2000),
-    async settle() {
-      let count = 0;
-      while (await arrives(400)) count++;
-      return count;
+    async next() {
+      const { done } = await pending;
+      pending = iterator.next();
+      return done !== true;
+    },
+    async settle(wanted) {
+      await untilWatched(wanted);
+      for (let quiet = 0; quiet < 10; quiet++) {
+        const hinted = await Promise.race([pending.then(() => true), turn(false)]);
+        if (!hinted) continue;
+        quiet = 0;
+        pending = iterator.next();
+      }
     },
     async stop() {
       abort.abort();
-      expect(await pending).toMatchObject({ done: true });
+      await vi.waitFor(async () => {
+        const { done } = await pending;
+        if (done !== true) pending = iterator.next();
+        expect(done).toBe(true);
+      });
     },
   };
+}
+
+/** Waits until the kernel watches `dir`, and directories below, for this process: proc_pid_fdinfo(5). */
+async function untilWatched(names?: readonly string[]): Promise<void> {
+  await vi.waitFor(
+    () => {
+      const below = readdirSync(dir, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => join(entry.parentPath, entry.name));
+      const paths = [dir, ...(names?.map((name) => join(dir, name)) ?? below)];
+      expect(watchedInodes()).toEqual(
+        expect.arrayContaining(paths.map((path) => statSync(path).ino)),
+      );
+    },
+    { timeout: 10_000, interval: 5 },
+  );
+}
+
+function watchedInodes(): number[] {
+  const inodes: number[] = [];
+  for (const fd of readdirSync("/proc/self/fdinfo")) {
+    let text = "";
+    try {
+      text = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+    } catch {
+      // Closed meanwhile.
+    }
+    for (const [, inode = ""] of text.matchAll(/^inotify wd:\S+ ino:([0-9a-f]+) /gm)) {
+      inodes.push(Number.parseInt(inode, 16));
+    }
+  }
+  return inodes;
 }
 
 /** A directory with another in it, beside the source. */

@@ -1,7 +1,14 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { describeAdapter, type StoreFile, type StoreFiles } from "@pannier/adapter-kit";
 import * as vitest from "vitest";
@@ -19,7 +26,6 @@ describeAdapter(vitest, {
       for (const [path, file] of changes) {
         if (file !== undefined) put(join(root, path), file);
       }
-      await sleep(60); // Until modification times are no longer racy.
     };
     await change(files);
     return {
@@ -30,9 +36,15 @@ describeAdapter(vitest, {
   },
 });
 
+/** When the last file was written, as files say; milliseconds. */
+let written = Date.now() - 24 * 60 * 60 * 1000;
+
 function put(path: string, file: StoreFile): void {
   mkdirSync(dirname(path), { recursive: true });
   if (file.kind === "symlink") return symlinkSync(file.target, path);
   writeFileSync(path, file.content);
+  // Not just now, when it could change again without showing.
+  written += 1000;
+  utimesSync(path, written / 1000, written / 1000);
   if (file.mode !== undefined) chmodSync(path, file.mode);
 }

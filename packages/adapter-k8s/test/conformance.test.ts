@@ -1,8 +1,7 @@
 import { describeAdapter } from "@pannier/adapter-kit";
 import * as vitest from "vitest";
-import { k8sAdapter } from "../src/index.ts";
 import { startApiServer } from "./api-server.ts";
-import { createStore, holds, kubeconfigFor, type Writer } from "./stores.ts";
+import { harnessFor, type Writer } from "./stores.ts";
 
 const TOKEN = "token-of-the-conformance-tests";
 const server = await startApiServer();
@@ -21,31 +20,7 @@ const writer: Writer = {
 };
 
 vitest.describe.each(["configmaps", "secrets"] as const)("%s", (resource) => {
-  describeAdapter(
-    vitest,
-    {
-      adapter: k8sAdapter as never,
-      traits: {
-        symlinks: false,
-        modes: "none",
-        mtimes: false,
-        directories: false,
-        network: "http",
-        holds,
-      },
-      secrets: [TOKEN],
-      failures: {
-        auth: () => ({
-          url: `k8s://default/${resource}`,
-          options: { kubeconfig: kubeconfigFor(server.port, { token: "another-token" }) },
-        }),
-        "not-found": () => ({
-          url: `k8s://default/${resource}/missing`,
-          options: { kubeconfig: kubeconfigFor(server.port, { token: TOKEN }) },
-        }),
-      },
-      create: createStore(writer, resource),
-    },
-    { largeFile: 1 << 20 },
-  );
+  describeAdapter(vitest, harnessFor(writer, resource, { network: "http" }), {
+    largeFile: 1 << 20,
+  });
 });

@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Store, StoreFiles } from "@pannier/adapter-kit";
+import type { Harness, Store, StoreFiles } from "@pannier/adapter-kit";
+import { k8sAdapter } from "../src/index.ts";
 import type { ObjectInit } from "./api-server.ts";
 
 /** What writes to a cluster. */
@@ -21,15 +22,47 @@ const NAMESPACE = "default";
 const AT_ONCE = 16;
 
 /** Kubernetes' own rule for keys (IsConfigMapKey), which are the last part of a path. */
-export function holds(path: string): boolean {
+function holds(path: string): boolean {
   const key = path.slice(path.lastIndexOf("/") + 1);
   return /^[-._a-zA-Z0-9]{1,253}$/.test(key) && !key.startsWith("..") && key !== ".";
+}
+
+/** The same suite for the server in memory and for a real one. */
+export function harnessFor(
+  writer: Writer,
+  resource: "configmaps" | "secrets",
+  traits: Harness["traits"],
+): Harness {
+  const kubeconfig = (token: string) => kubeconfigFor(writer.port, { ...writer, token });
+  return {
+    adapter: k8sAdapter as never,
+    traits: {
+      symlinks: false,
+      modes: "none",
+      mtimes: false,
+      directories: false,
+      holds,
+      ...traits,
+    },
+    secrets: [writer.token],
+    failures: {
+      auth: () => ({
+        url: `k8s://default/${resource}`,
+        options: { kubeconfig: kubeconfig("another-token") },
+      }),
+      "not-found": () => ({
+        url: `k8s://default/${resource}/missing`,
+        options: { kubeconfig: kubeconfig(writer.token) },
+      }),
+    },
+    create: createStore(writer, resource),
+  };
 }
 
 let stores = 0;
 const run = Date.now().toString(36);
 
-export function createStore(writer: Writer, resource: "configmaps" | "secrets") {
+function createStore(writer: Writer, resource: "configmaps" | "secrets") {
   return async (files: StoreFiles): Promise<Store> => {
     const label = `store-${run}-${++stores}`;
     const nameOf = (path: string) =>

@@ -156,8 +156,12 @@ describe("a helper process", () => {
     const waiting = pool.use(abort.signal, (helper) =>
       helper.ask({ op: "stat", path: "/hang" }, abort.signal),
     );
-    await setTimeout(200);
+    // It has been sent by then.
+    await setTimeout(0);
+    const later = performance.now() + 1000;
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => later);
     abort.abort(reason);
+    clock.mockRestore();
     await expect(waiting).rejects.toBe(reason);
     expect(await pidOf(pool)).not.toBe(before);
   });

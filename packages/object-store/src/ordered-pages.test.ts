@@ -99,7 +99,11 @@ test("holds few pages where nobody takes them", async () => {
   const { listPage, store } = storeOf(many(hex), 10);
   const pages = orderedPages({ listPage, prefix: "", atOnce: 4 }, signal);
   await pages.next();
-  await sleep(200);
+  // No request is under way, and none begins in the turns after the last.
+  for (let quiet = 0; quiet < 10; quiet++) {
+    await new Promise(setImmediate);
+    if (store.atOnce > 0) quiet = 0;
+  }
   expect(store.requests).toBeLessThan(40);
   await pages.return(undefined);
 });
