@@ -92,31 +92,32 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     idleTimeout: options.idleTimeout,
     connections: options.connections ?? 64,
   });
-
-  const patience = LONGEST_SILENCE * options.idleTimeout;
-  /** When a request was first given up since the last answer. */
-  let silentSince: number | undefined;
+  const send = makeSend(dispatchers, options.idleTimeout);
 
   return {
     async request(target, request = {}) {
-      let url = bare(new URL(target));
-      let headers: Readonly<Record<string, string>> = {
-        "user-agent": "pannier",
-        "accept-encoding": "identity",
-        ...lowerCased(request.headers ?? {}),
+      const first = bare(new URL(target));
+      let hop: Hop = {
+        url: first,
+        method: request.method ?? "GET",
+        headers: {
+          "user-agent": "pannier",
+          "accept-encoding": "identity",
+          ...lowerCased(request.headers ?? {}),
+        },
+        body: request.body,
+        signIn: options.authorize,
       };
-      let { method = "GET", body } = request;
-      let signIn = options.authorize;
-      const seen = new Set([url.href]);
-      const { host } = url;
+      const seen = new Set([first.href]);
 
       for (;;) {
-        const what = prefixOf(request.subject, url.host === host ? undefined : url.host);
+        const { url, method } = hop;
+        const what = prefixOf(request.subject, url.host === first.host ? undefined : url.host);
         request.signal?.throwIfAborted();
-        const signed = { ...headers, ...(await signIn?.(url, method)) };
-        const onSend = () => options.onRequest?.(request.operation ?? method.toLowerCase());
-        const { signal, paced = true } = request;
-        const response = await send(url, method, signed, body, what, onSend, signal, paced);
+        const headers = { ...hop.headers, ...(await hop.signIn?.(url, method)) };
+        const { signal, paced = true, operation = method.toLowerCase() } = request;
+        const onSend = () => options.onRequest?.(operation);
+        const response = await send({ ...hop, headers }, { what, onSend, signal, paced });
         const { status } = response;
 
         if (request.redirect === "manual" || !isRedirect(status, response.headers)) {
@@ -125,73 +126,95 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
             expect === "any" || (expect?.includes(status) ?? (status >= 200 && status < 300));
           if (expected) return response;
           await response.discard();
-          throw statusError(status, response.headers, what, signed["authorization"] !== undefined);
+          throw statusError(status, response.headers, what, headers["authorization"] !== undefined);
         }
 
         await response.discard();
-        const next = redirectTarget(response.headers["location"] as string, url, what);
-        if (seen.has(next.href))
+        hop = nextHop(hop, status, response.headers, what);
+        if (seen.has(hop.url.href))
           throw new SourceError("invalid", `${what}the server redirects in a loop`);
         if (seen.size > MAX_REDIRECTS) {
           const message = `${what}the server redirects more than ${MAX_REDIRECTS} times`;
           throw new SourceError("invalid", message);
         }
-        seen.add(next.href);
-        if (method !== "HEAD" && (status === 303 || (status <= 302 && method === "POST"))) {
-          method = "GET";
-          body = undefined;
-          headers = without(headers, (name) => name.startsWith("content-"));
-        }
-        if (next.origin !== url.origin) {
-          if (body !== undefined) {
-            throw new SourceError(
-              "invalid",
-              `${what}the server redirects a ${method} to another host`,
-            );
-          }
-          headers = without(headers, (name) => !HARMLESS_HEADERS.has(name));
-          signIn = undefined;
-        }
-        if (!isRepeatable(body)) {
-          throw new SourceError(
-            "unsupported",
-            `${what}the server redirects a body that is a stream`,
-          );
-        }
-        url = next;
+        seen.add(hop.url.href);
       }
     },
     direct: (url) => dispatchers.direct(url),
     close: () => dispatchers.close(),
   };
+}
 
-  async function send(
-    url: URL,
-    method: NonNullable<HttpRequest["method"]>,
-    headers: Readonly<Record<string, string>>,
-    body: HttpRequest["body"],
-    what: string,
-    onSend: () => void,
-    signal: AbortSignal | undefined,
-    paced: boolean,
-  ): Promise<HttpResponse> {
+/** A request as it is sent, which redirects change. */
+interface Hop {
+  readonly url: URL;
+  readonly method: NonNullable<HttpRequest["method"]>;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: HttpRequest["body"];
+  /** `undefined` once a redirect led elsewhere. */
+  readonly signIn: HttpClientOptions["authorize"];
+}
+
+/** The request to where a redirect leads. @throws SourceError where it may not be followed */
+function nextHop(
+  { url, method, headers, body, signIn }: Hop,
+  status: number,
+  answered: HttpResponse["headers"],
+  what: string,
+): Hop {
+  const next: { -readonly [Name in keyof Hop]: Hop[Name] } = {
+    url: redirectTarget(answered["location"] as string, url, what),
+    method,
+    headers,
+    body,
+    signIn,
+  };
+  if (method !== "HEAD" && (status === 303 || (status <= 302 && method === "POST"))) {
+    next.method = "GET";
+    next.body = undefined;
+    next.headers = without(headers, (name) => name.startsWith("content-"));
+  }
+  if (next.url.origin !== url.origin) {
+    if (next.body !== undefined) {
+      throw new SourceError(
+        "invalid",
+        `${what}the server redirects a ${next.method} to another host`,
+      );
+    }
+    next.headers = without(next.headers, (name) => !HARMLESS_HEADERS.has(name));
+    next.signIn = undefined;
+  }
+  if (!isRepeatable(next.body)) {
+    throw new SourceError("unsupported", `${what}the server redirects a body that is a stream`);
+  }
+  return next;
+}
+
+interface Sending {
+  /** Begins messages. */
+  readonly what: string;
+  readonly onSend: () => void;
+  readonly signal: AbortSignal | undefined;
+  readonly paced: boolean;
+}
+
+/** @returns what sends one request, without following a redirect */
+function makeSend(dispatchers: ReturnType<typeof createDispatchers>, idleTimeout: number) {
+  const patience = LONGEST_SILENCE * idleTimeout;
+  /** When a request was first given up since the last answer. */
+  let silentSince: number | undefined;
+
+  return async (
+    { url, method, headers, body }: Hop,
+    { what, onSend, signal, paced }: Sending,
+  ): Promise<HttpResponse> => {
     const dispatcher = await dispatchers.for(url);
     const began = performance.now();
     const sent = () => {
       onSend();
-
-      return exchange(
-        dispatcher,
-        {
-          origin: url.origin,
-          path: url.pathname + url.search,
-          method,
-          headers: { ...headers },
-          body: toUndici(body),
-        },
-        patience,
-        signal,
-      );
+      const { origin, pathname, search } = url;
+      const request = { origin, path: pathname + search, method, headers: { ...headers } };
+      return exchange(dispatcher, { ...request, body: toUndici(body) }, patience, signal);
     };
     let answer: Answer;
     try {
@@ -209,14 +232,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     }
     silentSince = undefined;
     const { status } = answer;
-    const coding = answer.headers["transfer-encoding"];
-    if (coding !== undefined && !/^(chunked|identity)$/i.test(coding.trim())) {
-      answer.body.discard().catch(() => {});
-      throw new SourceError(
-        "invalid",
-        `${what}the answer has an encoding that was not asked for: ${JSON.stringify(coding.slice(0, 50))}`,
-      );
-    }
+    checkCoding(answer, what);
     const length = answer.headers["content-length"];
     const bodiless = method === "HEAD" || status === 204 || status === 304;
     return {
@@ -226,13 +242,24 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       body: checkedBody(answer.body, {
         length: bodiless || length === undefined ? undefined : Number(length),
         what,
-        idleTimeout: options.idleTimeout,
+        idleTimeout,
         paced,
         signal,
       }),
       discard: () => answer.body.discard(),
     };
-  }
+  };
+}
+
+/** @throws SourceError for a transfer coding that was not asked for */
+function checkCoding({ headers, body }: Answer, what: string): void {
+  const coding = headers["transfer-encoding"];
+  if (coding === undefined || /^(chunked|identity)$/i.test(coding.trim())) return;
+  body.discard().catch(() => {});
+  throw new SourceError(
+    "invalid",
+    `${what}the answer has an encoding that was not asked for: ${JSON.stringify(coding.slice(0, 50))}`,
+  );
 }
 
 /** May be asked twice: RFC 9110, section 9.2.1. */
