@@ -144,7 +144,7 @@ test.each<[string, Given]>([
   expect(inspect(error, { depth: 20, showHidden: true })).not.toContain(SECRET);
 });
 
-test("a file is read anew each time, and its renewal worth another try", async () => {
+test("a file is read again each time, and its renewal worth another try", async () => {
   const dir = await mkdtemp(join(tmpdir(), "pannier-azure-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   const file = join(dir, "secret");

@@ -33,7 +33,7 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
       const signature = { headers: { authorization: `Bearer ${found.token}` } };
       return { signature, ends: found.expiresOnTimestamp };
     } catch (error) {
-      // Made anew next time: the library also remembers what it did not find.
+      // Made again next time: the library also remembers what it did not find.
       credential = undefined;
       throw trouble ?? tokenError(error, namedIdentity(env));
     }

@@ -22,7 +22,7 @@ export interface SignIn {
   readonly source: string;
   /** True where it is the same for all requests. */
   readonly common: boolean;
-  /** Files are read anew each time. */
+  /** Files are read each time they are needed. */
   sign(request: SignableRequest, signal: AbortSignal): Promise<Signature>;
   /** The server took this signature. */
   accepted(signature: Signature): void;
@@ -30,7 +30,7 @@ export interface SignIn {
   refused(signature: Signature, signal: AbortSignal): Promise<boolean>;
 }
 
-/** Text, or a file that is read anew each time. */
+/** Text, or a file that is read each time it is needed. */
 type Secret = string | (() => Promise<string>);
 
 export const ANONYMOUS: SignIn = {

@@ -79,7 +79,7 @@ test("a token is renewed before it expires", async () => {
   expect((await sign(request, signal)).headers).toEqual({ authorization: "Bearer t2" });
 });
 
-test("workload identity: the federated token is read anew", async () => {
+test("workload identity: the federated token is read again", async () => {
   const { caFile, folder, tokens } = await authority(() => issued(tokens.length));
   const file = join(folder, "federated");
   await writeFile(file, ASSERTION);

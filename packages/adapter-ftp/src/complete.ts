@@ -113,9 +113,9 @@ async function ask(connection: Connection, path: string, line: Line): Promise<Li
   const { kind } = line;
   try {
     if (kind === "unknown") {
-      const told = await askFacts(connection, path);
-      if (told !== undefined && told.kind !== "unknown" && isTold(told, false)) {
-        return { ...told, name: line.name };
+      const facts = await askFacts(connection, path);
+      if (facts !== undefined && facts.kind !== "unknown" && isTold(facts, false)) {
+        return { ...facts, name: line.name };
       }
       if (await isEnterable(connection, path)) return { ...line, kind: "directory" };
     }

@@ -156,8 +156,8 @@ async function setUp(
     await step(client.sendIgnoringError("PBSZ 0"));
     await step(client.sendIgnoringError("PROT P"));
   }
-  const told = await step(client.features());
-  const features = new Set([...told.keys()].map((name) => name.toUpperCase()));
+  const answered = await step(client.features());
+  const features = new Set([...answered.keys()].map((name) => name.toUpperCase()));
   ways.learn(features);
   await step(client.send("TYPE I"));
   if (features.has("UTF8")) await step(client.sendIgnoringError("OPTS UTF8 ON"));

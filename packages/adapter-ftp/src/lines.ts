@@ -242,8 +242,8 @@ function readIbm(line: string): Line | undefined {
   const [, size, written, type = "", name] = IBM_I.exec(line) ?? [];
   if (written === undefined || name === undefined) return undefined;
   const kind = /^(?:STMF|DOC)$/.test(type) ? "file" : "directory";
-  const told = size === undefined ? undefined : Number(size);
-  return { ...NOTHING, kind, size: told, written, name: name.replace(/\/$/, "") };
+  const bytes = size === undefined ? undefined : Number(size);
+  return { ...NOTHING, kind, size: bytes, written, name: name.replace(/\/$/, "") };
 }
 
 /** https://cr.yp.to/ftp/list/eplf.html */

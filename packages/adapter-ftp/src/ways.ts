@@ -22,8 +22,8 @@ export function createWays(): Ways {
       return features.has(way) || (features.size === 0 && way !== "MLST");
     },
     refuse: (way) => void refused.add(way),
-    learn(told) {
-      features = told;
+    learn(names) {
+      features = names;
     },
   };
 }

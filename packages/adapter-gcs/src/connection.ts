@@ -16,7 +16,7 @@ import { credentialsFile, kindOf, signInByGoogle } from "./sign-in.ts";
 
 type Headers = Readonly<Record<string, string>>;
 
-/** Renewed before its token ends; every file is read anew then. */
+/** Renewed before its token ends; every file is read again then. */
 export interface Opened {
   readonly bucket: Bucket;
   /** URL of the bucket's objects in the JSON API, without a slash at its end. */
@@ -63,7 +63,7 @@ export function connect(init: ConnectionInit): Connection {
         hint: "set GOOGLE_APPLICATION_CREDENTIALS or credentials.tokenFile, or anonymous=true for a public bucket",
       });
     }
-    // Whoever writes the file renews it: it is read anew each time.
+    // Whoever writes the file renews it: it is read each time it is needed.
     const token = await readToken(credentials.tokenFile, "token file");
     const headers = { authorization: `Bearer ${token}` };
     return { signature: { ...(await openBare()), headers }, ends: 0 };

@@ -125,7 +125,7 @@ test("signs in with what gcloud left, and bills whom that names", async () => {
   ]);
 });
 
-test("signs in by workload identity federation, and reads the identity anew", async () => {
+test("signs in by workload identity federation, and reads the identity again", async () => {
   const identity = join(folder, "identity");
   await writeFile(identity, "subject-token-1");
   await useFile({
@@ -182,7 +182,7 @@ test("a token that never was good is not tried again", async () => {
   }
 });
 
-test("takes the token file where Google's chain finds nothing, and reads it anew", async () => {
+test("takes the token file where Google's chain finds nothing, and reads it again", async () => {
   const tokenFile = join(folder, "token");
   server.tokens = new Set(["ya29.first"]);
   await writeFile(tokenFile, "ya29.first\n");

@@ -78,7 +78,7 @@ function renewalOf({ expiration }: Identity): number {
   return Math.max(end - RENEW_BEFORE_EXPIRY_MS, Math.min(Date.now() + RENEW_PAUSE_MS, end));
 }
 
-/** What was given to Pannier. The file is read anew each time. */
+/** What was given to Pannier. The file is read each time it is needed. */
 async function findOwn(given: Credentials): Promise<Lease<Found>> {
   const { username: accessKeyId = "", password, passwordFile } = given;
   const from = "credentials.username and its password";

@@ -405,7 +405,7 @@ test("asks the marker alone whether anything changed, by one HEAD", async () => 
   expect(await source.probe(signal)).not.toEqual(first);
 });
 
-test("sees a marker written anew where versions are suspended, and each has the same id", async () => {
+test("sees a marker written again where versions are suspended, and each has the same id", async () => {
   const headers = { "x-amz-version-id": "null" };
   server.put("bucket", ".done", Buffer.from("1"), { headers });
   const { source } = await open("s3://bucket", { marker: ".done" });

@@ -114,7 +114,7 @@ function refuse(
   response.end(`<?xml version="1.0"?><Error><Code>${code}</Code>${more}</Error>`);
 }
 
-/** The signature calculated anew, from what came over the wire. */
+/** The signature, calculated from what came over the wire. */
 function whyRefused(
   { method, url = "", headers }: IncomingMessage,
   { keys, region }: Pick<S3Server, "keys" | "region">,

@@ -446,7 +446,7 @@ test("a token that has expired is told from one that is refused, and is not trie
   }
 });
 
-test("a file of keys is read anew where its keys are refused after they were good", async () => {
+test("a file of keys is read again where its keys are refused after they were good", async () => {
   const keys = (id: string) =>
     write(
       ".aws/credentials",

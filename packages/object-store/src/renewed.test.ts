@@ -15,7 +15,7 @@ function useClock(): (milliseconds: number) => void {
   return (milliseconds) => void vi.setSystemTime(Date.now() + milliseconds);
 }
 
-test("is asked for once by all, and anew when nine tenths of its life are over", async () => {
+test("is asked for once by all, and again when nine tenths of its life are over", async () => {
   const pass = useClock();
   const { current, asked } = counting(1000);
   await Promise.all([current(signal), current(signal)]);

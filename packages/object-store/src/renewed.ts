@@ -11,7 +11,7 @@ export interface Lease<Signature> {
 }
 
 export interface Renewed<Signature> {
-  /** Asked for anew when nine tenths of its life are over, once for all that wait for it. */
+  /** Asked for again when nine tenths of its life are over, once for all that wait for it. */
   current(signal: AbortSignal): Promise<Signature>;
   /** The server took this one. */
   accepted(signature: Signature): void;

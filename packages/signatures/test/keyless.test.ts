@@ -35,7 +35,7 @@ async function makeAuthorities() {
   const root = await initializeCA(caKeys, ctLog);
   const certificate = async (who: string, issuer: string, clock?: Date) => {
     const keys = ecKeys();
-    // It signs itself anew each time; the root of the trusted one does not go with the clock.
+    // It signs itself again each time; the root of the trusted one does not go with the clock.
     const ca = clock === undefined ? root : await initializeCA(caKeys, ctLog, clock);
     const extensions = [{ oid: ISSUER_OID, value: issuer }];
     const made = await ca.issueCertificate({

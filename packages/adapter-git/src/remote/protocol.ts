@@ -243,7 +243,7 @@ export async function readFetch(
 }
 
 /** Bytes of progress that a server may tell of. It is asked for none. */
-const MOST_TOLD = 1 << 20;
+const MOST_MESSAGES = 1 << 20;
 
 function endlessProgress(): SourceError {
   return new SourceError("unavailable", "the server sends progress messages without end", {
@@ -256,7 +256,7 @@ function endlessProgress(): SourceError {
  * In the original protocol ACK and NAK lines come first: no band begins with their letters.
  */
 async function* sideBand(reader: PacketReader): AsyncGenerator<Uint8Array> {
-  let told = 0;
+  let messages = 0;
   let pace: Pace | undefined;
   for (;;) {
     const asked = performance.now();
@@ -267,15 +267,15 @@ async function* sideBand(reader: PacketReader): AsyncGenerator<Uint8Array> {
     const isPack = Buffer.isBuffer(next) && band === 1 && next.length > 1;
     if (isPack && pace === undefined) {
       reader.packBegins();
-      // What is told beside the pack is not the pack.
+      // Messages beside the pack are not the pack.
       pace = createServerPace("the pack");
     }
     pace?.came(performance.now() - asked, isPack ? next.length - 1 : 0);
     if (!Buffer.isBuffer(next)) continue;
     if (band === 1) yield next.subarray(1);
     else if (band === 2) {
-      told += next.length;
-      if (told > MOST_TOLD) throw endlessProgress();
+      messages += next.length;
+      if (messages > MOST_MESSAGES) throw endlessProgress();
     } else if (band === 3) throw remoteError(next.subarray(1).toString("utf8"));
     else {
       const line = next.toString("utf8");

@@ -28,15 +28,15 @@ export async function checkOpenPgp(
       undefined,
       signal,
     );
-    const told = [...said.stdout.matchAll(/^\[GNUPG:\] (\w+) ?(.*)$/gm)].map(
+    const lines = [...said.stdout.matchAll(/^\[GNUPG:\] (\w+) ?(.*)$/gm)].map(
       ([, word = "", rest = ""]) => ({ word, rest }),
     );
-    for (const { word } of told) {
+    for (const { word } of lines) {
       const reason = REFUSED[word];
       if (reason !== undefined) throw new BadSignature(reason);
     }
-    const good = told.filter(({ word }) => word === "GOODSIG");
-    const valid = told.filter(({ word }) => word === "VALIDSIG");
+    const good = lines.filter(({ word }) => word === "GOODSIG");
+    const valid = lines.filter(({ word }) => word === "VALIDSIG");
     if (said.code !== 0 || good.length !== 1 || valid.length !== 1)
       throw new BadSignature(lastLine(said, directory) || "gpgv refuses it");
     return {

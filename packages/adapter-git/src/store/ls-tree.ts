@@ -10,21 +10,21 @@ export async function withTrueModes(
   items: readonly TreeItem[],
 ): Promise<readonly TreeItem[]> {
   if (!items.some(({ mode }) => isSubmodule(mode))) return items;
-  const told: TreeItem[] = [];
+  const corrected: TreeItem[] = [];
   let known: { directory: string; unknown: ReadonlyMap<string, number> } | undefined;
   for (const item of items) {
     // What has no path is not published, whatever it is.
     if (!isSubmodule(item.mode) || item.failure !== undefined) {
-      told.push(item);
+      corrected.push(item);
       continue;
     }
     const slash = item.path.lastIndexOf("/");
     const directory = item.path.slice(0, Math.max(0, slash));
     if (known?.directory !== directory)
       known = { directory, unknown: await unknownItems(store, root, directory) };
-    told.push({ ...item, mode: known.unknown.get(item.path.slice(slash + 1)) ?? item.mode });
+    corrected.push({ ...item, mode: known.unknown.get(item.path.slice(slash + 1)) ?? item.mode });
   }
-  return told;
+  return corrected;
 }
 
 /** `<mode> <type> <oid> <size>\t<path>\0`…: https://git-scm.com/docs/git-ls-tree#_output_format */
