@@ -129,7 +129,8 @@ function valueOf({ placeholder, values }: MountOption): string {
 
 function meaningOf({ description, repeatable, concept }: MountOption): string {
   const more = repeatable === true ? "; may be given several times" : "";
-  const link = concept === undefined ? "" : ` ([more](concepts.md#${concept}))`;
+  const link =
+    concept === undefined ? "" : ` ([${concept.replaceAll("-", " ")}](concepts.md#${concept}))`;
   return `${description}${more}${link}`;
 }
 

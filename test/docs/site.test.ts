@@ -9,14 +9,21 @@ const PAGES = globSync(
   { cwd: ROOT },
 );
 
-test("every page is on the side, and nothing else is", () => {
+/** All links of the sides. A page may be on two of them. */
+const linked = [
+  ...new Set(
+    Object.values(SIDEBAR)
+      .flat()
+      .flatMap(({ items = [] }) => items.map(({ link }) => link)),
+  ),
+];
+
+test("every page is on a side, and nothing else is", () => {
   const places = PAGES.map((file) => `/${sitePath(file)}`.replace(/(index)?\.md$/, ""));
-  const linked = SIDEBAR.flatMap(({ items = [] }) => items.map(({ link }) => link));
   expect(linked.toSorted()).toEqual(places.toSorted());
 });
 
 test("the bar leads to pages of the side, and to the API reference", () => {
-  const linked = SIDEBAR.flatMap(({ items = [] }) => items.map(({ link }) => link));
   for (const { link } of NAVIGATION as { link: string }[])
     expect([...linked, "/api/index.html"]).toContain(link);
 });

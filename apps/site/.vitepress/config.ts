@@ -35,6 +35,12 @@ export default defineConfig({
     theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     anchor: { slugify: anchorOf },
     config: (markdown) => {
+      markdown.core.ruler.push("corners-of-tables", ({ tokens }) => {
+        // Above the first column stands no heading, so that is no header cell.
+        for (const [index, token] of tokens.entries())
+          if (token.type === "th_open" && tokens[index + 1]?.content === "")
+            for (const part of [token, tokens[index + 2]]) if (part !== undefined) part.tag = "td";
+      });
       markdown.core.ruler.push("links-of-the-checkout", ({ tokens, env }) => {
         const from = relative(ROOT, env.realPath ?? env.path);
         for (const token of tokens.flatMap(({ children }) => children ?? [])) {
@@ -56,7 +62,13 @@ export default defineConfig({
     nav: NAVIGATION,
     sidebar: SIDEBAR,
     outline: [2, 3],
-    search: { provider: "local" },
+    search: {
+      provider: "local",
+      // The name of the button is what is seen of it: the word and the key.
+      options: {
+        translations: { button: { buttonText: "Search ", buttonAriaLabel: "Search K" } },
+      },
+    },
     socialLinks: [{ icon: { svg: REPOSITORY }, link: repositoryPage(), ariaLabel: "Repository" }],
     editLink: { pattern: `${repositoryPage()}/edit/main/:path`, text: "Edit this page" },
   },

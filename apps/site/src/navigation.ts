@@ -12,13 +12,12 @@ export const NAVIGATION: DefaultTheme.NavItem[] = [
   { text: "Changelog", link: "/changelog" },
 ];
 
-const group = (text: string, items: Readonly<Record<string, string>>, collapsed?: boolean) => ({
+const group = (text: string, items: Readonly<Record<string, string>>) => ({
   text,
-  ...(collapsed === undefined ? {} : { collapsed }),
   items: Object.entries(items).map(([link, title]) => ({ text: title, link })),
 });
 
-export const SIDEBAR: DefaultTheme.SidebarItem[] = [
+const MANUAL: DefaultTheme.SidebarItem[] = [
   group("Start", {
     "/": "Pannier",
     "/install": "Install",
@@ -77,14 +76,23 @@ export const SIDEBAR: DefaultTheme.SidebarItem[] = [
     "/upgrading": "Upgrading",
     "/changelog": "Changelog",
   }),
-  group("Examples", { "/demo": "Demo", ...readmes("examples") }, true),
+  group("Examples", { "/demo": "Demo", ...readmes("examples") }),
   group("Develop", {
     "/writing-an-adapter": "Writing an adapter",
     "/design": "Design",
     "/contributing": "Contributing",
+    "/packages/core": "Packages",
   }),
-  group("Packages", readmes("packages"), true),
 ];
+
+/** By the beginning of a page's path. Packages have one of their own: each item costs a phone time, on every page. */
+export const SIDEBAR: Readonly<Record<string, DefaultTheme.SidebarItem[]>> = {
+  "/packages/": [
+    group("Manual", { "/": "Pannier", "/writing-an-adapter": "Writing an adapter" }),
+    group("Packages", readmes("packages")),
+  ],
+  "/": MANUAL,
+};
 
 /** Of each folder in it, by its name. */
 function readmes(folder: string): Record<string, string> {
