@@ -19,6 +19,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   "git-scale": async () => (await import("./git.ts")).scale(),
   poll: async () => (await import("./poll.ts")).poll(),
   idle: async () => (await import("./idle.ts")).idle(),
+  followers: async () => (await import("./followers.ts")).followers(),
   file: async () => (await import("./file.ts")).scan(),
   "object-stores-azure": async () => (await import("./object-stores-azure.ts")).azureFirst(),
   "object-stores-gcs": async () => (await import("./object-stores-gcs.ts")).gcsFirst(),

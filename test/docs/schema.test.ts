@@ -32,6 +32,8 @@ test("there are examples, and one on the page", () => {
     "docs/configuration.md",
     "examples/layers/pannier.yaml",
     "examples/prometheus-rules/pannier.yaml",
+    "examples/relay/follower/pannier.yaml",
+    "examples/relay/pannier.yaml",
     "examples/static-site/kubernetes/base/pannier.yaml",
   ]);
 });

@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
 import { makeRepository } from "../support/git-server.ts";
 import { startPannier } from "../support/pannier.ts";
+import { openRegistry } from "../support/registry.ts";
 import { until } from "./servers/process.ts";
 import { describeWith } from "./support.ts";
 
@@ -49,5 +50,45 @@ describeWith("git", "layers", (git) => {
     expect([await shown("title"), await shown("img/logos/logo")]).toEqual(["ours", "logo"]);
     await overrides.commit({ title: undefined, other: "other" });
     await until("what is below", async () => (await shown("title")) === "theirs");
+  });
+});
+
+/** Runs a relay or a follower for the length of a test. @returns how to read what it publishes */
+async function startOf(
+  example: string,
+  change: (mount: Record<string, unknown>) => Record<string, unknown>,
+) {
+  const directory = await makeDirectory();
+  const config = parse(await readFile(join(EXAMPLES, "relay", example), "utf8"));
+  const [mount] = config.mounts;
+  const target = join(directory, "content");
+  const changed = { ...mount, ...change(mount), target, period: "500ms" };
+  const text = JSON.stringify({ mounts: [changed], http: { enabled: false } });
+  await writeFile(join(directory, "pannier.yaml"), text);
+  const program = startPannier(["run"], { cwd: directory });
+  onTestFinished(async () => {
+    program.child.kill("SIGTERM");
+    expect((await program.ended).code).toBe(0);
+  });
+  return (name: string) => readFile(join(target, "current", name), "utf8").catch(() => undefined);
+}
+
+describeWith("git", "a relay and a follower", (git) => {
+  test("what is committed comes to the follower by way of the registry", async () => {
+    const registry = await openRegistry();
+    onTestFinished(() => registry.close());
+    const site = await makeRepository(join(git.root, "relayed.git"));
+    await site.commit({ "public/page": "one", "public/other": "other", private: "no" });
+    const image = `oci+http://127.0.0.1:${registry.port}/web/site:live`;
+
+    await startOf("pannier.yaml", ({ push }) => ({
+      sources: [{ url: `${git.url}/relayed.git?ref=main&path=public` }],
+      push: { ...(push as object), to: image },
+    }));
+    const shown = await startOf("follower/pannier.yaml", () => ({ sources: [{ url: image }] }));
+    await until("the page at the follower", async () => (await shown("page")) === "one");
+    expect([await shown("other"), await shown("private")]).toEqual(["other", undefined]);
+    await site.commit({ "public/page": "two" });
+    await until("the change at the follower", async () => (await shown("page")) === "two");
   });
 });

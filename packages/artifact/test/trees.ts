@@ -17,7 +17,7 @@ export async function pushFiles(
     revision = "revision",
     meanwhile,
   }: {
-    layers?: number;
+    layers?: number | undefined;
     revision?: string;
     /** What becomes of the tree after it was published. */
     meanwhile?: (tree: string) => Promise<void>;
