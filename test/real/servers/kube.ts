@@ -27,8 +27,8 @@ export interface KubeServer {
 const ADMIN = "admin-token-of-the-tests";
 const TOKENS = { reader: "reader-token-of-the-tests", nobody: "nobody-token-of-the-tests" };
 
-/** It is built without optimisation: seconds on an idle machine, a minute and more on a busy one. */
-const KUBE_PATIENCE = 180_000;
+/** It is built without optimisation: seconds on an idle machine, and two minutes with thirty processes beside it on two cores. */
+const KUBE_PATIENCE = 600_000;
 
 interface KubeProcesses extends KubeServer {
   readonly apiServer: ChildProcess;
