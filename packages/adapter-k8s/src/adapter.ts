@@ -4,7 +4,7 @@ import { createHttpClient } from "@pannier/http-client";
 import { parseAddress } from "./address.ts";
 import { createApi, type Scope } from "./api.ts";
 import { findCluster, signerFor } from "./cluster.ts";
-import { holdObjects } from "./held.ts";
+import { holdObjects, IN_MEMORY } from "./held.ts";
 import { clash, type Listed, listEntries } from "./list.ts";
 import type { Layout } from "./objects.ts";
 import { k8sOptions } from "./options.ts";
@@ -55,7 +55,9 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
     const api = createApi({ server: cluster.server, client, resource, selector, name });
     const listed: Listed = { versions: new Map(), changed: new Map(), at: performance.now() };
     const seen = new Map<Scope, Seen>();
-    const held = holdObjects(() => context.scratch(), context.limits.maxBytes);
+    // Content of Secrets is on no disk but in the files that are wanted: the others are asked for one by one.
+    const most = resource === "secrets" ? IN_MEMORY : context.limits.maxBytes;
+    const held = holdObjects(() => context.scratch(), most);
     const read = createReader(api, held, resource);
 
     return {

@@ -5,7 +5,7 @@ import { DatabaseSync } from "@pannier/core/adapter";
 import { idOf, type KubeObject } from "./objects.ts";
 
 /** Bytes that are held in memory. What is beyond goes to a table in a file. */
-const IN_MEMORY = 8 << 20;
+export const IN_MEMORY = 8 << 20;
 /** For the names of a content, and its version. */
 const OVERHEAD = 512;
 const SCHEMA = `
@@ -49,7 +49,7 @@ export function holdObjects(folder: () => Promise<string>, most: number): Held {
     await rm(path, { force: true });
     const database = new DatabaseSync(path);
     database.exec(SCHEMA);
-    // Nothing of a Secret is left, wherever the process ends.
+    // Nothing is left, wherever the process ends.
     await rm(path);
     return {
       database,

@@ -1,5 +1,14 @@
 /** What a ConfigMap and a Secret become, and what the API server's refusals do. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -189,6 +198,30 @@ test("reads each object once, however many there are, in whatever order", async 
   expect(first).toMatchObject({ added: 1100, requests: 4 });
   const tree = treeOf(join(to, "current"));
   expect(files.every(([key, text]) => tree[key] === text)).toBe(true);
+});
+
+const mebibyteOf = (i: number) => `${i}`.repeat(1 << 20);
+
+test.each([
+  ["configmaps", true],
+  ["secrets", false],
+] as const)("%s that memory does not hold are on the disk: %s", async (resource, expected) => {
+  for (let i = 0; i < 9; i++) {
+    const value = resource === "secrets" ? btoa(mebibyteOf(i)) : mebibyteOf(i);
+    server.put(resource, map(`big-${i}`, { [`key-${i}`]: value }));
+  }
+  const { source } = await open(`k8s://web/${resource}`);
+  const listed = await listAll(source);
+  const files = readdirSync("/proc/self/fd").map((fd) => {
+    const link = `/proc/self/fd/${fd}`;
+    return lstatSync(link, { throwIfNoEntry: false }) && readlinkSync(link);
+  });
+  expect(files.some((file) => file?.endsWith("/objects (deleted)"))).toBe(expected);
+  for (let i = 0; i < 9; i++) {
+    expect((await readAll(source, listed.file(`key-${i}`))).toString() === mebibyteOf(i)).toBe(
+      true,
+    );
+  }
 });
 
 test("begins a listing again that the server has forgotten", async () => {
