@@ -10,7 +10,7 @@ import { makePause, type Pause } from "../timing/slices.ts";
 import { digestAfterPlan, nameRevision } from "../snapshot/revision.ts";
 import { type EntryRow, toEntry } from "../state/row.ts";
 import { discardCandidate, noteOrigins } from "../volume/candidate.ts";
-import { type Damage, distrustDamaged, planDamage } from "../volume/damage.ts";
+import type { Damage } from "../volume/damage.ts";
 import { clearPlan } from "../state/plan.ts";
 import {
   type EmptiedLayer,
@@ -19,6 +19,7 @@ import {
   planTotals,
 } from "../state/plan-totals.ts";
 import { keepFetched } from "../state/overlay.ts";
+import { distrustSeen, planSeen } from "../state/plan-published.ts";
 import { clearSeen } from "../state/seen.ts";
 import { ownershipChanged, planOwnership } from "../volume/ownership.ts";
 import { checkStateRoom } from "../volume/room.ts";
@@ -120,10 +121,10 @@ async function completePlan(
   pause: Pause,
 ): Promise<string> {
   const { settings, volume, layers } = run.mount;
-  await planDamage(volume.state, damage, pause);
+  if (damage !== undefined) await planSeen(volume.state, pause);
   await planOwnership(volume.state, settings.tree, pause);
   await resolveLayers(volume.state, Math.max(layers.length, published?.layers.length ?? 0), pause);
-  await distrustDamaged(volume.state, damage, pause);
+  if (damage !== undefined) await distrustSeen(volume.state, pause);
   await checkTree(run, published, pause);
   return digestAfterPlan(volume.state, published, pause);
 }

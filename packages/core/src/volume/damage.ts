@@ -6,11 +6,10 @@ import { finishPublish, openPublishedTree } from "./publish.ts";
 import { changeMode, isDirectory } from "./remove.ts";
 import type { Generation } from "../state/generations.ts";
 import { getMeta, setMeta } from "../state/meta.ts";
-import { distrustSeen, planSeen } from "../state/plan-published.ts";
 import { writtenRows } from "../state/entries.ts";
 import { FILE } from "../state/row.ts";
 import { clearSeen, noteSeen } from "../state/seen.ts";
-import { makePause, type Pause } from "../timing/slices.ts";
+import { makePause } from "../timing/slices.ts";
 import type { State } from "../state/state.ts";
 import type { Tree } from "./tree.ts";
 import type { TreeSettings } from "./tree-settings.ts";
@@ -126,22 +125,4 @@ export function distrustPublished(
 /** What was damaged has been put right. */
 export function trustPublished(state: State): void {
   setMeta(state, "unverified", undefined);
-}
-
-/** Plans to fetch the damaged files again, at the version that was published. Without its digest: it may be that which is damaged. */
-export async function planDamage(
-  state: State,
-  damage: Damage | undefined,
-  pause: Pause,
-): Promise<void> {
-  if (damage !== undefined) await planSeen(state, pause);
-}
-
-/** After layering: whatever is planned at a damaged path, the published file is not to be used for it. */
-export async function distrustDamaged(
-  state: State,
-  damage: Damage | undefined,
-  pause: Pause,
-): Promise<void> {
-  if (damage !== undefined) await distrustSeen(state, pause);
 }
