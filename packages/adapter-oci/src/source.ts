@@ -37,12 +37,8 @@ export function imageSource(init: ImageSourceInit): Source {
 
   const tagNow = async (signal: AbortSignal) =>
     choose === undefined ? reference.tag : choose(await store.tags(signal));
-  const lockedDigest = () => {
-    const hex = context.locked?.();
-    return hex !== undefined && DIGEST.test(`sha256:${hex}`) ? `sha256:${hex}` : undefined;
-  };
   const nameNow = async (signal: AbortSignal) =>
-    reference.digest ?? lockedDigest() ?? tagNow(signal);
+    reference.digest ?? lockedDigest(context) ?? tagNow(signal);
 
   /** For all that want it. */
   const load = (name: string, signal: AbortSignal) =>
@@ -63,7 +59,7 @@ export function imageSource(init: ImageSourceInit): Source {
       signal.throwIfAborted();
       const { digest } = reference;
       if (digest !== undefined) return { token: digest, revision: hexOf(digest), immutable: true };
-      const found = lockedDigest() ?? (await store.resolve(await tagNow(signal), signal));
+      const found = lockedDigest(context) ?? (await store.resolve(await tagNow(signal), signal));
       return { token: found, revision: hexOf(found) };
     },
 
@@ -125,6 +121,12 @@ export function imageSource(init: ImageSourceInit): Source {
       await unpacked.clear().catch(() => {});
     },
   };
+}
+
+/** The image that a lock file names. */
+function lockedDigest({ locked }: SourceContext): string | undefined {
+  const hex = locked?.();
+  return hex !== undefined && DIGEST.test(`sha256:${hex}`) ? `sha256:${hex}` : undefined;
 }
 
 /** The table of layers, opened when it is first needed. */
