@@ -20,6 +20,7 @@ const BENCHES: Record<string, () => Promise<string>> = {
   poll: async () => (await import("./poll.ts")).poll(),
   idle: async () => (await import("./idle.ts")).idle(),
   followers: async () => (await import("./followers.ts")).followers(),
+  k8s: async () => (await import("./k8s.ts")).k8s(),
   file: async () => (await import("./file.ts")).scan(),
   "object-stores-azure": async () => (await import("./object-stores-azure.ts")).azureFirst(),
   "object-stores-gcs": async () => (await import("./object-stores-gcs.ts")).gcsFirst(),

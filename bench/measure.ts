@@ -95,7 +95,7 @@ export async function compete(
   return contestants.map(({ name }, index) => ({ name, costs: costs[index] as Cost[] }));
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1
