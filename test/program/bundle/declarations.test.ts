@@ -8,6 +8,8 @@ import { CHECKOUT } from "./support.ts";
 const SYSTEM: Readonly<Record<string, readonly [debian: string, alpine: string]>> = {
   git: ["git", "git"],
   ssh: ["openssh-client", "openssh-client"],
+  "ssh-keygen": ["openssh-client", "openssh-client"],
+  gpgv: ["gpgv", "gpgv"],
   "libsmbclient.so.0": ["libsmbclient", "libsmbclient"],
   // Of Debian 12 and of Debian 13.
   "libnfs.so.13": ["libnfs13 | libnfs14", "libnfs"],
@@ -49,7 +51,10 @@ test.each(packages)("%s", (name) => {
 /** First arguments of what starts a process, and `program:` of what describes one. Not those of a database's `exec`. */
 function programsIn(text: string): string[] {
   return [
-    ...matches(text, /(?<![.\w])(?:spawn|spawnSync|exec|execFile|execFileSync)\(\s*"([\w-]+)"/g),
+    ...matches(
+      text,
+      /(?<![.\w])(?:spawn|spawnSync|exec|execFile|execFileSync|runProgram)\(\s*"([\w-]+)"/g,
+    ),
     ...matches(text, /\bprogram: "([\w-]+)"/g),
   ];
 }
