@@ -1,6 +1,6 @@
 /** What a source does with the answers of the service, alone and in the engine's hands. */
 import { renameSync, writeFileSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -297,8 +297,12 @@ test("content that is not what its MD5 says is refused", async () => {
 
 test.each([["../x"], ["a/../../x"], ["/x"], ["a/./b"]])("refuses a tree with %s", async (key) => {
   const container = await openContainer({ ok: "1", [key]: "2" });
-  const target = await folder();
+  const base = await folder();
+  const target = join(base, "volume/web");
+  await mkdir(target, { recursive: true });
   const password = container.accepted.keys[0] as string;
   await expect(syncOnce(container, target, { password })).rejects.toThrow(/path|unsafe|absolute/i);
-  expect(await readdir(join(target, ".."))).not.toContain("x");
+  const made = await readdir(base, { recursive: true });
+  expect(made.filter((path) => /(?:^|\/)[xb]$/.test(path))).toEqual([]);
+  expect(await readdir(join(base, "volume"))).toEqual(["web"]);
 });
