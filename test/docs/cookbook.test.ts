@@ -200,7 +200,7 @@ const RESULTS: Readonly<
     files: Object.keys(SITE).map((name) => `site/current/${name}`),
     also: () => expect([...registry.manifests.keys()].join()).toMatch(/web\/relayed\W+live/),
   },
-  "Dashboards in labelled ConfigMaps": {
+  "Dashboards in labeled ConfigMaps": {
     files: [...Object.keys(SITE), "team/board.json"].map((name) => `dashboards/current/${name}`),
     also: (content) => {
       const board = join(content, "dashboards/current/data.json");
