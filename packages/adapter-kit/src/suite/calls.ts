@@ -65,5 +65,5 @@ function withMembers<Target extends object>(target: Target, members: Partial<Tar
 }
 
 function hangs(name: string, limit: number): string {
-  return `${name} hangs: nothing came of it for ${limit / 1000} seconds. Heed \`idleTimeout\` and the signal wherever it waits`;
+  return `${name} hangs: nothing came of it for ${limit / 1000} seconds. Respect \`idleTimeout\` and the signal wherever it waits`;
 }

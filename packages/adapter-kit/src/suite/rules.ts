@@ -115,7 +115,7 @@ const RULES: Readonly<Record<string, readonly Rule[]>> = {
     {
       about: /./,
       rule: "A broken or silent connection is `unavailable`, and content that was cut never passes for whole.",
-      meet: "Compare the length, heed `idleTimeout` at connecting, at the answer and in the body, and do not reuse a broken connection.",
+      meet: "Compare the length, respect `idleTimeout` at connecting, at the answer and in the body, and do not reuse a broken connection.",
     },
   ],
   lifecycle: [
