@@ -6,15 +6,15 @@ export const azureOptions = {
   endpoint: {
     type: "string",
     description:
-      "URL of the blob service: for private endpoints, sovereign clouds and emulators; default https://ACCOUNT.blob.core.windows.net",
+      "URL of the blob service, for private endpoints, sovereign clouds and emulators; default: https://ACCOUNT.blob.core.windows.net",
     placeholder: "URL",
   },
   anonymous: {
     type: "boolean",
     default: false,
-    description: "Sign in with nothing, for public containers",
+    description: "do not sign in, for public containers",
   },
-  marker: markerOption("Blob"),
+  marker: markerOption("blob"),
 } as const satisfies OptionSpecs;
 
 /** The beginning of `az://account/container/prefix/`. */

@@ -4,11 +4,11 @@ export const options = {
   mountpoint: {
     type: "boolean",
     default: false,
-    description: "refuse to list while nothing is mounted at the path",
+    description: "fail while nothing is mounted at the path",
   },
   required: {
     type: "string",
     placeholder: "FILE",
-    description: "refuse to list while this file, relative to the path, is not there",
+    description: "fail while this file, relative to the path, does not exist",
   },
 } as const satisfies OptionSpecs;

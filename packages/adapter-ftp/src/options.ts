@@ -5,7 +5,7 @@ export const ftpOptions = {
   tls: {
     type: "enum",
     values: ["off", "explicit", "implicit"],
-    description: "how the connection is encrypted; default: implicit for ftps://, off for ftp://",
+    description: "encryption of the connection; default: implicit for ftps://, off for ftp://",
   },
 } as const satisfies OptionSpecs;
 

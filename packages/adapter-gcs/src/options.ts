@@ -10,25 +10,25 @@ import { isExposed, markerOption, optionalEndpoint, parseEndpoint } from "@panni
 export const gcsOptions = {
   project: {
     type: "string",
-    description: "Project to sign in for, instead of the one that the credentials name",
+    description: "project to sign in for, instead of the one that the credentials name",
     placeholder: "PROJECT",
   },
   endpoint: {
     type: "string",
-    description: "Base URL of the API, for emulators and private access; default: Google's",
+    description: "base URL of the API, for emulators and private access; default: Google's",
     placeholder: "URL",
   },
   anonymous: {
     type: "boolean",
     default: false,
-    description: "Do not sign in: for public buckets",
+    description: "do not sign in, for public buckets and emulators",
   },
   userProject: {
     type: "string",
-    description: "Project that pays for the requests, for a requester-pays bucket",
+    description: "project that pays for the requests, in a requester-pays bucket",
     placeholder: "PROJECT",
   },
-  marker: markerOption("Object"),
+  marker: markerOption("object"),
 } as const satisfies OptionSpecs;
 
 /** The options and the URL, checked and taken apart. */

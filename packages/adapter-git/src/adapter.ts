@@ -14,7 +14,7 @@ export const gitAdapter: Adapter<typeof gitOptions> = {
   recognise: (location, context, signal) => isRepositoryAt(location, context, signal),
   options: gitOptions,
   signatures: GIT_SIGNATURES,
-  description: "git repositories over http, https and ssh, or on this machine",
+  description: "a git repository over HTTP, HTTPS or SSH, or on this machine",
 
   async open(location, options, context) {
     const sha = fullSha(options.ref);

@@ -4,35 +4,35 @@ import { isOid } from "./oid.ts";
 export const gitOptions = {
   ref: {
     type: "string",
-    description: "branch, tag or full commit SHA; without it, the remote's HEAD",
+    description: "branch, tag or full commit SHA; default: the remote's HEAD",
     placeholder: "main",
   },
   path: {
     type: "string",
-    description: "subdirectory of the repository that is the source's root",
+    description: "subdirectory of the repository that becomes the root",
     placeholder: "docs/site",
   },
   depth: {
     type: "integer",
-    description: "commits of history to fetch into the cache; 0 for all",
+    description: "commits of history to fetch into the cache; 0: all",
     default: 1,
   },
   submodules: {
     type: "enum",
-    description: "whether submodules are part of the tree, and theirs too",
+    description: "shallow: the repository's submodules; recursive: theirs too; off: none",
     values: ["off", "shallow", "recursive"],
     default: "off",
   },
   engine: {
     type: "enum",
     description:
-      "what reads objects: the git program or JavaScript; auto uses git where it is installed",
+      "program that reads objects; cli: git; js: isomorphic-git; auto: git, if it is installed",
     values: ["auto", "js", "cli"],
     default: "auto",
   },
   lfs: {
     type: "boolean",
-    description: "fetch the files that Git LFS keeps outside of the repository",
+    description: "fetch Git LFS files from their server",
     default: false,
   },
 } as const satisfies OptionSpecs;

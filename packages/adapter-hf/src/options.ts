@@ -4,7 +4,7 @@ import { parseEndpoint } from "@pannier/object-store";
 export const hfOptions = {
   endpoint: {
     type: "string",
-    description: "Base URL of another Hub or of a mirror; default: HF_ENDPOINT, or Hugging Face's",
+    description: "base URL of another Hub or of a mirror; default: HF_ENDPOINT, or Hugging Face's",
     placeholder: "URL",
   },
 } as const satisfies OptionSpecs;

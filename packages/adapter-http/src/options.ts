@@ -7,30 +7,31 @@ export const httpOptions = {
     type: "enum",
     values: ["auto", "yes", "no"],
     default: "auto",
-    description: "Whether the file is an archive to unpack; auto: by its name, else by its content",
+    description:
+      "yes: unpack an archive; no: publish one file; auto: by the name, or by the content if the name has no extension",
   },
   strip: {
     type: "integer",
     default: 0,
     max: 100,
-    description: "Leading directories to take off the names in an archive",
+    description: "leading directories to remove from names in an archive",
   },
   path: {
     type: "string",
-    description: "Directory within the archive or listing that becomes the root",
+    description: "directory in the archive or below the URL that becomes the root",
     placeholder: "DIR",
   },
   checksum: {
     type: "string",
     description:
-      "What the file, the archive or the manifest must hash to, or where that is written",
+      "checksum of the file, the archive or the manifest, or the URL of a file with the checksum",
     placeholder: "sha256:HEX|URL",
   },
   manifest: {
     type: "string",
     default: "auto",
     description:
-      "Name of a directory's manifest; auto: SHA256SUMS, pannier-manifest.json or else the server's index; none: the index",
+      "name of a directory's manifest; auto: SHA256SUMS, else pannier-manifest.json, else the server's index; none: the index",
     placeholder: "auto|none|NAME",
   },
 } as const satisfies OptionSpecs;

@@ -9,24 +9,25 @@ export const nfsOptions = {
     type: "enum",
     values: ["3", "4"],
     default: "4",
-    description: "version of the protocol",
+    description: "version of the NFS protocol",
   },
   uid: {
     type: "integer",
     min: 0,
     max: LAST_ID,
-    description: "user id sent to the server; default: this process's",
+    description: "user ID to send to the server; default: this process's",
   },
   gid: {
     type: "integer",
     min: 0,
     max: LAST_ID,
-    description: "group id sent to the server; default: this process's",
+    description: "group ID to send to the server; default: this process's",
   },
   mountPort: {
     type: "integer",
     min: 1,
     max: 65_535,
-    description: "port of the mount service of version 3; default: as the server's portmapper says",
+    description:
+      "port of the mount service, for version 3; default: what the server's portmapper says",
   },
 } as const satisfies OptionSpecs;

@@ -5,17 +5,17 @@ import type { Platform } from "@pannier/oci";
 export const ociOptions = {
   path: {
     type: "string",
-    description: "Directory within the image that becomes the root",
+    description: "directory in the image that becomes the root",
     placeholder: "DIR",
   },
   semver: {
     type: "string",
-    description: "Follow the highest tag that is in this range of versions",
+    description: "follow the highest tag in this range of versions",
     placeholder: "RANGE",
   },
   platform: {
     type: "string",
-    description: "Which image of several to take; default: that of this machine",
+    description: "platform of the image to use from an index; default: that of this machine",
     placeholder: "OS/ARCHITECTURE[/VARIANT]",
   },
 } as const satisfies OptionSpecs;

@@ -4,17 +4,17 @@ import { type OptionSpecs, UsageError } from "@pannier/core/adapter";
 export const releaseOptions = {
   asset: {
     type: "string",
-    description: "Name of the asset; * and ? stand for any characters; default: the only one",
+    description: "name of the asset; * and ? stand for any characters; default: the only one",
     placeholder: "NAME",
   },
   tag: {
     type: "string",
-    description: "Tag of the release; default: the latest release",
+    description: "tag of the release; default: the latest release",
     placeholder: "TAG",
   },
   semver: {
     type: "string",
-    description: "Follow the highest release whose tag is in this range of versions",
+    description: "follow the highest release in this range of versions",
     placeholder: "RANGE",
   },
   unpack: {
@@ -22,24 +22,24 @@ export const releaseOptions = {
     values: ["auto", "yes", "no"],
     default: "auto",
     description:
-      "Whether the asset is an archive to unpack; auto: by its name; no: all assets of that name are published as files",
+      "yes: unpack an archive; no: publish all matching assets as files; auto: by the asset's name",
   },
   strip: {
     type: "integer",
     default: 0,
     max: 100,
-    description: "Leading directories to take off the names in an archive",
+    description: "leading directories to remove from names in an archive",
   },
   path: {
     type: "string",
-    description: "Directory within the archive that becomes the root",
+    description: "directory in the archive that becomes the root",
     placeholder: "DIR",
   },
   api: {
     type: "enum",
     values: ["auto", "github", "gitlab", "gitea"],
     default: "auto",
-    description: "Kind of the server; gitea is also Forgejo; auto: by the name of its host",
+    description: "kind of the server; gitea: also Forgejo; auto: by the name of the host",
   },
 } as const satisfies OptionSpecs;
 

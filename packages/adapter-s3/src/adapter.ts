@@ -15,7 +15,7 @@ export const s3Adapter: Adapter<typeof s3Options> = checkableFiles({
   package: "@pannier/adapter-s3",
   schemes: ["s3"],
   options: s3Options,
-  description: "a bucket of Amazon S3 or a store that speaks its language, or a prefix in one",
+  description: "a bucket of Amazon S3 or of a server with the S3 API, or a prefix in one",
 
   async open(location, options, context) {
     const settings = checkSettings(location, options);

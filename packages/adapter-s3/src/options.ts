@@ -10,39 +10,41 @@ import { markerOption, optionalEndpoint, type Root, rootOf } from "@pannier/obje
 export const s3Options = {
   region: {
     type: "string",
-    description: "Region of the bucket; default: AWS_REGION, the profile's, or as the server says",
+    description:
+      "region of the bucket; default: AWS_REGION, the profile's, or what the server says",
     placeholder: "REGION",
   },
   endpoint: {
     type: "string",
-    description: "URL of another server than AWS's (MinIO, R2, Ceph); default: AWS_ENDPOINT_URL_S3",
+    description:
+      "URL of a server other than AWS (MinIO, R2, Ceph); default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or the profile's",
     placeholder: "URL",
   },
   pathStyle: {
     type: "boolean",
-    description: "Bucket in the path instead of the host; default: true with an endpoint",
+    description: "bucket in the path instead of the host; default: true with an endpoint",
   },
   anonymous: {
     type: "boolean",
     default: false,
-    description: "Do not sign: for public buckets",
+    description: "do not sign requests, for public buckets",
   },
   profile: {
     type: "string",
-    description: "Profile of ~/.aws/config to sign in with; default: AWS_PROFILE",
+    description: "profile in ~/.aws/config and ~/.aws/credentials; default: AWS_PROFILE",
     placeholder: "NAME",
   },
   requesterPays: {
     type: "boolean",
     default: false,
-    description: "Pay for the requests, for a requester-pays bucket",
+    description: "pay for the requests, in a requester-pays bucket",
   },
   versions: {
     type: "boolean",
     default: false,
-    description: "List version ids and read by them, for a bucket that keeps versions",
+    description: "list version IDs and read by them, in a versioned bucket",
   },
-  marker: markerOption("Object"),
+  marker: markerOption("object"),
 } as const satisfies OptionSpecs;
 
 /** Where an endpoint comes from, for messages. */

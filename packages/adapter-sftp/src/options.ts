@@ -4,12 +4,13 @@ import { type OptionSpecs, UsageError } from "@pannier/core/adapter";
 export const sftpOptions = {
   hostKey: {
     type: "string",
-    description: "fingerprint that the server's host key must have; several with commas between",
+    description: "fingerprint that the server's host key must have, or a comma-separated list",
     placeholder: "SHA256:…",
   },
   knownHosts: {
     type: "string",
-    description: "known hosts file; default: that of the credentials, else those that ssh reads",
+    description:
+      "known hosts file; default: that of the credentials, else the user's and the system's files",
     placeholder: "FILE",
   },
 } as const satisfies OptionSpecs;

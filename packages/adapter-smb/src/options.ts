@@ -4,19 +4,19 @@ import type { OptionSpecs } from "@pannier/core/adapter";
 export const smbOptions = {
   domain: {
     type: "string",
-    description: "domain or workgroup of the user; default: what the server takes for its own",
+    description: "domain or workgroup of the user; default: the server's choice",
     placeholder: "NAME",
   },
   encrypt: {
     type: "enum",
-    description: "required refuses a server that does not encrypt; auto leaves it to the server",
+    description: "required: refuse a server that does not encrypt; auto: as the server asks",
     values: ["auto", "required"],
     default: "auto",
   },
   sign: {
     type: "enum",
     description:
-      "auto: all but what guests read must be signed; required: guests are refused; off: left to the server",
+      "auto: sign everything, except for guests; required: refuse guests; off: sign only if the server insists",
     values: ["auto", "required", "off"],
     default: "auto",
   },

@@ -26,7 +26,7 @@ const SYNC: readonly FlagName[] = ["adapter", ...mountFlags("plan", "sync")];
 const FOLLOW: readonly FlagName[] = ["adapter", ...mountFlags("plan", "sync", "follow")];
 
 const PLACES =
-  "SOURCE is a URL or a path; several are layered, the later over the earlier. PANNIER_SOURCE (one a line) and PANNIER_TARGET stand for arguments that are not given.";
+  "SOURCE is a URL or a path. Several sources are layers: later ones win. PANNIER_SOURCE (one source per line) and PANNIER_TARGET replace missing arguments.";
 
 export const COMMANDS: readonly CommandSpec[] = [
   {
@@ -34,7 +34,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     arguments: "SOURCE... TARGET",
     most: Infinity,
     summary: "make TARGET equal to the sources, once",
-    details: `${PLACES}\nThe content is at TARGET/current: a link that is replaced at once when a new revision is complete.`,
+    details: `${PLACES}\nRead the content at TARGET/current. Pannier replaces this link atomically when a new revision is complete.`,
     flags: [...SYNC, "dryRun", "once", ...OUTPUT],
     examples: [
       "pannier sync 'git+https://git.example.com/web/site.git?ref=main&path=public' ./site",
@@ -49,7 +49,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     arguments: "SOURCE... TARGET",
     most: Infinity,
     summary: "sync, then follow the sources until a signal",
-    details: `${PLACES}\nSIGINT and SIGTERM end it with exit code 0; SIGUSR1 asks for a sync now.`,
+    details: `${PLACES}\nSIGINT and SIGTERM end it with exit code 0. SIGUSR1 starts a sync now.`,
     flags: [...FOLLOW, "dryRun", "once", ...OUTPUT],
     examples: [
       "pannier watch git+ssh://git@git.example.com/web/site.git /srv/site --period 30s",
@@ -62,9 +62,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "push",
     arguments: "SOURCE... DESTINATION",
     most: Infinity,
-    summary: "push the sources to an OCI registry, as an image that can be followed",
+    summary: "push the sources to an OCI registry as an image, for others to follow",
     details:
-      "DESTINATION is oci://REGISTRY/REPOSITORY:TAG, oci+http:// for a registry without TLS, or oci+file:///DIR:TAG for an image layout.\nLayers that are there already are not sent. To the registry it signs in with user and password of DESTINATION, or what docker and podman know; the variables for credentials are the sources'.",
+      "DESTINATION is oci://REGISTRY/REPOSITORY:TAG, oci+http:// for a registry without TLS, or oci+file:///DIR:TAG for an image layout.\nPannier sends only layers that are not there yet. It signs in to the registry with the user and password in DESTINATION, or with the credentials of docker, podman or the registry's cloud. The variables for credentials are for the sources.",
     flags: [...SYNC, "layers", "sign", "signPasswordFile", "work", ...OUTPUT],
     publishes: true,
     examples: [
@@ -80,7 +80,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     most: 0,
     summary: "keep every mount of a configuration in sync, with probes, metrics and hooks",
     details:
-      "The mounts are those of the configuration file, or the one that PANNIER_SOURCE (one source a line) and PANNIER_TARGET describe.\nWith a file, the flags of a mount stand for what its mounts do not say themselves. SIGINT and SIGTERM end it with exit code 0.",
+      "The mounts come from the configuration file. Or PANNIER_SOURCE (one source per line) and PANNIER_TARGET describe one mount.\nWith a file, the flags of a mount are defaults for all mounts in it. SIGINT and SIGTERM end it with exit code 0.",
     flags: [
       "config",
       "http",
@@ -106,7 +106,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     most: 1,
     summary: "write a commented configuration file to start from",
     details:
-      "URL is the source of its mount. The file must not exist yet. Beside it goes the JSON Schema, by which editors complete and check it.",
+      "URL is the source of the mount in it. The file must not exist yet. The command also writes the JSON Schema, with which editors complete and check the file.",
     flags: ["config", "adapter"],
     examples: ["pannier init s3://brand-assets/logos/", "pannier init --config site.yaml"],
     verb: "configure",
@@ -116,9 +116,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "validate",
     arguments: "[FILE]",
     most: 1,
-    summary: "tell all that is wrong with a configuration file",
+    summary: "list all mistakes in a configuration file",
     details:
-      "Finds what run would refuse, and asks no source. Without FILE: the configuration that run would read. Exit code 2 when something is wrong.",
+      "Finds what run would refuse. It does not connect to the sources. Without FILE, it checks the configuration that run would read. If it finds a mistake, the exit code is 2.",
     flags: ["config", "adapter", ...OUTPUT],
     examples: ["pannier validate", "pannier validate site.yaml --json"],
     verb: "validate",
@@ -151,7 +151,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     most: 1,
     summary: "list the entries of a source",
     details:
-      "Prints size, time and path of each entry, in the source's order; --json prints one object a line.",
+      "Prints size, time and path of each entry, in the source's order. --json prints one object per line.",
     flags: ["adapter", "include", "exclude", "timeout", ...OUTPUT],
     examples: [
       "pannier ls 'git+https://git.example.com/web/site.git?ref=v1.2'",
@@ -166,7 +166,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     most: 1,
     summary: "compare what is published with what was recorded",
     details:
-      "Reads every file. Exit code 6 when something is wrong and was not repaired.\n--repair takes the flags of the sync, and its sources: those in PANNIER_SOURCE, or else the recorded ones, which are without user and password.",
+      "Reads every file. If there is a difference, the exit code is 6, unless --repair repaired it.\n--repair takes the flags of the sync. The sources are those in PANNIER_SOURCE, else the recorded ones, without user and password.",
     flags: ["repair", ...PLAN, ...OUTPUT],
     examples: ["pannier verify ./site", "pannier verify ./site --repair"],
     verb: "repair from",
@@ -198,7 +198,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     most: 2,
     summary: "publish an earlier revision that is still kept",
     details:
-      "Without REVISION: the one before the published one. The sources, as they are now, are held back: a sync publishes again when they have changed.",
+      "Without REVISION, it publishes the one before the current one. Pannier then holds back the sources: syncs publish again only after the sources change.",
     flags: OUTPUT,
     publishes: true,
     examples: ["pannier rollback ./site", "pannier rollback ./site 3f2a9c1"],
@@ -209,7 +209,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "adapters",
     arguments: "",
     most: 0,
-    summary: "list the adapters that are installed, their schemes and options",
+    summary: "list the installed adapters, with their schemes and options",
     flags: ["adapter", ...OUTPUT],
     examples: ["pannier adapters"],
     verb: "load",
@@ -219,9 +219,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "doctor",
     arguments: "[SOURCE]",
     most: 1,
-    summary: "try a source step by step and say what is wrong with it",
+    summary: "test a source step by step, and say which step fails and why",
     details:
-      "Resolves it, finds the credentials, connects and signs in, lists and reads a little; writes nothing. With --mount: each source of that mount of the configuration, as run has it.",
+      "Finds the adapter and the credentials, connects, signs in, lists and reads a little. It writes nothing, and gives up after a minute, or after --timeout. With --mount, it tests each source of that mount in the configuration.",
     flags: ["mount", "config", "adapter", "timeout", ...OUTPUT],
     examples: [
       "pannier doctor git+ssh://git@git.example.com/web/site.git",
@@ -234,7 +234,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "completion",
     arguments: "SHELL",
     most: 1,
-    summary: "print the script by which bash, zsh or fish completes the command line",
+    summary: "print the completion script for bash, zsh or fish",
     flags: [],
     examples: [
       "source <(pannier completion bash)",
@@ -248,9 +248,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "bundle",
     arguments: "",
     most: 0,
-    summary: "make a program with just the chosen adapters, for an image",
+    summary: "build a program with the adapters you choose, for an image",
     details:
-      "An adapter is one of ours by name, or a package, or a path. Beside the program, DIR gets the lists of system packages that the adapters need, a bill of materials and the licences. The same input gives the same bytes.",
+      "An adapter is the name of a built-in one, a package, or a path. DIR also gets lists of the system packages that the adapters need, a bill of materials and the licenses. The same input gives the same bytes.",
     flags: ["adapters", "out", ...OUTPUT],
     examples: [
       "pannier bundle --adapters git,s3 --out ./bundle",

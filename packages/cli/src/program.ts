@@ -37,7 +37,7 @@ export function parseCommandLine(
   let parsed: CommandLine | undefined;
   const program = new Command("pannier")
     .description(
-      "Keeps a directory equal to a source (a git repository, a web server, a directory) and makes each new revision visible all at once.",
+      "Keeps a directory in sync with a source (a git repository, a bucket, a web server, a directory), and publishes each revision atomically.",
     )
     .usage("COMMAND [FLAGS] [ARGUMENTS]")
     .version(version)

@@ -2,11 +2,11 @@
 import { SourceError, UsageError } from "@pannier/core/adapter";
 import { type HttpResponse, versionOf } from "@pannier/http-client";
 
-/** @param what an object is called there, with a capital */
-export function markerOption(what: "Object" | "Blob") {
+/** @param what an object is called there */
+export function markerOption(what: "object" | "blob") {
   return {
     type: "string",
-    description: `${what}, relative to the prefix, that is written last: while it is the same, nothing is listed`,
+    description: `${what}, relative to the prefix, that you write last; while it is unchanged, Pannier lists nothing`,
     placeholder: "KEY",
   } as const;
 }
