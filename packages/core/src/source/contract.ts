@@ -2,7 +2,7 @@
  * The contract between the engine and a source adapter.
  *
  * An adapter package exports one {@link Adapter}. The engine asks it to {@link Adapter.open} a source, and from then
- * on talks to the {@link Source}: three required methods, the rest optional capabilities that the engine looks for.
+ * on talks to the {@link Source}: four required methods, the rest optional capabilities that the engine looks for.
  *
  * What an adapter never does: retry, sleep, back off, read patterns, write below the target, read a secret from anywhere but
  * its {@link SourceContext} or its ecosystem's own chain. The engine does all of that once, for every adapter.
