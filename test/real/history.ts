@@ -25,14 +25,24 @@ const RELEASES = `
 /** Downloads of a package registry outlive the test run here. */
 const CACHE = fileURLToPath(new URL("../../node_modules/.cache/history", import.meta.url));
 
+/** A registry may fail now and then, and what came before that stays. */
+const TRIES = 3;
+
 /** Fetches the releases that are not here yet. Throws where there is no registry. */
 export async function fetchReleases(): Promise<void> {
   await mkdir(CACHE, { recursive: true });
-  const present = new Set(await readdir(CACHE));
-  const absent = RELEASES.filter((release) => !present.has(archiveName(release)));
-  if (absent.length === 0) return;
-  const packages = absent.map((release) => `${PROJECT}@${release}`);
-  await execute("npm", ["pack", "--silent", "--ignore-scripts", ...packages], { cwd: CACHE });
+  for (let left = TRIES; ; left--) {
+    const present = new Set(await readdir(CACHE));
+    const absent = RELEASES.filter((release) => !present.has(archiveName(release)));
+    if (absent.length === 0) return;
+    const packages = absent.map((release) => `${PROJECT}@${release}`);
+    try {
+      const options = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=5"];
+      await execute("npm", ["pack", ...options, ...packages], { cwd: CACHE });
+    } catch (error) {
+      if (left === 1) throw error;
+    }
+  }
 }
 
 function archiveName(release: string): string {
