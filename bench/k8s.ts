@@ -344,9 +344,9 @@ async function deadWatch(field: Field, runners: readonly Runner[]) {
 export async function k8s(): Promise<string> {
   const contestants = [ours, sidecar()];
   const ground: Ground = { base: await mkdtemp(join(tmpdir(), "pannier-bench-")), children: [] };
+  const measured: Awaited<ReturnType<typeof firstAndChanges>>[] = [];
   try {
     const field = await makeField(ground);
-    const measured: Awaited<ReturnType<typeof firstAndChanges>>[] = [];
     for (const contestant of contestants) measured.push(await firstAndChanges(field, contestant));
     const runners = measured.map(({ runner }) => runner);
     const quiet = await idle(field, runners);
@@ -388,6 +388,7 @@ export async function k8s(): Promise<string> {
     ].join("\n\n");
   } finally {
     await Promise.all(ground.children.map(end));
+    await Promise.all(measured.map(({ runner }) => runner.proxy.close()));
     await rm(ground.base, { recursive: true, force: true });
   }
 }
