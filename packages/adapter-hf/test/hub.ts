@@ -3,9 +3,8 @@
  * memory, on 127.0.0.1. Files from a size on lie in large storage: they are answered by a redirect.
  */
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { listenOnLoopback } from "../../../test/support/loopback.ts";
 
 /** Bytes from which a file lies in large storage. */
 const LARGE = 4096;
@@ -154,18 +153,10 @@ export async function startHub(): Promise<HubServer> {
       repositories.delete(from);
       renamed.set(from, to);
     },
-    async close() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, "close");
-    },
+    close: async () => {},
   };
-  server.listen(0, "127.0.0.1");
-  // Who is done with it need not say so.
-  server.unref();
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  return Object.assign(self, { port, endpoint: `http://127.0.0.1:${port}` });
+  const { port, close } = await listenOnLoopback(server);
+  return Object.assign(self, { port, close, endpoint: `http://127.0.0.1:${port}` });
 }
 
 function list(

@@ -9,7 +9,7 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient, makeAuthorize } from "@pannier/http-client";
-import { archiveSource, besideUrl, resolveChecksum } from "@pannier/http-content";
+import { archiveSource, besideUrl, resolveChecksum, undecidedSource } from "@pannier/http-content";
 import { FILE_SIGNATURES, signedFile } from "@pannier/signatures";
 import { directorySource } from "./directory/directory.ts";
 import { fileSource, probeUrl } from "./file.ts";
@@ -186,18 +186,11 @@ function undecided(
 ): Source {
   let decided: Source | undefined;
   const get = async (signal: AbortSignal) => (decided ??= await decide(signal));
-  return {
+  return undecidedSource({
     probe,
-    list: async (signal, scope) => (await get(signal)).list(signal, scope),
-    read: async (entry, range, signal) => (await get(signal)).read(entry, range, signal),
-    localPath: (entry) => decided?.localPath?.(entry),
-    lane: async (signal) => decided?.lane?.(signal),
-    get ranges() {
-      return decided?.ranges;
-    },
-    get contentAddressed() {
-      return decided?.contentAddressed;
-    },
+    toList: get,
+    toRead: get,
+    decided: () => decided,
     close: async () => (decided === undefined ? close() : decided.close()),
-  };
+  });
 }

@@ -1,6 +1,6 @@
 /** Options in the URL's query, and what they are made of. */
 import { type OptionSpecs, UsageError } from "@pannier/core/adapter";
-import { type ChecksumOption, parseChecksum } from "@pannier/http-content";
+import { archiveOptions, type ChecksumOption, parseChecksum } from "@pannier/http-content";
 
 export const httpOptions = {
   unpack: {
@@ -10,12 +10,7 @@ export const httpOptions = {
     description:
       "yes: unpack an archive; no: publish one file; auto: by the name, or by the content if the name has no extension",
   },
-  strip: {
-    type: "integer",
-    default: 0,
-    max: 100,
-    description: "leading directories to remove from names in an archive",
-  },
+  ...archiveOptions,
   path: {
     type: "string",
     description: "directory in the archive or below the URL that becomes the root",

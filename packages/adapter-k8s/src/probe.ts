@@ -52,8 +52,9 @@ export async function probe(
 }
 
 /**
- * What the long watch told needs no question. Otherwise asks by a short watch: it costs the server nothing where nothing happened, however many objects there are, and it does not
- * depend on the long watch, which may be dead. It takes a second where nothing happened.
+ * What the long watch told needs no question. Otherwise asks by a short watch: it costs the server nothing where nothing
+ * happened, however many objects there are, and it does not depend on the long watch, which may be dead. It takes a second
+ * where nothing happened.
  *
  * @returns `since` where nothing happened; otherwise the resourceVersion of what did
  * @throws GoneError where the server cannot tell

@@ -4,9 +4,8 @@
  * test/real, which `npm test` cannot have.
  */
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { listenOnLoopback } from "../../../test/support/loopback.ts";
 
 interface StoredObject {
   readonly metadata: {
@@ -233,18 +232,9 @@ export async function startApiServer(): Promise<ApiServer> {
     cutWatches() {
       for (const { response } of watchers) response.destroy();
     },
-    async close() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, "close");
-    },
+    close: async () => {},
   };
-  server.listen(0, "127.0.0.1");
-  // Who is done with it need not say so.
-  server.unref();
-  await once(server, "listening");
-  self.port = (server.address() as AddressInfo).port;
-  return self;
+  return Object.assign(self, await listenOnLoopback(server));
 }
 
 /** Equality, and whether a label is there, as far as tests select. */

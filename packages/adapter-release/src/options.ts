@@ -1,5 +1,6 @@
 /** Options in the URL's query, and what is made of them. */
 import { type OptionSpecs, UsageError } from "@pannier/core/adapter";
+import { archiveOptions } from "@pannier/http-content";
 
 export const releaseOptions = {
   asset: {
@@ -24,12 +25,7 @@ export const releaseOptions = {
     description:
       "yes: unpack an archive; no: publish all matching assets as files; auto: by the asset's name",
   },
-  strip: {
-    type: "integer",
-    default: 0,
-    max: 100,
-    description: "leading directories to remove from names in an archive",
-  },
+  ...archiveOptions,
   path: {
     type: "string",
     description: "directory in the archive that becomes the root",

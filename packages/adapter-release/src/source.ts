@@ -3,7 +3,7 @@ import { extname } from "node:path";
 import { looksLikeArchive } from "@pannier/archive";
 import { type Source, type SourceContext, UsageError } from "@pannier/core/adapter";
 import type { HttpClient } from "@pannier/http-client";
-import { archiveSource, type LocatedArchive } from "@pannier/http-content";
+import { archiveSource, type LocatedArchive, undecidedSource } from "@pannier/http-content";
 import { signedFile } from "@pannier/signatures";
 import { filesSource } from "./files.ts";
 import type { Finder, Found } from "./find.ts";
@@ -50,25 +50,18 @@ export function releaseSource(init: ReleaseSourceInit): Source {
     return decided;
   }
 
-  return {
+  const source = undecidedSource({
     probe,
-    list: async (signal, scope) => (await decide("list", signal)).list(signal, scope),
-    async read(entry, range, signal) {
+    toList: (signal) => decide("list", signal),
+    async toRead(signal) {
       signal.throwIfAborted();
-      return (decided ?? (await decide("read", signal))).read(entry, range, signal);
+      return decided ?? decide("read", signal);
     },
-    localPath: (entry) => decided?.localPath?.(entry),
-    lane: async (signal) => decided?.lane?.(signal),
-    get ranges() {
-      return decided?.ranges;
-    },
-    get contentAddressed() {
-      return decided?.contentAddressed;
-    },
-    identity,
+    decided: () => decided,
     // And the client, which is that of both.
     close: () => archive.close(),
-  };
+  });
+  return Object.assign(source, { identity });
 }
 
 type Take = (signal: AbortSignal) => Promise<Found>;

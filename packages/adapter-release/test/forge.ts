@@ -3,9 +3,8 @@
  * (https://docs.gitlab.com/api/releases/) and Gitea (https://docs.gitea.com/api). One repository, seen by all three.
  */
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { listenOnLoopback } from "../../../test/support/loopback.ts";
 
 interface TestRelease {
   readonly tag: string;
@@ -63,18 +62,10 @@ export async function startForge(): Promise<ForgeServer> {
     downloads: 0,
     pageSize: 50,
     intercept: undefined,
-    async close() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, "close");
-    },
+    close: async () => {},
   };
-  server.listen(0, "127.0.0.1");
-  // Who is done with it need not say so.
-  server.unref();
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  return Object.assign(self, { port, origin: `http://127.0.0.1:${port}` });
+  const { port, close } = await listenOnLoopback(server);
+  return Object.assign(self, { port, close, origin: `http://127.0.0.1:${port}` });
 }
 
 function answer(self: ForgeServer, request: IncomingMessage, response: ServerResponse): void {

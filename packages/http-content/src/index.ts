@@ -11,3 +11,5 @@ export {
   verified,
 } from "./checksum.ts";
 export { createDigestReader } from "./digest.ts";
+export { archiveOptions } from "./options.ts";
+export { undecidedSource } from "./undecided.ts";
