@@ -97,12 +97,9 @@ const source = z.strictObject({
 
 export type SourceFile = z.infer<typeof source>;
 
-const timeout = (standard: string) =>
-  z.optional(
-    span(
-      `Time limit of one run. Pannier then kills the whole process group. Default: ${standard}.`,
-    ),
-  );
+const commandTimeout = z.optional(
+  span("Time limit of one run. Pannier then kills the whole process group. Default: 60s."),
+);
 const environment = z.optional(
   z
     .record(z.string(), z.string())
@@ -117,7 +114,7 @@ const command = z
 const prePublish = z
   .strictObject({
     command,
-    timeout: timeout("60s"),
+    timeout: commandTimeout,
     env: environment,
     retry: z.optional(
       duration("Time until Pannier asks again about a refused revision. Default: 10m."),
@@ -131,7 +128,7 @@ const prePublish = z
 
 const retries = z.optional(count("Number of retries after a failed run. Default: 5.", 0));
 const postPublish = z.union([
-  z.strictObject({ command, timeout: timeout("60s"), env: environment, retries }),
+  z.strictObject({ command, timeout: commandTimeout, env: environment, retries }),
   z.strictObject({
     url: text("URL to call. Any status from 200 to 299 is success.").check(
       z.refine((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? ""), {
@@ -144,7 +141,7 @@ const postPublish = z.union([
     headers: z.optional(
       z.record(z.string(), z.string()).check(z.describe("Headers of the request.")),
     ),
-    timeout: timeout("10s"),
+    timeout: z.optional(span("Time limit of one call. Default: 10s.")),
     retries,
   }),
   z.strictObject({
