@@ -15,6 +15,8 @@ export type Member =
       /** As announced; the content may not be larger. */
       readonly size: number;
       readonly content: AsyncIterable<Uint8Array>;
+      /** The content of a small one at once, where that is less work: to be called in its place, before the next member is asked for. */
+      readonly whole?: (() => Uint8Array | Promise<Uint8Array>) | undefined;
     })
   | (Named & {
       readonly kind: "hardlink";

@@ -36,7 +36,7 @@ export interface Scratch {
   put(
     path: string,
     size: number,
-    content: AsyncIterable<Uint8Array>,
+    content: AsyncIterable<Uint8Array> | Uint8Array,
     facts: Facts,
   ): Promise<Content>;
   symlink(path: string, target: string, facts: Facts): Promise<void>;
@@ -110,14 +110,13 @@ export async function createScratch(folder: string): Promise<Scratch> {
   return {
     async put(path, size, content, facts) {
       await clear(path);
+      const isWhole = content instanceof Uint8Array;
       if (size > SMALL) {
-        const written = await writeStream(fileOf(folder, path), content);
+        const written = await writeStream(fileOf(folder, path), isWhole ? [content] : content);
         add(path, written, facts, null);
         return written;
       }
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of content) chunks.push(chunk);
-      const whole = Buffer.concat(chunks);
+      const whole = isWhole ? content : await allOf(content);
       const written = { size: whole.byteLength, sha256: hash("sha256", whole) };
       add(path, written, facts, await pack(whole));
       return written;
@@ -160,10 +159,16 @@ export async function createScratch(folder: string): Promise<Scratch> {
   };
 }
 
+async function allOf(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of content) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
 /** Writes bytes to a new file. */
 export async function writeStream(
   path: string,
-  content: AsyncIterable<Uint8Array>,
+  content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<Content> {
   const digest = createHash("sha256");
   let size = 0;

@@ -50,7 +50,9 @@ export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): 
       const facts = { mode: member.mode === undefined ? undefined : member.mode & 0o777, mtime };
       if (member.kind === "file") {
         meter.measure(member.size, member.name);
-        await scratch.put(path, member.size, member.content, facts);
+        const whole = member.whole?.();
+        const content = (whole instanceof Promise ? await whole : whole) ?? member.content;
+        await scratch.put(path, member.size, content, facts);
       } else {
         const from = relocate(target, init);
         const size = from === undefined ? undefined : scratch.sizeOf(from);

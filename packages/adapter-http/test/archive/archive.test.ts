@@ -191,6 +191,29 @@ test("unpacks zip with modes and symlinks", async () => {
   expect(await readdir(join(scratch, left as string))).not.toContain("archive.zip");
 });
 
+test("unpacks what a zip archive holds at once, and what it holds in pieces", async () => {
+  // Small ones are unpacked in one call: up to 256 KiB, packed or not.
+  const sizes = [0, 1, 5000, 2 ** 18 - 1, 2 ** 18, 2 ** 18 + 1, 3_000_000];
+  const members = sizes.flatMap((size) => {
+    const random = Buffer.from(crypto.getRandomValues(new Uint8Array(Math.min(size, 65_536))));
+    const content = Buffer.alloc(size, random.byteLength === 0 ? undefined : random);
+    return [
+      { name: `stored-${size}`, content, method: 0 },
+      { name: `random-${size}`, content },
+      { name: `zeros-${size}`, content: Buffer.alloc(size) },
+    ];
+  });
+  const { url, context } = await served(makeZip(members), "x.zip");
+  const { source } = await open(url, {}, context);
+  const listed = await listAll(source);
+  const wrong: string[] = [];
+  for (const { name, content } of members) {
+    const bytes = await readAll(source, listed.file(name));
+    if (!content.equals(bytes)) wrong.push(name);
+  }
+  expect(wrong).toEqual([]);
+});
+
 test.each([
   ["absolute", { name: "/etc/cron.d/x", content: "x" }],
   ["climbing", { name: "a/../../x", content: "x" }],
@@ -248,6 +271,8 @@ test.each([
   ["endless symlink", { name: "x", mode: 0o120777, content: "y".repeat(5000) }, "invalid"],
   ["wrong checksum", { name: "x", content: "x", crc: 1 }, "invalid"],
   ["wrong size", { name: "x", content: "x".repeat(100), size: 10 }, "invalid"],
+  ["size of more", { name: "x", content: "x".repeat(100), size: 101 }, "invalid"],
+  ["size of a large one", { name: "x", content: "x".repeat(100), size: 300_000 }, "invalid"],
   ["encrypted", { name: "x", content: "x", flags: 0x801 }, "unsupported"],
   ["unknown method", { name: "x", content: "x", method: 93 }, "unsupported"],
 ] as const)("refuses a zip archive as a whole: %s", async (_, member, code) => {
