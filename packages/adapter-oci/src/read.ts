@@ -3,6 +3,7 @@ import { readExtent, withoutPlace } from "@pannier/archive";
 import { type ByteRange, type Source, SourceError } from "@pannier/core/adapter";
 import type { BlobRange, ImageStore } from "@pannier/oci";
 import { type FramedFile, framedFile, readFrames } from "./frames.ts";
+import type { HeldLayers } from "./held.ts";
 import type { Layer } from "./image.ts";
 import type { SharedWork } from "./shared.ts";
 import type { LayerTable } from "./table/table.ts";
@@ -18,6 +19,7 @@ export interface ReaderInit {
   /** The directory of the image that the source shows, or "". */
   readonly root: string;
   readonly unpacked: UnpackedLayers;
+  readonly held: HeldLayers;
   readonly share: SharedWork;
   readonly table: () => Promise<LayerTable>;
   /** The layers of the image that the reference names now. */
@@ -31,7 +33,7 @@ export interface Reader {
 }
 
 export function makeReader(init: ReaderInit): Reader {
-  const { store, root, unpacked, share, table, layersNow } = init;
+  const { store, root, unpacked, held, share, table, layersNow } = init;
   /** How many files were read one by one, by layer. */
   const singles = new Map<string, number>();
 
@@ -69,9 +71,25 @@ export function makeReader(init: ReaderInit): Reader {
   /** Whether a file is read by itself, rather than with all of its layer. Counts it, if it is. */
   function readsAlone({ key, blob }: Layer): boolean {
     const count = (singles.get(key) ?? 0) + 1;
-    const alone = count <= FEW || blob.size >= LARGE_LAYER || unpacked.isInflated(key);
+    const alone = count <= FEW || blob.size >= LARGE_LAYER;
     if (alone) singles.set(key, count);
     return alone;
+  }
+
+  /** Reads a file by its frames: out of its layer where that lies here, or has to by now. */
+  async function readFramed(
+    file: FramedFile,
+    layer: Layer,
+    range: ByteRange | undefined,
+    signal: AbortSignal,
+  ) {
+    const { key } = layer;
+    if (held.path(key) === undefined) {
+      if (readsAlone(layer))
+        return readFrames(file, range, (part) => fetchBlob(layer, part, signal));
+      await share(`layer ${key}`, (inner) => held.hold(layer, "read", inner), signal);
+    }
+    return readFrames(file, range, (part) => held.read(layer, part, signal));
   }
 
   return {
@@ -90,15 +108,12 @@ export function makeReader(init: ReaderInit): Reader {
       const layer = await layerOf(key, signal);
       if (layer.title !== undefined) return readTitled(layer, range, signal);
       const framed = found === undefined ? undefined : framedFile(found.row);
-      const readFramed = (file: FramedFile) =>
-        readFrames(file, range, (part) => fetchBlob(layer, part, signal));
-      if (framed !== undefined && readsAlone(layer)) return readFramed(framed);
+      if (framed !== undefined) return readFramed(framed, layer, range, signal);
       await share(
         `layer ${key}`,
         (inner) => unpacked.unpack([layer], undefined, "read", inner),
         signal,
       );
-      if (framed !== undefined && unpacked.isInflated(key)) return readFramed(framed);
       const now = unpacked.extent(path, key);
       if (now === undefined) {
         throw new SourceError("changed", `${JSON.stringify(entry.path)} is not in the image`);

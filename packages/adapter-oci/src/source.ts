@@ -1,20 +1,24 @@
 /** A source that is an image: what its layers hold, one over the other. */
-import { join } from "node:path";
-import { withoutPlace } from "@pannier/archive";
+import { extname, join } from "node:path";
+import { createMeter, withoutPlace } from "@pannier/archive";
 import { IGNORE_FILE, type Source, type SourceContext, SourceError } from "@pannier/core/adapter";
 import { DIGEST, type ImageStore, type Reference, tocRange } from "@pannier/oci";
 import { forEach } from "./for-each.ts";
+import { type HeldLayers, heldLayers } from "./held.ts";
 import { type Layer, readImage } from "./image.ts";
-import { indexLayer } from "./index-layer.ts";
+import type { LaneData } from "./image-lane.ts";
+import { indexHeldLayer, indexLayer } from "./index-layer.ts";
 import type { OciSettings } from "./options.ts";
 import { LARGE_LAYER, makeReader } from "./read.ts";
 import { makeSharedWork } from "./shared.ts";
 import { checkImage } from "./signature.ts";
 import { type LayerTable, openLayerTable } from "./table/table.ts";
 import type { TagChoice } from "./tags.ts";
-import { pathIn, removeLeftovers, unpackedLayers } from "./unpacked.ts";
+import { removeLeftovers } from "./scratch.ts";
+import { pathIn, unpackedLayers } from "./unpacked.ts";
 
 const TABLE = "layers.db";
+const LANE = new URL(`./image-lane${extname(import.meta.url)}`, import.meta.url);
 
 export interface ImageSourceInit {
   readonly store: ImageStore;
@@ -30,7 +34,8 @@ export function imageSource(init: ImageSourceInit): Source {
   const root = settings.path;
   const closing = new AbortController();
   const share = makeSharedWork(closing.signal);
-  const unpacked = unpackedLayers(store, root, context);
+  const held = heldLayers(store, context);
+  const unpacked = unpackedLayers(store, root, held, context);
   const table = lazyTable(settings, context);
   /** The digest of the image that was listed last. */
   let listed: string | undefined;
@@ -42,12 +47,17 @@ export function imageSource(init: ImageSourceInit): Source {
 
   /** For all that want it. */
   const load = (name: string, signal: AbortSignal) =>
-    share(`image ${name}`, async (inner) => loadImage(init, name, table, unpacked, inner), signal);
+    share(
+      `image ${name}`,
+      async (inner) => loadImage(init, name, table, held, unpacked, inner),
+      signal,
+    );
 
   const reader = makeReader({
     store,
     root,
     unpacked,
+    held,
     share,
     table: table.open,
     layersNow: async (signal) =>
@@ -92,7 +102,13 @@ export function imageSource(init: ImageSourceInit): Source {
     },
 
     read: reader.read,
-    lane: () => unpacked.lane(),
+
+    async lane() {
+      const folder = held.folder();
+      if (folder === undefined && unpacked.isEmpty) return undefined;
+      const data: LaneData = { scratch: await context.scratch(), held: folder };
+      return { module: LANE, data };
+    },
 
     localPath(entry) {
       const extent = unpacked.extent(pathIn(root, entry.path), withoutPlace(entry.ref ?? ""));
@@ -105,6 +121,7 @@ export function imageSource(init: ImageSourceInit): Source {
       if (listed === undefined) return;
       await (await table.open()).keepOnly(listed);
       await unpacked.clear();
+      await held.clear();
       reader.reset();
     },
 
@@ -119,6 +136,7 @@ export function imageSource(init: ImageSourceInit): Source {
       await store.close();
       await table.close();
       await unpacked.clear().catch(() => {});
+      await held.clear().catch(() => {});
     },
   };
 }
@@ -149,6 +167,7 @@ async function loadImage(
   { store, settings, context }: ImageSourceInit,
   name: string,
   table: ReturnType<typeof lazyTable>,
+  held: HeldLayers,
   unpacked: Learning["unpacked"],
   signal: AbortSignal,
 ) {
@@ -158,19 +177,20 @@ async function loadImage(
   const signature =
     signers.length === 0 ? undefined : await checkImage(store, digest, signers, signal);
   const known = await table.open();
-  await learn({ store, root: settings.path, unpacked, context }, layers, known, signal);
+  await learn({ store, root: settings.path, held, unpacked, context }, layers, known, signal);
   known.remember(digest, layers);
   return { digest, layers, signature };
 }
 
 interface Learning extends Pick<ImageSourceInit, "store" | "context"> {
   readonly root: string;
+  readonly held: HeldLayers;
   readonly unpacked: ReturnType<typeof unpackedLayers>;
 }
 
 /** Looks at the layers that are not known yet: by their tables of contents where some are known, else whole. */
 async function learn(
-  { store, root, unpacked, context }: Learning,
+  { store, root, held, unpacked, context }: Learning,
   layers: readonly Layer[],
   known: LayerTable,
   signal: AbortSignal,
@@ -179,13 +199,24 @@ async function learn(
     (layer) => !known.has(layer),
   );
   const follows = !known.isEmpty;
-  const whole = unknown.filter(({ blob, title }) => {
-    const toc = title === undefined ? tocRange(blob) : undefined;
-    return title === undefined && (toc === undefined || (!follows && blob.size < LARGE_LAYER));
+  const { plain, whole, parts } = Object.groupBy(unknown, ({ blob, title }) => {
+    if (title !== undefined) return "parts";
+    if (tocRange(blob) === undefined) return "plain";
+    return follows || blob.size >= LARGE_LAYER ? "parts" : "whole";
   });
-  await unpacked.unpack(whole, known, "list", signal);
+  const meter = createMeter(context.limits);
+  const toUnpack = [...(plain ?? [])];
   await forEach(
-    unknown.filter((layer) => !whole.includes(layer)),
+    whole ?? [],
+    async (layer, inner) => {
+      await held.hold(layer, "list", inner);
+      if (!(await indexHeldLayer(held, layer, root, known, meter, inner))) toUnpack.push(layer);
+    },
+    signal,
+  );
+  await unpacked.unpack(toUnpack, known, "list", signal);
+  await forEach(
+    parts ?? [],
     (layer, inner) => context.retry(() => indexLayer(store, layer, root, known, inner), inner),
     signal,
   );

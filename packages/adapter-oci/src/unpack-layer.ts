@@ -13,7 +13,7 @@ import {
   segmentsOf,
 } from "@pannier/archive";
 import { type Limits, SourceError } from "@pannier/core/adapter";
-import { type ImageStore, readToc, type TocRange, tocRange } from "@pannier/oci";
+import { readToc, type TocRange, tocRange } from "@pannier/oci";
 import type { Layer } from "./image.ts";
 import {
   fileRow,
@@ -27,8 +27,9 @@ import {
 import type { Row } from "./table/rows.ts";
 
 export interface UnpackInit {
-  readonly store: ImageStore;
   readonly layer: Layer;
+  /** Its bytes, which are checked by their reader. */
+  readonly fetch: () => Promise<AsyncIterable<Uint8Array>>;
   readonly root: string;
   readonly limits: Limits;
   /** Counts what is unpacked over all layers. */
@@ -36,7 +37,6 @@ export interface UnpackInit {
   readonly scratch: Scratch;
   /** What names in the scratch begin with: many layers lie in one. */
   readonly prefix: string;
-  readonly operation: string;
   readonly signal: AbortSignal;
 }
 
@@ -49,10 +49,10 @@ const MAX_COMPARED = 100_000;
  * @param add takes the rows, in any order
  */
 export async function unpackLayer(init: UnpackInit, add: (row: Row) => void): Promise<void> {
-  const { store, layer, limits, operation, signal } = init;
+  const { layer, limits, signal } = init;
   const range = tocRange(layer.blob);
   const toc = makeCapture(range);
-  const blob = await store.blob(layer.blob, undefined, operation, signal);
+  const blob = await init.fetch();
   const guard = createExpansionGuard("a layer", limits.maxExpansion);
   const whole = tracked(toc.pass(guard.archived(blob)));
   try {

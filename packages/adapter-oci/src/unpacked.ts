@@ -1,26 +1,24 @@
 /** Layers that lie unpacked in the scratch directory. */
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { basename, dirname, extname, join } from "node:path";
+import { rm } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import {
   createMeter,
   createScratch,
   ExpansionError,
   type Extent,
   type Unpacked,
+  withoutPlace,
   withPlace,
 } from "@pannier/archive";
-import type { LaneData } from "@pannier/archive/lane";
-import type { Entry, LaneSpec, SourceContext } from "@pannier/core/adapter";
+import type { Entry, SourceContext } from "@pannier/core/adapter";
 import { type ImageStore, tocRange } from "@pannier/oci";
 import { forEach } from "./for-each.ts";
+import type { HeldLayers } from "./held.ts";
 import type { Layer } from "./image.ts";
 import { indexLayer } from "./index-layer.ts";
+import { makeFolder } from "./scratch.ts";
 import type { LayerTable } from "./table/table.ts";
 import { unpackLayer } from "./unpack-layer.ts";
-
-/** Names of scratch directories begin so; what is left of an earlier process is known by it. */
-const PREFIX = "unpacked-";
-const LANE = new URL(`./image-lane${extname(import.meta.url)}`, import.meta.url);
 
 /** Layers that were unpacked together. */
 interface Depot {
@@ -45,10 +43,8 @@ export interface UnpackedLayers {
   extent(path: string, layer: string): Extent | undefined;
   /** The same entries; those of small files that lie unpacked tell a lane where. */
   placed(batches: AsyncIterable<readonly Entry[]>): AsyncGenerator<readonly Entry[]>;
-  /** `undefined` where nothing lies unpacked. */
-  lane(): Promise<LaneSpec | undefined>;
-  /** Whether a layer's content is too large to unpack. Its table tells how large its files are, so they are read one by one. */
-  isInflated(layer: string): boolean;
+  /** Whether anything lies unpacked. */
+  readonly isEmpty: boolean;
   /** Removes all of them. */
   clear(): Promise<void>;
 }
@@ -56,11 +52,11 @@ export interface UnpackedLayers {
 export function unpackedLayers(
   store: ImageStore,
   root: string,
+  held: HeldLayers,
   context: SourceContext,
 ): UnpackedLayers {
   const { limits } = context;
   const depots: Depot[] = [];
-  const inflated = new Set<string>();
 
   function extent(path: string, layer: string): Extent | undefined {
     for (const { content, prefixes } of depots) {
@@ -73,15 +69,16 @@ export function unpackedLayers(
 
   function withExtent(entry: Entry): Entry {
     if (entry.kind !== "file" || entry.ref === undefined) return entry;
-    const found = extent(pathIn(root, entry.path), entry.ref);
+    const layer = withoutPlace(entry.ref);
+    const found = extent(pathIn(root, entry.path), layer);
     if (found === undefined || found.own) return entry;
-    return { ...entry, ref: withPlace(entry.ref, basename(dirname(found.file)), found.start) };
+    return { ...entry, ref: withPlace(layer, basename(dirname(found.file)), found.start) };
   }
 
   return {
     async unpack(layers, known, operation, signal) {
       if (layers.length === 0) return;
-      const folder = await mkdtemp(join(await context.scratch(), PREFIX));
+      const folder = await makeFolder(await context.scratch());
       const scratch = await createScratch(folder);
       const meter = createMeter(limits);
       const prefixes = new Map(layers.map((layer, index) => [layer.key, `${index}/`]));
@@ -90,12 +87,15 @@ export function unpackedLayers(
       async function unpackOne(layer: Layer, inner: AbortSignal) {
         const prefix = prefixes.get(layer.key) as string;
         const writer = known?.write(layer);
-        const unpacking = { store, layer, root, limits, meter, scratch, prefix, operation };
+        const fetch = () =>
+          held.path(layer.key) === undefined
+            ? store.blob(layer.blob, undefined, operation, inner)
+            : held.read(layer, { offset: 0, length: layer.blob.size }, inner);
+        const unpacking = { layer, fetch, root, limits, meter, scratch, prefix, signal: inner };
         try {
-          await unpackLayer({ ...unpacking, signal: inner }, (row) => writer?.add(row));
+          await unpackLayer(unpacking, (row) => writer?.add(row));
         } catch (error) {
           if (!(error instanceof ExpansionError) || tocRange(layer.blob) === undefined) throw error;
-          inflated.add(layer.key);
           prefixes.delete(layer.key);
           if (known !== undefined) await indexLayer(store, layer, root, known, inner);
           return;
@@ -124,13 +124,9 @@ export function unpackedLayers(
       for await (const batch of batches) yield depots.length === 0 ? batch : batch.map(withExtent);
     },
 
-    async lane() {
-      if (depots.length === 0) return undefined;
-      const scratch = await context.scratch();
-      return { module: LANE, data: { scratch } satisfies LaneData };
+    get isEmpty() {
+      return depots.length === 0;
     },
-
-    isInflated: (layer) => inflated.has(layer),
 
     async clear() {
       for (const { folder, content } of depots.splice(0)) {
@@ -139,13 +135,6 @@ export function unpackedLayers(
       }
     },
   };
-}
-
-/** Removes what an earlier process left in a scratch directory. */
-export async function removeLeftovers(scratch: string): Promise<void> {
-  for (const name of await readdir(scratch)) {
-    if (name.startsWith(PREFIX)) await rm(join(scratch, name), { recursive: true, force: true });
-  }
 }
 
 /** The path in the image of what the source has at a path. */

@@ -9,7 +9,7 @@ const PIECE = 256 * 1024;
 /** Reads what was unpacked, or a part of it. @throws SourceError `changed` where it is gone */
 export async function readExtent(
   extent: Extent,
-  entry: FileEntry,
+  entry: Pick<FileEntry, "size">,
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Body> {

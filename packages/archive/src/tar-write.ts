@@ -84,7 +84,8 @@ function header(init: {
   block.write(init.target, 157, "latin1");
   block.write(`ustar\0${"00"}`, 257, "latin1");
   block.fill(" ", 148, 156);
-  const sum = block.reduce((total, byte) => total + byte, 0);
+  let sum = 0;
+  for (const byte of block) sum += byte;
   block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
   return block;
 }

@@ -108,7 +108,7 @@ async function* changes(
         if (is === undefined) {
           if (was !== undefined) batch.push({ kind: "delete", path: pathBelow(root, row.path) });
         } else if (was === undefined || differs(was, is)) {
-          batch.push({ kind: "put", entry: toEntry(database, is, root) });
+          batch.push({ kind: "put", entry: toEntry(is, database.keyOf(is.layer), root) });
         }
       }
       if (batch.length > 0) yield batch;

@@ -1,6 +1,7 @@
 /** Which files and symlinks an image shows. */
 import { type Entry, type Scope, SourceError } from "@pannier/core/adapter";
 import type { Layer } from "../image.ts";
+import { withFrame } from "../place.ts";
 import { BATCH, type Database } from "./database.ts";
 import {
   ancestorsOf,
@@ -39,6 +40,7 @@ export async function* listEntries(
       hint: "look at what it holds, and correct path=",
     });
   }
+  const keys = new Map(layers.map((layer) => [database.layer(layer)?.id, layer.key]));
   const list = [...positions.keys()].join(", ");
   const page = database.db.prepare(
     `SELECT * FROM rows WHERE (path, layer) > (?, ?) AND path >= ? AND path < ? AND layer IN (${list})
@@ -52,7 +54,8 @@ export async function* listEntries(
     if (path === undefined) return;
     const top = cover.enter(path, group);
     if (top?.kind === "refused") judge(top, root, scope);
-    else if (top !== undefined && isEntry(top)) batch.push(toEntry(database, top, root));
+    else if (top !== undefined && isEntry(top))
+      batch.push(toEntry(top, keys.get(top.layer) as string, root));
     group = [];
   };
   for (let path = "", layer = -1; ;) {
@@ -72,7 +75,8 @@ export async function* listEntries(
   if (batch.length > 0) yield batch;
 }
 
-export function toEntry(database: Database, row: StoredRow, root: Root): Entry {
+/** @param layer the key of the row's layer */
+export function toEntry(row: StoredRow, layer: string, root: Root): Entry {
   const path = pathBelow(root, row.path);
   const mtime = row.mtime ?? undefined;
   if (row.kind === "link") return { kind: "symlink", path, target: row.target as string, mtime };
@@ -85,6 +89,9 @@ export function toEntry(database: Database, row: StoredRow, root: Root): Entry {
     mtime,
     fingerprint: `sha256:${value}`,
     digest: { algorithm: "sha256", value },
-    ref: database.keyOf(row.layer),
+    ref:
+      row.start === null || row.end === null || row.frames !== null
+        ? layer
+        : withFrame(layer, row.start, row.end),
   };
 }

@@ -76,7 +76,7 @@ export function openLayerTable(file: string, view: string): LayerTable {
       const row = published(
         resolve(at, rowsAt(at), positionsOf(layers), rowsOfDirectories(rowsAt)),
       );
-      return row === undefined ? undefined : toEntry(database, row, root);
+      return row === undefined ? undefined : toEntry(row, database.keyOf(row.layer), root);
     },
     compare: (from, to, root, scope) => compareImages(database, ++runs, from, to, root, scope),
     image(digest) {
