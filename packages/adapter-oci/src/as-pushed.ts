@@ -11,6 +11,8 @@ const BATCH = 256;
 const MOST_EMPTY = 2048;
 /** What decompressors skip begins so, with its length behind (RFC 8878, 3.1.2). */
 const SKIPPABLE = 0x184d2a5;
+/** Up to so many bytes, what lies between contents is read with them, in one call. */
+const REGION = 2 << 20;
 const HEADER = 8;
 /** The table, and what other tools keep beside it. */
 const MAX_SKIPPABLE = 8;
@@ -77,12 +79,8 @@ function hold(fd: number, gaps: readonly Gap[]): boolean {
   const length = gaps.reduce((sum, { from, to }) => sum + to - from, 0);
   // Frames are hardly longer than what they hold.
   if (length > 2 * told.length) return false;
-  const packed = Buffer.allocUnsafe(length);
-  let filled = 0;
-  for (const { from, to } of gaps) {
-    if (readSync(fd, packed, filled, to - from, from) !== to - from) return false;
-    filled += to - from;
-  }
+  const packed = readGaps(fd, gaps, length);
+  if (packed === undefined) return false;
   try {
     const limit = { maxOutputLength: told.length, chunkSize: told.length };
     return zlib.zstdDecompressSync(packed, limit).equals(told);
@@ -92,6 +90,22 @@ function hold(fd: number, gaps: readonly Gap[]): boolean {
 }
 
 const ZEROS = Buffer.alloc(512);
+
+/** @param length of all of them @returns `undefined` where the layer is shorter */
+function readGaps(fd: number, gaps: readonly Gap[], length: number): Buffer | undefined {
+  const packed = Buffer.allocUnsafe(length);
+  const start = gaps[0]?.from ?? 0;
+  const bytes = (gaps.at(-1)?.to ?? 0) - start;
+  const whole = bytes <= REGION ? Buffer.allocUnsafe(bytes) : undefined;
+  if (whole !== undefined && readSync(fd, whole, 0, bytes, start) !== bytes) return undefined;
+  let filled = 0;
+  for (const { from, to } of gaps) {
+    if (whole !== undefined) whole.copy(packed, filled, from - start, to - start);
+    else if (readSync(fd, packed, filled, to - from, from) !== to - from) return undefined;
+    filled += to - from;
+  }
+  return packed;
+}
 
 /** Whether nothing but what decompressors skip follows the archive, and the table is there. */
 function isSkipped(fd: number, tail: number, size: number, offset: number, length: number) {

@@ -64,6 +64,13 @@ function paxRecord(key: string, value: string): Buffer {
   return Buffer.from(`${length} ${key}=${value}\n`);
 }
 
+/** What all headers have in common: owner and time, and blanks in place of the sum. */
+const TEMPLATE = Buffer.alloc(BLOCK);
+TEMPLATE.write("0000000\0".repeat(3), 100, "latin1");
+TEMPLATE.write("00000000000\0".repeat(2), 124, "latin1");
+TEMPLATE.fill(" ", 148, 156);
+TEMPLATE.write(`ustar\0${"00"}`, 257, "latin1");
+
 function header(init: {
   readonly name: string;
   readonly mode: number;
@@ -71,21 +78,24 @@ function header(init: {
   readonly type: string;
   readonly target: string;
 }): Buffer {
-  const block = Buffer.alloc(BLOCK);
-  const octal = (value: number, at: number, length: number) =>
-    block.write(value.toString(8).padStart(length - 1, "0"), at, "latin1");
+  const block = Buffer.from(TEMPLATE);
   block.write(init.name, 0, "latin1");
-  octal(init.mode & 0o7777, 100, 8);
-  octal(0, 108, 8);
-  octal(0, 116, 8);
-  octal(init.size, 124, 12);
-  octal(0, 136, 12);
-  block.write(init.type, 156, "latin1");
-  block.write(init.target, 157, "latin1");
-  block.write(`ustar\0${"00"}`, 257, "latin1");
-  block.fill(" ", 148, 156);
+  writeOctal(block, init.mode & 0o7777, 100, 7);
+  writeOctal(block, init.size, 124, 11);
+  block[156] = init.type.charCodeAt(0);
+  if (init.target !== "") block.write(init.target, 157, "latin1");
   let sum = 0;
-  for (const byte of block) sum += byte;
-  block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+  for (let at = 0; at < BLOCK; at++) sum += block[at] as number;
+  writeOctal(block, sum, 148, 6);
+  block[154] = 0;
   return block;
 }
+
+function writeOctal(block: Buffer, value: number, at: number, digits: number): void {
+  for (let rest = value, place = at + digits - 1; place >= at; place--) {
+    block[place] = ZERO + (rest % 8);
+    rest = Math.floor(rest / 8);
+  }
+}
+
+const ZERO = 0x30;
