@@ -4,14 +4,24 @@ import type { HttpResponse } from "@pannier/http-client";
 
 type Headers = HttpResponse["headers"];
 
+type Checksums = readonly (readonly [header: string, algorithm: DigestAlgorithm])[];
+
 /** In the order of what they cost: SHA-256 is taken anyway. */
-const CHECKSUMS: readonly (readonly [header: string, algorithm: DigestAlgorithm])[] = [
+const QUICK: Checksums = [
   ["x-amz-checksum-sha256", "sha256"],
   ["x-amz-checksum-crc32", "crc32"],
+];
+/** The CRCs take several times what the MD5s of parts take, which the engine hashes side by side. */
+const SLOW: Checksums = [
   ["x-amz-checksum-crc32c", "crc32c"],
   ["x-amz-checksum-crc64nvme", "crc64nvme"],
   ["x-amz-checksum-sha1", "sha1"],
 ];
+const CHECKSUMS: Checksums = [...QUICK, ...SLOW];
+
+export function isQuick({ algorithm }: Digest): boolean {
+  return QUICK.some(([, quick]) => quick === algorithm);
+}
 
 /**
  * The digest of a whole object, from the answer to a GET or HEAD of the whole. What is of parts is left to
@@ -43,13 +53,13 @@ export function partsOf(etag: string): number | undefined {
 
 /** The digest of the parts' digests. */
 export function compositeOf(headers: Headers, partSize: number): Digest | undefined {
-  for (const [header, algorithm] of CHECKSUMS) {
-    const value = /^([A-Za-z0-9+/=]+)-\d+$/.exec(headers[header] ?? "")?.[1];
-    if (value !== undefined) return { algorithm, value: toHex(value), partSize };
-  }
   const value = /^([0-9a-f]{32})-\d+$/.exec(etagOf(headers))?.[1];
-  if (value === undefined || !isPlain(headers)) return undefined;
-  return { algorithm: "md5", value, partSize };
+  const hasMd5 = value !== undefined && isPlain(headers);
+  for (const [header, algorithm] of hasMd5 ? QUICK : CHECKSUMS) {
+    const checksum = /^([A-Za-z0-9+/=]+)-\d+$/.exec(headers[header] ?? "")?.[1];
+    if (checksum !== undefined) return { algorithm, value: toHex(checksum), partSize };
+  }
+  return hasMd5 ? { algorithm: "md5", value, partSize } : undefined;
 }
 
 function etagOf(headers: Headers): string {

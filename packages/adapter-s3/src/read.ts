@@ -3,7 +3,7 @@ import { type Body, type ByteRange, type Digest, SourceError } from "@pannier/co
 import { isTimeFingerprint } from "@pannier/http-client";
 import { type ListedObject, readObject } from "@pannier/object-store";
 import { whyOtherVersion } from "./content.ts";
-import { compositeOf, etagDigest, partsOf, wholeDigest } from "./digest.ts";
+import { compositeOf, etagDigest, isQuick, partsOf, wholeDigest } from "./digest.ts";
 import type { Refusal } from "./errors.ts";
 import { Declined, type Request, type Requests } from "./request.ts";
 
@@ -69,6 +69,9 @@ const WITH_CHECKSUM = { "x-amz-checksum-mode": "ENABLED" };
 
 type HeadRequest = Pick<Request, "query" | "headers" | "decline" | "signal">;
 
+/** Bytes from which two more HEADs take less time than a slow digest. */
+const LARGE = 64 * 2 ** 20;
+
 /** The digest that only HEADs tell: of the whole object, or of its parts, where all but the last of them are of one size. */
 async function digestByHead(
   ask: Requests["ask"],
@@ -87,20 +90,22 @@ async function digestByHead(
     });
     return response.headers;
   };
+  let digest: Digest | undefined;
   try {
     const whole = await head();
-    const digest = wholeDigest(whole);
-    if (digest !== undefined || parts === undefined) return digest;
-    if (parts === 1) return compositeOf(whole, size);
+    digest = wholeDigest(whole);
+    if (parts === undefined || (digest !== undefined && (isQuick(digest) || size < LARGE)))
+      return digest;
+    if (parts === 1) return digest ?? compositeOf(whole, size);
     const [first, last] = await Promise.all([head(1), head(parts)]);
     const partSize = Number(first["content-length"]);
     const rest = size - (parts - 1) * partSize;
     const even = rest > 0 && rest <= partSize && Number(last["content-length"]) === rest;
-    return even ? compositeOf(whole, partSize) : undefined;
+    return (even ? compositeOf(whole, partSize) : undefined) ?? digest;
   } catch (error) {
     request.signal.throwIfAborted();
-    // The content itself can be read; a server that knows no parts vouches for nothing.
-    if (error instanceof SourceError && !error.transient) return undefined;
+    // The content itself can be read; a server that knows no parts vouches for nothing else.
+    if (error instanceof SourceError && !error.transient) return digest;
     throw error;
   }
 }

@@ -85,6 +85,7 @@ describe("what an object is checked against", () => {
   const content = Buffer.alloc(11, "x");
   const plain: Digest = { algorithm: "md5", value: md5(content).toString("hex") };
   const crc = Buffer.from("01020304", "hex").toString("base64");
+  const slow = () => ({ "x-amz-checksum-crc64nvme": crc });
 
   test.each<[what: string, headers: Record<string, string>, digest: Digest | undefined]>([
     ["the MD5 that its ETag is", {}, plain],
@@ -147,6 +148,27 @@ describe("what an object is checked against", () => {
     expect(await digestOf(source, entry)).toEqual(composite);
     expect(await digestOf(source, entry, { offset: 0, length: 5 })).toEqual(composite);
     expect(await digestOf(source, entry, { offset: 5, length: 6 })).toBeUndefined();
+  });
+
+  test.each<[what: string, headers: Record<string, string>, parts: number[], found: string]>([
+    ["the parts' MD5s where the checksum is slow to take", slow(), [], "md5"],
+    ["a checksum that is quick to take", { "x-amz-checksum-crc32": crc }, [], "crc32"],
+    ["a slow checksum where parts are uneven", slow(), [4, 4, 2, 1], "crc64nvme"],
+    [
+      "a slow checksum where the ETag is no MD5",
+      { ...slow(), "x-amz-server-side-encryption": "aws:kms" },
+      [],
+      "crc64nvme",
+    ],
+  ])("of a large one: %s", async (_what, headers, uneven, found) => {
+    const large = Buffer.alloc(65 * 2 ** 20);
+    const parts = uneven.length > 0 ? uneven : [40 * 2 ** 20, 25 * 2 ** 20];
+    const etag = `${"0".repeat(32)}-${parts.length}`;
+    server.put("bucket", "a", large, { etag, parts, headers });
+    const { source } = await open("s3://bucket");
+    const entry = (await listAll(source)).file("a");
+    const digest = await digestOf(source, entry, { offset: 0, length: 5 });
+    expect(digest?.algorithm).toBe(found);
   });
 
   test("nothing, where parts are uneven", async () => {

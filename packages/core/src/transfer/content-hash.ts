@@ -73,7 +73,7 @@ interface Hasher {
   digest(): Buffer;
 }
 
-function hasherOf({ algorithm, partSize }: Digest): Hasher {
+export function hasherOf({ algorithm, partSize }: Pick<Digest, "algorithm" | "partSize">): Hasher {
   return partSize === undefined ? whole(algorithm) : composite(algorithm, partSize);
 }
 

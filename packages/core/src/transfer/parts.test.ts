@@ -207,7 +207,9 @@ test("damage in a part is found, and the whole is fetched once more", async () =
 
 describe("parts in lanes", () => {
   const content = contentOf(LARGE);
-  const PARTS = [0, 16, 32, 48, 64].map((at) => at * MiB);
+  /** Where the first part ends, which is read here. */
+  const FIRST = 64 * 1024;
+  const PARTS = [0, FIRST, ...[16, 32, 48, 64].map((at) => at * MiB)];
 
   type Outcome = PartOutcome["outcome"];
 
@@ -245,22 +247,17 @@ describe("parts in lanes", () => {
   test.each<[string, Outcome[], number[], string[]]>([
     ["fetch all but the first, which tells of the file", [], [0], []],
     ["leave one: they are not asked again", ["left"], PARTS, []],
-    [
-      "fail with one: it alone is read here",
-      ["unavailable"],
-      [0, 1].map((i) => i * 16 * MiB),
-      ["unavailable"],
-    ],
+    ["fail with one: it alone is read here", ["unavailable"], [0, FIRST], ["unavailable"]],
     [
       "fail with three: the rest is read here",
       ["unavailable", "done", "unavailable", "unavailable"],
-      [0, 16, 48, 64].map((at) => at * MiB),
+      [0, FIRST, 32 * MiB, 48 * MiB, 64 * MiB],
       ["unavailable", "unavailable", "unavailable"],
     ],
     [
       "meet a throttle: it is told, and that part read here",
       ["throttled"],
-      [0, 16 * MiB],
+      [0, FIRST],
       ["throttled"],
     ],
   ])("%s", async (_, outcomes, offsets, told) => {
@@ -292,7 +289,7 @@ describe("parts in lanes", () => {
       },
     };
     expect(await fetch(here, lanes)).toMatchObject(whole);
-    expect(here.offsets).toEqual([0, (16 + 6) * MiB]);
+    expect(here.offsets).toEqual([0, FIRST + 6 * MiB]);
   });
 
   test("a file that a lost thread may still write to is made again, without lanes", async () => {
@@ -326,8 +323,9 @@ describe("parts in lanes", () => {
       digest: { algorithm: "md5", value: md5 } as const,
     };
     expect(await fetch(here, lanes, { entry })).toMatchObject(whole);
-    expect(asked).toHaveLength(4);
-    expect(here.offsets.toSorted((a, b) => a - b)).toEqual([0, ...PARTS]);
+    expect(asked).toHaveLength(5);
+    const again = [0, 16, 32, 48, 64].map((at) => at * MiB);
+    expect(here.offsets.toSorted((a, b) => a - b)).toEqual([0, ...again]);
   });
 
   test("an abort ends it with its reason, and leaves nothing", async () => {

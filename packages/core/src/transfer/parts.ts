@@ -14,6 +14,9 @@ import { writeBehind } from "./write-behind.ts";
 /** Parts of one file under way at once, so that one large file does not starve the small ones. */
 const PARTS_AT_ONCE = 8;
 
+/** Bytes of the first part, which is read here for what its answer tells, where lanes read the others. */
+const FIRST_PART = 64 * 1024;
+
 /** Parts that lanes may fail with before the rest is read here. */
 const LANE_FAILURES = 3;
 
@@ -35,9 +38,11 @@ export async function fetchParts(
   const hash = options.rangeHashes.open(options.entry.digest);
   const complete = new Set<number>();
   let hashed = 0;
-  let hashing: Promise<unknown> = Promise.resolve();
+  const firstSize = inLanes === undefined ? partSize : Math.min(FIRST_PART, partSize);
+  const endOf = (offset: number) =>
+    Math.min(size, offset === 0 ? firstSize : (Math.floor(offset / partSize) + 1) * partSize);
   const worker = async (offset: number, signal: AbortSignal) => {
-    const length = Math.min(partSize, size - offset);
+    const length = endOf(offset) - offset;
     // The answer to the first part tells what the source vouches for.
     const inLane = offset === 0 ? undefined : inLanes;
     await fetchPart({ ...options, signal }, fd, offset, length, inLane, (digest) => {
@@ -46,29 +51,24 @@ export async function fetchParts(
     });
     complete.add(offset);
     while (complete.delete(hashed)) {
-      const start = hashed;
-      const end = Math.min(size, start + partSize);
+      const end = endOf(hashed);
+      hash.update(fd, hashed, end);
       hashed = end;
-      hashing = hashing.then(() => (signal.aborted ? undefined : hash.update(fd, start, end)));
-      // Looked at below; a failure before that must not count as unhandled.
-      hashing.catch(() => {});
     }
   };
   const atOnce = Math.min(PARTS_AT_ONCE, options.limiter.max);
   try {
-    await forEachConcurrent(partOffsets(size, partSize), atOnce, worker, options.signal);
-    await hashing;
+    await forEachConcurrent(partOffsets(size, endOf), atOnce, worker, options.signal);
     return await hash.finish();
   } catch (error) {
     // The file is closed next, and its number may become another's.
-    await hashing.catch(() => {});
-    hash.drop();
+    await hash.drop();
     throw error;
   }
 }
 
-function* partOffsets(size: number, partSize: number): Generator<number> {
-  for (let offset = 0; offset < size; offset += partSize) yield offset;
+function* partOffsets(size: number, endOf: (offset: number) => number): Generator<number> {
+  for (let offset = 0; offset < size; offset = endOf(offset)) yield offset;
 }
 
 /** Fetches a part in a lane, and tells how much of it came. The rest is to be read here. @throws PartLost, and SourceError `throttled` */
