@@ -7,8 +7,8 @@ import {
   rangeHeaders,
   versionMismatch,
 } from "@pannier/http-client/lane";
-import { locate, type Root } from "@pannier/object-store/lane";
-import { blobUrl, VERSION } from "./content.ts";
+import { locate, pathBelow, type Root } from "@pannier/object-store/lane";
+import { encodeKey, VERSION } from "./content.ts";
 import type { Signature } from "./sign-in.ts";
 
 export interface LaneData {
@@ -27,9 +27,9 @@ export const openLane: OpenLane = (context) =>
       target: ({ target }) => target,
       request(entry, { root, base, signature, listedAt }, range) {
         const { key, ref: etag } = locate(root, entry);
-        const { pathname } = new URL(blobUrl(base, key));
+        const path = pathBelow(base, `/${encodeKey(key)}`);
         return {
-          path: pathname + (signature.query === undefined ? "" : `?${signature.query}`),
+          path: signature.query === undefined ? path : `${path}?${signature.query}`,
           headers: {
             ...ifMatch(etag === undefined ? undefined : `"${etag}"`),
             "x-ms-version": VERSION,

@@ -13,7 +13,7 @@ export function blobUrl(base: string, key: string): string {
 }
 
 /** A key as a path. A segment of dots would be taken for a step in it, by the URL class already; the service takes an encoded slash for a slash. */
-function encodeKey(key: string): string {
+export function encodeKey(key: string): string {
   const segments = key.split("/").map(encodeURIComponent);
   return segments.join(segments.some((each) => /^\.\.?$/.test(each)) ? "%2F" : "/");
 }

@@ -15,8 +15,11 @@ export function contentUrl(
   generation: string,
   userProject: string | undefined,
 ): string {
-  const query = queryOf({ alt: "media", generation, userProject });
-  return `${objects}/${encodeURIComponent(key)}?${query}`;
+  return `${objects}/${encodeURIComponent(key)}?${contentQuery(generation, userProject)}`;
+}
+
+export function contentQuery(generation: string, userProject: string | undefined): string {
+  return queryOf({ alt: "media", generation, userProject });
 }
 
 /** `undefined` where an answer is of that generation. */

@@ -1,8 +1,8 @@
 /** Objects of Google Cloud Storage in a lane. */
 import type { OpenLane } from "@pannier/core/adapter";
 import { type LaneTarget, openHttpLane, rangeHeaders } from "@pannier/http-client/lane";
-import { locate, type Root } from "@pannier/object-store/lane";
-import { contentUrl, STORED, whyOtherGeneration } from "./content.ts";
+import { locate, pathBelow, type Root } from "@pannier/object-store/lane";
+import { contentQuery, STORED, whyOtherGeneration } from "./content.ts";
 
 export interface LaneData {
   readonly root: Root;
@@ -20,9 +20,9 @@ export const openLane: OpenLane = (context) =>
       request(entry, { root, objects, headers, userProject }, range) {
         const { key, ref: generation } = locate(root, entry);
         if (generation === undefined) return undefined;
-        const { pathname, search } = new URL(contentUrl(objects, key, generation, userProject));
+        const path = pathBelow(objects, `/${encodeURIComponent(key)}`);
         return {
-          path: pathname + search,
+          path: `${path}?${contentQuery(generation, userProject)}`,
           headers: { ...STORED, ...headers, ...rangeHeaders(range) },
           judge: (answer) =>
             whyOtherGeneration(answer, generation) === undefined

@@ -76,7 +76,14 @@ export function makeRequests(init: {
     return askStore(http, url, {
       method,
       headers:
-        keys === undefined ? headers : sign({ method, url, headers }, keys, where, new Date()),
+        keys === undefined
+          ? headers
+          : sign(
+              { method, host: url.host, path: url.pathname, query: search, headers },
+              keys,
+              where,
+              new Date(),
+            ),
       subject: key,
       operation,
       signal,

@@ -6,7 +6,7 @@ import {
   openHttpLane,
   rangeHeaders,
 } from "@pannier/http-client/lane";
-import { encodePath, locate, queryOf, type Root } from "@pannier/object-store/lane";
+import { encodePath, locate, pathBelow, queryOf, type Root } from "@pannier/object-store/lane";
 import type { Place } from "./connection.ts";
 import { partsOf, wholeDigest } from "./digest.ts";
 import { createSigner, type Keys } from "./sign.ts";
@@ -36,9 +36,9 @@ export const openLane: OpenLane = (context) => {
         if (range === undefined && partsOf(fingerprint) !== undefined) return undefined;
         const { key, ref: versionId } = locate(data.root, entry);
         const { place, keys, listedAt } = data;
-        const path = place.base + encodePath(key);
-        const query = queryOf({ versionId });
-        const url = new URL(query === "" ? path : `${path}?${query}`);
+        const path = pathBelow(place.base, encodePath(key));
+        const query = versionId === undefined ? "" : queryOf({ versionId });
+        const host = data.target.origin.slice(data.target.origin.indexOf("//") + 2);
         const conditional =
           !data.unconditional && versionId === undefined && !isTimeFingerprint(fingerprint);
         const headers = {
@@ -47,11 +47,11 @@ export const openLane: OpenLane = (context) => {
           ...(data.requesterPays ? { "x-amz-request-payer": "requester" } : {}),
         };
         return {
-          path: url.pathname + url.search,
+          path: query === "" ? path : `${path}?${query}`,
           headers:
             keys === undefined
               ? headers
-              : sign({ method: "GET", url, headers }, keys, place, new Date()),
+              : sign({ method: "GET", host, path, query, headers }, keys, place, new Date()),
           judge(answer) {
             const other = whyOtherVersion(answer, entry, versionId, listedAt);
             return other === undefined ? { digest: wholeDigest(answer.headers) } : undefined;

@@ -1,6 +1,7 @@
+import { createHmac } from "node:crypto";
 import { expect, test } from "vitest";
 import { encode, queryOf } from "@pannier/object-store/lane";
-import { createSigner } from "./sign.ts";
+import { createSigner, hmacOf } from "./sign.ts";
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, "Examples: Signature calculations" */
 const KEYS = {
@@ -10,6 +11,7 @@ const KEYS = {
 const EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const SCOPE = { region: "us-east-1", service: "s3" };
 const NOW = new Date("2013-05-24T00:00:00Z");
+const PLAIN = { method: "GET", host: "h", path: "/k", query: "" } as const;
 
 test.each([
   [
@@ -31,16 +33,18 @@ test.each([
     "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
   ],
 ] as const)("signs AWS's example %s", (_name, path, headers, signature) => {
-  const url = new URL(`https://examplebucket.s3.amazonaws.com${path}`);
-  const request = { method: "GET", url, headers: { ...headers, "x-amz-content-sha256": EMPTY } };
-  const signed = createSigner()(request as never, KEYS, SCOPE, NOW);
+  const [name = "", query = ""] = path.split("?");
+  const host = "examplebucket.s3.amazonaws.com";
+  const all = { ...headers, "x-amz-content-sha256": EMPTY };
+  const request = { method: "GET", host, path: name, query, headers: all } as const;
+  const signed = createSigner()(request, KEYS, SCOPE, NOW);
   expect(signed["authorization"]).toMatch(new RegExp(`Signature=${signature}$`));
   expect(signed["host"]).toBeUndefined();
 });
 
 test("signs a session's token, and makes a new key for another day, region or secret", () => {
   const sign = createSigner();
-  const request = { method: "GET", url: new URL("https://h/k"), headers: {} } as const;
+  const request = { ...PLAIN, headers: {} };
   const signatures = [
     sign(request, KEYS, SCOPE, NOW),
     sign(request, { ...KEYS, sessionToken: "token" }, SCOPE, NOW),
@@ -56,9 +60,30 @@ test("signs a session's token, and makes a new key for another day, region or se
   expect(sign(request, KEYS, SCOPE, NOW)).toEqual(signatures[0]);
 });
 
+test("signs one request after the other, in its own second and with its own headers", () => {
+  const sign = createSigner();
+  const later = new Date(NOW.getTime() + 999);
+  const next = new Date(NOW.getTime() + 1000);
+  const ranged = { ...PLAIN, headers: { range: "bytes=0-9" } };
+  const plain = { ...PLAIN, headers: {} };
+  const times = [NOW, later, next].map((now) => sign(plain, KEYS, SCOPE, now)["x-amz-date"]);
+  expect(times).toEqual(["20130524T000000Z", "20130524T000000Z", "20130524T000001Z"]);
+  for (const request of [plain, ranged, plain])
+    expect(sign(request, KEYS, SCOPE, NOW)).toEqual(createSigner()(request, KEYS, SCOPE, NOW));
+});
+
+test("has the HMAC that OpenSSL has, for keys and texts of all lengths", () => {
+  for (const length of [1, 32, 64, 65, 200]) {
+    const key = Buffer.alloc(length, length);
+    const hmac = hmacOf(key);
+    for (const text of ["", "a", "ü".repeat(100), "x".repeat(5000), "short again"])
+      expect(hmac(text)).toBe(createHmac("sha256", key).update(text).digest("hex"));
+  }
+});
+
 const signed = (value: string) => {
-  const request = { method: "GET", url: new URL("https://h/k"), headers: { "if-match": value } };
-  return createSigner()(request as never, KEYS, SCOPE, NOW)["authorization"];
+  const request = { ...PLAIN, headers: { "if-match": value } };
+  return createSigner()(request, KEYS, SCOPE, NOW)["authorization"];
 };
 
 /** https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html, "CanonicalHeaders" */

@@ -16,24 +16,30 @@ export interface Head {
   readonly keepAlive: boolean;
 }
 
-const STATUS = /^HTTP\/1\.1 ([2-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-/** RFC 9110, 5.1 and 5.5. A name may be followed by nothing but its colon. */
-const FIELD = /^([\w!#$%&'*+.^`|~-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/;
+/**
+ * RFC 9112, 4, and RFC 9110, 5.1 and 5.5: a name may be followed by nothing but its colon. All of it in one expression: one for each line takes several
+ * times as long.
+ */
+const HEAD =
+  /^HTTP\/1\.1 ([2-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?:\r\n[\w!#$%&'*+.^`|~-]+:[\t\x20-\x7e\x80-\xff]*)*$/;
+const AROUND = /^[\t ]+|[\t ]+$/g;
 const LENGTH = /^\d{1,15}$/;
 
 /** @param text all up to the empty line, which is left out; latin1. @returns `undefined` where it is refused */
 export function parseHead(text: string): Head | undefined {
-  const lines = text.split("\r\n");
-  const status = STATUS.exec(lines[0] as string)?.[1];
+  const status = HEAD.exec(text)?.[1];
   if (status === undefined) return undefined;
+  const lower = text.toLowerCase();
   const headers = Object.create(null) as Record<string, string>;
-  for (let at = 1; at < lines.length; at++) {
-    const [, written, value] = FIELD.exec(lines[at] as string) ?? [];
-    if (written === undefined || value === undefined) return undefined;
-    const name = written.toLowerCase();
+  for (let end = text.indexOf("\r\n"); end !== -1;) {
+    const start = end + 2;
+    const colon = text.indexOf(":", start);
+    end = text.indexOf("\r\n", colon);
+    const name = lower.slice(start, colon);
+    const value = valueIn(text, colon + 1, end === -1 ? text.length : end);
     const before = headers[name];
     if (before !== undefined && SINGLE.has(name)) return undefined;
-    headers[name] = before === undefined ? value.trimEnd() : `${before},${value.trimEnd()}`;
+    headers[name] = before === undefined ? value : `${before},${value}`;
   }
   const length = headers["content-length"];
   if (length === undefined || !LENGTH.test(length)) return undefined;
@@ -41,6 +47,16 @@ export function parseHead(text: string): Head | undefined {
   const connection = headers["connection"]?.toLowerCase();
   const keepAlive = connection === undefined || connection === "keep-alive";
   return { status: Number(status), headers, length: Number(length), keepAlive };
+}
+
+const BLANK = 0x20;
+
+/** Without the blanks around it; almost all have one before them. */
+function valueIn(text: string, from: number, to: number): string {
+  const start = text.charCodeAt(from) === BLANK ? from + 1 : from;
+  const value = text.slice(start, to);
+  const isTrimmed = value.charCodeAt(0) > BLANK && value.charCodeAt(value.length - 1) > BLANK;
+  return isTrimmed ? value : value.replace(AROUND, "");
 }
 
 /** What decides where an answer ends, and which version it is. */
