@@ -69,6 +69,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
   const table = new DatabaseSync(join(folder, "entries"));
   table.exec(SCHEMA);
   const insert = table.prepare("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+  const insertNew = table.prepare("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
   const rowOf = rowReader(table);
   /** Small contents that are not yet written, and where the next one begins. */
   let held: Uint8Array[] = [];
@@ -84,8 +85,12 @@ export async function createScratch(folder: string): Promise<Scratch> {
     if (before.failure !== null) return;
     await rm(fileOf(folder, path), { force: true });
   };
-  const add = (path: string, { size, sha256 }: Content, facts: Facts, start: number | null) => {
-    insert.run(path, null, size, sha256, facts.mode ?? null, facts.mtime ?? null, start, null);
+  /** Most members are the first of their name: none is looked up for that. */
+  const addPacked = async (path: string, content: Content, facts: Facts, start: number) => {
+    const row = rowFor(path, content, facts, start);
+    if (insertNew.run(...row).changes === 1) return;
+    await clear(path);
+    insert.run(...row);
   };
   /** Writes what is held while the next ones are read; what was written before is waited for. */
   const flush = async () => {
@@ -109,16 +114,16 @@ export async function createScratch(folder: string): Promise<Scratch> {
 
   return {
     async put(path, size, content, facts) {
-      await clear(path);
       const isWhole = content instanceof Uint8Array;
       if (size > SMALL) {
+        await clear(path);
         const written = await writeStream(fileOf(folder, path), isWhole ? [content] : content);
-        add(path, written, facts, null);
+        insert.run(...rowFor(path, written, facts, null));
         return written;
       }
       const whole = isWhole ? content : await allOf(content);
       const written = { size: whole.byteLength, sha256: hash("sha256", whole) };
-      add(path, written, facts, await pack(whole));
+      await addPacked(path, written, facts, await pack(whole));
       return written;
     },
     async symlink(path, target, { mtime }) {
@@ -141,7 +146,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
           await copyFile(fileOf(folder, from), fileOf(folder, to), constants.COPYFILE_FICLONE);
         }
       }
-      add(to, { size, sha256 }, facts, start);
+      insert.run(...rowFor(to, { size, sha256 }, facts, start));
       return { size, sha256 };
     },
     async finish() {
@@ -157,6 +162,10 @@ export async function createScratch(folder: string): Promise<Scratch> {
       if (!finished) table.close();
     },
   };
+}
+
+function rowFor(path: string, { size, sha256 }: Content, facts: Facts, start: number | null) {
+  return [path, null, size, sha256, facts.mode ?? null, facts.mtime ?? null, start, null] as const;
 }
 
 async function allOf(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {

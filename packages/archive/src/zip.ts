@@ -4,7 +4,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { buffer as readWholly } from "node:stream/consumers";
 import { setImmediate } from "node:timers/promises";
-import { crc32, inflateRawSync } from "node:zlib";
+import { crc32, gunzipSync, inflateRawSync } from "node:zlib";
 import { SourceError } from "@pannier/core/adapter";
 import type { Entry, ZipFile } from "yauzl";
 import { guarded } from "./errors.ts";
@@ -21,38 +21,52 @@ const DOS_DIRECTORY = 0x10;
 /** Ways of compression (APPNOTE.TXT, 4.4.5). */
 const STORED = 0;
 const DEFLATED = 8;
+/** A flag (APPNOTE.TXT, 4.4.4). */
+const ENCRYPTED = 1;
 const PIECE = 256 * 1024;
 /** Contents of up to this size, packed and unpacked, are unpacked in one call: a stream for each takes twenty times as long. */
 const WHOLE = 256 * 1024;
+/** Those of up to this size are unpacked many in one call: half of what a small one costs is the call. */
+const TINY = 8 * 1024;
+/** Members that are looked at together. */
+const BATCH = 64;
 /** Milliseconds of work before others get their turn. */
 const SLICE = 10;
 
 /** The members in the order of the archive's directory. */
 export async function* readZip(path: string, signal: AbortSignal): AsyncGenerator<Member> {
-  const { getFileNameLowLevel } = await import("yauzl");
   const file = await open(path);
   try {
     const opened = await openZip(file, signal);
     let began = performance.now();
-    for await (const entry of opened.zip.eachEntry()) {
-      const { generalPurposeBitFlag: flags, fileNameRaw: raw, extraFields } = entry;
-      const name =
-        isUnix(entry) && isUtf8(raw)
-          ? raw.toString("utf8")
-          : getFileNameLowLevel(flags, raw, extraFields, false);
-      yield await memberOf(opened, entry, name);
-      if (performance.now() - began < SLICE) continue;
-      await setImmediate();
-      signal.throwIfAborted();
-      began = performance.now();
+    for await (const batch of inBatches(opened.zip.eachEntry())) {
+      const together = unpackTogether(opened, batch);
+      for (const entry of batch) {
+        yield await memberOf(opened, entry, together);
+        if (performance.now() - began < SLICE) continue;
+        await setImmediate();
+        signal.throwIfAborted();
+        began = performance.now();
+      }
     }
   } finally {
     await file.close();
   }
 }
 
+async function* inBatches(entries: AsyncIterable<Entry>): AsyncGenerator<readonly Entry[]> {
+  let batch: Entry[] = [];
+  for await (const entry of entries) {
+    if (batch.push(entry) < BATCH) continue;
+    yield batch;
+    batch = [];
+  }
+  yield batch;
+}
+
 interface OpenedZip {
   readonly zip: ZipFile;
+  nameOf(entry: Entry): string;
   /** The file from where the archive in it begins. */
   readonly bytes: Window;
   readonly signal: AbortSignal;
@@ -62,7 +76,8 @@ interface OpenedZip {
 const OPTIONS = { autoClose: false, decodeStrings: false };
 
 async function openZip(file: FileHandle, signal: AbortSignal): Promise<OpenedZip> {
-  const { fromRandomAccessReaderPromise, RandomAccessReader } = await import("yauzl");
+  const { fromRandomAccessReaderPromise, getFileNameLowLevel, RandomAccessReader } =
+    await import("yauzl");
   const { size } = await file.stat();
   const start = await startOf(file, size);
   const directory = openWindow(file, start, cutShort);
@@ -90,7 +105,13 @@ async function openZip(file: FileHandle, signal: AbortSignal): Promise<OpenedZip
     }
   }
   const zip = await fromRandomAccessReaderPromise(new Part(), size - start, OPTIONS);
-  return { zip, bytes: openWindow(file, start, cutShort), signal };
+  const nameOf = (entry: Entry) => {
+    const { generalPurposeBitFlag: flags, fileNameRaw: raw, extraFields } = entry;
+    return isUnix(entry) && isUtf8(raw)
+      ? raw.toString("utf8")
+      : getFileNameLowLevel(flags, raw, extraFields, false);
+  };
+  return { zip, nameOf, bytes: openWindow(file, start, cutShort), signal };
 }
 
 async function* piecesOf(file: FileHandle, from: number, to: number): AsyncGenerator<Buffer> {
@@ -161,7 +182,12 @@ function cutShort(): SourceError {
   return new SourceError("invalid", "the zip archive was cut short, or something follows its end");
 }
 
-async function memberOf(opened: OpenedZip, entry: Entry, name: string): Promise<Member> {
+async function memberOf(
+  opened: OpenedZip,
+  entry: Entry,
+  together: (entry: Entry) => Whole,
+): Promise<Member> {
+  const name = opened.nameOf(entry);
   const { uncompressedSize: size } = entry;
   const unix = isUnix(entry) ? entry.externalFileAttributes >>> 16 : 0;
   const mtime = entry.getLastModDate({ timezone: "UTC" }).getTime();
@@ -171,7 +197,7 @@ async function memberOf(opened: OpenedZip, entry: Entry, name: string): Promise<
   const marked =
     !isUnix(entry) && (entry.externalFileAttributes & DOS_DIRECTORY) !== 0 && size === 0;
   if (name.endsWith("/") || marked) return { kind: "directory", name, mtime };
-  if ((entry.generalPurposeBitFlag & 1) !== 0) return unsupported("encrypted");
+  if ((entry.generalPurposeBitFlag & ENCRYPTED) !== 0) return unsupported("encrypted");
   if (![STORED, DEFLATED].includes(entry.compressionMethod)) {
     return unsupported(`compressed in a way that is not known (${entry.compressionMethod})`);
   }
@@ -181,7 +207,7 @@ async function memberOf(opened: OpenedZip, entry: Entry, name: string): Promise<
       const mode = unix === 0 ? undefined : unix & 0o7777;
       const content = guarded(contentOf(opened.zip, entry), opened.signal);
       const isSmall = size <= WHOLE && entry.compressedSize <= WHOLE;
-      const whole = isSmall ? () => wholeOf(opened, entry) : undefined;
+      const whole = isSmall ? () => together(entry) : undefined;
       return { kind: "file", name, mtime, mode, size, content, whole };
     }
     case 0o120000: {
@@ -218,21 +244,87 @@ async function* contentOf(zip: ZipFile, entry: Entry): AsyncGenerator<Uint8Array
 /** The header in front of each content (APPNOTE.TXT, 4.3.7), without the name. */
 const LOCAL_LENGTH = 30;
 
-/** The content of a small file. */
-function wholeOf({ bytes }: OpenedZip, entry: Entry): Buffer | Promise<Buffer> {
+type Whole = Buffer | Promise<Buffer>;
+
+/**
+ * Contents of small files, of which all that are tiny are unpacked when the first is asked for: put together as the members of one gzip
+ * file, whose reader checks each one's size and checksum.
+ */
+function unpackTogether(opened: OpenedZip, batch: readonly Entry[]): (entry: Entry) => Whole {
+  const alone = (entry: Entry): Whole => {
+    const packed = packedOf(opened, entry);
+    return packed instanceof Promise
+      ? packed.then((bytes) => unpackWhole(bytes, entry))
+      : unpackWhole(packed, entry);
+  };
+  const tiny = new Set(
+    batch.filter(
+      ({ compressionMethod, compressedSize, uncompressedSize, generalPurposeBitFlag: flags }) =>
+        compressionMethod === DEFLATED &&
+        (flags & ENCRYPTED) === 0 &&
+        compressedSize <= TINY &&
+        uncompressedSize <= TINY,
+    ),
+  );
+  let unpacked: Promise<void> | undefined;
+  let contents: ReadonlyMap<Entry, Buffer> = new Map();
+  return (entry) => {
+    const content = contents.get(entry);
+    if (content !== undefined) return content;
+    if (!tiny.has(entry) || unpacked !== undefined) return alone(entry);
+    // Where one of them is damaged, each is looked at for itself.
+    unpacked = unpackAll(opened, [...tiny]).then(
+      (all) => void (contents = all),
+      () => {},
+    );
+    return unpacked.then(() => contents.get(entry) ?? alone(entry));
+  };
+}
+
+/** RFC 1952, 2.3: deflated, and nothing else told. */
+const GZIP_HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+
+/** @throws where the content of one is not what the directory says */
+async function unpackAll(
+  opened: OpenedZip,
+  entries: readonly Entry[],
+): Promise<ReadonlyMap<Entry, Buffer>> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for (const entry of entries) {
+    const packed = packedOf(opened, entry);
+    const trailer = Buffer.allocUnsafe(8);
+    trailer.writeUInt32LE(entry.crc32, 0);
+    trailer.writeUInt32LE(entry.uncompressedSize, 4);
+    parts.push(GZIP_HEADER, packed instanceof Promise ? await packed : packed, trailer);
+    size += entry.uncompressedSize;
+  }
+  const all = gunzipSync(Buffer.concat(parts), inOnePiece(size));
+  if (all.byteLength !== size) throw new Error("shorter than told");
+  const contents = new Map<Entry, Buffer>();
+  let at = 0;
+  for (const entry of entries) {
+    contents.set(entry, all.subarray(at, at + entry.uncompressedSize));
+    at += entry.uncompressedSize;
+  }
+  return contents;
+}
+
+function inOnePiece(size: number) {
+  return { maxOutputLength: Math.max(1, size), chunkSize: Math.max(64, size + 1) };
+}
+
+/** The content of a small file as it is in the archive. */
+function packedOf({ bytes }: OpenedZip, entry: Entry): Whole {
   const { relativeOffsetOfLocalHeader: start, compressedSize } = entry;
   const locate = (header: Buffer) => {
     if (!header.subarray(0, LOCAL_HEADER.length).equals(LOCAL_HEADER)) throw damaged(entry);
     return start + LOCAL_LENGTH + header.readUInt16LE(26) + header.readUInt16LE(28);
   };
-  const readAll = async () => {
-    const header = await bytes.read(start, LOCAL_LENGTH);
-    return unpackWhole(await bytes.read(locate(header), compressedSize), entry);
-  };
   const header = bytes.read(start, LOCAL_LENGTH);
-  if (header instanceof Promise) return readAll();
-  const packed = bytes.read(locate(header), compressedSize);
-  return packed instanceof Promise ? readAll() : unpackWhole(packed, entry);
+  return header instanceof Promise
+    ? header.then((read) => bytes.read(locate(read), compressedSize))
+    : bytes.read(locate(header), compressedSize);
 }
 
 function unpackWhole(packed: Buffer, entry: Entry): Buffer {
@@ -243,9 +335,8 @@ function unpackWhole(packed: Buffer, entry: Entry): Buffer {
 }
 
 function inflate(packed: Buffer, entry: Entry): Buffer {
-  const size = Math.max(1, entry.uncompressedSize);
   try {
-    return inflateRawSync(packed, { maxOutputLength: size, chunkSize: Math.max(64, size + 1) });
+    return inflateRawSync(packed, inOnePiece(entry.uncompressedSize));
   } catch (error) {
     throw damaged(entry, error);
   }

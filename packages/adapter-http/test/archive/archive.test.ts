@@ -281,6 +281,45 @@ test.each([
   expect((await failure(listAll(opened.source))).code).toBe(code);
 });
 
+test("one damaged member among many small ones in a zip archive is named", async () => {
+  const members = Array.from({ length: 200 }, (_, index) => ({
+    name: `file-${index}`,
+    content: `content ${index}`,
+    ...(index === 100 ? { crc: 1 } : {}),
+  }));
+  const { url, context } = await served(makeZip(members), "x.zip");
+  const { source } = await open(url, {}, context);
+  expect(await failure(listAll(source))).toMatchObject({
+    code: "invalid",
+    message: expect.stringContaining("file-100") as string,
+  });
+  // What path= leaves out is not looked at.
+  const fine = members.map((member, index) => ({
+    ...member,
+    name: index === 99 ? "in/fine" : member.name,
+  }));
+  const other = await served(makeZip(fine), "x.zip");
+  const inside = await open(other.url, { path: "in" }, other.context);
+  expect(await tree(inside)).toEqual({ fine: "content 99" });
+});
+
+test("a zip archive may have a name twice: what comes later counts", async () => {
+  const large = "L".repeat(300_000);
+  const names = ["small-small", "small-large", "large-small", "large-large"];
+  const contentOf = (kind: string | undefined, turn: number) =>
+    kind === "small" ? `S${turn}` : large + turn;
+  const members = [0, 1].flatMap((turn) =>
+    names.map((name) => ({ name, content: contentOf(name.split("-")[turn], turn) })),
+  );
+  const { url, context } = await served(makeZip(members), "x.zip");
+  expect(await tree(await open(url, {}, context))).toEqual({
+    "small-small": "S1",
+    "small-large": `${large}1`,
+    "large-small": "S1",
+    "large-large": `${large}1`,
+  });
+});
+
 test("a planted symlink is not written through", async () => {
   const outside = await folder();
   const { url, context, scratch } = await served(
