@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { type Entry, sync } from "../src/index.ts";
+import { type Entry, type Source, sync } from "../src/index.ts";
 import { type MemorySource, memorySource } from "./memory-source.ts";
 
 let target: string;
@@ -107,3 +107,42 @@ it.each(["swap", "mirror"] as const)(
     expect(calls).toBeLessThan(COUNT / 2);
   },
 );
+
+it("a source without names for its revisions tells changes by tokens, and is told what is published of it", async () => {
+  const files = Object.fromEntries(
+    Array.from({ length: 2500 }, (_, i) => [`f${i}`, { text: "x", ref: `object ${i % 500}` }]),
+  );
+  const source = memorySource(files);
+  const told: unknown[] = [];
+  let after = "t1";
+  const { open } = source.adapter;
+  const adapter = {
+    ...source.adapter,
+    async open(...args: Parameters<typeof open>): Promise<Source> {
+      return {
+        ...(await open(...args)),
+        async changes(from, to, _signal, _scope, published) {
+          const paths = await published?.pathsOf(new Set(["object 7", "object 499", "none"]));
+          told.push({ from, to, paths, refs: ["f8", "none"].map((path) => published?.ref(path)) });
+          return { changes: [[{ kind: "delete", path: "f7" }]], token: () => after };
+        },
+      };
+    },
+  };
+  Object.assign(source, { adapter });
+  const options = { sources: [{ source, into: "some/where" }], target };
+  source.token = "t0";
+  await sync(options);
+  source.token = "t1";
+  // What it tells is of a later moment than the probe.
+  after = "t2";
+  expect(await sync(options)).toMatchObject({ result: "published", deleted: 1, added: 0 });
+  const objects = [7, 499].flatMap((i) => [0, 500, 1000, 1500, 2000].map((more) => `f${i + more}`));
+  expect(told).toEqual([
+    { from: "t0", to: "t1", paths: objects.toSorted(), refs: ["object 8", undefined] },
+  ]);
+  expect(source.lists).toBe(1);
+  source.token = "t2";
+  expect(await sync(options)).toMatchObject({ result: "unchanged" });
+  expect(told).toHaveLength(1);
+});

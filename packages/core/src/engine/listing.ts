@@ -3,7 +3,13 @@ import type { Layer } from "../mount/layer.ts";
 import type { Mount } from "../mount/mount.ts";
 import { PROGRESS_INTERVAL } from "./progress.ts";
 import type { Run } from "./run.ts";
-import type { CheckedSignature, FileEntry, Listing, ProbeResult } from "../source/contract.ts";
+import type {
+  CheckedSignature,
+  FileEntry,
+  Listing,
+  ProbeResult,
+  Published,
+} from "../source/contract.ts";
 import { RefusedError } from "../errors.ts";
 import { SourceError } from "../source/errors.ts";
 import { digestOfTrusted } from "../source/signers.ts";
@@ -13,6 +19,7 @@ import { orderedEntries } from "../snapshot/ordered.ts";
 import { type IgnoreFile, makeScope, type SourceScope, wantedEntries } from "../snapshot/scope.ts";
 import { makePause } from "../timing/slices.ts";
 import type { Generation, LayerRecord } from "../state/generations.ts";
+import { knownRow, pathsOfRefs } from "../state/entries.ts";
 import { clearLayer } from "../state/plan.ts";
 import { planAwayLayers } from "../state/plan-published.ts";
 
@@ -151,29 +158,43 @@ async function listChanges(
   trusted: string | undefined,
 ): Promise<LayerRecord | undefined> {
   const record = sameView(layer, published);
-  const to = probe?.revision;
-  if (
-    layer.source.changes === undefined ||
-    record === undefined ||
-    record.revision === "" ||
-    probe === undefined ||
-    to === undefined
-  )
+  const revision = probe?.revision ?? "";
+  if (layer.source.changes === undefined || record === undefined || probe === undefined)
     return undefined;
+  // Without names, tokens tell revisions apart.
+  const [from, to] =
+    revision === "" && record.revision === ""
+      ? [record.token ?? "", probe.token]
+      : [record.revision, revision];
+  if (from === "" || to === "") return undefined;
   const { state } = run.mount.volume;
   const delta = await run.ask(layer, "compare", async () => {
     await clearLayer(state, layer.position, makePause(run.signal));
     const diff = makeDiff(run, layer, true, layerScope(run, layer, record.ignore));
     const scope = boundedScope(diff.scope, diff.maxFiles);
-    const found = await layer.source.changes?.(record.revision, to, run.signal, scope);
+    const before = publishedOf(run, layer);
+    const found = await layer.source.changes?.(from, to, run.signal, scope, before);
     if (found === undefined) return undefined;
     const signature = signatureFor(found.signature, trusted);
-    return (await diffChanges(diff, found.changes)) ? { signature } : undefined;
+    if (!(await diffChanges(diff, found.changes))) return undefined;
+    return { signature, token: found.token?.() ?? probe.token };
   });
-  if (delta !== undefined)
-    return { ...record, ...delta, settings: layer.settings, revision: to, token: probe.token };
+  if (delta !== undefined) return { ...record, ...delta, settings: layer.settings, revision };
   await clearLayer(state, layer.position, makePause(run.signal));
   return undefined;
+}
+
+function publishedOf({ mount, signal }: Run, { position, into }: Layer): Published {
+  const { state } = mount.volume;
+  const prefix = into === "" ? "" : `${into}/`;
+  const known = knownRow(state, position);
+  return {
+    ref: (path) => known(prefix + path)?.ref ?? undefined,
+    async pathsOf(refs) {
+      const paths = await pathsOfRefs(state, position, refs, makePause(signal));
+      return paths.map((path) => path.slice(prefix.length));
+    },
+  };
 }
 
 /** How often a listing is begun again because the source's `.pannierignore` was not what was assumed. */

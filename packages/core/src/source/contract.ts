@@ -85,8 +85,18 @@ export type Change =
 export interface Delta {
   /** In batches of any size and any order, each path at most once. */
   readonly changes: AsyncIterable<readonly Change[]> | Iterable<readonly Change[]>;
+  /** As {@link Listing.token}, for what is published and these changes; asked after the last of them. Without it, that of the probe counts. */
+  readonly token?: (() => string) | undefined;
   /** As {@link Listing.signature}, of the later revision. */
   readonly signature?: CheckedSignature | undefined;
+}
+
+/** The entries that a source's delta starts from, as they were listed. What is not wanted is not among them, and neither is {@link IGNORE_FILE}. */
+export interface Published {
+  /** The `ref` of the entry at a path; `undefined` where there is none. */
+  ref(path: string): string | undefined;
+  /** The paths of all entries that have one of these `ref`s. Looks at each entry: a millisecond for a few thousand. */
+  pathsOf(refs: ReadonlySet<string>): Promise<readonly string[]>;
 }
 
 /** What a probe found. */
@@ -189,16 +199,20 @@ export interface Source {
    */
   read(entry: FileEntry, range: ByteRange | undefined, signal: AbortSignal): Promise<Body>;
   /**
-   * The differences between two of this source's named revisions without listing everything; `undefined` where that is
-   * not possible for these two: the engine lists instead. Asked only for a `to` that {@link Source.probe} just named.
+   * The differences between two of this source's revisions without listing everything; `undefined` where that is
+   * not possible for these two: the engine lists instead. Asked only for a `to` that {@link Source.probe} just told.
    *
+   * @param from the name of the published revision; its token where the source has no names for them
+   * @param to the same of the revision to come
    * @param scope as for {@link Source.list}; it knows the ignore file already, and a change of that file has to be told
+   * @param published what is published of the source, for one that is told what changed but not what was there before
    */
   changes?(
     from: string,
     to: string,
     signal: AbortSignal,
     scope?: Scope,
+    published?: Published,
   ): Promise<Delta | undefined>;
   /**
    * Hints that something may have changed, e.g. from inotify. Never the only way of noticing: polling goes on. The engine answers

@@ -55,8 +55,8 @@ function eitherSource(
     probe: async (signal, known) => (await choose(signal)).probe(signal, known),
     list: async (signal, scope) => (await choose(signal)).list(signal, scope),
     read: async (entry, range, signal) => (await choose(signal)).read(entry, range, signal),
-    changes: async (from, to, signal, scope) =>
-      (await choose(signal)).changes?.(from, to, signal, scope),
+    changes: async (from, to, signal, scope, published) =>
+      (await choose(signal)).changes?.(from, to, signal, scope, published),
     // Waits until somebody asks for content: hints are nothing to ask the server for.
     async *watch(signal) {
       const source = await untilAborted(choice.promise, signal).catch(() => undefined);

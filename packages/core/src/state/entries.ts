@@ -68,6 +68,24 @@ export function knownRow(state: State, layer: number): (path: string) => KnownRo
   return (path) => select.get(path, layer) as unknown as KnownRow | undefined;
 }
 
+/** The paths of a layer's published rows that have one of these refs. */
+export async function pathsOfRefs(
+  state: State,
+  layer: number,
+  refs: ReadonlySet<string>,
+  pause: Pause,
+): Promise<string[]> {
+  const select = state.sql(
+    `SELECT path FROM entries WHERE layer = ? AND until IS NULL
+     AND ref IN (SELECT value FROM json_each(?)) AND ${IN_RANGE}`,
+  );
+  const wanted = JSON.stringify([...refs]);
+  const paths: string[] = [];
+  for await (const range of ranges(state, "entries", pause))
+    for (const { path } of select.all(layer, wanted, ...range)) paths.push(path as string);
+  return paths;
+}
+
 export function publishedDigest(
   state: State,
   { path, layer }: Pick<EntryRow, "path" | "layer">,
