@@ -1,7 +1,15 @@
 /** The k8s adapter against kube-apiserver and etcd. */
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -82,6 +90,17 @@ function sourceOf(server: KubeServer, namespace: string, port = server.port) {
   return k8s(`k8s://${namespace}/configmaps?selector=app%3Dsite`, { kubeconfig });
 }
 
+/** All files of a tree with their content and mode. */
+function treeOf(directory: string): Record<string, readonly [content: string, mode: number]> {
+  const names = readdirSync(directory, { recursive: true, encoding: "utf8" });
+  return Object.fromEntries(
+    names
+      .map((name) => [name, statSync(join(directory, name))] as const)
+      .filter(([, status]) => status.isFile())
+      .map(([name, { mode }]) => [name, [readFileSync(join(directory, name), "latin1"), mode]]),
+  );
+}
+
 /** What a reload hook is told: the revisions, in order. */
 async function startReloads() {
   const revisions: string[] = [];
@@ -143,17 +162,23 @@ function followed(source: ReturnType<typeof sourceOf>, period: string) {
   const seen = {
     published: 0,
     synced: 0,
+    requests: 0,
     errors: [] as string[],
-    text: (i: number) => {
-      const file = join(to, `current/key-${i}`);
+    to,
+    read: (name: string) => {
+      const file = join(to, "current", name);
       return existsSync(file) ? readFileSync(file, "utf8") : undefined;
     },
+    text: (i: number): string | undefined => seen.read(`key-${i}`),
     names: () => readdirSync(join(to, "current")),
   };
   const running = (async () => {
     const events = follow({ sources: [source], target: to, period }, { signal: stop.signal });
     for await (const event of events) {
       if (event.type === "published") seen.published++;
+      // A sync that finds nothing new has asked the server.
+      if (event.type === "done" && event.result.result === "published")
+        seen.requests += event.result.requests;
       if (event.type === "waiting") seen.synced++;
       if (event.type === "failed") seen.errors.push(event.error.message);
     }
@@ -256,6 +281,60 @@ describeWith("kube", "Kubernetes", (server) => {
     expect(seen.published).toBe(before + 8);
   });
 
+  test.each(["configmaps", "secrets"] as const)(
+    "%s: what the watch brings makes the tree that a listing makes, without a request",
+    { timeout: 300_000 },
+    async (resource) => {
+      const namespace = await newNamespace(server);
+      const kubeconfig = kubeconfigFor(server.port, { ...server, token: server.adminToken });
+      const source = k8s(`k8s://${namespace}/${resource}`, { kubeconfig, selector: "app=site" });
+      const value = (text: string) => (resource === "secrets" ? btoa(text) : text);
+      const write = (name: string, keys: Record<string, string>, more: object = {}) => {
+        const data = Object.fromEntries(Object.entries(keys).map(([key, v]) => [key, value(v)]));
+        const metadata = { namespace, name, labels: { app: "site" }, ...more };
+        return put(server, resource, { metadata, data });
+      };
+      const remove = (name: string) => writerOf(server).delete(resource, namespace, name);
+      const path = `/api/v1/namespaces/${namespace}/${resource}`;
+      for (const i of [1, 2, 3, 4, 5]) await write(`o-${i}`, { [`k-${i}`]: "0", [`l-${i}`]: "0" });
+      const seen = followed(source, "1h");
+      await expect.poll(() => seen.synced).toBe(2);
+      let rounds = 0;
+      const settled = async () => {
+        await write("marker", { marker: String(++rounds) });
+        await expect.poll(() => seen.read("marker")).toBe(String(rounds));
+      };
+      // The first may need a listing still.
+      await settled();
+      const steps: readonly (() => Promise<unknown>)[] = [
+        () => write("o-1", { "k-1": "changed" }),
+        () => remove("o-2"),
+        () => write("o-2", { "k-2": "again" }, { annotations: { "pannier.dev/folder": "sub" } }),
+        () => write("o-3", { "k-3": "0" }, { labels: { app: "other" } }),
+        () => write("o-3", { "k-3": "back" }),
+        () => remove("o-4").then(() => write("o-6", { "k-4": "0", "k-5-new": "1" })),
+        () => write("o-6", {}).then(() => write("o-5", { "k-4": "taken" })),
+        () => kube(server, "PATCH", `${path}/o-5`, { immutable: true }),
+        () => remove("o-5").then(() => write("o-5", { "k-5": "replaced" })),
+        ...(resource === "secrets"
+          ? []
+          : [() => kube(server, "PATCH", `${path}/o-1`, { binaryData: { bytes: "AP8K" } })]),
+        () => kube(server, "DELETE", `${path}?labelSelector=app%3Dsite`),
+        () => write("o-1", { "k-1": "new" }),
+      ];
+      for (const step of steps) {
+        const before = seen.requests;
+        await step();
+        await settled();
+        const to = target();
+        await sync({ sources: [source], target: to });
+        expect(treeOf(join(seen.to, "current"))).toEqual(treeOf(join(to, "current")));
+        expect(seen.requests - before, "requests").toBe(0);
+      }
+      expect(seen.errors).toEqual([]);
+    },
+  );
+
   test("a hundred changes are one reload, and it comes after the last of them", async () => {
     const namespace = await newNamespace(server);
     const numbers = Array.from({ length: 100 }, (_, i) => i);
@@ -278,7 +357,7 @@ describeWith("kube", "Kubernetes", (server) => {
     const reloads = revisions.length - 2;
     console.log(`reloads of a hundred changes: ${reloads}`);
     expect(reloads).toBeLessThanOrEqual(10);
-    expect(new Set(revisions).size).toBe(revisions.length);
+    expect(new Set(revisions).size, revisions.join()).toBe(revisions.length);
   });
 
   test("one change reaches a hundred mounts of one process", { timeout: 300_000 }, async () => {

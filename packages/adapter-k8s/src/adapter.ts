@@ -3,12 +3,14 @@ import { type Adapter, type Source, UsageError } from "@pannier/core/adapter";
 import { createHttpClient } from "@pannier/http-client";
 import { parseAddress } from "./address.ts";
 import { createApi, type Scope } from "./api.ts";
+import { changesBetween } from "./changes.ts";
 import { findCluster, signerFor } from "./cluster.ts";
 import { holdObjects, IN_MEMORY } from "./held.ts";
+import { createJournal } from "./journal.ts";
 import { clash, type Listed, listEntries } from "./list.ts";
 import type { Layout } from "./objects.ts";
 import { k8sOptions } from "./options.ts";
-import { probe, type Seen, tokenOf } from "./probe.ts";
+import { probe, tokenOf } from "./probe.ts";
 import { createReader } from "./read.ts";
 import { hintsOf, LONGEST_SILENCE, merged } from "./watch.ts";
 
@@ -53,19 +55,23 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
     /** For what is silent most of the time. */
     const watchClient = clientWith(Math.max(context.idleTimeout, LONGEST_SILENCE));
     const api = createApi({ server: cluster.server, client, resource, selector, name });
-    const listed: Listed = { versions: new Map(), changed: new Map(), at: performance.now() };
-    const seen = new Map<Scope, Seen>();
+    const listed: Listed = { versions: new Map(), ignores: false, at: performance.now() };
+    const journals = new Map(scopes.map((scope) => [scope, createJournal(layout)] as const));
     // Content of Secrets is on no disk but in the files that are wanted: the others are asked for one by one.
     const most = resource === "secrets" ? IN_MEMORY : context.limits.maxBytes;
     const held = holdObjects(() => context.scratch(), most);
-    const read = createReader(api, held, resource);
+    const told = (id: string) => {
+      const found = [...journals.values()].map((journal) => journal.get(id));
+      return found.find((object) => object !== undefined);
+    };
+    const read = createReader(api, held, told, resource);
 
     return {
       concurrency: CONNECTIONS,
       contentAddressed: resource === "configmaps",
       secret: resource === "secrets",
 
-      probe: (signal, known) => probe({ api, client, scopes, listed, seen }, known, signal),
+      probe: (signal, known) => probe({ api, client, scopes, listed, journals }, known, signal),
 
       async list(signal) {
         signal.throwIfAborted();
@@ -88,25 +94,22 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
         return read(entry, range, signal);
       },
 
+      async changes(from, to, signal, wanted, published) {
+        signal.throwIfAborted();
+        return changesBetween({ scopes, journals, listed, name }, from, to, wanted, published);
+      },
+
       watch(signal) {
-        const hints = scopes.map((scope) =>
-          hintsOf(
-            {
-              api,
-              client: watchClient,
-              scope,
-              since: () => listed.versions.get(scope),
-              onChange: (version) => listed.changed.set(scope, version),
-              onQuiet: (since, until) => seen.set(scope, { since, until }),
-            },
-            signal,
-          ),
-        );
+        const hints = Array.from(journals, ([scope, journal]) => {
+          const since = () => listed.versions.get(scope);
+          return hintsOf({ api, client: watchClient, scope, resource, journal, since }, signal);
+        });
         return merged(hints);
       },
 
       async published() {
         held.clear();
+        for (const [scope, version] of listed.versions) journals.get(scope)?.forget(version);
       },
       identity: async () =>
         context.credentials.tokenFile === undefined

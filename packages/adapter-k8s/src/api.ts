@@ -35,17 +35,27 @@ export interface Api {
   watch(
     scope: Scope,
     from: string,
-    how: { readonly client: HttpClient; readonly seconds: number; readonly operation: string },
+    how: WatchInit,
     signal: AbortSignal,
   ): Promise<AsyncIterable<WatchEvent>>;
   get(id: string, signal: AbortSignal): Promise<KubeObject>;
 }
 
-/** Without the objects: a list says what changed. */
 interface WatchEvent {
-  /** A bookmark says that until then nothing else happened. */
-  readonly type: "changed" | "bookmark";
+  /** What is deleted may be there still, and be selected no more. A bookmark says that until then nothing else happened. */
+  readonly type: "changed" | "deleted" | "bookmark";
   readonly resourceVersion: string;
+  /** The object as it came: see {@link objectOf}. */
+  readonly object: unknown;
+}
+
+interface WatchInit {
+  readonly client: HttpClient;
+  /** After which the server is asked to end it. */
+  readonly seconds: number;
+  readonly operation: string;
+  /** Whether the objects come with their content. */
+  readonly content: boolean;
 }
 
 export interface ApiInit {
@@ -61,8 +71,9 @@ export interface ApiInit {
 const PAGE = 500;
 /** Its fields' owners are objects within objects. */
 const OF_OBJECT = { size: LONGEST_OBJECT, values: 1_000_000 };
-/** Bytes of an event: only an object's metadata come, with at most 256 KiB of annotations. */
-const LONGEST_EVENT = 4 << 20;
+/** Bytes of an event beside its object. */
+const EVENT = 1024;
+const NEWLINE = 0x0a;
 
 const JSON_TYPE = "application/json";
 /** Metadata without the content, of a list and of what a watch tells: API concepts, "Metadata-only fetches". */
@@ -130,7 +141,7 @@ export function createApi({ server, client, resource, selector, name }: ApiInit)
       }
     },
 
-    async watch(scope, from, { client: by, seconds, operation }, signal) {
+    async watch(scope, from, { client: by, seconds, operation, content }, signal) {
       const url = collection(scope, {
         watch: "true",
         allowWatchBookmarks: "true",
@@ -139,7 +150,7 @@ export function createApi({ server, client, resource, selector, name }: ApiInit)
       });
       const asked = question("watch", scope);
       // It hardly moves, and should not.
-      const request = { accept: METADATA, operation, paced: false };
+      const request = { accept: content ? JSON_TYPE : METADATA, operation, paced: false };
       const response = await ask(by, url, asked, request, signal);
       return eventsOf(response.body, asked);
     },
@@ -196,8 +207,9 @@ async function* eventsOf(
       case "BOOKMARK": {
         const { metadata } = (object ?? {}) as { readonly metadata?: ListMeta };
         yield {
-          type: type === "BOOKMARK" ? "bookmark" : "changed",
+          type: type === "BOOKMARK" ? "bookmark" : type === "DELETED" ? "deleted" : "changed",
           resourceVersion: versionOf(metadata ?? {}),
+          object,
         };
         break;
       }
@@ -213,16 +225,24 @@ async function* eventsOf(
 }
 
 async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const chunk of body) {
-    text += decoder.decode(chunk, { stream: true });
-    const lines = text.split("\n");
-    text = lines.pop() as string;
-    if (text.length > LONGEST_EVENT) throw notApi();
-    for (const line of lines) if (line !== "") yield line;
+  /** Of the line that is being read. */
+  let parts: Buffer[] = [];
+  let held = 0;
+  for await (const received of body) {
+    const chunk = Buffer.from(received.buffer, received.byteOffset, received.byteLength);
+    let from = 0;
+    for (let end; (end = chunk.indexOf(NEWLINE, from)) !== -1; from = end + 1) {
+      const line = Buffer.concat([...parts, chunk.subarray(from, end)]).toString();
+      parts = [];
+      held = 0;
+      if (line !== "") yield line;
+    }
+    // The chunk's memory may be used again.
+    parts.push(Buffer.from(chunk.subarray(from)));
+    held += chunk.length - from;
+    if (held > LONGEST_OBJECT + EVENT) throw notApi();
   }
-  if (text.trim() !== "") {
+  if (Buffer.concat(parts).toString().trim() !== "") {
     throw new SourceError("unavailable", "the API server ended its answer in the middle of a line");
   }
 }

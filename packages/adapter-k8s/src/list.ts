@@ -1,5 +1,5 @@
 /** Lists the objects, as entries. */
-import { type Entry, quotePath, SourceError } from "@pannier/core/adapter";
+import { type Entry, IGNORE_FILE, quotePath, SourceError } from "@pannier/core/adapter";
 import { type Api, isOlder, type Scope } from "./api.ts";
 import { entriesOf, type KubeObject, type Layout } from "./objects.ts";
 
@@ -17,12 +17,12 @@ export interface Lister {
   readonly keep: (object: KubeObject) => Promise<void>;
 }
 
-/** The last whole listing. */
+/** The last whole listing, and what was told after it. */
 export interface Listed {
-  /** By scope: its resourceVersion. */
+  /** By scope: its resourceVersion, or that until which its changes were told. */
   readonly versions: Map<Scope, string>;
-  /** By scope: the resourceVersion of what a watch told since. */
-  readonly changed: Map<Scope, string>;
+  /** Whether an object has a `.pannierignore`. */
+  ignores: boolean;
   /** When it was over, or the source opened. As of `performance.now()`. */
   at: number;
 }
@@ -35,6 +35,7 @@ export async function* listEntries(
 ): AsyncGenerator<readonly Entry[]> {
   let batch: Entry[] = [];
   let found = 0;
+  let ignores = false;
   for (const scope of scopes) {
     const before = listed.versions.get(scope);
     const objects = api.list(scope, signal);
@@ -46,7 +47,9 @@ export async function* listEntries(
       }
       const object = next.value;
       found++;
-      batch.push(...entriesOf(object, layout));
+      const entries = entriesOf(object, layout);
+      ignores ||= entries.some(({ path }) => path === IGNORE_FILE);
+      batch.push(...entries);
       if (before === undefined || isOlder(before, object.resourceVersion)) await keep(object);
       if (batch.length >= BATCH) {
         yield batch;
@@ -63,7 +66,7 @@ export async function* listEntries(
   }
   yield batch;
   for (const [scope, version] of versions) listed.versions.set(scope, version);
-  listed.changed.clear();
+  listed.ignores = ignores;
   listed.at = performance.now();
 }
 

@@ -3,6 +3,7 @@ import type { ProbeResult } from "@pannier/core/adapter";
 import type { HttpClient } from "@pannier/http-client";
 import { type Api, isOlder, type Scope } from "./api.ts";
 import { GoneError, isGone } from "./errors.ts";
+import type { Journal } from "./journal.ts";
 import type { Listed } from "./list.ts";
 
 /**
@@ -16,13 +17,7 @@ interface Probing {
   readonly client: HttpClient;
   readonly scopes: readonly Scope[];
   readonly listed: Listed;
-  /** Until when the long watch saw that nothing happened. So a probe does not ask for what the server has forgotten by then. */
-  readonly seen: ReadonlyMap<Scope, Seen>;
-}
-
-export interface Seen {
-  readonly since: string;
-  readonly until: string;
+  readonly journals: ReadonlyMap<Scope, Journal>;
 }
 
 /** Of the watch that asks: the shortest there is. What happened before comes at once. */
@@ -60,22 +55,22 @@ export async function probe(
  * @throws GoneError where the server cannot tell
  */
 async function changedSince(
-  { api, client, listed, seen }: Probing,
+  { api, client, journals }: Probing,
   scope: Scope,
   since: string,
   signal: AbortSignal,
 ): Promise<string> {
-  const changed = listed.changed.get(scope);
-  if (changed !== undefined && isOlder(since, changed)) return changed;
-  const before = seen.get(scope);
-  const from = before?.since === since ? before.until : since;
-  const how = { client, seconds: SECONDS, operation: "probe" };
+  const journal = journals.get(scope);
+  if (journal?.last !== undefined && isOlder(since, journal.last)) return journal.last;
+  // Not for what the server has forgotten by now.
+  const from = journal?.quietSince(since) ?? since;
+  const how = { client, seconds: SECONDS, operation: "probe", content: false };
   for await (const { type, resourceVersion } of await api.watch(scope, from, how, signal)) {
     // A cluster that was restored from a backup counts from zero.
     if (isOlder(resourceVersion, from)) {
       throw new GoneError("unavailable", "the API server counts from an earlier state");
     }
-    if (type === "changed") return resourceVersion;
+    if (type !== "bookmark") return resourceVersion;
   }
   return since;
 }
@@ -86,7 +81,7 @@ export function tokenOf(scopes: readonly Scope[], versions: readonly string[]): 
 }
 
 /** @returns `undefined` where it is none, or one of other namespaces */
-function parseToken(
+export function parseToken(
   token: string | undefined,
   scopes: readonly Scope[],
 ): readonly string[] | undefined {

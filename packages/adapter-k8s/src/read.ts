@@ -1,4 +1,4 @@
-/** Reads files of objects: from what a listing brought, or by a request for the object. */
+/** Reads files of objects: from what a listing or a watch brought, or by a request for the object. */
 import { type ByteRange, type FileEntry, quotePath, SourceError } from "@pannier/core/adapter";
 import type { Api } from "./api.ts";
 import type { Resource } from "./address.ts";
@@ -14,7 +14,13 @@ type Read = (
   signal: AbortSignal,
 ) => Promise<Uint8Array | AsyncIterable<Uint8Array>>;
 
-export function createReader(api: Api, held: Held, resource: Resource): Read {
+/** @param told what a watch brought of an object */
+export function createReader(
+  api: Api,
+  held: Held,
+  told: (id: string) => KubeObject | undefined,
+  resource: Resource,
+): Read {
   /** By ID: one request for all files of an object. */
   const reading = new Map<string, Promise<KubeObject>>();
 
@@ -31,16 +37,20 @@ export function createReader(api: Api, held: Held, resource: Resource): Read {
     return fingerprint === entry.fingerprint ? found.content : undefined;
   }
 
+  /** @returns the content, where the object is of exactly that version */
+  function ofObject(object: KubeObject | undefined, key: string, entry: FileEntry) {
+    const content = object?.content.get(key);
+    return object && content && ofVersion({ ...object, content }, entry);
+  }
+
   return async (entry, range, signal) => {
     const id = entry.ref ?? "";
     const key = entry.path.slice(entry.path.lastIndexOf("/") + 1);
-    let content = ofVersion(held.get(id, key), entry);
+    let content = ofVersion(held.get(id, key), entry) ?? ofObject(told(id), key, entry);
     if (content === undefined) {
       const asked = reading.get(id) ?? fetch(id, signal).finally(() => reading.delete(id));
       reading.set(id, asked);
-      const object = await asked;
-      const found = object.content.get(key);
-      content = found && ofVersion({ ...object, content: found }, entry);
+      content = ofObject(await asked, key, entry);
     }
     if (content === undefined) {
       throw new SourceError("changed", `${quotePath(entry.path)}: it changed since it was listed`);

@@ -1,8 +1,11 @@
 /** What the API server tells by itself. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HttpClient } from "@pannier/http-client";
+import type { Resource } from "./address.ts";
 import { type Api, isOlder, type Scope } from "./api.ts";
 import { isGone } from "./errors.ts";
+import type { Journal } from "./journal.ts";
+import { objectOf } from "./objects.ts";
 
 /**
  * Silence after which a watch is dead: the server sends a bookmark every minute (kube-apiserver's bookmarkFrequency), and ends a
@@ -18,12 +21,10 @@ export interface Watching {
   readonly api: Api;
   readonly client: HttpClient;
   readonly scope: Scope;
+  readonly resource: Resource;
+  readonly journal: Journal;
   /** The resourceVersion of the last listing, where there was one. */
   readonly since: () => string | undefined;
-  /** Called with the resourceVersion of what happened. */
-  readonly onChange: (version: string) => void;
-  /** Called with a resourceVersion until which nothing happened since that listing. */
-  readonly onQuiet: (since: string, until: string) => void;
 }
 
 /**
@@ -31,13 +32,11 @@ export interface Watching {
  * failure: polling tells of those that last.
  */
 export async function* hintsOf(
-  { api, client, scope, since, onChange, onQuiet }: Watching,
+  { api, client, scope, resource, journal, since }: Watching,
   signal: AbortSignal,
 ): AsyncGenerator<void> {
   let from: string | undefined;
   let isGap = false;
-  /** From where on nothing was missed, until the last thing that happened. */
-  let start = "0";
   let wait = SHORTEST_WAIT;
   while (!signal.aborted) {
     let heard = false;
@@ -47,35 +46,37 @@ export async function* hintsOf(
         const listed: string | undefined = isGap ? undefined : since();
         isGap = listed === undefined;
         from = listed ?? (await api.now(scope, signal));
-        start = from;
+        journal.begin(from);
       }
       const seconds = Math.round(SHORTEST_WATCH * (1 + Math.random()));
-      const events = await api.watch(
-        scope,
-        from as string,
-        { client, seconds, operation: "watch" },
-        signal,
-      );
+      const how = { client, seconds, operation: "watch", content: true };
+      const began = performance.now();
+      const events = await api.watch(scope, from as string, how, signal);
       if (isGap) yield;
       isGap = false;
-      for await (const { type, resourceVersion } of events) {
+      for await (const { type, resourceVersion, object } of events) {
         heard = true;
         from = resourceVersion;
+        if (type === "bookmark") {
+          journal.quiet(resourceVersion);
+          continue;
+        }
         // What a listing has shown since needs no other.
-        const shown = since();
-        if (type === "changed") {
-          start = resourceVersion;
-          if (shown !== undefined && !isOlder(shown, resourceVersion)) continue;
-          onChange(resourceVersion);
-          yield;
-        } else if (shown !== undefined && !isOlder(shown, start)) onQuiet(shown, resourceVersion);
+        const listed = since();
+        const shown = listed !== undefined && !isOlder(listed, resourceVersion);
+        const deleted = type === "deleted";
+        journal.tell(objectOf(object, resource), { deleted, version: resourceVersion, shown });
+        if (!shown) yield;
       }
+      // The server was asked to end it then. Where it ends by itself, its state may be another now: an earlier one, restored.
+      const lasted = performance.now() - began;
+      if (lasted < (seconds - 1) * 1000) journal.resume(from as string);
     } catch (error) {
       if (signal.aborted) return;
       if (isGone(error)) {
         from = undefined;
         isGap = true;
-      }
+      } else if (from !== undefined) journal.resume(from);
     }
     if (heard) wait = SHORTEST_WAIT;
     else {

@@ -317,17 +317,6 @@ test("a hundred changes in a row are one publish", async () => {
   await expect.poll(() => seen.published).toBe(3);
 });
 
-test("asks nothing but for a listing where a watch told of a change", async () => {
-  put("a", { b: "0" });
-  const seen = await followed("1h");
-  await expect.poll(() => seen.synced).toBe(2);
-  server.log.length = 0;
-  put("a", { b: "1" });
-  await expect.poll(() => seen.tree()).toEqual({ b: "1" });
-  expect(server.log.map(({ searchParams }) => searchParams.get("limit"))).toEqual(["500"]);
-  await expect.poll(() => seen.synced).toBe(3);
-});
-
 test("goes on watching where a watch was cut, and where the server forgot", async () => {
   put("a", { b: "0" });
   const seen = await followed("1h");
