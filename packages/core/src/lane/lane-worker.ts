@@ -7,6 +7,7 @@ import {
   type LaneInit,
   type PartDone,
   THROTTLED,
+  toColumns,
   type ToLane,
 } from "./messages.ts";
 import { openPartSink } from "./part-sink.ts";
@@ -48,7 +49,8 @@ async function fetch({ id, files, data }: Extract<ToLane, { id: number }>): Prom
   } catch {
     // What was not read is read by the source itself, which can say why not.
   }
-  const done: LaneDone = { id, ...sink.finish() };
+  const { facts, ...rest } = sink.finish();
+  const done: LaneDone = { id, facts: toColumns(facts), ...rest };
   port.postMessage(done, []);
 }
 

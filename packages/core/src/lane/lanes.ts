@@ -14,7 +14,14 @@ import {
   type PartOutcome,
   startLane,
 } from "./lane-thread.ts";
-import type { LaneDone, LaneFile, LaneFilePart, PartDone, ToLane } from "./messages.ts";
+import {
+  fromColumns,
+  type LaneDone,
+  type LaneFile,
+  type LaneFilePart,
+  type PartDone,
+  type ToLane,
+} from "./messages.ts";
 
 /** Batches that a lane has before it: one in work, one to go on with. */
 const QUEUED_BATCHES = 2;
@@ -90,17 +97,18 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     resolve?.(outcome);
   }
 
-  function answered(lane: LaneThread, { id, facts, failed, requests, writing }: LaneDone): void {
+  function answered(lane: LaneThread, { id, failed, requests, writing, ...done }: LaneDone): void {
     const batch = lane.batches.get(id);
     if (batch === undefined) return;
     lane.batches.delete(id);
     countRequests(init, requests);
     for (const [index, code] of failed) init.failed(batch.files[index] as LaneFile, code);
-    const done = facts.filter((fact) => fact !== undefined).length;
-    fetched += done;
-    left += facts.length - done;
+    const facts = fromColumns(done.facts);
+    const there = facts.filter((fact) => fact !== undefined).length;
+    fetched += there;
+    left += facts.length - there;
     if (left >= PROBATION && left > fetched) open = false;
-    if (writing > done * SLOW_FILE_MS) most = Math.max(most, Math.min(SLOW_LANES, threads.atOnce));
+    if (writing > there * SLOW_FILE_MS) most = Math.max(most, Math.min(SLOW_LANES, threads.atOnce));
     batch.resolve(facts);
     threads.idle(lane);
     onReady?.();

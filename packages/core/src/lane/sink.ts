@@ -27,7 +27,10 @@ const IN_ONE: ReadonlySet<string> = new Set(["md5", "sha1", "sha256"]);
 
 interface Opened extends Sink {
   /** What became of the files. From now on nothing is taken any more. */
-  finish(): Omit<LaneDone, "id">;
+  finish(): Omit<LaneDone, "id" | "facts"> & {
+    /** In the order of the batch's files; `undefined`: nothing is there. */
+    readonly facts: readonly (LaneFacts | undefined)[];
+  };
 }
 
 export function openSink(

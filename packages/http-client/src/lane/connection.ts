@@ -188,18 +188,11 @@ function take(answer: Answer, bytes: Buffer, count: number): "more" | "whole" | 
   const { receiver } = answer;
   let at = 0;
   if (answer.head === undefined) {
-    const { begun } = answer;
-    const joined = begun === undefined ? bytes.subarray(0, count) : join(begun, bytes, count);
-    const stop = joined.indexOf("\r\n\r\n");
-    if (stop === -1 || stop > MAX_HEAD) {
-      // More than one read may bring is cut by the limit, not by what a server likes to send.
-      if (joined.length > MAX_HEAD) return "refused";
-      answer.begun = Buffer.from(joined);
-      return "more";
-    }
-    const head = parseHead(joined.toString("latin1", 0, stop));
+    const found = findHead(answer, bytes, count);
+    if (found === "more" || found === "refused") return found;
+    const head = parseHead(found.text);
     if (head === undefined || !receiver.head(head)) return "refused";
-    at = count - (joined.length - stop - 4);
+    at = found.end;
     answer.head = head;
     answer.begun = undefined;
     answer.missing = head.length;
@@ -225,6 +218,31 @@ function take(answer: Answer, bytes: Buffer, count: number): "more" | "whole" | 
   if (answer.missing > 0) return "more";
   receiver.end();
   return "whole";
+}
+
+/** Bytes of an answer that become text at once: almost every head ends in them. */
+const USUAL_HEAD = 1024;
+
+/** A head, and where in `bytes` it ends. */
+function findHead(
+  answer: Answer,
+  bytes: Buffer,
+  count: number,
+): { readonly text: string; readonly end: number } | "more" | "refused" {
+  const { begun } = answer;
+  if (begun === undefined) {
+    const text = bytes.toString("latin1", 0, Math.min(count, USUAL_HEAD));
+    const stop = text.indexOf("\r\n\r\n");
+    if (stop !== -1) return { text: text.slice(0, stop), end: stop + 4 };
+  }
+  const joined = begun === undefined ? bytes.subarray(0, count) : join(begun, bytes, count);
+  const stop = joined.indexOf("\r\n\r\n");
+  if (stop !== -1 && stop <= MAX_HEAD)
+    return { text: joined.toString("latin1", 0, stop), end: count - (joined.length - stop - 4) };
+  // More than one read may bring is cut by the limit, not by what a server likes to send.
+  if (joined.length > MAX_HEAD) return "refused";
+  answer.begun = Buffer.from(joined);
+  return "more";
 }
 
 function join(begun: Buffer, bytes: Buffer, count: number): Buffer {

@@ -29,14 +29,12 @@ const LENGTH = /^\d{1,15}$/;
 export function parseHead(text: string): Head | undefined {
   const status = HEAD.exec(text)?.[1];
   if (status === undefined) return undefined;
-  const lower = text.toLowerCase();
   const headers = Object.create(null) as Record<string, string>;
-  for (let end = text.indexOf("\r\n"); end !== -1;) {
-    const start = end + 2;
-    const colon = text.indexOf(":", start);
-    end = text.indexOf("\r\n", colon);
-    const name = lower.slice(start, colon);
-    const value = valueIn(text, colon + 1, end === -1 ? text.length : end);
+  for (let line = 0, end = text.indexOf("\r\n"); end !== -1; line++) {
+    const { written, name } = nameAt(text, end + 2, line);
+    const start = end + 2 + written.length;
+    end = text.indexOf("\r\n", start);
+    const value = valueIn(text, start, end === -1 ? text.length : end);
     const before = headers[name];
     if (before !== undefined && SINGLE.has(name)) return undefined;
     headers[name] = before === undefined ? value : `${before},${value}`;
@@ -47,6 +45,27 @@ export function parseHead(text: string): Head | undefined {
   const connection = headers["connection"]?.toLowerCase();
   const keepAlive = connection === undefined || connection === "keep-alive";
   return { status: Number(status), headers, length: Number(length), keepAlive };
+}
+
+interface Name {
+  /** With its colon. */
+  readonly written: string;
+  readonly name: string;
+}
+
+/** Lines of a head whose names are remembered. */
+const USUAL_LINES = 50;
+
+/** Names of the last heads, by their lines. A server sends the same ones again and again: they are compared, and not made anew. */
+const usual: Name[] = [];
+
+function nameAt(text: string, start: number, line: number): Name {
+  const known = usual[line];
+  if (known !== undefined && text.startsWith(known.written, start)) return known;
+  const written = text.slice(start, text.indexOf(":", start) + 1);
+  const found = { written, name: written.slice(0, -1).toLowerCase() };
+  if (line < USUAL_LINES) usual[line] = found;
+  return found;
 }
 
 const BLANK = 0x20;
