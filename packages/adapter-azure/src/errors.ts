@@ -30,6 +30,9 @@ const HINTS: Readonly<Record<string, string>> = {
   AccountIsDisabled: "the account is disabled: ask who runs it",
 };
 
+const MAY_NOT_WRITE =
+  "the identity or the SAS may not write: it needs the role Storage Blob Data Contributor, or the permissions r, c and w";
+
 /** Who is signed in is known, and may not do this. */
 const DENIED = new Set([
   "AuthorizationFailure",
@@ -54,17 +57,23 @@ export function isUnauthenticated({ status, headers }: Refusal): boolean {
   );
 }
 
+interface Known {
+  readonly renewed: boolean;
+  readonly listed: boolean;
+  readonly writes?: boolean | undefined;
+}
+
 /**
  * Translates a response with an error status.
  *
  * @param blob what was asked for, as messages name it; `undefined` for the container
  * @param known `renewed`: the credentials have changed since, trying again can help; `listed`: a listing told of the blob,
- *   where it is gone, it went since
+ *   where it is gone, it went since; `writes`: it was to be written
  */
 export function blobError(
   { status, headers }: Refusal,
   blob: string | undefined,
-  { renewed, listed }: { readonly renewed: boolean; readonly listed: boolean },
+  { renewed, listed, writes = false }: Known,
 ): SourceError {
   const code = headers["x-ms-error-code"] ?? "";
   const what = blob === undefined ? "" : `${blob}: `;
@@ -75,7 +84,7 @@ export function blobError(
       transient: renewed,
       reached: DENIED.has(code) ? "signed-in" : "answered",
       hint:
-        HINTS[code] ??
+        (writes && code === "AuthorizationPermissionMismatch" ? MAY_NOT_WRITE : HINTS[code]) ??
         "check the key, the SAS or the identity that is signed in with; pannier doctor shows which",
     });
   }

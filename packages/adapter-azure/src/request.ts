@@ -6,10 +6,14 @@ import type { Connection } from "./connection.ts";
 import { blobError, isUnauthenticated } from "./errors.ts";
 
 interface Request {
-  readonly method?: "GET" | "HEAD" | undefined;
+  readonly method?: "GET" | "HEAD" | "PUT" | undefined;
   readonly url: URL;
   /** By lower-case name. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Called for each time that it is sent. */
+  readonly body?: (() => AsyncIterable<Uint8Array>) | undefined;
+  /** Statuses that are answers beside 200 and 206. */
+  readonly others?: readonly number[] | undefined;
   /** How messages name the blob; `undefined` for the container. */
   readonly subject?: string | undefined;
   readonly operation: string;
@@ -20,7 +24,7 @@ interface Request {
 export interface Container {
   /** Its URL. */
   readonly base: string;
-  /** @throws SourceError for any answer but 200 and 206 */
+  /** @throws SourceError for any other answer */
   ask(request: Request): Promise<HttpResponse>;
 }
 
@@ -32,7 +36,7 @@ export function openContainer(
   return { base: containerUrl(endpoint, container), ask };
 
   async function ask({ method = "GET", url, subject, operation, ...request }: Request) {
-    const { signal } = request;
+    const { others, signal } = request;
     const headers = { ...request.headers, "x-ms-version": request.version ?? VERSION };
     const signature = await signIn.sign({ method, url, headers }, signal);
     const secret =
@@ -40,6 +44,8 @@ export function openContainer(
     return askStore(http, url.href + secret, {
       method,
       headers: { ...headers, ...signature.headers },
+      body: request.body?.(),
+      others,
       subject,
       operation,
       signal,
@@ -47,7 +53,8 @@ export function openContainer(
       async refused(response) {
         await response.discard();
         const renewed = isUnauthenticated(response) && (await signIn.refused(signature, signal));
-        throw blobError(response, subject, { renewed, listed: operation === "read" });
+        const listed = operation === "read";
+        throw blobError(response, subject, { renewed, listed, writes: method === "PUT" });
       },
     });
   }

@@ -3,7 +3,7 @@ import { UsageError } from "@pannier/core/adapter";
 
 /** A request as it will be sent. */
 interface SignableRequest {
-  readonly method: "GET" | "HEAD";
+  readonly method: "GET" | "HEAD" | "PUT";
   /** Signed as it is encoded here. */
   readonly url: URL;
   /** By lower-case name. */

@@ -1,8 +1,9 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
 import type { Adapter } from "@pannier/core/adapter";
-import { laneBeside, rootOf, storeClient, storeSource } from "@pannier/object-store";
+import { laneBeside, refuseMarker, rootOf, storeClient, storeSource } from "@pannier/object-store";
 import { checkableFiles } from "@pannier/signatures";
 import { connect } from "./connection.ts";
+import { gcsFolder } from "./folder.ts";
 import type { LaneData } from "./gcs-lane.ts";
 import { LISTED_AT_ONCE, listPageOf } from "./list.ts";
 import { inspectMarker } from "./marker.ts";
@@ -44,6 +45,19 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = checkableFiles({
       },
       identity: (signal) => connection.identity(signal),
       concurrency: READ_AT_ONCE,
+    });
+  },
+
+  async openFolder(location, options, context) {
+    const { env } = process;
+    const settings = checkSettings(location, options, env["STORAGE_EMULATOR_HOST"]);
+    const { marker, userProject } = settings;
+    refuseMarker(marker);
+    const http = storeClient(context);
+    const connection = connect({ settings, credentials: context.credentials, env, http });
+    return gcsFolder({ http, connection }, rootOf(location).prefix, userProject, {
+      identity: (signal) => connection.identity(signal),
+      close: () => http.close(),
     });
   },
 });

@@ -21,6 +21,8 @@ export interface Opened {
   readonly bucket: Bucket;
   /** URL of the bucket's objects in the JSON API, without a slash at its end. */
   readonly objects: string;
+  /** Where objects are uploaded to. */
+  readonly uploads: string;
   /** What signs a request in. */
   readonly headers: Headers;
 }
@@ -118,5 +120,6 @@ async function openStorage(
   return {
     bucket: storage.bucket(bucket, userProject === undefined ? {} : { userProject }),
     objects: `${storage.baseUrl}/b/${bucket}/o`,
+    uploads: `${storage.apiEndpoint}/upload/storage/v1/b/${bucket}/o`,
   };
 }

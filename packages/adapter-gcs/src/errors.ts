@@ -7,7 +7,13 @@ import { refusalText, SIGNING_IN, throttled } from "@pannier/object-store";
 export type Asked =
   | { readonly kind: "bucket"; readonly bucket: string }
   /** `generation`: the version asked for, if not the newest. */
-  | { readonly kind: "object"; readonly key: string; readonly generation?: string | undefined };
+  | {
+      readonly kind: "object";
+      readonly key: string;
+      readonly generation?: string | undefined;
+      /** True where it was to be written. */
+      readonly writes?: boolean | undefined;
+    };
 
 /**
  * Translates a response with an error status, and reads it to its end.
@@ -51,7 +57,9 @@ export async function answerError(response: HttpResponse, asked: Asked): Promise
       hint:
         status === 401
           ? "see which credentials are used: pannier doctor"
-          : "what was signed in with needs storage.objects.list and storage.objects.get on the bucket (roles/storage.objectViewer)",
+          : asked.kind === "object" && asked.writes === true
+            ? "what was signed in with needs storage.objects.create, get and delete on the bucket (roles/storage.objectUser)"
+            : "what was signed in with needs storage.objects.list and storage.objects.get on the bucket (roles/storage.objectViewer)",
     });
   }
   return usual;

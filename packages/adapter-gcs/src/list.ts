@@ -3,7 +3,7 @@ import type { Digest } from "@pannier/core/adapter";
 import type { ListObjectsPage, StoredObject } from "@pannier/object-store";
 import type { GcsSettings } from "./options.ts";
 import { FIELDS, type GcsObject, PAGE, readPage } from "./page.ts";
-import { type Bucket, get } from "./request.ts";
+import { ask, type Bucket } from "./request.ts";
 
 /** Listings may go on side by side as far as a bucket's rate of requests allows: 5,000 a second before it scales. */
 export const LISTED_AT_ONCE = 8;
@@ -15,7 +15,7 @@ export function listPageOf(
 ): ListObjectsPage {
   return async (prefix, { after, to }, pageToken, signal) => {
     const opened = await of.connection.current(signal);
-    const response = await get(of, opened, {
+    const response = await ask(of, opened, {
       url: opened.objects,
       query: {
         prefix: prefix || undefined,

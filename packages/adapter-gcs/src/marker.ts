@@ -1,7 +1,7 @@
 /** The generation of the newest version of an object, asked for by Google's SDK. */
 import type { Bucket as SdkBucket } from "@google-cloud/storage";
 import { asObject, FIELDS, readMetadata } from "./page.ts";
-import { type Bucket, get } from "./request.ts";
+import { ask, type Bucket } from "./request.ts";
 import type { Question } from "./connection.ts";
 
 export async function inspectMarker(
@@ -12,7 +12,7 @@ export async function inspectMarker(
   const opened = await bucket.connection.current(signal);
   const found = await metadataOf(opened.bucket, key, async (url, query) => {
     const asked = { kind: "object", key } as const;
-    const response = await get(bucket, opened, { url, query, operation: "probe", asked, signal });
+    const response = await ask(bucket, opened, { url, query, operation: "probe", asked, signal });
     return readMetadata(response);
   });
   return asObject(found).generation;

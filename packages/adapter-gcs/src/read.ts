@@ -2,7 +2,7 @@
 import { type Body, type ByteRange, SourceError } from "@pannier/core/adapter";
 import { type ListedObject, readObject } from "@pannier/object-store";
 import { contentUrl, STORED, whyOtherGeneration } from "./content.ts";
-import { type Bucket, get } from "./request.ts";
+import { ask as request, type Bucket } from "./request.ts";
 
 export async function readGeneration(
   bucket: Bucket,
@@ -20,7 +20,7 @@ export async function readGeneration(
     range,
     async ask(headers) {
       const opened = await bucket.connection.current(signal);
-      return get(bucket, opened, {
+      return request(bucket, opened, {
         url: contentUrl(opened.objects, key, generation, userProject),
         headers: { ...STORED, ...headers },
         operation: "read",

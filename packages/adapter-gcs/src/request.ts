@@ -10,11 +10,16 @@ import { answerError, type Asked } from "./errors.ts";
 
 type Query = Readonly<Record<string, string | undefined>>;
 
-interface GetRequest {
+interface Request {
+  /** Default `GET`. */
+  readonly method?: "GET" | "POST";
   readonly url: string;
   /** Where the URL has none yet. */
   readonly query?: Query;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: AsyncIterable<Uint8Array> | undefined;
+  /** Statuses that are answers beside 200 and 206. */
+  readonly others?: readonly number[] | undefined;
   readonly operation: string;
   readonly asked: Asked;
   readonly signal: AbortSignal;
@@ -25,15 +30,18 @@ export interface Bucket {
   readonly connection: Connection;
 }
 
-/** @throws SourceError for any answer but 200 and 206 */
-export async function get(
+/** @throws SourceError for any other answer */
+export async function ask(
   { http, connection }: Bucket,
   opened: Opened,
-  request: GetRequest,
+  request: Request,
 ): Promise<HttpResponse> {
-  const { url, query, headers, operation, asked, signal } = request;
+  const { url, query, method, headers, body, others, operation, asked, signal } = request;
   return askStore(http, query === undefined ? url : `${url}?${queryOf(query)}`, {
+    method,
     headers: { ...headers, ...opened.headers },
+    body,
+    others,
     subject: asked.kind === "object" ? asked.key : undefined,
     operation,
     signal,

@@ -1,6 +1,6 @@
-/** The adapter: an image or artifact of a registry, or of an image layout on this machine, as a source. */
+/** The adapter: an image or artifact of a registry, or of an image layout, as a source. */
 import { type Adapter, UsageError } from "@pannier/core/adapter";
-import { openStore, referenceOf } from "@pannier/oci";
+import { openStore, referenceOf, SCHEMES } from "@pannier/oci";
 import { checkOptions, ociOptions } from "./options.ts";
 import { imageSource } from "./source.ts";
 import { makeTagChoice } from "./tags.ts";
@@ -8,7 +8,9 @@ import { makeTagChoice } from "./tags.ts";
 export const ociAdapter: Adapter<typeof ociOptions> = {
   name: "oci",
   package: "@pannier/adapter-oci",
-  schemes: ["oci", "oci+http", "oci+https", "oci+file"],
+  schemes: SCHEMES,
+  // A layout may be in any folder.
+  inFolders: true,
   options: ociOptions,
   signatures: ["cosign-key", "sigstore"],
   description: "an image or artifact in a registry, or an image layout",
@@ -23,7 +25,7 @@ export const ociAdapter: Adapter<typeof ociOptions> = {
       );
     }
     const choose = settings.semver === undefined ? undefined : await makeTagChoice(settings.semver);
-    const store = openStore({
+    const store = await openStore({
       location,
       reference,
       actions: "pull",
@@ -31,6 +33,7 @@ export const ociAdapter: Adapter<typeof ociOptions> = {
       env: process.env,
       idleTimeout: context.idleTimeout,
       onRequest: (operation) => context.request(operation),
+      folder: context.folder,
     });
     return imageSource({ store, reference, settings, choose, context });
   },

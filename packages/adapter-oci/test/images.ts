@@ -31,7 +31,7 @@ export async function gzipLayer(members: readonly TarMember[]): Promise<TestLaye
   return { bytes: gzipSync(await makeTar(members), { level: 1 }) };
 }
 
-function openForWriting(url: string): ImageStore {
+function openForWriting(url: string): Promise<ImageStore> {
   const location = parseLocation(url);
   return openStore({
     location,
@@ -49,7 +49,7 @@ export async function putImage(
   layers: readonly TestLayer[],
   extra: Record<string, unknown> = {},
 ): Promise<string> {
-  const store = openForWriting(url);
+  const store = await openForWriting(url);
   const put = async (bytes: Buffer) => {
     const blob = { digest: digestOf(bytes), size: bytes.byteLength };
     await store.putBlob(blob, () => once(bytes), never);

@@ -3,8 +3,17 @@ import { quotePath, SourceError } from "@pannier/core/adapter";
 import { type HttpResponse, statusError } from "@pannier/http-client";
 import { refusalText, throttled } from "@pannier/object-store";
 
-/** What was asked for, as messages name it: a key, or `undefined` for the bucket. */
-export type Asked = string | undefined;
+/** What was asked. */
+export interface Asked {
+  /** For what, as messages name it: a key, or `undefined` for the bucket. */
+  readonly subject: string | undefined;
+  /** True for an object that a listing told of: where it is gone, it went since. */
+  readonly listed: boolean;
+  /** True where it was to be written. */
+  readonly writes: boolean;
+  /** Keys that are named with an archived one, so that they need not be found one by one. */
+  readonly archived: ReadonlySet<string>;
+}
 
 const THROTTLED = new Set([
   "SlowDown",
@@ -72,15 +81,9 @@ export function isUnknown({ code }: Refusal): boolean {
   return BAD_KEYS.has(code);
 }
 
-/**
- * @param listed true for an object that a listing told of: where it is gone, it went since
- * @param archived keys that are named with an archived one, so that they need not be found one by one
- */
 export function refusalError(
   refusal: Refusal,
-  asked: Asked,
-  listed: boolean,
-  archived: ReadonlySet<string>,
+  { subject: asked, listed, writes, archived }: Asked,
 ): SourceError {
   const { status, code, headers } = refusal;
   const what = asked === undefined ? "" : `${asked}: `;
@@ -136,8 +139,9 @@ export function refusalError(
   if (status === 401 || status === 403) {
     return new SourceError("auth", `${what}access is denied (${named})`, {
       reached: "signed-in",
-      hint:
-        headers["x-amz-request-charged"] === undefined
+      hint: writes
+        ? "what was signed in with needs s3:PutObject and s3:GetObject on the objects, and s3:ListBucket on the bucket"
+        : headers["x-amz-request-charged"] === undefined
           ? "what was signed in with needs s3:ListBucket on the bucket and s3:GetObject on its objects (and kms:Decrypt where they are encrypted by a key of KMS); a requester-pays bucket wants requesterPays=true"
           : undefined,
     });

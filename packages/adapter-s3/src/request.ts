@@ -15,9 +15,13 @@ import {
 import { createSigner } from "./sign.ts";
 
 export interface Request {
-  readonly method?: "GET" | "HEAD";
+  readonly method?: "GET" | "HEAD" | "PUT";
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Called for each time that it is sent. */
+  readonly body?: (() => AsyncIterable<Uint8Array>) | undefined;
+  /** Statuses that are answers beside 200 and 206. */
+  readonly others?: readonly number[] | undefined;
   /** Refusals that are thrown as {@link Declined}: what was asked for can be had in another way. */
   readonly decline?: ((refusal: Refusal) => boolean) | undefined;
   readonly operation: string;
@@ -34,7 +38,7 @@ export class Declined extends InternalError {
 export interface Requests {
   /**
    * @param key `undefined`: the bucket
-   * @throws Declined; SourceError for any other answer but 200 and 206
+   * @throws Declined; SourceError for any other answer
    */
   ask(key: string | undefined, request: Request): Promise<HttpResponse>;
   /** Where the bucket is, as far as is known. */
@@ -61,7 +65,7 @@ export function makeRequests(init: {
     request: Request,
     moved = false,
   ): Promise<HttpResponse> {
-    const { method = "GET", query = {}, operation, signal } = request;
+    const { method = "GET", query = {}, others, operation, signal } = request;
     signal.throwIfAborted();
     const where = await current();
     const signature = await signIn.current(signal);
@@ -84,6 +88,8 @@ export function makeRequests(init: {
               where,
               new Date(),
             ),
+      body: request.body?.(),
+      others,
       subject: key,
       operation,
       signal,
@@ -99,11 +105,16 @@ export function makeRequests(init: {
         if (method === "HEAD" && operation === "probe" && isUnexplained(refusal)) {
           return ask(key, { ...request, method: "GET" });
         }
-        const error = refusalError(refusal, key, operation === "read", archived);
+        const error = refusalError(refusal, {
+          subject: key,
+          listed: operation === "read",
+          writes: method === "PUT",
+          archived,
+        });
         const ended = isExpired(refusal);
         const renewable = keys !== undefined && (ended || isUnknown(refusal));
-        const others = renewable && (await signIn.refused(signature, signal, ended));
-        throw others ? withOtherKeys(error) : error;
+        const renewed = renewable && (await signIn.refused(signature, signal, ended));
+        throw renewed ? withOtherKeys(error) : error;
       },
     });
   }

@@ -1,8 +1,15 @@
 /** The adapter: a collection of a WebDAV server, or one file of it, as a source. */
 import { extname } from "node:path";
-import { type Adapter, type Location, type Source, UsageError } from "@pannier/core/adapter";
+import {
+  type Adapter,
+  type FolderContext,
+  type Location,
+  type Source,
+  UsageError,
+} from "@pannier/core/adapter";
 import { createHttpClient, makeAuthorize } from "@pannier/http-client";
 import { checkableFiles } from "@pannier/signatures";
+import { webdavFolder } from "./folder.ts";
 import { toEntry } from "./list.ts";
 import { webdavOptions } from "./options.ts";
 import { makeQuestions, type Root } from "./questions.ts";
@@ -22,24 +29,8 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = checkableFiles({
   description: "a collection or file on a WebDAV server",
 
   async open(location, _options, context): Promise<Source> {
-    if (location.host === "") {
-      throw new UsageError("a WebDAV source needs a host", "write davs://host/path/");
-    }
-    const url = urlOf(location);
-    const { credentials, idleTimeout } = context;
-    const { username, password } = location;
-    const { env } = process;
-    const signIn = makeSignIn(
-      makeAuthorize({ origin: url.origin, username, password, credentials, env }),
-    );
-    const client = createHttpClient({
-      credentials,
-      authorize: signIn.authorize,
-      env,
-      idleTimeout,
-      connections: CONNECTIONS,
-      onRequest: (operation) => context.request(operation),
-    });
+    const { url, signIn, client } = connect(location, context);
+    const { credentials } = context;
     const questions = makeQuestions(client, signIn, url);
     let root: Root | undefined;
     const versions = { listedAt: Date.now(), unconditional: false };
@@ -101,7 +92,42 @@ export const webdavAdapter: Adapter<typeof webdavOptions> = checkableFiles({
       close: () => client.close(),
     };
   },
+
+  async openFolder(location, _options, context) {
+    const { url, signIn, client } = connect(location, context);
+    const base = new URL(url.pathname.replace(/\/*$/, "/"), url);
+    return webdavFolder(client, signIn, base, {
+      async identity() {
+        const signs = (await signIn.authorize(url))["authorization"] !== undefined;
+        return signs ? "the credentials given to Pannier" : undefined;
+      },
+      close: () => client.close(),
+    });
+  },
 });
+
+/** Nothing is asked yet. @throws UsageError */
+function connect(location: Location, context: FolderContext) {
+  if (location.host === "") {
+    throw new UsageError("a WebDAV source needs a host", "write davs://host/path/");
+  }
+  const url = urlOf(location);
+  const { credentials, idleTimeout } = context;
+  const { username, password } = location;
+  const { env } = process;
+  const signIn = makeSignIn(
+    makeAuthorize({ origin: url.origin, username, password, credentials, env }),
+  );
+  const client = createHttpClient({
+    credentials,
+    authorize: signIn.authorize,
+    env,
+    idleTimeout,
+    connections: CONNECTIONS,
+    onRequest: (operation) => context.request(operation),
+  });
+  return { url, signIn, client };
+}
 
 function urlOf({ scheme, host, port, pathname }: Location): URL {
   const authority = port === undefined ? host : `${host}:${port}`;

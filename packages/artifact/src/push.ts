@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  type Adapter,
   type Credentials,
   type ErrorCode,
   type Location,
@@ -12,6 +13,7 @@ import {
   type PublishedTree,
   parseLocation,
   redact,
+  resolveFolder,
   retry,
   type RetryOptions,
   SourceError,
@@ -26,6 +28,7 @@ import {
   openStore,
   parseManifest,
   referenceOf,
+  SCHEMES,
 } from "@pannier/oci";
 import type { SigningKey } from "@pannier/signatures/sign";
 import { groupEntries } from "./groups.ts";
@@ -43,8 +46,10 @@ const MAX_CONFIG = 4 << 20;
 export interface PushInit {
   /** Whose published tree is pushed. */
   readonly target: string;
-  /** `oci://registry/repository:tag`, `oci+http://…`, `oci+file:///directory:tag`. */
+  /** `oci://registry/repository:tag`, `oci+http://…`, `oci+file:///directory:tag`; with adapters, `oci+s3://bucket/prefix:tag` and its like. */
   readonly destination: string;
+  /** Those that reach the folder of a layout: for `oci+s3`, the adapter of `s3`. Default: none. */
+  readonly adapters?: readonly Adapter[] | undefined;
   /** Layers at most; 1 is a plain tar.gz, as Flux wants it. Default 100. */
   readonly layers?: number | undefined;
   /** What the image is signed with, before the tag names it. */
@@ -79,20 +84,27 @@ export interface PushResult {
   readonly sentBytes: number;
 }
 
-/** Takes a destination apart. @throws UsageError where it is none */
-export function parseDestination(text: string): Location {
+/** Takes a destination apart. @param adapters as of {@link PushInit} @throws UsageError where it is none */
+export function parseDestination(text: string, adapters: readonly Adapter[] = []): Location {
+  return placeOf(text, adapters).location;
+}
+
+function placeOf(text: string, adapters: readonly Adapter[]) {
   const location = parseLocation(text);
-  if (!/^oci(\+http|\+file)?$/.test(location.scheme)) {
+  const { scheme } = location;
+  if (!/^oci(\+|$)/.test(scheme)) {
     throw new UsageError(
       "the destination is not an image",
       "write oci://registry/repository:tag, or oci+file:///directory:tag",
     );
   }
+  const folder = SCHEMES.includes(scheme) ? undefined : resolveFolder(location, "oci+", adapters);
   const { digest } = referenceOf(location);
   if (digest !== undefined) {
     throw new UsageError("a digest cannot be pushed to", "write a tag instead");
   }
-  return location;
+  const shown = redact(location, Object.keys(folder?.adapter.options ?? {}));
+  return { location, folder, shown };
 }
 
 /**
@@ -101,11 +113,11 @@ export function parseDestination(text: string): Location {
  * @throws UsageError, PushError, TargetError, RefusedError
  */
 export async function pushPublished(init: PushInit): Promise<PushResult> {
-  const location = parseDestination(init.destination);
+  const place = placeOf(init.destination, init.adapters ?? []);
   try {
-    return await push(init, location);
+    return await push(init, place);
   } catch (error) {
-    throw error instanceof SourceError ? new PushError(redact(location), error) : error;
+    throw error instanceof SourceError ? new PushError(place.shown, error) : error;
   }
 }
 
@@ -123,22 +135,30 @@ class PushError extends PannierError {
   }
 }
 
-async function push(init: PushInit, location: Location): Promise<PushResult> {
+async function push(
+  init: PushInit,
+  { location, folder, shown }: ReturnType<typeof placeOf>,
+): Promise<PushResult> {
   if ((init.layers ?? MOST_LAYERS) > 1) needZstd();
   const reference = referenceOf(location);
-  const store = openStore({
+  const { credentials = {}, idleTimeout = 30_000 } = init;
+  const store = await openStore({
     location,
     reference,
     actions: "pull,push",
-    credentials: init.credentials ?? {},
+    credentials,
     env: init.env,
-    idleTimeout: init.idleTimeout ?? 30_000,
+    idleTimeout,
+    folder: async (pathname) => {
+      if (folder === undefined) throw new UsageError("the destination is in no folder");
+      return folder.open(pathname, { credentials, idleTimeout, request() {} });
+    },
   });
   try {
     const tree = openPublished(init.target);
     try {
       const pushed = await pushTree(tree, store, reference.tag, init);
-      return { destination: redact(location), ...pushed };
+      return { destination: shown, ...pushed };
     } finally {
       tree.close();
     }
@@ -162,7 +182,7 @@ export async function pushTree(
     content: () => AsyncIterable<Uint8Array>,
   ): Promise<boolean> =>
     again(async () => {
-      if (await store.has(blob.digest, signal)) return false;
+      if (await store.has(blob, signal)) return false;
       await store.putBlob(blob, content, signal);
       sent.bytes += blob.size;
       return true;

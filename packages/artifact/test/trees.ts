@@ -4,7 +4,13 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { StoreFile } from "@pannier/adapter-kit";
-import { comparePaths, parseLocation, type PublishedEntry } from "@pannier/core";
+import {
+  type Adapter,
+  comparePaths,
+  parseLocation,
+  type PublishedEntry,
+  resolveFolder,
+} from "@pannier/core";
 import { openStore, referenceOf } from "@pannier/oci";
 import { pushTree } from "../src/push.ts";
 
@@ -16,23 +22,30 @@ export async function pushFiles(
     layers,
     revision = "revision",
     meanwhile,
+    adapters = [],
+    attempts = 1,
   }: {
     layers?: number | undefined;
     revision?: string;
     /** What becomes of the tree after it was published. */
     meanwhile?: (tree: string) => Promise<void>;
+    /** Those that reach the folder of a layout. */
+    adapters?: readonly Adapter[];
+    attempts?: number;
   } = {},
 ) {
   const path = await mkdtemp(join(tmpdir(), "pannier-tree-"));
   const location = parseLocation(url);
   const reference = referenceOf(location);
-  const store = openStore({
+  const init = { credentials: {}, idleTimeout: 30_000 };
+  const store = await openStore({
     location,
     reference,
     actions: "pull,push",
-    credentials: {},
+    ...init,
     env: {},
-    idleTimeout: 30_000,
+    folder: (pathname) =>
+      resolveFolder(location, "oci+", adapters).open(pathname, { ...init, request() {} }),
   });
   try {
     const entries: PublishedEntry[] = [];
@@ -57,7 +70,7 @@ export async function pushFiles(
       entries: () => entries.values() as Generator<PublishedEntry>,
     };
     const { signal } = new AbortController();
-    return await pushTree(tree, store, reference.tag, { layers, attempts: 1, signal });
+    return await pushTree(tree, store, reference.tag, { layers, attempts, signal });
   } finally {
     await store.close();
     await rm(path, { recursive: true, force: true });

@@ -39,7 +39,10 @@ export async function resolveSources(
   return Promise.all(
     texts.map(async (text) => {
       if (named !== undefined && (forceAll || forced(text)))
-        return resolveSource(text, [named.adapter], { adapter: named.adapter.name, cwd });
+        return resolveSource(text, [named.adapter, ...(await loadFolder(text))], {
+          adapter: named.adapter.name,
+          cwd,
+        });
       return resolveSource(text, await loadFor(text, cwd), { cwd });
     }),
   );
@@ -56,9 +59,11 @@ function schemeOf(text: string): string {
 /** The adapters that this source may be meant for; all there are where it is for none, so that the message can name them. */
 async function loadFor(text: string, cwd: string): Promise<readonly Adapter[]> {
   const scheme = schemeOf(text);
-  const candidates = await Promise.all(
-    BUILT_IN.filter(({ schemes }) => schemes.includes(scheme)).map(load),
-  );
+  const candidates = await Promise.all(registeredFor(scheme).map(load));
+  if (candidates.length === 0) {
+    const outer = await loadOuter(scheme);
+    if (outer !== undefined) return [outer, ...(await loadFolder(text))];
+  }
   const location = parseLocation(text, cwd);
   const fits = candidates.some(
     (adapter) =>
@@ -67,6 +72,24 @@ async function loadFor(text: string, cwd: string): Promise<readonly Adapter[]> {
       adapter.suspects?.(location) === true,
   );
   return fits ? candidates : loadInstalled();
+}
+
+function registeredFor(scheme: string): readonly Registered[] {
+  return BUILT_IN.filter(({ schemes }) => schemes.includes(scheme));
+}
+
+/** Of `oci+s3://…`, the adapter oci. */
+async function loadOuter(scheme: string): Promise<Adapter | undefined> {
+  const [first = ""] = scheme.split("+");
+  const found = BUILT_IN.find(({ schemes }) => scheme !== first && schemes[0] === first);
+  const adapter = found === undefined ? undefined : await load(found);
+  return adapter?.inFolders === true ? adapter : undefined;
+}
+
+/** Of `oci+s3://…`, what there is for `s3://`. */
+export async function loadFolder(text: string): Promise<readonly Adapter[]> {
+  const [, scheme] = /^[^+]+\+(.+)$/.exec(schemeOf(text)) ?? [];
+  return scheme === undefined ? [] : Promise.all(registeredFor(scheme).map(load));
 }
 
 /** Those of the built-in adapters whose package is there. */

@@ -10,7 +10,7 @@ import {
   type Overrides,
 } from "@pannier/daemon";
 import { artifact } from "./artifact.ts";
-import { resolveSources } from "./choose-adapter.ts";
+import { loadFolder, resolveSources } from "./choose-adapter.ts";
 import { callerSecrets, environmentSources, sourcesAndTarget } from "./environment.ts";
 import type { Invocation } from "./invocation.ts";
 import { mountSettings } from "./mount.ts";
@@ -91,13 +91,15 @@ export function checkInit(
         cwd: folderOf(file, context.cwd),
       }),
     push: {
-      check: async (destination) => (await artifact()).parseDestination(destination),
+      check: async (destination) =>
+        (await artifact()).parseDestination(destination, await loadFolder(destination)),
       async run({ sign: own, ...init }) {
         const { openSigningKey, pushPublished } = await artifact();
         // Again at each push: keys are rotated.
         const sign =
           own === undefined ? undefined : await openSigningKey(own.keyFile, own.passwordFile);
-        return pushPublished({ ...init, sign, env: context.env });
+        const adapters = await loadFolder(init.destination);
+        return pushPublished({ ...init, adapters, sign, env: context.env });
       },
     },
   };

@@ -47,6 +47,8 @@ test("guards hold for a push as for a sync: a source that is empty is not pushed
 
 test.each([
   [["push", "./page", "s3://bucket/site"], 2, "the destination is not an image"],
+  [["push", "./page", "oci+ftp://host/site:v1"], 2, "the adapter ftp opens no folders"],
+  [["push", "./page", "oci+https://host/site:v1"], 2, "cannot be written"],
   [["push", "./page", `oci://host/site@sha256:${"0".repeat(64)}`], 2, "cannot be pushed to"],
   [
     ["push", "./page", "oci+http://127.0.0.1:1/site:v1"],

@@ -53,7 +53,9 @@ export interface HttpClientOptions {
 
 export interface HttpRequest {
   /** Default `GET`. */
-  readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PROPFIND" | undefined;
+  readonly method?:
+    | ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PROPFIND" | "MKCOL")
+    | undefined;
   /** By lower-case name. `accept-encoding` is `identity` unless given: bodies arrive as they are stored. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly body?: string | Uint8Array | AsyncIterable<Uint8Array> | undefined;

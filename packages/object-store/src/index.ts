@@ -1,5 +1,6 @@
 export { listingClock } from "./clock.ts";
 export { isExposed, optionalEndpoint, parseEndpoint } from "./endpoint.ts";
+export { refuseLarger, refuseMarker } from "./folder.ts";
 export { markerOption, markerVersion } from "./marker.ts";
 export { type Root } from "./locate.ts";
 export { type ListObjectsPage, rootOf, type StoredObject } from "./objects.ts";

@@ -1,6 +1,13 @@
 /** The source that every store of objects is. What differs is how a store is asked. */
 import { extname } from "node:path";
-import type { Body, ByteRange, FileEntry, Source, SourceContext } from "@pannier/core/adapter";
+import type {
+  Body,
+  ByteRange,
+  FileEntry,
+  FolderContext,
+  Source,
+  SourceContext,
+} from "@pannier/core/adapter";
 import { createHttpClient, type HttpClient } from "@pannier/http-client";
 import { locate, type Root } from "./locate.ts";
 import { checkMarker } from "./marker.ts";
@@ -44,7 +51,7 @@ interface Store {
 }
 
 /** The client for all that is asked of a store. */
-export function storeClient(context: SourceContext): HttpClient {
+export function storeClient(context: FolderContext): HttpClient {
   const { credentials, idleTimeout } = context;
   return createHttpClient({
     credentials,

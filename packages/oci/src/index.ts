@@ -13,5 +13,5 @@ export {
 export { type Descriptor, type Manifest, MEDIA, parseManifest, type Platform } from "./manifest.ts";
 export { openStore } from "./open-store.ts";
 export { referrersOf, referrersTag, taggedReferrers } from "./referrers.ts";
-export { DIGEST, type Reference, referenceOf } from "./reference.ts";
+export { DIGEST, type Reference, referenceOf, SCHEMES } from "./reference.ts";
 export { type BlobRange, digestOf, type ImageStore } from "./store.ts";

@@ -1,9 +1,10 @@
 /** `index.json` of an image layout: https://github.com/opencontainers/image-spec/blob/main/image-layout.md */
 import { SourceError } from "@pannier/core/adapter";
-import { type Descriptor, parseManifest } from "./manifest.ts";
+import { type Descriptor, MEDIA, parseManifest } from "./manifest.ts";
 import type { Reference } from "./reference.ts";
+import { referrersTag } from "./referrers.ts";
 
-export const REF_NAME = "org.opencontainers.image.ref.name";
+const REF_NAME = "org.opencontainers.image.ref.name";
 
 /** @throws SourceError `invalid` */
 export function readLayoutIndex(bytes: Buffer): readonly Descriptor[] {
@@ -40,6 +41,31 @@ export function tagsIn(manifests: readonly Descriptor[]): readonly string[] {
     const name = annotations[REF_NAME];
     return name === undefined ? [] : [name.slice(name.lastIndexOf(":") + 1)];
   });
+}
+
+/**
+ * The index in which a tag names an image. What the tag named before is in it no more, and neither is the list of its signatures, unless
+ * another tag names that image: the index would otherwise grow with each revision.
+ */
+export function indexWith(
+  manifests: readonly Descriptor[],
+  tag: string,
+  image: Omit<Descriptor, "annotations">,
+) {
+  const named = ({ annotations }: Descriptor) => annotations[REF_NAME];
+  const kept = manifests.filter((item) => named(item) !== tag);
+  const gone = manifests
+    .filter((item) => named(item) === tag && item.digest !== image.digest)
+    .filter(({ digest }) => !kept.some((item) => item.digest === digest))
+    .map(({ digest }) => referrersTag(digest));
+  return {
+    schemaVersion: 2,
+    mediaType: MEDIA.index,
+    manifests: [
+      ...kept.filter((item) => !gone.includes(named(item) ?? "")),
+      { ...image, annotations: { [REF_NAME]: tag } },
+    ],
+  };
 }
 
 /** The tag of a list of what refers to an image. */

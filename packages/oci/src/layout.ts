@@ -4,8 +4,8 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SourceError, UsageError } from "@pannier/core/adapter";
-import { imageIn, readLayoutIndex, REF_NAME, tagsIn } from "./layout-index.ts";
-import { type Descriptor, MAX_MANIFEST, MEDIA } from "./manifest.ts";
+import { imageIn, indexWith, readLayoutIndex, tagsIn } from "./layout-index.ts";
+import { type Descriptor, MAX_MANIFEST } from "./manifest.ts";
 import { DIGEST, type Reference } from "./reference.ts";
 import { checkedBlob, digestOf, type ImageStore, takeManifest } from "./store.ts";
 
@@ -63,9 +63,9 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
       onRequest?.("probe");
       return tagsIn(await readIndex(signal));
     },
-    async has(digest) {
+    async has({ digest, size }) {
       return stat(blobFile(digest)).then(
-        (info) => info.isFile(),
+        (info) => info.isFile() && info.size === size,
         () => false,
       );
     },
@@ -80,11 +80,8 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
         if (error instanceof SourceError && error.code === "not-found") return [];
         throw error;
       });
-      const manifests = [
-        ...before.filter(({ annotations }) => annotations[REF_NAME] !== tag),
-        { mediaType, digest, size: bytes.byteLength, annotations: { [REF_NAME]: tag } },
-      ];
-      const index = { schemaVersion: 2, mediaType: MEDIA.index, manifests };
+      const image = { mediaType, digest, size: bytes.byteLength };
+      const index = indexWith(before, tag, image);
       await writeFile(join(directory, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
       await replace(indexFile, once(Buffer.from(JSON.stringify(index))), signal);
     },

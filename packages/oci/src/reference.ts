@@ -13,6 +13,9 @@ export interface Reference {
   readonly tagged: boolean;
 }
 
+/** Schemes that are reached without another adapter: registries, and layouts in a directory and on a web server. */
+export const SCHEMES: readonly string[] = ["oci", "oci+http", "oci+https", "oci+file"];
+
 export const DIGEST = /^sha256:[0-9a-f]{64}$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 const REPOSITORY =
@@ -20,14 +23,17 @@ const REPOSITORY =
 
 /** Takes a URL's path apart. @throws UsageError where it is no such name */
 export function referenceOf(location: Location): Reference {
-  const isLayout = location.scheme === "oci+file" || location.scheme === "oci+https";
+  const { scheme } = location;
+  const isLayout = scheme !== "oci" && scheme !== "oci+http";
   const path = decodedPath(location);
   const [, name = "", tag, digest] = /^(.*?)(?::([^/:@]*))?(?:@([^/@]*))?$/s.exec(path) ?? [];
   const example = !isLayout
     ? "oci://registry/repository:tag"
-    : location.scheme === "oci+file"
+    : scheme === "oci+file"
       ? "oci+file:///dir:tag"
-      : "oci+https://host/dir:tag";
+      : SCHEMES.includes(scheme)
+        ? "oci+https://host/dir:tag"
+        : `${scheme}://${location.host}/dir:tag`;
   if (tag !== undefined && !TAG.test(tag)) {
     throw new UsageError(`${JSON.stringify(tag)} is not a valid tag`, `write ${example}`);
   }
@@ -47,4 +53,9 @@ export function referenceOf(location: Location): Reference {
     );
   }
   return { repository, tag: tag ?? "latest", digest, tagged: tag !== undefined };
+}
+
+/** Of a layout: its directory as it stands in URLs, percent-encoded, with a `/` at its end. */
+export function directoryOf({ repository }: Reference): string {
+  return repository.split("/").map(encodeURIComponent).join("/").replace(/\/*$/, "/");
 }

@@ -66,7 +66,7 @@ export function openRegistry(init: StoreInit): ImageStore {
       const index = parseManifest((await takeManifest(response.body, "referrers")).bytes);
       return index.kind === "index" ? index.manifests : [];
     },
-    async has(digest, signal) {
+    async has({ digest }, signal) {
       const response = await ask(at(`blobs/${digest}`), {
         method: "HEAD",
         operation: "look",

@@ -1,6 +1,6 @@
-/** Where images are: a registry, or a layout on this machine or on a web server. Both know blobs by digest and manifests by digest or tag. */
+/** Where images are: a registry, or a layout on this machine, on a web server or in a folder of another adapter. All know blobs by digest and manifests by digest or tag. */
 import { createHash, hash } from "node:crypto";
-import { type Credentials, type Location, SourceError } from "@pannier/core/adapter";
+import { type Credentials, type Folder, type Location, SourceError } from "@pannier/core/adapter";
 import type { Environment } from "./docker-config.ts";
 import { type Descriptor, MAX_MANIFEST } from "./manifest.ts";
 import type { Reference } from "./reference.ts";
@@ -16,6 +16,8 @@ export interface StoreInit {
   /** Milliseconds. */
   readonly idleTimeout: number;
   readonly onRequest?: ((operation: string) => void) | undefined;
+  /** Opens the folder of a layout that another adapter reaches, by its path in the URL. */
+  readonly folder?: ((pathname: string) => Promise<Folder>) | undefined;
 }
 
 export interface StoredManifest {
@@ -48,8 +50,8 @@ export interface ImageStore {
   tags(signal: AbortSignal): Promise<readonly string[]>;
   /** What refers to a manifest, by the registry's own list; `undefined` where it has none. */
   referrers?(digest: string, signal: AbortSignal): Promise<readonly Descriptor[] | undefined>;
-  /** Whether a blob is there. */
-  has(digest: string, signal: AbortSignal): Promise<boolean>;
+  /** Whether a blob is there, in a layout with that size. */
+  has(blob: Pick<Descriptor, "digest" | "size">, signal: AbortSignal): Promise<boolean>;
   putBlob(
     blob: Pick<Descriptor, "digest" | "size">,
     content: () => AsyncIterable<Uint8Array>,

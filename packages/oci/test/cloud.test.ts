@@ -103,7 +103,7 @@ function manifestFor(authorization: string, challenge: string): Answer {
 
 async function digestAt(host: string): Promise<string> {
   const location = parseLocation(`oci://${host}/web/site:live`);
-  const store = openStore({
+  const store = await openStore({
     location,
     reference: referenceOf(location),
     actions: "pull",

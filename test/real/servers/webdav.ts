@@ -1,7 +1,7 @@
 /** Apache's mod_dav and nginx with dav-ext, as WebDAV servers. */
 import type { ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { makeCertificates, makeExpired } from "./certificates.ts";
@@ -37,6 +37,9 @@ async function start(name: DavServer["name"], ground: Ground, program: string): 
   const root = join(ground.base, `${name}-dav-files`);
   await mkdir(dir);
   await mkdir(root);
+  // Its workers are somebody else's.
+  await mkdir(join(dir, "locks"));
+  await chmod(join(dir, "locks"), 0o777);
   makeCertificates(dir);
   makeExpired(dir);
   const server = {
@@ -125,7 +128,7 @@ ${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_
 ${userInfo().uid === 0 ? "User www-data\nGroup www-data" : ""}
 DocumentRoot ${root}
 AllowEncodedSlashes NoDecode
-DavLockDB ${dir}/locks-${plain}
+DavLockDB ${dir}/locks/${plain}
 <Directory ${root}>
   Options FollowSymLinks
   Require all granted
@@ -171,7 +174,7 @@ function nginxConfig(
       root ${dir}/nowhere;
       location /shallow/ { alias ${root}/; ${dav} }
       location /deep/ { alias ${root}/; ${dav} }
-      location /basic/ { alias ${root}/; ${dav} ${nginxAuth(dir)} }`;
+      location /basic/ { alias ${root}/; ${dav} dav_methods PUT MKCOL; ${nginxAuth(dir)} }`;
   const host = (port: number | undefined, certificate: string) =>
     port === undefined
       ? ""

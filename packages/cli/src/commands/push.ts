@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import type { PushResult } from "@pannier/artifact";
 import { sync, UsageError } from "@pannier/core";
 import { artifact } from "../artifact.ts";
-import { resolveSources } from "../choose-adapter.ts";
+import { loadFolder, resolveSources } from "../choose-adapter.ts";
 import { sourcesAndTarget } from "../environment.ts";
 import { count, formatBytes } from "../format.ts";
 import type { Invocation } from "../invocation.ts";
@@ -17,7 +17,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const { sources, target: destination } = sourcesAndTarget(context.env, args);
   const { openSigningKey, parseDestination, pushPublished } = await artifact();
   // Before anything is fetched.
-  parseDestination(destination);
+  const adapters = await loadFolder(destination);
+  parseDestination(destination, adapters);
   const inCwd = (file: string | undefined) =>
     file === undefined ? undefined : resolve(context.cwd, file);
   const signingKey = inCwd(settings.sign);
@@ -35,6 +36,7 @@ export async function run(invocation: Invocation): Promise<number> {
     const result = await pushPublished({
       target,
       destination,
+      adapters,
       layers: settings.layers,
       sign,
       env: context.env,

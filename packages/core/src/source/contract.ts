@@ -324,6 +324,71 @@ export interface SourceContext {
   retry<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result>;
   /** Counts a request to the source, for metrics and tests. `operation` is a short fixed word such as `list` or `read`. */
   request(operation: string): void;
+  /** Of an adapter with {@link Adapter.inFolders}: opens the folder at a path of the URL, percent-encoded, where the scheme names one. */
+  readonly folder?: ((pathname: string) => Promise<Folder>) | undefined;
+}
+
+/** What a folder is opened with: see {@link SourceContext}. */
+export type FolderContext = Pick<SourceContext, "credentials" | "idleTimeout" | "request">;
+
+/** A file that is written to a {@link Folder}. */
+export interface FolderFile {
+  /** Bytes. */
+  readonly size: number;
+  /** Called again for each try. */
+  readonly content: () => AsyncIterable<Uint8Array>;
+  /** Of the content, in hex, where it is known before: a server that can check it does. */
+  readonly sha256?: string | undefined;
+  /** Of the content, for the server: `application/json`. */
+  readonly type: string;
+  /**
+   * Present for a file that is written again and again, which caches must ask for each time: it is written only if the version there
+   * is this one; `undefined`: if there is none. Servers that know no conditions write it in any case.
+   */
+  readonly replaces?: { readonly version: string | undefined } | undefined;
+}
+
+/**
+ * Files below a place, by name: a prefix of a bucket, a collection. Sources of another adapter lie in it, and `pannier push` writes to
+ * it. Paths have `/` between segments. What is thrown are {@link SourceError}s; nothing is tried again.
+ */
+export interface Folder {
+  /**
+   * A file, or a part of it, as it is now; a part is delivered as asked for. `undefined` where it still is the version `unless`.
+   *
+   * @returns with the content its version, where the server tells one. It is `fresh` where the file was written so shortly before that
+   *   it may change once more without another version: servers make versions of times in seconds
+   * @throws SourceError `not-found` (or `changed`) where there is no such file
+   */
+  read(
+    path: string,
+    how: {
+      readonly range?: ByteRange | undefined;
+      readonly unless?: string | undefined;
+      /** As of {@link SourceContext.request}. */
+      readonly operation: string;
+    },
+    signal: AbortSignal,
+  ): Promise<
+    | {
+        readonly content: AsyncIterable<Uint8Array>;
+        readonly version: string | undefined;
+        readonly fresh: boolean;
+      }
+    | undefined
+  >;
+  /** Bytes of a file; `undefined` where there is none. */
+  size(path: string, signal: AbortSignal): Promise<number | undefined>;
+  /**
+   * Writes a file as a whole. Whether readers can see half of it is the server's: object stores show nothing before the end.
+   *
+   * @throws SourceError `changed`, transient, where {@link FolderFile.replaces} is not what is there
+   */
+  write(path: string, file: FolderFile, signal: AbortSignal): Promise<void>;
+  /** As {@link Source.identity}. */
+  identity(signal: AbortSignal): Promise<string | undefined>;
+  /** Never throws. */
+  close(): Promise<void>;
 }
 
 /** What an adapter package exports. */
@@ -353,6 +418,17 @@ export interface Adapter<Specs extends OptionSpecs = OptionSpecs> {
   readonly description: string;
   /** Checks what can be checked without a network (throws {@link UsageError}) and makes a source; connecting may wait until first use. */
   open(location: Location, options: OptionValues<Specs>, context: SourceContext): Promise<Source>;
+  /**
+   * True where its sources may lie in a folder of another adapter: its first scheme, `+` and that of the other are then a scheme of its
+   * (`oci+s3`), and {@link SourceContext.folder} opens it. The other's options stand in the same query.
+   */
+  readonly inFolders?: boolean | undefined;
+  /** Opens a folder in which sources of other adapters lie. Checks and connects as {@link Adapter.open} does. */
+  openFolder?(
+    location: Location,
+    options: OptionValues<Specs>,
+    context: FolderContext,
+  ): Promise<Folder>;
 }
 
 /** A source that is chosen but not yet opened: what `git(url, options)` returns and `sync({ sources })` takes. */

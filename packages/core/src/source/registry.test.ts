@@ -268,3 +268,60 @@ test("describeSource shows an adapter's options and no secrets", () => {
   const text = "https://ann:s3cr3t@host/x?strip=1&sig=s3cr3t";
   expect(describeSource(resolveSource(text, ADAPTERS))).toBe("https://host/x?strip=1&sig=***");
 });
+
+describe("a source in a folder of another adapter", () => {
+  const path = { type: "string", description: "directory" } as const;
+  const oci = adapterOf("oci", ["oci", "oci+https"], { inFolders: true, options: { path } });
+  const region = { type: "string", description: "where it is" } as const;
+  const s3 = adapterOf("s3", ["s3"], {
+    options: { region },
+    openFolder: (location, options) =>
+      Promise.reject(new Error(JSON.stringify([location, options]))),
+  });
+  const ftp = adapterOf("ftp", ["ftp"]);
+
+  test("is opened by the one, and the folder by the other, each with its own options", async () => {
+    const opener: Adapter = {
+      ...oci,
+      async open(location, options, context) {
+        const error: unknown = await context.folder?.("/below/").catch((reason: unknown) => reason);
+        throw new Error(
+          `${location.scheme} ${JSON.stringify(options)} ${(error as Error).message}`,
+        );
+      },
+    };
+    const spec = resolveSource("oci+s3://bucket/below:v1?region=here&path=a", [s3, opener]);
+    expect(spec.adapter.name).toBe("oci");
+    expect(describeSource(spec)).toBe("oci+s3://bucket/below:v1?region=here&path=a");
+    const opened = spec.adapter.open(spec.location, spec.options as never, {} as SourceContext);
+    const folder = { scheme: "s3", host: "bucket", pathname: "/below/" };
+    const error = (await opened.catch((reason: unknown) => reason)) as Error;
+    expect(error.message).toContain('oci+s3 {"region":"here","path":"a"}');
+    const [location, options] = JSON.parse(/\[.*\]$/.exec(error.message)?.[0] ?? "") as object[];
+    expect(location).toMatchObject(folder);
+    expect(options).toEqual({ region: "here" });
+  });
+
+  test.each([
+    ["oci+s3://bucket/a", [oci], '"oci+s3://" needs an adapter for "s3://" as well', "-s3"],
+    [
+      "oci+s3://bucket/a",
+      [s3],
+      'no adapter for "oci+s3://"',
+      "add the package @pannier/adapter-oci",
+    ],
+    [
+      "oci+ftp://host/a",
+      [oci, s3, ftp],
+      "the adapter ftp opens no folders",
+      "schemes that are: oci+http, oci+https, oci+file, oci+s3",
+    ],
+    ["oci+webdav://host/a", [oci, s3], 'no adapter for "oci+webdav://"', 'mean "oci+dav://"'],
+    ["oci+nothing://host/a", [oci, s3], "needs an adapter", "check the scheme"],
+    ["oci+s3://bucket/a?regoin=b", [oci, s3], "regoin", '"region"'],
+  ])("%s with %j is an error that says what is missing", (url, adapters, message, hint) => {
+    const error = failureOf(() => resolveSource(url, adapters));
+    expect(error.message).toContain(message);
+    expect(error.hint).toContain(hint);
+  });
+});

@@ -5,6 +5,13 @@ import { UsageError } from "./errors.ts";
 import { type Location, parseLocation, redact } from "./location.ts";
 import { nearest } from "./nearest.ts";
 import { type OptionSpecs, type OptionValues, parseOptions } from "./options.ts";
+import {
+  adapterWithin,
+  folderAdapter,
+  type FolderPlace,
+  folderPlace,
+  folderScheme,
+} from "./within.ts";
 
 /** Adapters of ours that may be missing from a build, by scheme, for a message that says what to install. */
 const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
@@ -33,6 +40,12 @@ const KNOWN_PACKAGES: Readonly<Record<string, string>> = {
   "oci+http": "@pannier/adapter-oci",
   "oci+https": "@pannier/adapter-oci",
   "oci+file": "@pannier/adapter-oci",
+  // In a folder that another adapter reaches.
+  "oci+s3": "@pannier/adapter-oci",
+  "oci+gs": "@pannier/adapter-oci",
+  "oci+az": "@pannier/adapter-oci",
+  "oci+dav": "@pannier/adapter-oci",
+  "oci+davs": "@pannier/adapter-oci",
 };
 
 /** What other tools call them. */
@@ -52,9 +65,17 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   cifs: "smb",
   nfs4: "nfs",
   docker: "oci",
+  "oci+gcs": "oci+gs",
+  "oci+azure": "oci+az",
+  "oci+webdav": "oci+dav",
+  "oci+webdavs": "oci+davs",
   huggingface: "hf",
   kubernetes: "k8s",
 };
+
+function otherName(scheme: string): string | undefined {
+  return Object.hasOwn(OTHER_NAMES, scheme) ? OTHER_NAMES[scheme] : undefined;
+}
 
 /** What {@link resolveSource} may be told beside the URL. */
 export interface ResolveOptions {
@@ -77,6 +98,8 @@ export function resolveSource(
   init: ResolveOptions = {},
 ): SourceSpec {
   const location = parseLocation(text, init.cwd);
+  const within = chooseWithin(location, adapters, init.adapter);
+  if (within !== undefined) return makeSpec(within, location, init.options);
   const spec = makeSpec(chooseAdapter(location, adapters, init.adapter), location, init.options);
   if (init.adapter !== undefined || spec.adapter.claims?.(location) === true) return spec;
   const other = adapters.find(
@@ -124,6 +147,36 @@ function isMistyped(name: string, known: readonly string[]): boolean {
   return name.length > 4 && nearest(name, known) !== undefined;
 }
 
+/** The adapter for a source that lies in a folder of another's; `undefined` where it does not. */
+function chooseWithin(
+  location: Location,
+  adapters: readonly Adapter[],
+  name: string | undefined,
+): Adapter | undefined {
+  for (const outer of adapters) {
+    const scheme = folderScheme(location, outer);
+    if (scheme === undefined || (name !== undefined && name !== outer.name)) continue;
+    if (otherName(location.scheme) !== undefined) return undefined;
+    return adapterWithin(outer, folderAdapter(location, scheme, adapters, KNOWN_PACKAGES), scheme);
+  }
+  return undefined;
+}
+
+/**
+ * The folder that a destination lies in: of `oci+s3://bucket/site:live`, `s3`.
+ *
+ * @param prefix that of the scheme, with its `+`
+ * @throws UsageError as {@link resolveSource}
+ */
+export function resolveFolder(
+  location: Location,
+  prefix: string,
+  adapters: readonly Adapter[],
+): FolderPlace {
+  const scheme = location.scheme.slice(prefix.length);
+  return folderPlace(folderAdapter(location, scheme, adapters, KNOWN_PACKAGES), location, scheme);
+}
+
 function chooseAdapter(
   location: Location,
   adapters: readonly Adapter[],
@@ -147,12 +200,12 @@ function chooseAdapter(
   const known = Object.hasOwn(KNOWN_PACKAGES, location.scheme)
     ? KNOWN_PACKAGES[location.scheme]
     : undefined;
-  const near = Object.hasOwn(OTHER_NAMES, location.scheme)
-    ? OTHER_NAMES[location.scheme]
-    : nearest(location.scheme, [
-        ...Object.keys(KNOWN_PACKAGES),
-        ...adapters.flatMap((adapter) => adapter.schemes),
-      ]);
+  const near =
+    otherName(location.scheme) ??
+    nearest(location.scheme, [
+      ...Object.keys(KNOWN_PACKAGES),
+      ...adapters.flatMap((adapter) => adapter.schemes),
+    ]);
   throw new UsageError(
     `no adapter for "${location.scheme}://" in this build (present: ${present})`,
     known !== undefined

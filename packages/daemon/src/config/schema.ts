@@ -156,7 +156,7 @@ const postPublish = z.union([
 ]);
 
 const pushTo = text(
-  "Image to push each revision to: oci://registry/repository:tag, oci+http://…, oci+file:///dir:tag.",
+  "Image to push each revision to: oci://registry/repository:tag, oci+http://…, oci+file:///dir:tag, oci+s3://bucket/prefix:tag, and the same with oci+gs, oci+az, oci+dav and oci+davs.",
 );
 const push = z.strictObject({
   to: pushTo,

@@ -1,0 +1,132 @@
+/** An image layout in a folder that somebody else reaches: a web server's, a bucket's. `index.json` names manifests, `blobs/sha256` holds everything. */
+import { type Folder, type FolderFile, SourceError } from "@pannier/core/adapter";
+import { imageIn, indexWith, readLayoutIndex, tagsIn } from "./layout-index.ts";
+import type { Descriptor } from "./manifest.ts";
+import { DIGEST, type Reference } from "./reference.ts";
+import { checkedBlob, digestOf, type ImageStore, takeManifest } from "./store.ts";
+
+const INDEX = "index.json";
+const INDEX_TYPE = "application/json";
+const BLOB_TYPE = "application/octet-stream";
+
+/** Nothing is asked yet. */
+export function openFolderLayout(folder: Folder, reference: Reference): ImageStore {
+  /** The index that was read last: a poll asks whether there is another. */
+  let known:
+    | {
+        readonly version: string | undefined;
+        readonly fresh: boolean;
+        readonly manifests: readonly Descriptor[];
+      }
+    | undefined;
+
+  async function readIndex(operation: string, signal: AbortSignal) {
+    const how = { unless: known?.fresh === true ? undefined : known?.version, operation };
+    const found = await folder.read(INDEX, how, signal).catch((error: unknown) => {
+      throw missing(error, `${INDEX}: this is not an image layout, or not yet`);
+    });
+    if (found !== undefined) {
+      const { content, version, fresh } = found;
+      known = { version, fresh, manifests: readLayoutIndex(await readIndexFile(content)) };
+    }
+    if (known === undefined) throw new SourceError("invalid", `${INDEX} was not sent`);
+    return known;
+  }
+
+  async function readBlob(digest: string, how: Parameters<Folder["read"]>[1], signal: AbortSignal) {
+    const found = await folder.read(blobPath(digest), how, signal).catch((error: unknown) => {
+      throw missing(error, `the blob ${digest}: it is not in the image layout`);
+    });
+    if (found === undefined) throw new SourceError("invalid", `the blob ${digest} was not sent`);
+    return found.content;
+  }
+
+  const resolve = async (tag: string, signal: AbortSignal) =>
+    imageIn((await readIndex("probe", signal)).manifests, tag, reference);
+
+  async function putBlob(...[blob, content, signal]: Parameters<ImageStore["putBlob"]>) {
+    const file = {
+      size: blob.size,
+      content: () => checkedBlob(content(), blob),
+      sha256: blob.digest.slice("sha256:".length),
+      type: BLOB_TYPE,
+    };
+    await folder.write(blobPath(blob.digest), file, signal);
+  }
+
+  async function putJson(
+    path: string,
+    value: unknown,
+    replaces: FolderFile["replaces"],
+    signal: AbortSignal,
+  ) {
+    const bytes = Buffer.from(JSON.stringify(value));
+    const file = {
+      size: bytes.byteLength,
+      content: () => once(bytes),
+      sha256: digestOf(bytes).slice("sha256:".length),
+      type: INDEX_TYPE,
+      replaces,
+    };
+    await folder.write(path, file, signal);
+  }
+
+  return {
+    resolve,
+    async manifest(name, operation, signal) {
+      const digest = DIGEST.test(name) ? name : await resolve(name, signal);
+      return takeManifest(await readBlob(digest, { operation }, signal), digest);
+    },
+    async blob(blob, range, operation, signal) {
+      if (range?.length === 0) return once(Buffer.alloc(0));
+      const content = await readBlob(blob.digest, { range, operation }, signal);
+      return range === undefined ? checkedBlob(content, blob) : content;
+    },
+    tags: async (signal) => tagsIn((await readIndex("probe", signal)).manifests),
+    // Half of one may be left by a server that keeps what was cut.
+    has: async ({ digest, size }, signal) => (await folder.size(blobPath(digest), signal)) === size,
+    putBlob,
+    async putManifest(tag, { bytes, mediaType }, signal) {
+      const blob = { digest: digestOf(bytes), size: bytes.byteLength };
+      await putBlob(blob, () => once(bytes), signal);
+      if (DIGEST.test(tag)) return;
+      // Of now, not of the last poll: what others wrote stays.
+      const before = await readIndex("look", signal).catch((error: unknown) => {
+        if (error instanceof SourceError && error.code === "not-found") return undefined;
+        throw error;
+      });
+      if ((await folder.size("oci-layout", signal)) === undefined) {
+        const layout = { imageLayoutVersion: "1.0.0" };
+        await putJson("oci-layout", layout, { version: undefined }, signal);
+      }
+      const index = indexWith(before?.manifests ?? [], tag, { mediaType, ...blob });
+      // Of a server that tells no versions there is nothing to compare.
+      const blind = before !== undefined && before.version === undefined;
+      await putJson(INDEX, index, blind ? undefined : { version: before?.version }, signal);
+    },
+    identity: async (signal) => (await folder.identity(signal)) ?? "nothing: as anybody",
+    close: () => folder.close(),
+  };
+}
+
+async function readIndexFile(content: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const { bytes } = await takeManifest(content, INDEX);
+  return bytes;
+}
+
+function blobPath(digest: string): string {
+  return `blobs/${digest.replace(":", "/")}`;
+}
+
+/** The same error; where there is no such file, in words of layouts. */
+function missing(error: unknown, message: string): unknown {
+  if (!(error instanceof SourceError) || !/^(not-found|changed)$/.test(error.code)) return error;
+  return new SourceError("not-found", message, {
+    reached: error.reached,
+    hint: "check the path in the URL; a registry is oci://",
+  });
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
