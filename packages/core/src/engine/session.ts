@@ -2,7 +2,7 @@
 import type { SyncEvent } from "../events.ts";
 import { type Mount, openMount } from "../mount/mount.ts";
 import type { Layer } from "../mount/layer.ts";
-import { gatherHints } from "./storm.ts";
+import { gatherHints, type Storm } from "./storm.ts";
 import type { Wakeup } from "./wakeup.ts";
 import type { SyncOptions } from "../mount/sync-options.ts";
 
@@ -23,9 +23,10 @@ export async function openSession(
   const end = () => ending.abort(signal.reason);
   signal.addEventListener("abort", end, { once: true });
   if (signal.aborted) end();
-  const listening = mount.layers.map((layer) =>
-    listenToSource(mount, layer, wakeup, ending.signal),
-  );
+  // One for all: a change may come from several of them.
+  const storm = gatherHints(() => wakeup.wake(true));
+  ending.signal.addEventListener("abort", () => storm.stop(), { once: true });
+  const listening = mount.layers.map((layer) => listenToSource(mount, layer, storm, ending.signal));
   return {
     mount,
     async close() {
@@ -41,11 +42,9 @@ export async function openSession(
 async function listenToSource(
   mount: Mount,
   layer: Layer,
-  wakeup: Wakeup,
+  storm: Storm,
   signal: AbortSignal,
 ): Promise<void> {
-  const storm = gatherHints(() => wakeup.wake());
-  signal.addEventListener("abort", () => storm.stop(), { once: true });
   try {
     await listenTo(layer.source.watch?.(signal), () => storm.hint(), signal);
   } catch (error) {

@@ -2,8 +2,12 @@
 import { sleep } from "../timing/sleep.ts";
 
 export interface Wakeup {
-  /** Ends the wait that is under way; during a sync, the next one. */
-  wake(): void;
+  /**
+   * Ends the wait that is under way; during a sync, the next one.
+   *
+   * @param gathered true where others that come together with it were waited for already. Default false.
+   */
+  wake(gathered?: boolean): void;
   wait(milliseconds: number, signal: AbortSignal): Promise<void>;
   /** Does something useful that ends when it is woken. */
   during(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
@@ -14,6 +18,7 @@ const HINT_PAUSE_MS = 50;
 
 export function createWakeup(): Wakeup {
   let woken = false;
+  let pause = 0;
   let wakeNow: (() => void) | undefined;
   /** Not AbortSignal.any, see sync-timeout.ts. */
   async function during(
@@ -34,15 +39,17 @@ export function createWakeup(): Wakeup {
   }
   return {
     during,
-    wake() {
+    wake(gathered = false) {
       woken = true;
+      if (!gathered) pause = HINT_PAUSE_MS;
       wakeNow?.();
     },
     async wait(milliseconds, signal) {
       await during((waking) => sleep(milliseconds, waking).catch(() => {}), signal);
       signal.throwIfAborted();
-      if (woken) await sleep(HINT_PAUSE_MS, signal);
+      if (pause > 0) await sleep(pause, signal);
       woken = false;
+      pause = 0;
     },
   };
 }
