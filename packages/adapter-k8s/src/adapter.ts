@@ -6,7 +6,7 @@ import { createApi, type Scope } from "./api.ts";
 import { changesBetween } from "./changes.ts";
 import { findCluster, signerFor } from "./cluster.ts";
 import { holdObjects, IN_MEMORY } from "./held.ts";
-import { createJournal } from "./journal.ts";
+import { createJournal, MOST_BYTES } from "./journal.ts";
 import { clash, type Listed, listEntries } from "./list.ts";
 import type { Layout } from "./objects.ts";
 import { k8sOptions } from "./options.ts";
@@ -55,11 +55,18 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
     /** For what is silent most of the time. */
     const watchClient = clientWith(Math.max(context.idleTimeout, LONGEST_SILENCE));
     const api = createApi({ server: cluster.server, client, resource, selector, name });
-    const listed: Listed = { versions: new Map(), ignores: false, at: performance.now() };
-    const journals = new Map(scopes.map((scope) => [scope, createJournal(layout)] as const));
+    const listed: Listed = {
+      versions: new Map(),
+      eras: new Map(),
+      ignores: false,
+      at: performance.now(),
+    };
+    const most = MOST_BYTES / scopes.length;
+    const journals = new Map(scopes.map((scope) => [scope, createJournal(layout, most)] as const));
+    const era = (scope: Scope) => journals.get(scope)?.era;
     // Content of Secrets is on no disk but in the files that are wanted: the others are asked for one by one.
-    const most = resource === "secrets" ? IN_MEMORY : context.limits.maxBytes;
-    const held = holdObjects(() => context.scratch(), most);
+    const mostHeld = resource === "secrets" ? IN_MEMORY : context.limits.maxBytes;
+    const held = holdObjects(() => context.scratch(), mostHeld);
     const told = (id: string) => {
       const found = [...journals.values()].map((journal) => journal.get(id));
       return found.find((object) => object !== undefined);
@@ -76,7 +83,7 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
       async list(signal) {
         signal.throwIfAborted();
         const versions = new Map<Scope, string>();
-        const lister = { api, scopes, layout, name, listed, keep: held.put };
+        const lister = { api, scopes, layout, name, listed, era, keep: held.put };
         return {
           ordered: false,
           entries: listEntries(lister, versions, signal),
@@ -101,7 +108,8 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
 
       watch(signal) {
         const hints = Array.from(journals, ([scope, journal]) => {
-          const since = () => listed.versions.get(scope);
+          const since = () =>
+            listed.eras.get(scope) === journal.era ? listed.versions.get(scope) : undefined;
           return hintsOf({ api, client: watchClient, scope, resource, journal, since }, signal);
         });
         return merged(hints);

@@ -33,7 +33,8 @@ export async function changesBetween(
   const objects = new Map<string, Told>();
   const until = new Map<Scope, string>();
   for (const [index, scope] of scopes.entries()) {
-    const told = journals.get(scope)?.changes(versions[index] as string, asked[index] as string);
+    const [since, least] = [versions[index] as string, asked[index] as string];
+    const told = journals.get(scope)?.changes(since, least, listed.eras.get(scope));
     if (told === undefined) return undefined;
     for (const [id, one] of told.objects) objects.set(id, one);
     until.set(scope, told.until);

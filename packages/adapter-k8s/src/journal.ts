@@ -5,8 +5,10 @@ import { entriesOf, idOf, type KubeObject, type Layout } from "./objects.ts";
 
 /** Objects that changed. With more, a listing is hardly dearer. */
 const MOST_OBJECTS = 1000;
+/** Files of them: a single object may have 100,000. */
+const MOST_FILES = 10_000;
 /** Bytes of content that wait to be read. What is beyond is asked for again. */
-const MOST_BYTES = 4 << 20;
+export const MOST_BYTES = 4 << 20;
 /** For the names of a content. */
 const OVERHEAD = 512;
 
@@ -30,8 +32,14 @@ interface Changes {
 export interface Journal {
   /** A watch begins at a resourceVersion. What was before may have been missed. */
   begin(version: string): void;
-  /** A watch goes on where another ended before its time: what is known until then is only sure once more was listed. */
+  /** A watch ended before its time, or goes on where one did: what a listing said that was begun before is no longer sure. */
   resume(version: string): void;
+  /**
+   * Another number after each {@link Journal.resume}. The state of the server may be an earlier one since, restored from a backup, and
+   * may have come to the same resourceVersion by another way. So what is told here goes on from a listing only if that was begun in
+   * the same era.
+   */
+  readonly era: number;
   /**
    * The watch told of an object.
    *
@@ -42,10 +50,14 @@ export interface Journal {
   quiet(version: string): void;
   /** The resourceVersion of the last that happened; `undefined` where nothing did. */
   readonly last: string | undefined;
-  /** Until when nothing happened after a resourceVersion; `undefined` where that is not sure. */
-  quietSince(version: string): string | undefined;
-  /** What happened after `from`, at least until `until`; `undefined` where that is not sure. */
-  changes(from: string, until: string): Changes | undefined;
+  /**
+   * Until when nothing happened after a resourceVersion; `undefined` where that is not sure.
+   *
+   * @param era in which that was listed
+   */
+  quietSince(version: string, era: number | undefined): string | undefined;
+  /** What happened after `from`, at least until `until`; `undefined` where that is not sure. @param era in which `from` was listed */
+  changes(from: string, until: string, era: number | undefined): Changes | undefined;
   /** An object that the watch told of, where there was room for its content. */
   get(id: string): KubeObject | undefined;
   /** What happened until then is published. */
@@ -55,22 +67,23 @@ export interface Journal {
 interface Noted extends Told {
   readonly object: KubeObject | undefined;
   readonly bytes: number;
+  readonly files: number;
 }
 
-export function createJournal(layout: Layout): Journal {
+/** @param most bytes of content */
+export function createJournal(layout: Layout, most: number): Journal {
   /** All that happened after `start` and until `head` is here, the last of each object. */
   const objects = new Map<string, Noted>();
   let start: string | undefined;
-  /** True where `start` itself is not sure, only what comes after it. */
-  let isCut = false;
+  let era = 0;
   let head = "0";
   let last: string | undefined;
   let bytes = 0;
+  let files = 0;
 
   function begin(version: string): void {
     clear();
     start = version;
-    isCut = false;
     head = version;
     last = undefined;
   }
@@ -78,29 +91,31 @@ export function createJournal(layout: Layout): Journal {
   function clear(): void {
     objects.clear();
     bytes = 0;
+    files = 0;
   }
 
   function drop(id: string): void {
     bytes -= objects.get(id)?.bytes ?? 0;
+    files -= objects.get(id)?.files ?? 0;
     objects.delete(id);
   }
 
-  function isSureFrom(version: string): boolean {
-    if (start === undefined || isOlder(version, start)) return false;
-    return !isCut || isOlder(start, version);
+  function isSureFrom(version: string, listed: number | undefined): boolean {
+    return listed === era && start !== undefined && !isOlder(version, start);
   }
 
   function startFrom(version: string): void {
-    if (start !== undefined && !isOlder(start, version)) return;
-    start = version;
-    isCut = false;
+    if (start === undefined || isOlder(start, version)) start = version;
   }
 
   return {
     begin,
     resume(version) {
       begin(version);
-      isCut = true;
+      era++;
+    },
+    get era() {
+      return era;
     },
     tell(object, { deleted, version, shown }) {
       // They come in order, unless the cluster was restored from a backup.
@@ -109,20 +124,23 @@ export function createJournal(layout: Layout): Journal {
       last = version;
       const id = idOf(object);
       drop(id);
-      if (shown || objects.size >= MOST_OBJECTS) {
+      const count = deleted ? 0 : object.content.size;
+      if (shown || objects.size >= MOST_OBJECTS || files + count > MOST_FILES) {
         clear();
         startFrom(version);
         return;
       }
       const size = deleted ? 0 : sizeOf(object);
-      const isKept = !deleted && bytes + size <= MOST_BYTES;
+      const isKept = !deleted && bytes + size <= most;
       if (isKept) bytes += size;
+      files += count;
       objects.set(id, {
         version,
         deleted,
         entries: deleted ? () => [] : settled(() => entriesOf(object, layout)),
         object: isKept ? object : undefined,
         bytes: isKept ? size : 0,
+        files: count,
       });
     },
     quiet(version) {
@@ -132,12 +150,13 @@ export function createJournal(layout: Layout): Journal {
     get last() {
       return last;
     },
-    quietSince(version) {
+    quietSince(version, listed) {
       const happened = last !== undefined && isOlder(version, last);
-      return isSureFrom(version) && !happened && isOlder(version, head) ? head : undefined;
+      return isSureFrom(version, listed) && !happened && isOlder(version, head) ? head : undefined;
     },
-    changes(from, until) {
-      if (!isSureFrom(from) || isOlder(head, from) || isOlder(head, until)) return undefined;
+    changes(from, until, listed) {
+      if (!isSureFrom(from, listed) || isOlder(head, from) || isOlder(head, until))
+        return undefined;
       const since = [...objects].filter(([, { version }]) => isOlder(from, version));
       return { objects: new Map(since), until: head };
     },

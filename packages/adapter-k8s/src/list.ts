@@ -13,6 +13,8 @@ export interface Lister {
   /** Of a source of one object. */
   readonly name: string | undefined;
   readonly listed: Listed;
+  /** The era of a scope's journal. */
+  readonly era: (scope: Scope) => number | undefined;
   /** Called with each object that changed since the last listing, for it will be read. */
   readonly keep: (object: KubeObject) => Promise<void>;
 }
@@ -21,6 +23,8 @@ export interface Lister {
 export interface Listed {
   /** By scope: its resourceVersion, or that until which its changes were told. */
   readonly versions: Map<Scope, string>;
+  /** By scope: the era of its journal when the listing was begun. */
+  readonly eras: Map<Scope, number | undefined>;
   /** Whether an object has a `.pannierignore`. */
   ignores: boolean;
   /** When it was over, or the source opened. As of `performance.now()`. */
@@ -29,14 +33,16 @@ export interface Listed {
 
 /** @param versions takes the resourceVersion of each scope, when it has been listed */
 export async function* listEntries(
-  { api, scopes, layout, name, listed, keep }: Lister,
+  { api, scopes, layout, name, listed, era, keep }: Lister,
   versions: Map<Scope, string>,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Entry[]> {
   let batch: Entry[] = [];
   let found = 0;
   let ignores = false;
+  const eras = new Map<Scope, number | undefined>();
   for (const scope of scopes) {
+    eras.set(scope, era(scope));
     const before = listed.versions.get(scope);
     const objects = api.list(scope, signal);
     for (;;) {
@@ -66,6 +72,7 @@ export async function* listEntries(
   }
   yield batch;
   for (const [scope, version] of versions) listed.versions.set(scope, version);
+  for (const [scope, began] of eras) listed.eras.set(scope, began);
   listed.ignores = ignores;
   listed.at = performance.now();
 }

@@ -55,7 +55,7 @@ export async function probe(
  * @throws GoneError where the server cannot tell
  */
 async function changedSince(
-  { api, client, journals }: Probing,
+  { api, client, listed, journals }: Probing,
   scope: Scope,
   since: string,
   signal: AbortSignal,
@@ -63,7 +63,9 @@ async function changedSince(
   const journal = journals.get(scope);
   if (journal?.last !== undefined && isOlder(since, journal.last)) return journal.last;
   // Not for what the server has forgotten by now.
-  const from = journal?.quietSince(since) ?? since;
+  const isListed = listed.versions.get(scope) === since;
+  const era = isListed ? listed.eras.get(scope) : undefined;
+  const from = journal?.quietSince(since, era) ?? since;
   const how = { client, seconds: SECONDS, operation: "probe", content: false };
   for await (const { type, resourceVersion } of await api.watch(scope, from, how, signal)) {
     // A cluster that was restored from a backup counts from zero.

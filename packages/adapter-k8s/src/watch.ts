@@ -23,7 +23,7 @@ export interface Watching {
   readonly scope: Scope;
   readonly resource: Resource;
   readonly journal: Journal;
-  /** The resourceVersion of the last listing, where there was one. */
+  /** The resourceVersion of the last listing, where there was one in the journal's era. */
   readonly since: () => string | undefined;
 }
 
@@ -37,6 +37,7 @@ export async function* hintsOf(
 ): AsyncGenerator<void> {
   let from: string | undefined;
   let isGap = false;
+  let isCut = false;
   let wait = SHORTEST_WAIT;
   while (!signal.aborted) {
     let heard = false;
@@ -52,6 +53,9 @@ export async function* hintsOf(
       const how = { client, seconds, operation: "watch", content: true };
       const began = performance.now();
       const events = await api.watch(scope, from as string, how, signal);
+      // What was listed since the cut may have been of the state before.
+      if (isCut || isGap) journal.resume(from);
+      isCut = false;
       if (isGap) yield;
       isGap = false;
       for await (const { type, resourceVersion, object } of events) {
@@ -70,13 +74,17 @@ export async function* hintsOf(
       }
       // The server was asked to end it then. Where it ends by itself, its state may be another now: an earlier one, restored.
       const lasted = performance.now() - began;
-      if (lasted < (seconds - 1) * 1000) journal.resume(from as string);
+      isCut = lasted < (seconds - 1) * 1000;
+      if (isCut) journal.resume(from as string);
     } catch (error) {
       if (signal.aborted) return;
       if (isGone(error)) {
         from = undefined;
         isGap = true;
-      } else if (from !== undefined) journal.resume(from);
+      } else if (from !== undefined) {
+        isCut = true;
+        journal.resume(from);
+      }
     }
     if (heard) wait = SHORTEST_WAIT;
     else {

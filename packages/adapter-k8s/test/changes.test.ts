@@ -228,7 +228,7 @@ async function followed(url: string, more: Partial<SyncOptions> = {}, into = "")
   server.delete(resource, "web", "ready");
   await expect.poll(() => Object.keys(tree()).join()).not.toContain("ready");
   server.log.length = 0;
-  return { to, tree, asked, errors };
+  return { to, tree, asked, errors, forget: () => void (server.log.length = 0) };
 }
 
 test("asks for nothing where the watch told what changed", async () => {
@@ -310,6 +310,30 @@ test("lists where a watch was cut, for what was deleted meanwhile", async () => 
   server.delete("configmaps", "web", "b");
   await expect.poll(site.tree).toEqual({ kept: "1" });
   expect(site.asked().join()).toContain("limit=500");
+});
+
+test("lists after a cut although a listing was ahead of the watch: the cluster may be another now", async () => {
+  put("a", { kept: "1" });
+  put("b", { lost: "2" });
+  const site = await followed("k8s://web/configmaps");
+  const listings = () => site.asked().filter((question) => question.includes("limit=500")).length;
+  // What is listed after the first cut is of a later moment than the watch ever tells of.
+  server.cutWatches();
+  put("a", { kept: "2" });
+  server.put("secrets", init("other", {}));
+  await expect.poll(site.tree).toEqual({ kept: "2", lost: "2" });
+  expect(listings()).toBe(1);
+  await expect.poll(() => server.watches).toBe(1);
+  server.cutWatches();
+  // Nobody tells what is missing in the state that was restored.
+  server.lose("configmaps", "web", "b");
+  put("a", { kept: "3" });
+  await expect.poll(site.tree).toEqual({ kept: "3" });
+  // From there on the watch tells all.
+  site.forget();
+  put("a", { kept: "4" });
+  await expect.poll(site.tree).toEqual({ kept: "4" });
+  expect(site.asked()).toEqual([]);
 });
 
 const putSecret = (text: string) => server.put("secrets", init("db", { password: btoa(text) }));
