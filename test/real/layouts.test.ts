@@ -1,8 +1,10 @@
 /** Image layouts in buckets and on WebDAV: pushed to, followed from there, and signed. */
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { azureAdapter } from "@pannier/adapter-azure";
 import { gcsAdapter } from "@pannier/adapter-gcs";
@@ -10,11 +12,21 @@ import { createFaultProxy, describeAdapter, listAll } from "@pannier/adapter-kit
 import { ociAdapter } from "@pannier/adapter-oci";
 import { s3Adapter } from "@pannier/adapter-s3";
 import { webdavAdapter } from "@pannier/adapter-webdav";
-import { type Adapter, openSource, resolveSource } from "@pannier/core";
+import {
+  type Adapter,
+  type Folder,
+  type FolderContext,
+  openSource,
+  type OptionValues,
+  resolveSource,
+  type SourceSpec,
+} from "@pannier/core";
 import * as vitest from "vitest";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { openAzureFolder } from "../../packages/adapter-azure/src/folder.ts";
 import { sdkClient } from "../../packages/adapter-azure/test/sdk-client.ts";
 import { apiClient } from "../../packages/adapter-gcs/test/api-client.ts";
+import { openS3Folder } from "../../packages/adapter-s3/src/folder.ts";
 import { sdkServer } from "../../packages/adapter-s3/test/sdk-client.ts";
 import { filesOf, pushFiles } from "../../packages/artifact/test/trees.ts";
 import { runPannier, runPannierOk } from "../support/pannier.ts";
@@ -216,6 +228,54 @@ function describePlace(place: Place): void {
   });
 }
 
+/** @param open with small limits, in place of gigabytes. @param abandons whether an upload that fails is given up by a request */
+function testParts(
+  open: (context: FolderContext) => Folder | Promise<Folder>,
+  abandons: boolean,
+): void {
+  test("what is larger than one request may be goes in parts", async () => {
+    let requests = 0;
+    const context = { credentials: {}, idleTimeout: 30_000, request: () => void requests++ };
+    const folder = await open(context);
+    onTestFinished(() => folder.close());
+    const bytes = randomBytes(12 << 20);
+    const file = (end: () => Promise<void>) => ({
+      size: bytes.byteLength,
+      type: "application/octet-stream",
+      async *content() {
+        for (let at = 0; at < bytes.byteLength; at += 300_000)
+          yield bytes.subarray(at, at + 300_000);
+        await end();
+      },
+    });
+    await folder.write(
+      "dir/blob",
+      file(async () => {}),
+      signal,
+    );
+    expect(await folder.size("dir/blob", signal)).toBe(bytes.byteLength);
+    const read = async (range?: { offset: number; length: number }) => {
+      const found = await folder.read("dir/blob", { range, operation: "read" }, signal);
+      if (found === undefined) throw new Error("there is no content");
+      return buffer(found.content);
+    };
+    expect((await read()).equals(bytes)).toBe(true);
+    const offset = (5 << 20) - 10;
+    expect(await read({ offset, length: 20 })).toEqual(bytes.subarray(offset, offset + 20));
+
+    requests = 0;
+    const fails = file(() => Promise.reject(new Error("it is another's")));
+    await expect(folder.write("other", fails, signal)).rejects.toThrow("it is another's");
+    // Three parts, and in S3 the beginning and the end of an upload.
+    expect(requests).toBe(abandons ? 5 : 3);
+    expect(await folder.size("other", signal)).toBeUndefined();
+  });
+}
+
+/** The folder that a URL of a layout is in. */
+const within = (url: string, adapter: Adapter): SourceSpec =>
+  resolveSource(url.replace("oci+", "").replace(/:live(?=\?)/, "/"), [adapter]);
+
 function describeS3({ port: own, keys }: S3Server, conditional: boolean): Place {
   const bucket = `layouts-${process.pid}`;
   beforeAll(async () => sdkServer(own, keys).createBucket(bucket));
@@ -288,6 +348,16 @@ describeWith("versity", "S3 from versitygw", (server) => {
     expect(await runPannier(["sync", none, "target"], { cwd, env })).toMatchObject({ code: 4 });
   });
 
+  const { location, options } = within(url("parts:live"), s3Adapter as unknown as Adapter);
+  testParts(
+    (context) =>
+      openS3Folder(location, options as OptionValues<typeof s3Adapter.options>, context, {
+        whole: 1 << 20,
+        part: 5 << 20,
+      }),
+    true,
+  );
+
   test("a relay pushes what it publishes", async () => {
     const cwd = await work();
     await writeFile(join(cwd, "page"), "1");
@@ -323,14 +393,20 @@ describeWith("azure", "Azure Blob Storage from Azurite", (server) => {
   const { account, key, port: own } = server;
   const container = `layouts-${process.pid}`;
   beforeAll(async () => sdkClient(server).createBucket(container));
-  describePlace({
-    adapter: azureAdapter as unknown as Adapter,
-    env: { AZURE_STORAGE_KEY: key },
-    port: own,
-    url: (path, port = own) =>
-      `oci+az://${account}/${container}/${encodeURI(path)}?endpoint=http://127.0.0.1:${port}/${account}`,
-    conditional: true,
-  });
+  const url = (path: string, port = own) =>
+    `oci+az://${account}/${container}/${encodeURI(path)}?endpoint=http://127.0.0.1:${port}/${account}`;
+  const adapter = azureAdapter as unknown as Adapter;
+  const env = { AZURE_STORAGE_KEY: key };
+  describePlace({ adapter, env, port: own, url, conditional: true });
+  const { location, options } = within(url("parts:live"), adapter);
+  testParts(
+    (context) =>
+      openAzureFolder(location, options as OptionValues<typeof azureAdapter.options>, context, {
+        whole: 1 << 20,
+        part: 5 << 20,
+      }),
+    false,
+  );
 });
 
 function describeDav({ plain, root, user, password }: DavServer) {

@@ -1,10 +1,10 @@
 /** The adapter: a container, or the blobs below a prefix of one, as a source. */
 import type { Adapter } from "@pannier/core/adapter";
-import { laneBeside, refuseMarker, rootOf, storeClient, storeSource } from "@pannier/object-store";
+import { laneBeside, rootOf, storeClient, storeSource } from "@pannier/object-store";
 import { checkableFiles } from "@pannier/signatures";
 import type { LaneData } from "./azure-lane.ts";
 import { connect } from "./connection.ts";
-import { azureFolder } from "./folder.ts";
+import { openAzureFolder } from "./folder.ts";
 import { makeLister } from "./list.ts";
 import { inspectMarker } from "./marker.ts";
 import { azureOptions, placeOf } from "./options.ts";
@@ -56,17 +56,5 @@ export const azureAdapter: Adapter<typeof azureOptions> = checkableFiles({
     });
   },
 
-  async openFolder(location, options, context) {
-    const { account, container: name } = placeOf(location);
-    const { anonymous, endpoint, marker } = options;
-    refuseMarker(marker);
-    const { credentials } = context;
-    const http = storeClient(context);
-    const init = { account, anonymous, endpoint, location, credentials, env: process.env, http };
-    const connection = await connect(init);
-    return azureFolder(openContainer(connection, name, http), rootOf(location, 1).prefix, {
-      identity: async () => connection.signIn.source,
-      close: () => http.close(),
-    });
-  },
+  openFolder: (location, options, context) => openAzureFolder(location, options, context),
 });

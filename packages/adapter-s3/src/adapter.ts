@@ -1,9 +1,9 @@
 /** The adapter: a bucket, or the objects below a prefix of one, as a source. */
 import type { Adapter } from "@pannier/core/adapter";
-import { laneBeside, refuseMarker, storeClient, storeSource } from "@pannier/object-store";
+import { laneBeside, storeClient, storeSource } from "@pannier/object-store";
 import { checkableFiles } from "@pannier/signatures";
 import { connect } from "./connection.ts";
-import { s3Folder } from "./folder.ts";
+import { openS3Folder } from "./folder.ts";
 import { makeLister } from "./list.ts";
 import { inspectMarker } from "./marker.ts";
 import { checkSettings, s3Options } from "./options.ts";
@@ -49,16 +49,5 @@ export const s3Adapter: Adapter<typeof s3Options> = checkableFiles({
     });
   },
 
-  async openFolder(location, options, context) {
-    const settings = checkSettings(location, options);
-    const { root, marker, requesterPays } = settings;
-    refuseMarker(marker);
-    const http = storeClient(context);
-    const connection = connect(settings, location, context.credentials, http);
-    const requests = makeRequests({ http, connection, requesterPays, archived: new Set() });
-    return s3Folder(requests, root.prefix, {
-      identity: async (signal) => (await connection.signIn.current(signal)).from,
-      close: () => http.close(),
-    });
-  },
+  openFolder: async (location, options, context) => openS3Folder(location, options, context),
 });

@@ -15,7 +15,7 @@ import {
 import { createSigner } from "./sign.ts";
 
 export interface Request {
-  readonly method?: "GET" | "HEAD" | "PUT";
+  readonly method?: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
   /** Called for each time that it is sent. */
@@ -108,7 +108,7 @@ export function makeRequests(init: {
         const error = refusalError(refusal, {
           subject: key,
           listed: operation === "read",
-          writes: method === "PUT",
+          writes: method !== "GET" && method !== "HEAD",
           archived,
         });
         const ended = isExpired(refusal);

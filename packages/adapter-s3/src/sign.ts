@@ -13,7 +13,7 @@ export interface Keys {
 }
 
 export interface Unsigned {
-  readonly method: "GET" | "HEAD" | "PUT";
+  readonly method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
   /** With the port, where it is not the scheme's. */
   readonly host: string;
   /** As it is sent. */
