@@ -24,11 +24,12 @@ export function framedFile(row: Row): FramedFile | undefined {
   return { size, sha256, end, frames: [[start, 0], ...more] };
 }
 
-/** @param fetch gets bytes of the layer */
+/** @param fetch gets bytes of the layer @param signal looked at again for each piece: what was fetched may be unpacked long after */
 export async function readFrames(
   file: FramedFile,
   range: ByteRange | undefined,
   fetch: (range: BlobRange) => Promise<AsyncIterable<Uint8Array>>,
+  signal: AbortSignal,
 ): Promise<Body> {
   const { frames, size } = file;
   const from = range?.offset ?? 0;
@@ -39,7 +40,7 @@ export async function readFrames(
   const [offset, begin] = frames[first] as readonly [number, number];
   const [end, until] = frames[after] ?? [file.end, size];
   const packed = await fetch({ offset, length: end - offset });
-  const bytes = exactly(await decompress("zstd", packed), until - begin);
+  const bytes = exactly(await decompress("zstd", packed), until - begin, signal);
   const whole = from === 0 && to === size;
   const content = cut(whole ? checked(bytes, file.sha256) : bytes, from - begin, to - begin);
   if (to - from > SMALL) return content;
@@ -52,10 +53,12 @@ export async function readFrames(
 async function* exactly(
   bytes: AsyncIterable<Uint8Array>,
   length: number,
+  signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   let came = 0;
   try {
     for await (const chunk of bytes) {
+      signal.throwIfAborted();
       came += chunk.byteLength;
       if (came > length) break;
       yield chunk;

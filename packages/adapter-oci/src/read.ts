@@ -86,10 +86,10 @@ export function makeReader(init: ReaderInit): Reader {
     const { key } = layer;
     if (held.path(key) === undefined) {
       if (readsAlone(layer))
-        return readFrames(file, range, (part) => fetchBlob(layer, part, signal));
+        return readFrames(file, range, (part) => fetchBlob(layer, part, signal), signal);
       await share(`layer ${key}`, (inner) => held.hold(layer, "read", inner), signal);
     }
-    return readFrames(file, range, (part) => held.read(layer, part, signal));
+    return readFrames(file, range, (part) => held.read(layer, part, signal), signal);
   }
 
   return {
