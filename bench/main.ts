@@ -19,6 +19,8 @@ const BENCHES: Record<string, () => Promise<string>> = {
   "git-scale": async () => (await import("./git.ts")).scale(),
   poll: async () => (await import("./poll.ts")).poll(),
   idle: async () => (await import("./idle.ts")).idle(),
+  "artifact-first": async () => (await import("./artifact.ts")).first(),
+  "artifact-update": async () => (await import("./artifact.ts")).update(),
   followers: async () => (await import("./followers.ts")).followers(),
   k8s: async () => (await import("./k8s.ts")).k8s(),
   file: async () => (await import("./file.ts")).scan(),

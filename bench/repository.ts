@@ -29,13 +29,13 @@ export interface Repository {
   commitChange(): Promise<{ path: string; content: string }>;
 }
 
-/** A bare repository with a `main` of one commit of so many files. */
-export async function makeRepository(path: string, files: number): Promise<Repository> {
-  const random = seededRandom(files);
+type Commit = (changes: Iterable<readonly [path: string, content: string]>) => Promise<void>;
+
+/** An empty bare repository. @returns what adds a commit to its `main` */
+export async function initRepository(path: string): Promise<Commit> {
   await ended(spawn("git", ["init", "-q", "--bare", "-b", "main", path], { stdio: "inherit" }));
   let commits = 0;
-
-  const commit = async (changes: Iterable<readonly [path: string, content: string]>) => {
+  return async (changes) => {
     const git = spawn("git", ["-C", path, "fast-import", "--quiet"], {
       stdio: ["pipe", "ignore", "inherit"],
     });
@@ -51,7 +51,12 @@ export async function makeRepository(path: string, files: number): Promise<Repos
     git.stdin.end();
     await ended(git);
   };
+}
 
+/** A bare repository with a `main` of one commit of so many files. */
+export async function makeRepository(path: string, files: number): Promise<Repository> {
+  const random = seededRandom(files);
+  const commit = await initRepository(path);
   await commit(allFiles(files, random));
   return {
     path,
