@@ -31,12 +31,24 @@ export interface ZipMember {
   readonly crc?: number;
   /** Replaces the true uncompressed size. */
   readonly size?: number;
+  /** Replaces the packed content. */
+  readonly packed?: Uint8Array;
+  /** Replaces where it is, as only zip64 can tell. */
+  readonly offset?: bigint;
 }
 
 interface ZipShape {
   /** Put in front, and counted by the offsets. */
   readonly prefix?: Uint8Array;
   readonly zip64?: boolean;
+}
+
+function zip64Offset(offset: bigint): Buffer {
+  const extra = Buffer.alloc(12);
+  extra.writeUInt16LE(1, 0);
+  extra.writeUInt16LE(8, 2);
+  extra.writeBigUInt64LE(offset, 4);
+  return extra;
 }
 
 /** A zip archive (APPNOTE.TXT 4.3). */
@@ -50,7 +62,7 @@ export function makeZip(
   for (const member of members) {
     const content = Buffer.from(member.content ?? "");
     const { method = 8, flags = 0x800, mode = 0o100644, system = 3, attributes = 0 } = member;
-    const data = method === 8 ? deflateRawSync(content) : content;
+    const data = Buffer.from(member.packed ?? (method === 8 ? deflateRawSync(content) : content));
     const name = Buffer.from(member.name);
     // From "version needed" to "extra length": the same in both headers.
     const common = Buffer.alloc(26);
@@ -66,8 +78,12 @@ export function makeZip(
     const local = Buffer.concat([Buffer.from("PK\x03\x04"), common, name, data]);
     const central = Buffer.alloc(14);
     central.writeUInt32LE((((mode << 16) | attributes) >>> 0) as number, 6);
-    central.writeUInt32LE(offset, 10);
-    directory.push(Buffer.from("PK\x01\x02"), Buffer.from([20, system]), common, central, name);
+    central.writeUInt32LE(member.offset === undefined ? offset : 0xffffffff, 10);
+    const extra = member.offset === undefined ? Buffer.alloc(0) : zip64Offset(member.offset);
+    const told = Buffer.from(common);
+    told.writeUInt16LE(extra.byteLength, 24);
+    const signature = Buffer.from("PK\x01\x02");
+    directory.push(signature, Buffer.from([20, system]), told, central, name, extra);
     parts.push(local);
     offset += local.byteLength;
   }

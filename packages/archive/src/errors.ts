@@ -13,10 +13,15 @@ export async function* guarded<T>(
     yield* reader;
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    if (error instanceof SourceError || error instanceof NoRoomError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new SourceError("invalid", `the archive cannot be unpacked: ${reason}`, { cause: error });
+    throw archiveError(error);
   }
+}
+
+/** What goes wrong inside an archive, as a {@link SourceError}; errors that are ours already pass. */
+export function archiveError(error: unknown): unknown {
+  if (error instanceof SourceError || error instanceof NoRoomError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new SourceError("invalid", `the archive cannot be unpacked: ${reason}`, { cause: error });
 }
 
 /** A limit that was exceeded. */

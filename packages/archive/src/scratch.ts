@@ -71,8 +71,8 @@ export async function createScratch(folder: string): Promise<Scratch> {
   const insert = table.prepare("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
   const insertNew = table.prepare("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
   const rowOf = rowReader(table);
-  /** Small contents that are not yet written, and where the next one begins. */
-  let held: Uint8Array[] = [];
+  /** Small contents that are not yet written, and where the next one begins. Copied: they may be parts of something large. */
+  let held = Buffer.allocUnsafeSlow(HELD);
   let heldBytes = 0;
   let end = 0;
   let writing: Promise<void> = Promise.resolve();
@@ -94,9 +94,9 @@ export async function createScratch(folder: string): Promise<Scratch> {
   };
   /** Writes what is held while the next ones are read; what was written before is waited for. */
   const flush = async () => {
-    const whole = Buffer.concat(held, heldBytes);
+    const whole = held.subarray(0, heldBytes);
     const at = end - heldBytes;
-    held = [];
+    held = Buffer.allocUnsafeSlow(HELD);
     heldBytes = 0;
     const before = writing;
     writing = before.then(() => writeAll(packed, whole, at));
@@ -104,11 +104,11 @@ export async function createScratch(folder: string): Promise<Scratch> {
     await before;
   };
   const pack = async (content: Uint8Array) => {
+    if (heldBytes + content.byteLength > HELD) await flush();
     const start = end;
-    held.push(content);
+    held.set(content, heldBytes);
     heldBytes += content.byteLength;
     end += content.byteLength;
-    if (heldBytes > HELD) await flush();
     return start;
   };
 

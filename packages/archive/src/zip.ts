@@ -4,10 +4,10 @@ import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { buffer as readWholly } from "node:stream/consumers";
 import { setImmediate } from "node:timers/promises";
-import { crc32, gunzipSync, inflateRawSync } from "node:zlib";
+import { crc32, inflateRawSync } from "node:zlib";
 import { SourceError } from "@pannier/core/adapter";
 import type { Entry, ZipFile } from "yauzl";
-import { guarded } from "./errors.ts";
+import { archiveError, guarded } from "./errors.ts";
 import { type Member, refuseKind } from "./member.ts";
 import { openWindow, type Window } from "./window.ts";
 
@@ -24,12 +24,11 @@ const DEFLATED = 8;
 /** A flag (APPNOTE.TXT, 4.4.4). */
 const ENCRYPTED = 1;
 const PIECE = 256 * 1024;
-/** Contents of up to this size, packed and unpacked, are unpacked in one call: a stream for each takes twenty times as long. */
+/**
+ * Contents of up to this size, packed and unpacked, are unpacked in one call each: a stream takes twenty times as long. Not many in one, as members
+ * of a gzip file: what one holds could then end all of them, and be their content.
+ */
 const WHOLE = 256 * 1024;
-/** Those of up to this size are unpacked many in one call: half of what a small one costs is the call. */
-const TINY = 8 * 1024;
-/** Members that are looked at together. */
-const BATCH = 64;
 /** Milliseconds of work before others get their turn. */
 const SLICE = 10;
 
@@ -39,29 +38,16 @@ export async function* readZip(path: string, signal: AbortSignal): AsyncGenerato
   try {
     const opened = await openZip(file, signal);
     let began = performance.now();
-    for await (const batch of inBatches(opened.zip.eachEntry())) {
-      const together = unpackTogether(opened, batch);
-      for (const entry of batch) {
-        yield await memberOf(opened, entry, together);
-        if (performance.now() - began < SLICE) continue;
-        await setImmediate();
-        signal.throwIfAborted();
-        began = performance.now();
-      }
+    for await (const entry of opened.zip.eachEntry()) {
+      yield await memberOf(opened, entry);
+      if (performance.now() - began < SLICE) continue;
+      await setImmediate();
+      signal.throwIfAborted();
+      began = performance.now();
     }
   } finally {
     await file.close();
   }
-}
-
-async function* inBatches(entries: AsyncIterable<Entry>): AsyncGenerator<readonly Entry[]> {
-  let batch: Entry[] = [];
-  for await (const entry of entries) {
-    if (batch.push(entry) < BATCH) continue;
-    yield batch;
-    batch = [];
-  }
-  yield batch;
 }
 
 interface OpenedZip {
@@ -182,11 +168,7 @@ function cutShort(): SourceError {
   return new SourceError("invalid", "the zip archive was cut short, or something follows its end");
 }
 
-async function memberOf(
-  opened: OpenedZip,
-  entry: Entry,
-  together: (entry: Entry) => Whole,
-): Promise<Member> {
+async function memberOf(opened: OpenedZip, entry: Entry): Promise<Member> {
   const name = opened.nameOf(entry);
   const { uncompressedSize: size } = entry;
   const unix = isUnix(entry) ? entry.externalFileAttributes >>> 16 : 0;
@@ -207,7 +189,7 @@ async function memberOf(
       const mode = unix === 0 ? undefined : unix & 0o7777;
       const content = guarded(contentOf(opened.zip, entry), opened.signal);
       const isSmall = size <= WHOLE && entry.compressedSize <= WHOLE;
-      const whole = isSmall ? () => together(entry) : undefined;
+      const whole = isSmall ? () => wholeOf(opened, entry) : undefined;
       return { kind: "file", name, mtime, mode, size, content, whole };
     }
     case 0o120000: {
@@ -246,68 +228,16 @@ const LOCAL_LENGTH = 30;
 
 type Whole = Buffer | Promise<Buffer>;
 
-/**
- * Contents of small files, of which all that are tiny are unpacked when the first is asked for: put together as the members of one gzip
- * file, whose reader checks each one's size and checksum.
- */
-function unpackTogether(opened: OpenedZip, batch: readonly Entry[]): (entry: Entry) => Whole {
-  const alone = (entry: Entry): Whole => {
-    const packed = packedOf(opened, entry);
-    return packed instanceof Promise
-      ? packed.then((bytes) => unpackWhole(bytes, entry))
-      : unpackWhole(packed, entry);
-  };
-  const tiny = new Set(
-    batch.filter(
-      ({ compressionMethod, compressedSize, uncompressedSize, generalPurposeBitFlag: flags }) =>
-        compressionMethod === DEFLATED &&
-        (flags & ENCRYPTED) === 0 &&
-        compressedSize <= TINY &&
-        uncompressedSize <= TINY,
-    ),
+/** The content of a small file. @throws SourceError also where it cannot be read */
+function wholeOf(opened: OpenedZip, entry: Entry): Whole {
+  const packed = packedOf(opened, entry);
+  if (!(packed instanceof Promise)) return unpackWhole(packed, entry);
+  return packed.then(
+    (bytes) => unpackWhole(bytes, entry),
+    (error: unknown) => {
+      throw archiveError(error);
+    },
   );
-  let unpacked: Promise<void> | undefined;
-  let contents: ReadonlyMap<Entry, Buffer> = new Map();
-  return (entry) => {
-    const content = contents.get(entry);
-    if (content !== undefined) return content;
-    if (!tiny.has(entry) || unpacked !== undefined) return alone(entry);
-    // Where one of them is damaged, each is looked at for itself.
-    unpacked = unpackAll(opened, [...tiny]).then(
-      (all) => void (contents = all),
-      () => {},
-    );
-    return unpacked.then(() => contents.get(entry) ?? alone(entry));
-  };
-}
-
-/** RFC 1952, 2.3: deflated, and nothing else told. */
-const GZIP_HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
-
-/** @throws where the content of one is not what the directory says */
-async function unpackAll(
-  opened: OpenedZip,
-  entries: readonly Entry[],
-): Promise<ReadonlyMap<Entry, Buffer>> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for (const entry of entries) {
-    const packed = packedOf(opened, entry);
-    const trailer = Buffer.allocUnsafe(8);
-    trailer.writeUInt32LE(entry.crc32, 0);
-    trailer.writeUInt32LE(entry.uncompressedSize, 4);
-    parts.push(GZIP_HEADER, packed instanceof Promise ? await packed : packed, trailer);
-    size += entry.uncompressedSize;
-  }
-  const all = gunzipSync(Buffer.concat(parts), inOnePiece(size));
-  if (all.byteLength !== size) throw new Error("shorter than told");
-  const contents = new Map<Entry, Buffer>();
-  let at = 0;
-  for (const entry of entries) {
-    contents.set(entry, all.subarray(at, at + entry.uncompressedSize));
-    at += entry.uncompressedSize;
-  }
-  return contents;
 }
 
 function inOnePiece(size: number) {

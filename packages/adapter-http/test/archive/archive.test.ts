@@ -18,7 +18,7 @@ import { http } from "../../src/index.ts";
 import { makeTar, makeZip, type TarMember } from "../archives.ts";
 import { failure, never, open, site, tree } from "../open.ts";
 
-const { gzipSync } = zlib;
+const { crc32, deflateRawSync, gzipSync } = zlib;
 /** From Node 22.15 on. */
 const canZstd = typeof zlib.zstdCompressSync === "function";
 const UNLIMITED: Limits = {
@@ -273,6 +273,8 @@ test.each([
   ["wrong size", { name: "x", content: "x".repeat(100), size: 10 }, "invalid"],
   ["size of more", { name: "x", content: "x".repeat(100), size: 101 }, "invalid"],
   ["size of a large one", { name: "x", content: "x".repeat(100), size: 300_000 }, "invalid"],
+  ["small and beyond the end", { name: "x", content: "x", offset: 2n ** 40n }, "invalid"],
+  ["small and beyond all files", { name: "x", content: "x", offset: 2n ** 63n }, "invalid"],
   ["encrypted", { name: "x", content: "x", flags: 0x801 }, "unsupported"],
   ["unknown method", { name: "x", content: "x", method: 93 }, "unsupported"],
 ] as const)("refuses a zip archive as a whole: %s", async (_, member, code) => {
@@ -301,6 +303,29 @@ test("one damaged member among many small ones in a zip archive is named", async
   const other = await served(makeZip(fine), "x.zip");
   const inside = await open(other.url, { path: "in" }, other.context);
   expect(await tree(inside)).toEqual({ fine: "content 99" });
+});
+
+/** Packed as in a gzip file: with checksum and size behind. */
+function asInGzip(content: string): Buffer {
+  const trailer = Buffer.alloc(8);
+  trailer.writeUInt32LE(crc32(content), 0);
+  trailer.writeUInt32LE(content.length, 4);
+  return Buffer.concat([deflateRawSync(content), trailer]);
+}
+
+test("what is packed in one member of a zip archive is not the content of others", async () => {
+  // Ends as a gzip file does, with as many bytes as both are to have, and with zeros behind.
+  const packed = Buffer.concat([asInGzip("evilevil"), Buffer.alloc(1)]);
+  const members = [
+    { name: "a", content: "good", packed },
+    { name: "b", content: "fine" },
+  ];
+  const { url, context } = await served(makeZip(members), "x.zip");
+  const { source } = await open(url, {}, context);
+  expect(await failure(listAll(source))).toMatchObject({
+    code: "invalid",
+    message: expect.stringContaining('"a" is damaged') as string,
+  });
 });
 
 test("a zip archive may have a name twice: what comes later counts", async () => {
