@@ -96,7 +96,8 @@ async function digestByHead(
     digest = wholeDigest(whole);
     if (parts === undefined || (digest !== undefined && (isQuick(digest) || size < LARGE)))
       return digest;
-    if (parts === 1) return digest ?? compositeOf(whole, size);
+    // That of nothing is as good as one of any size.
+    if (parts === 1) return digest ?? compositeOf(whole, Math.max(1, size));
     const [first, last] = await Promise.all([head(1), head(parts)]);
     const partSize = Number(first["content-length"]);
     const rest = size - (parts - 1) * partSize;

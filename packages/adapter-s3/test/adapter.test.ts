@@ -171,6 +171,14 @@ describe("what an object is checked against", () => {
     expect(digest?.algorithm).toBe(found);
   });
 
+  test("the digest of the one part that nothing was uploaded in", async () => {
+    const value = md5(md5()).toString("hex");
+    server.put("bucket", "a", Buffer.alloc(0), { etag: `${value}-1`, parts: [0] });
+    const { source } = await open("s3://bucket");
+    const digest = await digestOf(source, (await listAll(source)).file("a"));
+    expect(digest).toEqual({ algorithm: "md5", value, partSize: 1 });
+  });
+
   test("nothing, where parts are uneven", async () => {
     server.put("bucket", "a", content, { etag: `${"0".repeat(32)}-3`, parts: [4, 5, 2] });
     const { source } = await open("s3://bucket");

@@ -59,6 +59,15 @@ describe.each(CHECKS)("$algorithm", (digest) => {
   });
 });
 
+/** The ETag that S3 gives to every empty object of one part. */
+test("nothing, uploaded in parts, has one part of nothing", () => {
+  const value = "59adb24ef3cdbe0297f05b395827453f";
+  const digest = { algorithm: "md5", value, partSize: 1 } as const;
+  expect(hashOf(new Uint8Array(0), digest).wrong).toBeUndefined();
+  expect(createContentHash(digest).finish().wrong).toBeUndefined();
+  expect(hashOf(TEXT, digest).wrong).toBeDefined();
+});
+
 test("what an answer vouches for counts as long as nothing was hashed", () => {
   const [crc, , , md5] = CHECKS as [Digest, Digest, Digest, Digest];
   const hash = createContentHash(crc);

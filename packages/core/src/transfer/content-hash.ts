@@ -117,8 +117,10 @@ function composite(algorithm: DigestAlgorithm, partSize: number): Hasher {
   const all = whole(algorithm);
   let part = whole(algorithm);
   let room = partSize;
+  let isEmpty = true;
   return {
     update(bytes) {
+      isEmpty &&= bytes.length === 0;
       for (let at = 0; at < bytes.length;) {
         const slice = bytes.subarray(at, at + room);
         part.update(slice);
@@ -131,7 +133,8 @@ function composite(algorithm: DigestAlgorithm, partSize: number): Hasher {
       }
     },
     digest() {
-      if (room < partSize) all.update(part.digest());
+      // An upload of nothing has one part, of nothing.
+      if (room < partSize || isEmpty) all.update(part.digest());
       return all.digest();
     },
   };

@@ -87,6 +87,13 @@ test("a file that got shorter has no digest of parts", async () => {
   await expect(hash.finish()).rejects.toThrow("a file got shorter");
 });
 
+test("no digest is under way any more once one is found to be wrong", async () => {
+  const hash = hashes().open({ algorithm: "sha256", value: "" });
+  hash.expect({ algorithm: "md5", value: "", partSize: 10 });
+  hash.update(await fileOf(randomBytes(30)), 0, 40);
+  await expect(hash.finish()).rejects.toThrow("a file got shorter");
+});
+
 test("nothing is waited for after the end", async () => {
   const all = hashes();
   const hash = all.open(undefined);

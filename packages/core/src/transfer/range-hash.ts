@@ -74,6 +74,8 @@ export function openRangeHashes(): RangeHashes {
         },
         async finish() {
           const found = { sha256: await sha256.finish() };
+          // Also where one of them is wrong: the file is closed next, and its number may become another's.
+          await Promise.all([...digests.values()].map((digest) => digest.finish()));
           for (const expectation of expected) {
             const digest = digests.get(keyOf(expectation)) ?? sha256;
             const value = await digest.finish();
