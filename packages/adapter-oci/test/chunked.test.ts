@@ -9,7 +9,7 @@ import { digestOf, TOC_CHECKSUM, TOC_POSITION } from "@pannier/oci";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { openRegistry } from "../../../test/support/registry.ts";
 import { oci } from "../src/index.ts";
-import { putImage, type TestLayer } from "./images.ts";
+import { gzipLayer, putImage, type TestLayer } from "./images.ts";
 
 interface Member {
   readonly name: string;
@@ -132,6 +132,21 @@ describe.each(["always", "never"])("with lanes %s", (lanes) => {
       "GET /v2/team/site/blobs/",
     ]);
     expect(messages).toEqual([]);
+  });
+
+  test("an image that is in a mount twice", async () => {
+    const other = await gzipLayer([{ name: "plain", content: "2" }]);
+    const { url, target } = await image(chunkedLayer(MANY.slice(0, 200)), other);
+    const retries: string[] = [];
+    await sync({
+      sources: ["one", "two"].map((into) => ({ source: oci(url), into })),
+      target,
+      onEvent: (event) => event.type === "warning" && retries.push(event.message),
+    });
+    const names = ["plain", ...MANY.slice(0, 200).map(({ name }) => name)].toSorted();
+    for (const into of ["one", "two"])
+      expect((await readdir(join(target, "current", into))).toSorted()).toEqual(names);
+    expect(retries).toEqual([]);
   });
 
   test("what another program wrote is taken: then the archive itself is looked at", async () => {

@@ -38,6 +38,8 @@ export interface Layer {
 /** What a layer has of its mount. */
 interface LayerInit {
   readonly volume: Volume;
+  /** Name of its scratch directory. */
+  readonly scratch: string;
   /** Requests made to the sources so far, and bytes received. */
   readonly counters: { requests: number; received: number };
   emit(event: SyncEvent): void;
@@ -56,7 +58,7 @@ export async function openLayer(
   position: number,
   options: SyncOptions,
   settings: MountSettings,
-  { volume, counters, emit, signers, openings, deadline }: LayerInit,
+  { volume, scratch, counters, emit, signers, openings, deadline }: LayerInit,
 ): Promise<Layer> {
   const { adapter, location } = spec.source;
   const into = normaliseInto(spec.into);
@@ -72,7 +74,7 @@ export async function openLayer(
         : () => lockedRevision(lock, position, { url, into }),
     limits: settings.limits,
     idleTimeout: settings.idleTimeout,
-    scratch: () => join(volume.layout.scratch, scratchName(spec.source)),
+    scratch: () => join(volume.layout.scratch, scratch),
     warn: (message) => emit({ type: "warning", source: position, message }),
     retry: (work, signal) =>
       retryPart(() => limiter?.run(work, signal) ?? work(), {
@@ -148,10 +150,20 @@ export function normaliseInto(into: string | undefined): string {
   return path;
 }
 
-/** One for each URL with its options: two archives may differ by their query alone. */
-export function scratchName(spec: SourceSpec): string {
-  const { adapter, location, options } = spec;
-  return `${adapter.name}-${digest(describeSource(spec), location.rawQuery, options).slice(0, 16)}`;
+/**
+ * Names of the scratch directories of a mount's sources, in their order. One for each URL with its options: two archives may differ by
+ * their query alone. A source that is there twice has two: each takes what it finds there for its own, and clears it away.
+ */
+export function scratchNames(specs: readonly LayerSpec[]): readonly string[] {
+  const seen = new Map<string, number>();
+  return specs.map(({ source }) => {
+    const { adapter, location, options } = source;
+    const parts = digest(describeSource(source), location.rawQuery, options);
+    const name = `${adapter.name}-${parts.slice(0, 16)}`;
+    const count = (seen.get(name) ?? 0) + 1;
+    seen.set(name, count);
+    return count === 1 ? name : `${name}-${count}`;
+  });
 }
 
 function digest(...parts: unknown[]): string {

@@ -5,7 +5,7 @@ import { within } from "../timing/sleep.ts";
 import { withTimeout } from "./sync-timeout.ts";
 import { TargetError } from "../errors.ts";
 import type { SyncEvent } from "../events.ts";
-import { asLayerSpec, type Layer, normaliseInto, openLayer, scratchName } from "./layer.ts";
+import { asLayerSpec, type Layer, normaliseInto, openLayer, scratchNames } from "./layer.ts";
 import { checkSettings, type MountSettings, signersOf } from "./settings.ts";
 import type { LayerSpec, SyncOptions } from "./sync-options.ts";
 import { type Filter, makeFilter } from "../snapshot/filter.ts";
@@ -46,6 +46,7 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
     owner: settings.tree.owner,
     emit,
   });
+  const scratches = scratchNames(specs);
   const counters = { requests: 0, received: 0 };
   const layers: Layer[] = [];
   /** Under way, or done. */
@@ -72,11 +73,12 @@ export async function openMount(options: SyncOptions): Promise<Mount> {
       layers.push(
         await openLayer(spec, position, options, settings, {
           ...tools,
+          scratch: scratches[position] as string,
           signers: signers[position] ?? [],
         }),
       );
     }
-    if (!settings.dryRun) await sweepScratch(volume, specs);
+    if (!settings.dryRun) await sweepScratch(volume, scratches);
     return {
       settings,
       filter: makeFilter(options.include ?? [], options.exclude ?? []),
@@ -122,8 +124,8 @@ function refuseNesting(specs: readonly LayerSpec[], target: string): void {
 }
 
 /** Caches of sources that the mount has no more. */
-async function sweepScratch(volume: Volume, specs: readonly LayerSpec[]): Promise<void> {
-  const used = new Set(specs.map(({ source }) => scratchName(source)));
+async function sweepScratch(volume: Volume, scratches: readonly string[]): Promise<void> {
+  const used = new Set(scratches);
   let names: string[];
   try {
     names = readdirSync(volume.layout.scratch);
