@@ -8,8 +8,12 @@ import type { Layer } from "./image.ts";
 import { makeFolder } from "./scratch.ts";
 
 export interface HeldLayers {
-  /** Fetches one whole, and checks it against its digest. */
-  hold(layer: Layer, operation: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Fetches one whole, and checks it against its digest.
+   *
+   * @returns false where nothing was fetched, as all of them would have more than {@link Limits.maxBytes}
+   */
+  hold(layer: Layer, operation: string, signal: AbortSignal): Promise<boolean>;
   /** The file that one is in, if it is held. */
   path(layer: string): string | undefined;
   /** Bytes of one that is held. @throws SourceError `changed` where it is gone */
@@ -22,20 +26,39 @@ export interface HeldLayers {
 
 export function heldLayers(store: ImageStore, context: SourceContext): HeldLayers {
   const held = new Set<string>();
+  /** Bytes of those that are held or fetched, by their keys. */
+  const sizes = new Map<string, number>();
   let made: Promise<string> | undefined;
   let folder: string | undefined;
-  const make = async () => (folder = await makeFolder(await context.scratch()));
+  async function make(): Promise<string> {
+    try {
+      return (folder = await makeFolder(await context.scratch()));
+    } catch (error) {
+      // A full disk is not full for ever.
+      made = undefined;
+      throw error;
+    }
+  }
   const path = (layer: string) =>
     folder !== undefined && held.has(layer) ? join(folder, layer) : undefined;
 
   return {
     async hold({ key, blob }, operation, signal) {
-      const file = join(await (made ??= make()), key);
-      await context.retry(async () => {
-        await write(`${file}.part`, await store.blob(blob, undefined, operation, signal));
-        await rename(`${file}.part`, file);
-      }, signal);
+      const others = [...sizes].reduce((sum, [other, size]) => sum + (other === key ? 0 : size), 0);
+      if (others + blob.size > context.limits.maxBytes) return false;
+      sizes.set(key, blob.size);
+      try {
+        const file = join(await (made ??= make()), key);
+        await context.retry(async () => {
+          await write(`${file}.part`, await store.blob(blob, undefined, operation, signal));
+          await rename(`${file}.part`, file);
+        }, signal);
+      } catch (error) {
+        if (!held.has(key)) sizes.delete(key);
+        throw error;
+      }
       held.add(key);
+      return true;
     },
     path,
     async read({ key, blob }, range, signal) {
@@ -46,7 +69,8 @@ export function heldLayers(store: ImageStore, context: SourceContext): HeldLayer
     folder: () => (held.size === 0 || folder === undefined ? undefined : basename(folder)),
     async clear() {
       held.clear();
-      const gone = await made;
+      sizes.clear();
+      const gone = await made?.catch(() => undefined);
       made = folder = undefined;
       if (gone !== undefined) await rm(gone, { recursive: true, force: true });
     },
@@ -57,6 +81,9 @@ async function write(path: string, content: AsyncIterable<Uint8Array>): Promise<
   const handle = await open(path, "w");
   try {
     for await (const chunk of content) await writeAll(handle, chunk);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
   } finally {
     await handle.close();
   }

@@ -84,10 +84,11 @@ export function makeReader(init: ReaderInit): Reader {
     signal: AbortSignal,
   ) {
     const { key } = layer;
+    const fetch = (part: BlobRange) => fetchBlob(layer, part, signal);
     if (held.path(key) === undefined) {
-      if (readsAlone(layer))
-        return readFrames(file, range, (part) => fetchBlob(layer, part, signal), signal);
-      await share(`layer ${key}`, (inner) => held.hold(layer, "read", inner), signal);
+      const hold = (inner: AbortSignal) => held.hold(layer, "read", inner);
+      if (readsAlone(layer) || !(await share(`held layer ${key}`, hold, signal)))
+        return readFrames(file, range, fetch, signal);
     }
     return readFrames(file, range, (part) => held.read(layer, part, signal), signal);
   }

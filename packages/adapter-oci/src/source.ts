@@ -157,7 +157,12 @@ function lazyTable({ path, platform }: OciSettings, context: SourceContext) {
     return openLayerTable(join(scratch, TABLE), [path, os, architecture, variant].join("\n"));
   };
   return {
-    open: () => (opening ??= open()),
+    open: () =>
+      (opening ??= open().catch((error: unknown) => {
+        // A full disk is not full for ever.
+        opening = undefined;
+        throw error;
+      })),
     close: async () => (await opening?.catch(() => undefined))?.close(),
   };
 }
@@ -206,17 +211,19 @@ async function learn(
   });
   const meter = createMeter(context.limits);
   const toUnpack = [...(plain ?? [])];
+  const noRoom: Layer[] = [];
   await forEach(
     whole ?? [],
     async (layer, inner) => {
-      await held.hold(layer, "list", inner);
-      if (!(await indexHeldLayer(held, layer, root, known, meter, inner))) toUnpack.push(layer);
+      if (!(await held.hold(layer, "list", inner))) noRoom.push(layer);
+      else if (!(await indexHeldLayer(held, layer, root, known, meter, inner)))
+        toUnpack.push(layer);
     },
     signal,
   );
   await unpacked.unpack(toUnpack, known, "list", signal);
   await forEach(
-    parts ?? [],
+    [...(parts ?? []), ...noRoom],
     (layer, inner) => context.retry(() => indexLayer(store, layer, root, known, inner), inner),
     signal,
   );

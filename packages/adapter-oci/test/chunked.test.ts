@@ -1,9 +1,10 @@
 /** Layers in zstd:chunked form, as others may write them and as attackers would: taken whole at the first sync, without being unpacked where that can be. */
 import { readdir, readFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import * as zlib from "node:zlib";
 import { TAR_END, tarHeader, tarPadding } from "@pannier/archive";
+import { listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { sync } from "@pannier/core";
 import { digestOf, TOC_CHECKSUM, TOC_POSITION } from "@pannier/oci";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
@@ -74,7 +75,7 @@ async function image(...layers: readonly TestLayer[]) {
   registry.requests.length = 0;
   const target = await mkdtemp(join(tmpdir(), "pannier-chunked-"));
   onTestFinished(() => rm(target, { recursive: true }));
-  return { url, target, requests: registry.requests };
+  return { url, target, requests: registry.requests, blobs: registry.blobs };
 }
 
 /** Syncs an image into a new directory. @returns what it shows, what was asked for, and what came to nothing */
@@ -218,4 +219,58 @@ describe.each(["always", "never"])("with lanes %s", (lanes) => {
       });
     },
   );
+});
+
+/** A source with a scratch directory to look into. @param failures which questions for that fail */
+async function opened(layers: readonly TestLayer[], maxBytes: number, failures: readonly number[]) {
+  const made = await image(...layers);
+  const scratch = await mkdtemp(join(tmpdir(), "pannier-chunked-"));
+  let calls = 0;
+  const { source, close } = await openSource(oci(made.url), {
+    limits: { maxFiles: 1e6, maxBytes, maxFileBytes: 1e12, maxExpansion: 200 },
+    async scratch() {
+      if (failures.includes(++calls)) throw new Error("no room");
+      return scratch;
+    },
+  });
+  onTestFinished(async () => {
+    await close();
+    await rm(scratch, { recursive: true });
+  });
+  const held = async () => {
+    const paths = await readdir(scratch, { recursive: true });
+    return paths.map((path) => basename(path)).filter((name) => /^[0-9a-f]{64}/.test(name));
+  };
+  return { ...made, source, held };
+}
+
+const TWO = [chunkedLayer(MANY.slice(0, 15)), chunkedLayer(MANY.slice(15, 30))] as const;
+
+test("layers are held as far as the limit of bytes has room; others are read in parts", async () => {
+  const most = Math.max(...TWO.map(({ bytes }) => bytes.length));
+  const { source, held, requests } = await opened(TWO, most, []);
+  const { entries } = await listAll(source);
+  expect(await held()).toHaveLength(1);
+  for (const { name, content } of MANY.slice(0, 30)) {
+    const entry = entries.get(name);
+    if (entry?.kind !== "file") throw new Error(`there is no file ${name}`);
+    expect((await readAll(source, entry)).toString()).toBe(content);
+  }
+  expect(await held()).toHaveLength(1);
+  expect(requests.length).toBeGreaterThan(10);
+});
+
+test("what was fetched in vain leaves nothing behind", async () => {
+  const { source, held, blobs } = await opened([TWO[0]], 1e9, []);
+  const other = Buffer.from(TWO[0].bytes);
+  other[100] = (other[100] ?? 0) ^ 1;
+  for (const [digest, bytes] of blobs) if (bytes.equals(TWO[0].bytes)) blobs.set(digest, other);
+  await expect(listAll(source)).rejects.toMatchObject({ code: "invalid" });
+  expect(await held()).toEqual([]);
+});
+
+test("a scratch directory that could not be made is made at the next try", async () => {
+  const { source } = await opened([TWO[0]], 1e9, [1, 3]);
+  for (let i = 0; i < 2; i++) await expect(listAll(source)).rejects.toThrow("no room");
+  expect((await listAll(source)).entries.size).toBe(15);
 });
