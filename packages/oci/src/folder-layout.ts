@@ -56,11 +56,10 @@ export function openFolderLayout(folder: Folder, reference: Reference): ImageSto
 
   async function putJson(
     path: string,
-    value: unknown,
+    bytes: Buffer,
     replaces: FolderFile["replaces"],
     signal: AbortSignal,
   ) {
-    const bytes = Buffer.from(JSON.stringify(value));
     const file = {
       size: bytes.byteLength,
       content: () => once(bytes),
@@ -96,7 +95,7 @@ export function openFolderLayout(folder: Folder, reference: Reference): ImageSto
         throw error;
       });
       if ((await folder.size("oci-layout", signal)) === undefined) {
-        const layout = { imageLayoutVersion: "1.0.0" };
+        const layout = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
         await putJson("oci-layout", layout, { version: undefined }, signal);
       }
       const index = indexWith(before?.manifests ?? [], tag, { mediaType, ...blob });

@@ -83,7 +83,7 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
       const image = { mediaType, digest, size: bytes.byteLength };
       const index = indexWith(before, tag, image);
       await writeFile(join(directory, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
-      await replace(indexFile, once(Buffer.from(JSON.stringify(index))), signal);
+      await replace(indexFile, once(index), signal);
     },
     identity: async () => "nothing: it is on this machine",
     close: async () => {},
