@@ -36,6 +36,8 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = checkableFiles({
     return treeSource(
       {
         concurrency: MAX_CONNECTIONS,
+        // A part ends by hanging up, when the server has sent more of the file.
+        ranges: "resume",
         async look(signal) {
           try {
             return await pool.run(signal, async (connection) => {

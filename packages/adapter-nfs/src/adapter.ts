@@ -55,6 +55,7 @@ export const nfsAdapter: Adapter<typeof nfsOptions> = checkableFiles({
       {
         // Some wait in the helper while others' answers are on their way.
         concurrency: 2 * CONNECTIONS,
+        ranges: true,
         async look(signal) {
           request("look");
           const now = Date.now();

@@ -57,6 +57,7 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = checkableFiles({
     return treeSource(
       {
         concurrency: 32,
+        ranges: true,
         look: async (signal) => look(await connection.session(signal), path, request, signal),
         list: ({ path: root }, signal, scope, onSpecial) =>
           listTree({ connection, root, signal, request, retry, scope, onSpecial }),

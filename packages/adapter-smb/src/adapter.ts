@@ -59,6 +59,7 @@ export const smbAdapter: Adapter<typeof smbOptions> = checkableFiles({
     return treeSource(
       {
         concurrency: 16,
+        ranges: true,
         async look(signal) {
           request("stat");
           const now = Date.now();

@@ -20,6 +20,8 @@ export interface Root {
 export interface TreeServer<Top extends Root> {
   /** Reads at once that suit it. */
   readonly concurrency: number;
+  /** As {@link Source.ranges}. */
+  readonly ranges: NonNullable<Source["ranges"]>;
   /** Looks what the source's address leads to now. */
   look(signal: AbortSignal): Promise<Top>;
   /**
@@ -64,7 +66,7 @@ export function treeSource<Top extends Root>(
   }
 
   return {
-    ranges: true,
+    ranges: server.ranges,
     concurrency: server.concurrency,
 
     async probe(signal) {

@@ -231,8 +231,11 @@ export interface Source {
    * {@link Source.read}.
    */
   lane?(signal: AbortSignal): Promise<LaneSpec | undefined>;
-  /** True where {@link ByteRange}s are cheap, so that a large file is fetched in parallel parts and resumed after a cut. */
-  readonly ranges?: boolean | undefined;
+  /**
+   * True where {@link ByteRange}s are cheap, so that a large file is fetched in parallel parts and resumed after a cut. `resume` where it is
+   * only resumed, since each range costs something.
+   */
+  readonly ranges?: boolean | "resume" | undefined;
   /** True where equal fingerprints mean equal bytes whatever the repository or URL (a blob id, a digest), so that content is kept when the source's address changes. */
   readonly contentAddressed?: boolean | undefined;
   /**

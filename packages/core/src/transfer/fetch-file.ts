@@ -120,15 +120,19 @@ async function finish(options: FetchOptions, output: Output): Promise<DiskFacts>
 /** The whole content into the output, from its start. */
 async function fetchOnce(options: FetchOptions, output: Output): Promise<ContentDigest> {
   const { size } = options.entry;
-  const inParts =
-    size !== undefined &&
-    size >= PARALLEL_FROM &&
-    options.source.ranges === true &&
-    options.limiter.max > 1;
-  if (!inParts) return fetchStream(options, output);
-  const content = await fetchParts(options, await opened(options, output), size, PART_SIZE);
+  const partSize = partSizeOf(options);
+  if (size === undefined || partSize === undefined) return fetchStream(options, output);
+  const content = await fetchParts(options, await opened(options, output), size, partSize);
   output.size = size;
   return content;
+}
+
+/** `undefined` where it comes in one, and is small or of a source that cannot go on in the middle. */
+function partSizeOf({ entry: { size }, source, limiter }: FetchOptions): number | undefined {
+  if (size === undefined || size < PARALLEL_FROM) return undefined;
+  // One part, which a thread hashes all the same.
+  if (source.ranges === "resume") return size;
+  return source.ranges === true && limiter.max > 1 ? PART_SIZE : undefined;
 }
 
 /** `undefined` for a file that a thread may still write to. */
@@ -161,11 +165,15 @@ async function opened(options: FetchOptions, output: Output): Promise<number> {
   return output.fd;
 }
 
+function canResume({ ranges = false }: FetchOptions["source"]): boolean {
+  return ranges !== false;
+}
+
 /** From the first byte to the last; after a cut, on from where it broke off if the source can. */
 async function fetchStream(options: FetchOptions, output: Output): Promise<ContentDigest> {
   const { entry, source } = options;
   await retryRead(options, async () => {
-    if (output.size > 0 && source.ranges !== true) await startOver(options, output);
+    if (output.size > 0 && !canResume(source)) await startOver(options, output);
     // Everything came, and the stream broke on its last step.
     if (output.size > 0 && output.size === entry.size) return;
     const range = output.size > 0 ? { offset: output.size } : undefined;

@@ -205,6 +205,53 @@ test("damage in a part is found, and the whole is fetched once more", async () =
   expect(reads).toBe(10);
 });
 
+describe("a source that only resumes", () => {
+  const content = contentOf(LARGE);
+  const whole = { size: LARGE, sha256: digest(content) };
+
+  /** Reads that are cut after so many bytes each; the last one for all that follow. */
+  function cutAfter(...bytes: readonly number[]) {
+    const offsets: number[] = [];
+    const read = async function* read(range: ByteRange | undefined) {
+      const { offset, length = LARGE } = range ?? { offset: 0 };
+      offsets.push(offset);
+      const stop = offset + (bytes[Math.min(offsets.length, bytes.length) - 1] ?? LARGE);
+      for (let at = offset; at < Math.min(stop, offset + length); at += MiB)
+        yield content.subarray(at, Math.min(at + MiB, stop, offset + length));
+      if (stop < LARGE) throw new SourceError("unavailable", "reset");
+    };
+    const source: Source = { ...sourceOf(read), ranges: "resume" };
+    return { source, offsets };
+  }
+
+  test("is read in one, and checked by what it vouches for", async () => {
+    const { source, offsets } = cutAfter();
+    const value = createHash("md5").update(content).digest("hex");
+    const entry = {
+      ...fetching(source, LARGE).entry,
+      digest: { algorithm: "md5", value } as const,
+    };
+    expect(await fetchFile(fetching(source, LARGE, { entry }))).toMatchObject(whole);
+    expect((await readFile(destination)).equals(content)).toBe(true);
+    expect(offsets).toEqual([0]);
+  });
+
+  test("goes on after any number of cuts that bring it forward", async () => {
+    const { source, offsets } = cutAfter(16 * MiB);
+    const fetched = await fetchFile(fetching(source, LARGE, { attempts: 1 }));
+    expect(fetched).toMatchObject(whole);
+    expect((await readFile(destination)).equals(content)).toBe(true);
+    expect(offsets).toEqual([0, 16, 32, 48, 64].map((at) => at * MiB));
+  });
+
+  test("is given up where the same bytes do not come, and nothing is left", async () => {
+    const { source, offsets } = cutAfter(20 * MiB, 0);
+    await expect(fetchFile(fetching(source, LARGE, { attempts: 3 }))).rejects.toThrow("reset");
+    expect(offsets).toEqual([0, 20, 20, 20, 20, 20].map((at) => at * MiB));
+    expect(await readdir(directory)).toEqual([]);
+  });
+});
+
 describe("parts in lanes", () => {
   const content = contentOf(LARGE);
   /** Where the first part ends, which is read here. */

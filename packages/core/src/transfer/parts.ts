@@ -17,6 +17,9 @@ const PARTS_AT_ONCE = 8;
 /** Bytes of the first part, which is read here for what its answer tells, where lanes read the others. */
 const FIRST_PART = 64 * 1024;
 
+/** Bytes of one part after which it is hashed, though more of it is to come. */
+const WRITTEN_STEP = 16 * 1024 * 1024;
+
 /** Parts that lanes may fail with before the rest is read here. */
 const LANE_FAILURES = 3;
 
@@ -36,25 +39,37 @@ export async function fetchParts(
   await truncateFile(fd, size);
   const inLanes = createPartLanes(options, fd);
   const hash = options.rangeHashes.open(options.entry.digest);
-  const complete = new Set<number>();
+  /** By the part's offset: up to where it is on the volume. */
+  const written = new Map<number, number>();
+  /** The part that is hashed next, and up to where. */
+  let part = 0;
   let hashed = 0;
   const firstSize = inLanes === undefined ? partSize : Math.min(FIRST_PART, partSize);
   const endOf = (offset: number) =>
     Math.min(size, offset === 0 ? firstSize : (Math.floor(offset / partSize) + 1) * partSize);
+  const hashAfter = (offset: number, upTo: number) => {
+    written.set(offset, upTo);
+    for (;;) {
+      const end = written.get(part) ?? 0;
+      if (end <= hashed) return;
+      hash.update(fd, hashed, end);
+      hashed = end;
+      if (hashed < endOf(part)) return;
+      written.delete(part);
+      part = hashed;
+    }
+  };
   const worker = async (offset: number, signal: AbortSignal) => {
     const length = endOf(offset) - offset;
     // The answer to the first part tells what the source vouches for.
     const inLane = offset === 0 ? undefined : inLanes;
-    await fetchPart({ ...options, signal }, fd, offset, length, inLane, (digest) => {
-      // The first part is hashed first, and every answer vouches for the same.
-      if (offset === 0) hash.expect(digest);
+    await fetchPart({ ...options, signal }, fd, { offset, length }, inLane, {
+      digest(digest) {
+        // The first part is hashed first, and every answer vouches for the same.
+        if (offset === 0) hash.expect(digest);
+      },
+      written: (upTo) => hashAfter(offset, upTo),
     });
-    complete.add(offset);
-    while (complete.delete(hashed)) {
-      const end = endOf(hashed);
-      hash.update(fd, hashed, end);
-      hashed = end;
-    }
   };
   const atOnce = Math.min(PARTS_AT_ONCE, options.limiter.max);
   try {
@@ -100,20 +115,39 @@ function createPartLanes(options: FetchOptions, fd: number): InLane | undefined 
   };
 }
 
+/** What is told of a part. */
+interface PartEvents {
+  digest(digest: Digest): void;
+  /** Up to where it is on the volume, now and then and at its end. */
+  written(upTo: number): void;
+}
+
 async function fetchPart(
   options: FetchOptions,
   fd: number,
-  offset: number,
-  length: number,
+  { offset, length }: PartRange,
   inLane: InLane | undefined,
-  onDigest: (digest: Digest) => void,
+  on: PartEvents,
 ): Promise<void> {
   const { entry } = options;
   let output = writeBehind(fd, offset, length);
   let done = 0;
   let isFirst = true;
+  let told = 0;
+  /** Tries of the same bytes are counted: of a file that takes hours, some may be cut. */
+  const tryAll = async (read: () => Promise<void>) => {
+    for (let before = 0; ; before = done) {
+      try {
+        return await retryRead(options, read);
+      } catch (error) {
+        const isTransient = error instanceof SourceError && error.transient;
+        if (!isTransient || done - before < WRITTEN_STEP) throw error;
+        options.onRetry?.(error, options.attempts, 0);
+      }
+    }
+  };
   try {
-    await retryRead(options, async () => {
+    await tryAll(async () => {
       if (done === length) return;
       const mayBeInLane = isFirst;
       isFirst = false;
@@ -133,12 +167,17 @@ async function fetchPart(
         }
         await output.write(chunk);
         done += chunk.length;
+        if (done - told >= WRITTEN_STEP) {
+          await output.flush();
+          on.written(offset + (told = done));
+        }
         await options.bandwidth?.take(chunk.length, options.signal);
       };
-      await receive(options, range, onChunk, onDigest);
+      await receive(options, range, onChunk, on.digest);
       if (done < length) throw cutShort(entry, offset + done);
     });
     await output.flush();
+    on.written(offset + length);
   } catch (error) {
     // The file is closed next, and its number may become another's.
     await output.restart().catch(() => {});
