@@ -345,7 +345,10 @@ describeWith("versity", "S3 from versitygw", (server) => {
       code: 4,
       stderr: expect.stringContaining("the bucket does not exist"),
     });
-    expect(await runPannier(["sync", none, "target"], { cwd, env })).toMatchObject({ code: 4 });
+    expect(await runPannier(["sync", none, "target"], { cwd, env })).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining("not an image layout, or not yet: the bucket does not exist"),
+    });
   });
 
   const { location, options } = within(url("parts:live"), s3Adapter as unknown as Adapter);

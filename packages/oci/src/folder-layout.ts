@@ -23,7 +23,7 @@ export function openFolderLayout(folder: Folder, reference: Reference): ImageSto
   async function readIndex(operation: string, signal: AbortSignal) {
     const how = { unless: known?.fresh === true ? undefined : known?.version, operation };
     const found = await folder.read(INDEX, how, signal).catch((error: unknown) => {
-      throw missing(error, `${INDEX}: this is not an image layout, or not yet`);
+      throw missing(error, "this is not an image layout, or not yet");
     });
     if (found !== undefined) {
       const { content, version, fresh } = found;
@@ -35,7 +35,7 @@ export function openFolderLayout(folder: Folder, reference: Reference): ImageSto
 
   async function readBlob(digest: string, how: Parameters<Folder["read"]>[1], signal: AbortSignal) {
     const found = await folder.read(blobPath(digest), how, signal).catch((error: unknown) => {
-      throw missing(error, `the blob ${digest}: it is not in the image layout`);
+      throw missing(error, `the blob ${digest} is not in the image layout`);
     });
     if (found === undefined) throw new SourceError("invalid", `the blob ${digest} was not sent`);
     return found.content;
@@ -117,12 +117,12 @@ function blobPath(digest: string): string {
   return `blobs/${digest.replace(":", "/")}`;
 }
 
-/** The same error; where there is no such file, in words of layouts. */
-function missing(error: unknown, message: string): unknown {
+/** The same error; where there is no such file, or no such bucket, in words of layouts first. */
+function missing(error: unknown, what: string): unknown {
   if (!(error instanceof SourceError) || !/^(not-found|changed)$/.test(error.code)) return error;
-  return new SourceError("not-found", message, {
+  return new SourceError("not-found", `${what}: ${error.message}`, {
     reached: error.reached,
-    hint: "check the path in the URL; a registry is oci://",
+    hint: error.hint ?? "check the path in the URL; a registry is oci://",
   });
 }
 

@@ -29,7 +29,7 @@ export function imageIn(
   throw new SourceError(
     "not-found",
     `the image layout has ${only === undefined ? "no" : "more than one"} image ${tag}`,
-    { hint: "write its tag behind the directory: oci+file:///dir:tag" },
+    { hint: "write its tag at the end of the path: /dir:tag" },
   );
 }
 
