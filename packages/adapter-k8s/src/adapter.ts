@@ -58,6 +58,7 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
     const listed: Listed = {
       versions: new Map(),
       eras: new Map(),
+      asked: false,
       ignores: false,
       at: performance.now(),
     };
@@ -67,6 +68,7 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
     // Content of Secrets is on no disk but in the files that are wanted: the others are asked for one by one.
     const mostHeld = resource === "secrets" ? IN_MEMORY : context.limits.maxBytes;
     const held = holdObjects(() => context.scratch(), mostHeld);
+    const asked = () => listed.asked;
     const told = (id: string) => {
       const found = [...journals.values()].map((journal) => journal.get(id));
       return found.find((object) => object !== undefined);
@@ -82,6 +84,7 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
 
       async list(signal) {
         signal.throwIfAborted();
+        listed.asked = true;
         const versions = new Map<Scope, string>();
         const lister = { api, scopes, layout, name, listed, era, keep: held.put };
         return {
@@ -110,7 +113,8 @@ export const k8sAdapter: Adapter<typeof k8sOptions> = {
         const hints = Array.from(journals, ([scope, journal]) => {
           const since = () =>
             listed.eras.get(scope) === journal.era ? listed.versions.get(scope) : undefined;
-          return hintsOf({ api, client: watchClient, scope, resource, journal, since }, signal);
+          const watching = { api, client: watchClient, scope, resource, journal, since, asked };
+          return hintsOf(watching, signal);
         });
         return merged(hints);
       },

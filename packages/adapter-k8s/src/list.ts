@@ -25,6 +25,8 @@ export interface Listed {
   readonly versions: Map<Scope, string>;
   /** By scope: the era of its journal when the listing was begun. */
   readonly eras: Map<Scope, number | undefined>;
+  /** Whether the server was asked for anything yet, by a probe or a listing. */
+  asked: boolean;
   /** Whether an object has a `.pannierignore`. */
   ignores: boolean;
   /** When it was over, or the source opened. As of `performance.now()`. */

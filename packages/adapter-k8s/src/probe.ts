@@ -31,6 +31,7 @@ export async function probe(
 ): Promise<ProbeResult | undefined> {
   signal.throwIfAborted();
   const { api, scopes, listed } = probing;
+  listed.asked = true;
   if (performance.now() - listed.at > LIST_AGAIN) return undefined;
   const versions = parseToken(known, scopes);
   const ask = (scope: Scope, index: number) =>

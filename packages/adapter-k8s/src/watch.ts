@@ -23,6 +23,8 @@ export interface Watching {
   readonly scope: Scope;
   readonly resource: Resource;
   readonly journal: Journal;
+  /** Whether the server was asked already for what is there: a first question that is yet to come misses nothing. */
+  readonly asked: () => boolean;
   /** The resourceVersion of the last listing, where there was one in the journal's era. */
   readonly since: () => string | undefined;
 }
@@ -32,7 +34,7 @@ export interface Watching {
  * failure: polling tells of those that last.
  */
 export async function* hintsOf(
-  { api, client, scope, resource, journal, since }: Watching,
+  { api, client, scope, resource, journal, since, asked }: Watching,
   signal: AbortSignal,
 ): AsyncGenerator<void> {
   let from: string | undefined;
@@ -45,8 +47,8 @@ export async function* hintsOf(
       if (from === undefined) {
         // What was listed is known. From anywhere else on, something may have been missed.
         const listed: string | undefined = isGap ? undefined : since();
-        isGap = listed === undefined;
         from = listed ?? (await api.now(scope, signal));
+        isGap = listed === undefined && asked();
         journal.begin(from);
       }
       const seconds = Math.round(SHORTEST_WATCH * (1 + Math.random()));
