@@ -1,9 +1,10 @@
 /** Stores of the conformance suite: a ConfigMap or Secret for each file, which an annotation puts into its directory. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Harness, Store, StoreFiles } from "@pannier/adapter-kit";
+import { afterAll } from "vitest";
 import { k8sAdapter } from "../src/index.ts";
 import type { ObjectInit } from "./api-server.ts";
 
@@ -104,6 +105,11 @@ function createStore(writer: Writer, resource: "configmaps" | "secrets") {
 }
 
 let directory: string | undefined;
+
+afterAll(() => {
+  if (directory !== undefined) rmSync(directory, { recursive: true });
+  directory = undefined;
+});
 
 /** @returns path of a file */
 export function kubeconfigFor(

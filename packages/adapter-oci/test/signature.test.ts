@@ -28,11 +28,14 @@ let ada: Key;
 let eve: Key;
 
 beforeAll(async () => {
-  [ada, eve] = [await makeKey(), await makeKey()];
+  const folders = [await newFolder(), await newFolder()] as const;
+  [ada, eve] = [await makeKey(folders[0]), await makeKey(folders[1])];
+  return () => Promise.all(folders.map((path) => rm(path, { recursive: true })));
 });
 
-async function makeKey(): Promise<Key> {
-  const folder = await mkdtemp(join(tmpdir(), "pannier-cosign-"));
+const newFolder = () => mkdtemp(join(tmpdir(), "pannier-cosign-"));
+
+async function makeKey(folder: string): Promise<Key> {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const [file, secret] = [join(folder, "cosign.pub"), join(folder, "cosign.key")];
   await writeFile(file, publicKey.export({ type: "spki", format: "pem" }));
