@@ -194,6 +194,9 @@ describe("a large file", () => {
   let reads: number;
   let say: (response: ServerResponse, range: string) => boolean;
 
+  /** Of 16 MiB. The adapter itself reads the beginning of the first. */
+  const PARTS = 5;
+
   beforeEach(() => {
     parts = [];
     reads = 0;
@@ -212,10 +215,10 @@ describe("a large file", () => {
   });
 
   test.each<[string, Partial<Page>, Parameters<typeof http>[1], number]>([
-    ["with an ETag", {}, undefined, 4],
+    ["with an ETag", {}, undefined, PARTS],
     ["with a weak one", { validator: "weak" }, undefined, 0],
     ["with a date alone", { validator: "date" }, undefined, 0],
-    ["with a date and a checksum", { validator: "date" }, { checksum: "sha256:" }, 4],
+    ["with a date and a checksum", { validator: "date" }, { checksum: "sha256:" }, PARTS],
     ["with a checksum that the engine does not know", {}, { checksum: "sha512:" }, 0],
     ["without ranges", { ranges: false }, undefined, 0],
   ])("%s", async (_, page, options = {}, count) => {
@@ -238,7 +241,7 @@ describe("a large file", () => {
       site.pages.set(`/${path}`, page);
     await fetch({ manifest: "manifest.json" }, "");
     expect((await get()).equals(body)).toBe(true);
-    expect(parts).toHaveLength(4);
+    expect(parts).toHaveLength(PARTS);
   });
 
   test("that is elsewhere is none of theirs", async () => {
@@ -311,7 +314,7 @@ describe("a large file", () => {
     };
     await fetch();
     expect((await get()).equals(body)).toBe(true);
-    expect(parts).toHaveLength(4);
+    expect(parts).toHaveLength(PARTS);
     expect(reads).toBe(2);
   });
 });

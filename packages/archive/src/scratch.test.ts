@@ -33,7 +33,8 @@ test("tiny contents do not hold what they are a part of", async () => {
     await scratch.put(`empty-${i}`, 0, window.subarray(0, 0), { mtime: undefined });
     await scratch.put(`tiny-${i}`, 1, window.subarray(5, 6), { mtime: undefined });
   }
-  expect(buffers() - before).toBeLessThan(10 * MIB);
+  // V8 gives them back in a thread of its own.
+  await expect.poll(() => buffers() - before, { timeout: 5000 }).toBeLessThan(10 * MIB);
 });
 
 test("small contents of all sizes lie where the table says", async () => {

@@ -84,7 +84,12 @@ export interface PushResult {
   readonly sentBytes: number;
 }
 
-/** Takes a destination apart. @param adapters as of {@link PushInit} @throws UsageError where it is none */
+/**
+ * Takes a destination apart.
+ *
+ * @param adapters that reach the folder of a layout: for `oci+s3`, the adapter of `s3`. Default: none
+ * @throws UsageError where it is none
+ */
 export function parseDestination(text: string, adapters: readonly Adapter[] = []): Location {
   return placeOf(text, adapters).location;
 }
