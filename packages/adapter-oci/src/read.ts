@@ -1,4 +1,4 @@
-/** Reads files of an image: from unpacked layers, by ranges of a layer, or after unpacking it. */
+/** Reads files of an image: out of layers that lie here, held or unpacked; by ranges of a layer; or after all of it was fetched. */
 import { readExtent, withoutPlace } from "@pannier/archive";
 import { type ByteRange, type Source, SourceError } from "@pannier/core/adapter";
 import type { BlobRange, ImageStore } from "@pannier/oci";

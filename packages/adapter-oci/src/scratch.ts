@@ -2,7 +2,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Their names begin so; what is left of an earlier process is known by it. */
+/** Their names begin so, also of those for layers as they came; what is left of an earlier process is known by it. */
 const PREFIX = "unpacked-";
 
 export function makeFolder(scratch: string): Promise<string> {

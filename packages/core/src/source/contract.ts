@@ -232,8 +232,8 @@ export interface Source {
    */
   lane?(signal: AbortSignal): Promise<LaneSpec | undefined>;
   /**
-   * True where {@link ByteRange}s are cheap, so that a large file is fetched in parallel parts and resumed after a cut. `resume` where it is
-   * only resumed, since each range costs something.
+   * True where {@link ByteRange}s are cheap, so that a large file is fetched in parallel parts and resumed after a cut. `resume` where each
+   * costs something, so that it is fetched in one and only resumed. Default false.
    */
   readonly ranges?: boolean | "resume" | undefined;
   /** True where equal fingerprints mean equal bytes whatever the repository or URL (a blob id, a digest), so that content is kept when the source's address changes. */
@@ -422,8 +422,8 @@ export interface Adapter<Specs extends OptionSpecs = OptionSpecs> {
   /** Checks what can be checked without a network (throws {@link UsageError}) and makes a source; connecting may wait until first use. */
   open(location: Location, options: OptionValues<Specs>, context: SourceContext): Promise<Source>;
   /**
-   * True where its sources may lie in a folder of another adapter: its first scheme, `+` and that of the other are then a scheme of its
-   * (`oci+s3`), and {@link SourceContext.folder} opens it. The other's options stand in the same query.
+   * True where its sources may lie in a folder of another adapter. The URL then begins with its first scheme, `+` and a scheme of the other
+   * (`oci+s3`), and has the options of both in its query. {@link SourceContext.folder} opens the folder. Default false.
    */
   readonly inFolders?: boolean | undefined;
   /** Opens a folder in which sources of other adapters lie. Checks and connects as {@link Adapter.open} does. */

@@ -18,7 +18,7 @@ export function folderScheme(
 /** Where a folder is, reached by an adapter that was found and options that were checked. */
 export interface FolderPlace {
   readonly adapter: Adapter;
-  /** @param pathname of the folder, percent-encoded: of the URL, the adapter in whose folder it is may have a use for the end */
+  /** @param pathname of the folder, percent-encoded. Not always all of the URL's: its end may be a tag, which the outer adapter reads */
   open(pathname: string, context: FolderContext): Promise<Folder>;
 }
 
