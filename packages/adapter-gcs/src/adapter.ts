@@ -9,6 +9,7 @@ import { LISTED_AT_ONCE, listPageOf } from "./list.ts";
 import { inspectMarker } from "./marker.ts";
 import { checkSettings, gcsOptions } from "./options.ts";
 import { readGeneration } from "./read.ts";
+import type { Access } from "./sign-in.ts";
 
 /** An answer takes tens of milliseconds whatever the object's size, and many may be waited for; the engine asks for fewer where the server wants that. */
 const READ_AT_ONCE = 64;
@@ -25,7 +26,8 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = checkableFiles({
     const settings = checkSettings(location, options, env["STORAGE_EMULATOR_HOST"]);
     const { marker, userProject } = settings;
     const http = storeClient(context);
-    const connection = connect({ settings, credentials: context.credentials, env, http });
+    const { credentials } = context;
+    const connection = connect({ settings, credentials, env, http, access: "read_only" });
     const bucket = { http, connection };
     const listPage = listPageOf(bucket, settings);
     return storeSource({
@@ -54,8 +56,11 @@ export const gcsAdapter: Adapter<typeof gcsOptions> = checkableFiles({
     const { marker, userProject } = settings;
     refuseMarker(marker);
     const http = storeClient(context);
-    const connection = connect({ settings, credentials: context.credentials, env, http });
-    return gcsFolder({ http, connection }, rootOf(location).prefix, userProject, {
+    const { credentials } = context;
+    const connectFor = (access: Access) => connect({ settings, credentials, env, http, access });
+    const connection = connectFor("read_only");
+    const writing = { http, connection: connectFor("read_write") };
+    return gcsFolder({ http, connection }, writing, rootOf(location).prefix, userProject, {
       identity: (signal) => connection.identity(signal),
       close: () => http.close(),
     });

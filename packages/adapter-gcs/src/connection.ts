@@ -12,7 +12,7 @@ import type { GoogleAuth } from "google-auth-library";
 
 import { isNothingFound, signInError } from "./errors.ts";
 import type { GcsSettings } from "./options.ts";
-import { credentialsFile, kindOf, signInByGoogle } from "./sign-in.ts";
+import { type Access, credentialsFile, kindOf, signInByGoogle } from "./sign-in.ts";
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -39,10 +39,12 @@ export interface ConnectionInit {
   readonly credentials: Credentials;
   readonly env: Environment;
   readonly http: HttpClient;
+  readonly access: Access;
 }
 
+/** Nothing is asked, and nobody signed in, before it is used. */
 export function connect(init: ConnectionInit): Connection {
-  const { settings, credentials, env, http } = init;
+  const { settings, credentials, env, http, access } = init;
   const { anonymous } = settings;
   let chainIsEmpty = false;
   /** Opened without Google's credentials. */
@@ -52,11 +54,12 @@ export function connect(init: ConnectionInit): Connection {
     if (anonymous) return { signature: { ...(await openBare()), headers: {} }, ends: Infinity };
     if (!chainIsEmpty) {
       try {
-        const { auth, headers, ends, universe } = await signInByGoogle(settings.project, env, http);
+        const found = await signInByGoogle(settings.project, env, http, access);
+        const { auth, headers, ends, universe } = found;
         const storage = await openStorage(settings, auth, universe);
         return { signature: { ...storage, headers }, ends };
       } catch (error) {
-        if (!isNothingFound(error)) throw signInError(error);
+        if (!isNothingFound(error)) throw signInError(error, access);
         chainIsEmpty = true;
       }
     }

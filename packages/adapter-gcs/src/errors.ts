@@ -2,6 +2,7 @@
 import { SourceError } from "@pannier/core/adapter";
 import { connectionError, type HttpResponse, statusError } from "@pannier/http-client";
 import { refusalText, SIGNING_IN, throttled } from "@pannier/object-store";
+import type { Access } from "./sign-in.ts";
 
 /** What was asked for, as a 404 has to name it. */
 export type Asked =
@@ -109,8 +110,10 @@ export function isNothingFound(error: unknown): boolean {
 /**
  * Translates how Google's library failed to get a token. Its errors hold the request, with assertions and tokens in
  * it: they are no cause of ours.
+ *
+ * @param access that was asked for
  */
-export function signInError(error: unknown): Error {
+export function signInError(error: unknown, access: Access): Error {
   const ours = ourOwn(error);
   if (ours !== undefined) return ours;
   const { response, code, path, message } = error as {
@@ -145,7 +148,7 @@ export function signInError(error: unknown): Error {
   if (status >= 500) return statusError(status, {}, `${SIGNING_IN}: `);
   if (/Compute Engine built-in service account/.test(String(message))) {
     return new SourceError("auth", `the metadata server gave no token (${status})`, {
-      hint: "attach a service account to the machine or the pod, with the scope devstorage.read_only",
+      hint: `attach a service account to the machine or the pod, with the scope devstorage.${access}`,
     });
   }
   return new SourceError("auth", `signing in failed: the server answered ${status}${named}`, {

@@ -12,9 +12,13 @@ import { STORED } from "./content.ts";
 import { asObject, FIELDS, readMetadata } from "./page.ts";
 import { ask, type Bucket } from "./request.ts";
 
-/** @param prefix empty, or ends with a slash */
+/**
+ * @param writing the bucket for what is written: who only reads asks for no more than that
+ * @param prefix empty, or ends with a slash
+ */
 export function gcsFolder(
   bucket: Bucket,
+  writing: Bucket,
   prefix: string,
   userProject: string | undefined,
   own: Pick<Folder, "identity" | "close">,
@@ -39,7 +43,7 @@ export function gcsFolder(
   /** With what is to be known of the object before the content: https://cloud.google.com/storage/docs/uploading-objects#rest-upload-objects */
   async function write(key: string, question: FolderQuestion): Promise<HttpResponse> {
     const { headers, body, expect, operation, signal } = question;
-    const opened = await connection.current(signal);
+    const opened = await writing.connection.current(signal);
     const none = headers["if-none-match"] === "*" ? "0" : undefined;
     const boundary = randomUUID();
     const { "content-type": contentType, "cache-control": cacheControl } = headers;
@@ -54,7 +58,7 @@ export function gcsFolder(
       ifGenerationMatch: none ?? generationIn(headers["if-match"]),
       userProject,
     });
-    return ask(bucket, opened, {
+    return ask(writing, opened, {
       method: "POST",
       url: `${opened.uploads}?${query}`,
       headers: {

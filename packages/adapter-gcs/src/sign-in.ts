@@ -9,7 +9,9 @@ import type { Environment, HttpClient } from "@pannier/http-client";
 import { googleTransport } from "@pannier/object-store";
 import type { AuthClient } from "google-auth-library";
 
-const SCOPE = "https://www.googleapis.com/auth/devstorage.read_only";
+/** What a token is good for: https://cloud.google.com/storage/docs/oauth-scopes */
+export type Access = "read_only" | "read_write";
+
 /** Milliseconds for which what tells no end is used; what signs itself is good for an hour. */
 const UNKNOWN_LIFE = 300_000;
 
@@ -59,6 +61,7 @@ export async function signInByGoogle(
   project: string | undefined,
   env: Environment,
   http: HttpClient,
+  access: Access,
 ) {
   const file = credentialsFile(env);
   // The library's own message would quote the file.
@@ -66,8 +69,8 @@ export async function signInByGoogle(
   const { GoogleAuth } = await import("./sdk.ts");
   const transport = googleTransport(http);
   const auth = new GoogleAuth({
-    // The SDK would ask for write access.
-    scopes: SCOPE,
+    // By itself the SDK asks for full control.
+    scopes: `https://www.googleapis.com/auth/devstorage.${access}`,
     // Without one the library looks for it: it starts gcloud, and asks the metadata server.
     projectId: project ?? "none",
     clientOptions: { transporterOptions: transport },

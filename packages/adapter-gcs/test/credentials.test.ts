@@ -4,13 +4,14 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { inspect } from "node:util";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
-import type { Credentials } from "@pannier/core/adapter";
+import type { Credentials, Folder } from "@pannier/core/adapter";
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { type GcsServer, startGcsServer } from "./gcs-server.ts";
 import { startTokenServer, type TokenServer } from "./token-server.ts";
-import { gcs } from "../src/index.ts";
+import { gcs, gcsAdapter } from "../src/index.ts";
 
 let server: GcsServer;
 let google: TokenServer;
@@ -82,6 +83,31 @@ test("signs in with a service account's key, once for many requests", async () =
   expect(await identityOf(opened)).toBe(
     "a service account's key, from GOOGLE_APPLICATION_CREDENTIALS",
   );
+});
+
+test("asks for the right to write only where something is written", async () => {
+  await useFile(google.makeKey());
+  const { location, options } = gcs("gs://bucket/", { endpoint: server.endpoint });
+  const bucket = (await gcsAdapter.openFolder?.(location, options as never, {
+    credentials: { caFile: join(folder, "ca.pem") },
+    idleTimeout: 1000,
+    request() {},
+  })) as Folder;
+  onTestFinished(() => bucket.close());
+  const { signal } = new AbortController();
+  server.intercept = ({ pathname }, response) => {
+    if (!pathname.startsWith("/upload/")) return false;
+    response.end("{}");
+    return true;
+  };
+  expect(await bucket.size("file", signal)).toBe(7);
+  const scope = "https://www.googleapis.com/auth/devstorage";
+  expect(google.scopes).toEqual([`${scope}.read_only`]);
+  const file = { size: 3, content: () => Readable.from([Buffer.from("new")]), type: "text/plain" };
+  await bucket.write("file", file, signal);
+  expect(google.scopes).toEqual([`${scope}.read_only`, `${scope}.read_write`]);
+  const tokens = server.log.map(({ headers }) => headers.authorization);
+  expect(tokens).toEqual(["Bearer ya29.secret-token-1", "Bearer ya29.secret-token-2"]);
 });
 
 test("credentials of another universe are for the store of that universe", async () => {

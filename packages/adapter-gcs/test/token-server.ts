@@ -26,6 +26,8 @@ export interface TokenServer {
   silent: boolean;
   /** By which way each token was given. */
   readonly given: string[];
+  /** What those are good for that were given for a key. */
+  readonly scopes: unknown[];
   /** A key that is accepted from now on, as the file that Google hands out. */
   makeKey(): Record<string, string>;
   /** No key is accepted any more. */
@@ -64,6 +66,7 @@ export async function startTokenServer(accept: (token: string) => void): Promise
     switch (form.get("grant_type")) {
       case "urn:ietf:params:oauth:grant-type:jwt-bearer":
         if (!isSigned(form.get("assertion") ?? "", keys)) return undefined;
+        self.scopes.push(claimsOf(form.get("assertion") ?? "")["scope"]);
         return { access_token: give("key"), expires_in, token_type: "Bearer" };
       case "refresh_token":
         if (form.get("refresh_token") !== "1//a-refresh-token") return undefined;
@@ -128,6 +131,7 @@ export async function startTokenServer(accept: (token: string) => void): Promise
     refusal: undefined,
     silent: false,
     given: [],
+    scopes: [],
     makeKey() {
       const pair = generateKeyPairSync("rsa", {
         modulusLength: 2048,
@@ -158,6 +162,11 @@ export async function startTokenServer(accept: (token: string) => void): Promise
 /** A token as it is; of a signed request to AWS, the key that signed it. */
 function subjectOf(token: string): string {
   return /Credential=([^/]+)\//.exec(decodeURIComponent(token))?.[1] ?? token;
+}
+
+function claimsOf(assertion: string): Record<string, unknown> {
+  const [, claims = ""] = assertion.split(".");
+  return JSON.parse(Buffer.from(claims, "base64url").toString()) as Record<string, unknown>;
 }
 
 function isSigned(assertion: string, keys: ReadonlyMap<string, string>): boolean {
