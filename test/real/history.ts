@@ -25,8 +25,10 @@ const RELEASES = `
 /** Downloads of a package registry outlive the test run here. */
 const CACHE = fileURLToPath(new URL("../../node_modules/.cache/history", import.meta.url));
 
-/** A registry may fail now and then, and what came before that stays. */
-const TRIES = 3;
+/** A registry may fail or be silent now and then, and what came before that stays. */
+const TRIES = 4;
+/** Milliseconds of one try; all take some ten seconds. */
+const LONGEST_TRY = 60_000;
 
 /** Fetches the releases that are not here yet. Throws where there is no registry. */
 export async function fetchReleases(): Promise<void> {
@@ -38,7 +40,7 @@ export async function fetchReleases(): Promise<void> {
     const packages = absent.map((release) => `${PROJECT}@${release}`);
     try {
       const options = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=5"];
-      await execute("npm", ["pack", ...options, ...packages], { cwd: CACHE });
+      await execute("npm", ["pack", ...options, ...packages], { cwd: CACHE, timeout: LONGEST_TRY });
     } catch (error) {
       if (left === 1) throw error;
     }
