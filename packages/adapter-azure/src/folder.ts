@@ -1,8 +1,9 @@
 /** Blobs below a prefix as a folder. */
 import type { Folder, FolderContext, Location, OptionValues } from "@pannier/core/adapter";
-import { type FolderQuestion, httpFolder } from "@pannier/http-client";
+import { type FolderUpload, httpFolder } from "@pannier/http-client";
 import {
   inParts,
+  once,
   refuseMarker,
   rootOf,
   storeClient,
@@ -15,8 +16,6 @@ import { type Container, openContainer } from "./request.ts";
 
 /** https://learn.microsoft.com/rest/api/storageservices/put-blob; of blocks there may be 50,000. */
 const LIMITS: UploadLimits = { whole: 5000 * 2 ** 20, part: 256 * 2 ** 20 };
-
-type Upload = FolderQuestion & { readonly body: NonNullable<FolderQuestion["body"]> };
 
 /** @param limits for tests, which cannot send as much as it takes */
 export async function openAzureFolder(
@@ -64,7 +63,7 @@ export async function openAzureFolder(
 /** What is larger than one request may be: https://learn.microsoft.com/rest/api/storageservices/put-block-list. What was begun and not ended is dropped after a week. */
 async function uploadBlocks(
   { ask }: Container,
-  upload: Upload & { readonly url: URL; readonly subject: string },
+  upload: FolderUpload & { readonly url: URL; readonly subject: string },
   size: number,
   part: number,
 ) {
@@ -104,8 +103,4 @@ async function uploadBlocks(
 function ofBlob(headers: Readonly<Record<string, string>>): Record<string, string> {
   const { "cache-control": caching, ...others } = headers;
   return caching === undefined ? others : { ...others, "x-ms-blob-cache-control": caching };
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -16,7 +16,8 @@ import { listAll, openSource, type OpenedSource, readAll } from "@pannier/adapte
 import { follow, sync } from "@pannier/core";
 import { afterAll, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { k8s } from "../src/index.ts";
-import { type ApiServer, type ObjectInit, startApiServer } from "./api-server.ts";
+import { type ApiServer, siteObject, startApiServer } from "./api-server.ts";
+import { countHints } from "./hints.ts";
 import { kubeconfigFor } from "./stores.ts";
 
 const TOKEN = "token-of-the-adapter-tests";
@@ -30,15 +31,8 @@ afterAll(async () => void (await Promise.all(servers.map((one) => one.close())))
 
 const kubeconfig = (token = TOKEN) => kubeconfigFor(server.port, { token });
 
-function map(
-  name: string,
-  data: Record<string, string>,
-  more: Partial<ObjectInit["metadata"]> = {},
-): ObjectInit {
-  return { metadata: { namespace: "web", name, labels: { app: "site" }, ...more }, data };
-}
-
-const put = (...args: Parameters<typeof map>) => server.put("configmaps", map(...args));
+const put = (...args: Parameters<typeof siteObject>) =>
+  server.put("configmaps", siteObject(...args));
 
 async function open(url: string, options: Record<string, unknown> = {}): Promise<OpenedSource> {
   const opened = await openSource(k8s(url, { kubeconfig: kubeconfig(), ...options }));
@@ -72,7 +66,7 @@ function treeOf(directory: string): Record<string, string> {
 
 test("makes a file of each key, in the directory of an annotation", async () => {
   server.put("configmaps", {
-    ...map("plain", { "a.json": "{}", empty: "" }),
+    ...siteObject("plain", { "a.json": "{}", empty: "" }),
     binaryData: { "logo.png": Buffer.from([0, 255, 10]).toString("base64") },
   });
   put("ours", { b: "2" }, { annotations: { "pannier.dev/folder": "deep/er/" } });
@@ -208,7 +202,7 @@ test.each([
 ] as const)("%s that memory does not hold are on the disk: %s", async (resource, expected) => {
   for (let i = 0; i < 9; i++) {
     const value = resource === "secrets" ? btoa(mebibyteOf(i)) : mebibyteOf(i);
-    server.put(resource, map(`big-${i}`, { [`key-${i}`]: value }));
+    server.put(resource, siteObject(`big-${i}`, { [`key-${i}`]: value }));
   }
   const { source } = await open(`k8s://web/${resource}`);
   const listed = await listAll(source);
@@ -324,20 +318,12 @@ test.each([
 ] as const)("a watch that begins %s", async (_what, missed) => {
   put("a", { b: "0" });
   const { source } = await open("k8s://web/configmaps");
-  const stop = new AbortController();
-  if (missed > 0) await source.probe(stop.signal);
-  let hints = 0;
-  const watching = (async () => {
-    for await (const _ of source.watch?.(stop.signal) ?? []) hints++;
-  })();
-  onTestFinished(async () => {
-    stop.abort();
-    await watching;
-  });
+  if (missed > 0) await source.probe(new AbortController().signal);
+  const hints = countHints(source);
   await expect.poll(() => server.watches).toBe(1);
-  await expect.poll(() => hints).toBe(missed);
+  await expect.poll(hints).toBe(missed);
   put("a", { b: "1" });
-  await expect.poll(() => hints).toBe(missed + 1);
+  await expect.poll(hints).toBe(missed + 1);
 });
 
 test("goes on watching where a watch was cut, and where the server forgot", async () => {

@@ -34,6 +34,15 @@ interface Change {
   readonly after: StoredObject | undefined;
 }
 
+/** An object of the namespace and with the label that tests ask for. */
+export function siteObject(
+  name: string,
+  data: Record<string, string>,
+  more: Partial<ObjectInit["metadata"]> = {},
+): ObjectInit {
+  return { metadata: { namespace: "web", name, labels: { app: "site" }, ...more }, data };
+}
+
 export interface ApiServer {
   readonly port: number;
   /** Method, path and query of each request. */

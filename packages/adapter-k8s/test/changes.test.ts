@@ -12,7 +12,7 @@ import type { FileEntry, Source } from "@pannier/core/adapter";
 import { afterAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { seededRandom } from "../../../test/support/random.ts";
 import { k8s } from "../src/index.ts";
-import { type ApiServer, type ObjectInit, startApiServer } from "./api-server.ts";
+import { type ApiServer, type ObjectInit, siteObject, startApiServer } from "./api-server.ts";
 import { kubeconfigFor } from "./stores.ts";
 
 const SEED = Number(process.env["PANNIER_TEST_SEED"] ?? Date.now() % 1_000_000);
@@ -28,15 +28,8 @@ afterAll(async () => void (await Promise.all(servers.map((one) => one.close())))
 
 type Resource = "configmaps" | "secrets";
 
-function init(
-  name: string,
-  data: Record<string, string>,
-  more: Partial<ObjectInit["metadata"]> = {},
-): ObjectInit {
-  return { metadata: { namespace: "web", name, labels: { app: "site" }, ...more }, data };
-}
-
-const put = (...args: Parameters<typeof init>) => server.put("configmaps", init(...args));
+const put = (...args: Parameters<typeof siteObject>) =>
+  server.put("configmaps", siteObject(...args));
 const kubeconfig = () => kubeconfigFor(server.port, { token: "any" });
 const { signal } = new AbortController();
 
@@ -251,7 +244,7 @@ test("asks for nothing where the watch told what changed", async () => {
   put("d2", { same: "5" });
   put("e", { unlabelled: "6" }, { labels: {} });
   server.put("configmaps", {
-    ...init("f", { text: "8" }),
+    ...siteObject("f", { text: "8" }),
     binaryData: { binary: Buffer.from("bytes").toString("base64") },
     immutable: true,
   } as ObjectInit);
@@ -325,7 +318,7 @@ test("lists after a cut although a listing was ahead of the watch: the cluster m
   // What is listed after the first cut is of a later moment than the watch ever tells of.
   server.cutWatches();
   put("a", { kept: "2" });
-  server.put("secrets", init("other", {}));
+  server.put("secrets", siteObject("other", {}));
   await expect.poll(site.tree).toEqual({ kept: "2", lost: "2" });
   expect(listings()).toBe(1);
   await expect.poll(() => server.watches).toBe(1);
@@ -341,7 +334,8 @@ test("lists after a cut although a listing was ahead of the watch: the cluster m
   expect(site.asked()).toEqual([]);
 });
 
-const putSecret = (text: string) => server.put("secrets", init("db", { password: btoa(text) }));
+const putSecret = (text: string) =>
+  server.put("secrets", siteObject("db", { password: btoa(text) }));
 
 test("a Secret that the watch brought is in its file alone", async () => {
   const password = "hunter22-by-the-watch";

@@ -3,7 +3,7 @@ import { open, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { readExtent, writeAll } from "@pannier/archive";
 import type { SourceContext } from "@pannier/core/adapter";
-import type { BlobRange, ImageStore } from "@pannier/oci";
+import { type BlobRange, type ImageStore, once } from "@pannier/oci";
 import type { Layer } from "./image.ts";
 import { makeFolder } from "./scratch.ts";
 
@@ -87,8 +87,4 @@ async function write(path: string, content: AsyncIterable<Uint8Array>): Promise<
   } finally {
     await handle.close();
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

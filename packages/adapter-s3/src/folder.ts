@@ -6,8 +6,8 @@ import {
   type OptionValues,
   SourceError,
 } from "@pannier/core/adapter";
-import { type FolderQuestion, httpFolder, type HttpResponse, readText } from "@pannier/http-client";
-import { inParts, refuseMarker, storeClient, type UploadLimits } from "@pannier/object-store";
+import { type FolderUpload, httpFolder, type HttpResponse, readText } from "@pannier/http-client";
+import { inParts, once, refuseMarker, storeClient, type UploadLimits } from "@pannier/object-store";
 import { connect } from "./connection.ts";
 import { checkSettings, type s3Options } from "./options.ts";
 import { makeRequests, type Requests } from "./request.ts";
@@ -21,8 +21,6 @@ const MAX_ANSWER = 64 * 1024;
 
 /** What was begun is given up within this time, or left. */
 const ABANDON_WITHIN_MS = 10_000;
-
-type Upload = FolderQuestion & { readonly body: NonNullable<FolderQuestion["body"]> };
 
 /** @param limits for tests, which cannot send as much as it takes */
 export function openS3Folder(
@@ -59,7 +57,7 @@ export function openS3Folder(
 async function uploadParts(
   ask: Requests["ask"],
   key: string,
-  { headers, body, operation, signal }: Upload,
+  { headers, body, operation, signal }: FolderUpload,
   { size, part }: { readonly size: number; readonly part: number },
 ): Promise<HttpResponse> {
   const { "content-length": _length, ...ofObject } = headers;
@@ -112,8 +110,4 @@ async function uploadParts(
       .catch(() => {});
     throw error;
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -29,6 +29,7 @@ import {
   parseManifest,
   referenceOf,
   SCHEMES,
+  once,
 } from "@pannier/oci";
 import type { SigningKey } from "@pannier/signatures/sign";
 import { groupEntries } from "./groups.ts";
@@ -344,8 +345,4 @@ async function mapSome<Item, Result>(
   await Promise.allSettled(workers);
   await Promise.all(workers);
   return results;
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -22,6 +22,11 @@ export interface FolderQuestion {
   readonly signal: AbortSignal;
 }
 
+/** One that writes. */
+export type FolderUpload = FolderQuestion & {
+  readonly body: NonNullable<FolderQuestion["body"]>;
+};
+
 interface HttpFolderInit extends Pick<Folder, "identity" | "close"> {
   /** Versions are validators of HTTP: `if-match`, `if-none-match` and their like are how conditions stand in the headers. */
   ask(path: string, question: FolderQuestion): Promise<HttpResponse>;

@@ -9,7 +9,7 @@ export {
 export { type Authorize, makeAuthorize, readNetrc, type SignIn } from "./credentials.ts";
 export { readTlsFiles, type TlsTexts } from "./dispatcher.ts";
 export { connectionError, parseRetryAfter, statusError } from "./errors.ts";
-export { type FolderQuestion, httpFolder } from "./folder.ts";
+export { type FolderQuestion, type FolderUpload, httpFolder } from "./folder.ts";
 export { readJson } from "./json.ts";
 export { isAbove, lossyName, namesBelow, namesOf, UnreadableName } from "./names.ts";
 export { partOf } from "./part-of.ts";

@@ -1,7 +1,7 @@
 export { listingClock } from "./clock.ts";
 export { isExposed, optionalEndpoint, parseEndpoint } from "./endpoint.ts";
 export { refuseMarker } from "./folder.ts";
-export { inParts, type UploadLimits } from "./parts.ts";
+export { inParts, once, type UploadLimits } from "./parts.ts";
 export { markerOption, markerVersion } from "./marker.ts";
 export { type Root } from "./locate.ts";
 export { type ListObjectsPage, rootOf, type StoredObject } from "./objects.ts";

@@ -49,3 +49,8 @@ export async function* inParts(
     await iterator.return?.();
   }
 }
+
+/** Bytes that are there, as content that comes. */
+export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

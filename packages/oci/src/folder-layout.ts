@@ -3,7 +3,7 @@ import { type Folder, type FolderFile, SourceError } from "@pannier/core/adapter
 import { imageIn, indexWith, readLayoutIndex, tagsIn } from "./layout-index.ts";
 import type { Descriptor } from "./manifest.ts";
 import { DIGEST, type Reference } from "./reference.ts";
-import { checkedBlob, digestOf, type ImageStore, takeManifest } from "./store.ts";
+import { checkedBlob, digestOf, type ImageStore, once, takeManifest } from "./store.ts";
 
 const INDEX = "index.json";
 const INDEX_TYPE = "application/json";
@@ -124,8 +124,4 @@ function missing(error: unknown, what: string): unknown {
     reached: error.reached,
     hint: error.hint ?? "check the path in the URL; a registry is oci://",
   });
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -14,4 +14,4 @@ export { type Descriptor, type Manifest, MEDIA, parseManifest, type Platform } f
 export { openStore } from "./open-store.ts";
 export { referrersOf, referrersTag, taggedReferrers } from "./referrers.ts";
 export { DIGEST, type Reference, referenceOf, SCHEMES } from "./reference.ts";
-export { type BlobRange, digestOf, type ImageStore } from "./store.ts";
+export { type BlobRange, digestOf, type ImageStore, once } from "./store.ts";

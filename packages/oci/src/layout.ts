@@ -7,7 +7,7 @@ import { SourceError, UsageError } from "@pannier/core/adapter";
 import { imageIn, indexWith, readLayoutIndex, tagsIn } from "./layout-index.ts";
 import { type Descriptor, MAX_MANIFEST } from "./manifest.ts";
 import { DIGEST, type Reference } from "./reference.ts";
-import { checkedBlob, digestOf, type ImageStore, takeManifest } from "./store.ts";
+import { checkedBlob, digestOf, type ImageStore, takeManifest, once } from "./store.ts";
 
 const PIECE = 256 * 1024;
 
@@ -130,10 +130,6 @@ async function* piecesOf(
     }
     if (came !== end - at + 1) throw new SourceError("invalid", "a blob is shorter than it should");
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }
 
 /** A reader sees the old file or the new one, also after a power cut. */

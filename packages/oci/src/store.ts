@@ -115,3 +115,8 @@ export async function* checkedBlob(
     });
   }
 }
+
+/** Bytes that are there, as content that comes. */
+export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
