@@ -45,13 +45,15 @@ export function imageSource(init: ImageSourceInit): Source {
   const nameNow = async (signal: AbortSignal) =>
     reference.digest ?? lockedDigest(context) ?? tagNow(signal);
 
-  /** For all that want it. */
-  const load = (name: string, signal: AbortSignal) =>
-    share(
-      `image ${name}`,
-      async (inner) => loadImage(init, name, table, held, unpacked, inner),
+  /** Each asks which image a tag names, as it may have moved since another asked. What that image holds is learned once for all. */
+  async function load(name: string, signal: AbortSignal) {
+    const image = await readImage(store, name, settings, signal);
+    return share(
+      `image ${image.digest}`,
+      async (inner) => learnImage(init, image, table, held, unpacked, inner),
       signal,
     );
+  }
 
   const reader = makeReader({
     store,
@@ -167,17 +169,16 @@ function lazyTable({ path, platform }: OciSettings, context: SourceContext) {
   };
 }
 
-/** The layers of an image, all of them known. */
-async function loadImage(
+/** The same image, all of its layers known. */
+async function learnImage(
   { store, settings, context }: ImageSourceInit,
-  name: string,
+  { digest, layers }: Awaited<ReturnType<typeof readImage>>,
   table: ReturnType<typeof lazyTable>,
   held: HeldLayers,
   unpacked: Learning["unpacked"],
   signal: AbortSignal,
 ) {
   const { signers = [] } = context;
-  const { digest, layers } = await readImage(store, name, settings, signal);
   // Before anything of its layers is looked at.
   const signature =
     signers.length === 0 ? undefined : await checkImage(store, digest, signers, signal);

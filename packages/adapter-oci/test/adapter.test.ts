@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { once } from "node:events";
@@ -5,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
-import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { createFaultProxy, listAll, openSource, readAll } from "@pannier/adapter-kit";
 import { type Credentials, filterScope, type Limits, makeFilter, sync } from "@pannier/core";
 import { MEDIA } from "@pannier/oci";
 import { expect, onTestFinished, test } from "vitest";
@@ -525,6 +526,25 @@ test("nothing that signs in follows a redirect to where blobs are stored", async
     a: "1",
   });
   expect(atStore).toEqual([undefined]);
+});
+
+test("a listing gives the image of now, also while an older one is still being read", async () => {
+  const { url, port, requests } = await registry();
+  const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port } });
+  onTestFinished(() => proxy.close());
+  const push = async (count: number) => {
+    // Zeros would be compressed.
+    const content = randomBytes(200_000 + count);
+    await putImage(`${url}:v1`, [await gzipLayer([{ name: "a", content }])]);
+  };
+  await push(1);
+  await proxy.set({ bytesPerSecond: 200_000 });
+  const { source } = await open(`${url}:v1`.replace(String(port), String(proxy.port)));
+  const older = listAll(source);
+  await expect.poll(() => requests.some((line) => line.includes("/blobs/"))).toBe(true);
+  await push(2);
+  expect((await listAll(source)).file("a").size).toBe(200_002);
+  expect((await older).file("a").size).toBe(200_001);
 });
 
 test("a range that a cache answers with the whole is cut out of it", async () => {

@@ -21,15 +21,19 @@ export function openFolderLayout(folder: Folder, reference: Reference): ImageSto
     | undefined;
 
   async function readIndex(operation: string, signal: AbortSignal) {
-    const how = { unless: known?.fresh === true ? undefined : known?.version, operation };
+    // What "not modified" is about, whatever is read meanwhile.
+    const before = known;
+    const how = { unless: before?.fresh === true ? undefined : before?.version, operation };
     const found = await folder.read(INDEX, how, signal).catch((error: unknown) => {
       throw missing(error, "this is not an image layout, or not yet");
     });
-    if (found !== undefined) {
-      const { content, version, fresh } = found;
-      known = { version, fresh, manifests: readLayoutIndex(await readIndexFile(content)) };
+    if (found === undefined) {
+      if (before === undefined) throw new SourceError("invalid", `${INDEX} was not sent`);
+      return before;
     }
-    if (known === undefined) throw new SourceError("invalid", `${INDEX} was not sent`);
+    const { content, version, fresh } = found;
+    const manifests = readLayoutIndex(await readIndexFile(content));
+    known = { version, fresh, manifests };
     return known;
   }
 
