@@ -27,7 +27,7 @@ const SERVERS: Readonly<Record<string, readonly string[]>> = {
   FTP: ["vsftpd", "proftpd-core", "pyftpdlib"],
   SMB: ["samba", "winbind", "krb5-kdc"],
   NFS: ["nfs-ganesha", "rpcbind", "rclone"],
-  "OCI registries": ["registry", "crane", "oras"],
+  "OCI registries": ["registry", "crane", "oras", "buildah", "podman", "skopeo"],
   Kubernetes: ["kube-apiserver", "etcd-server"],
 };
 

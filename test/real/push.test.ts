@@ -130,6 +130,28 @@ for (const name of ["distribution", "craneRegistry"] as const) {
       },
     );
 
+    const skopeo = findProgram("skopeo");
+    const copy = (from: string, to: string) => {
+      const plain = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+      return execute(skopeo as string, ["copy", ...plain, from, to]);
+    };
+    test.skipIf(skopeo === undefined)(
+      "skopeo copies it into a layout, and a layout that is pushed to into the registry",
+      { timeout: 120_000, meta: { skipReason: "no skopeo" } },
+      async () => {
+        const cwd = await work();
+        await copy(`docker://${image}`, `oci:${cwd}/copied:live`);
+        await runPannierOk(["sync", `oci+file://${cwd}/copied:live`, "one"], { cwd });
+        expect(await differences(site, join(cwd, "one/current"))).toBe("");
+        const layout = `oci+file://${cwd}/pushed:live`;
+        await runPannierOk(["push", site, layout, "--symlinks", "all"], { cwd });
+        const other = `${host}/skopeo/site:live`;
+        await copy(`oci:${cwd}/pushed:live`, `docker://${other}`);
+        await runPannierOk(["sync", `oci+http://${other}`, "other"], { cwd });
+        expect(await differences(site, join(cwd, "other/current"))).toBe("");
+      },
+    );
+
     test("one changed file costs a layer to push, and four requests of at most 60 KiB to follow", async () => {
       const cwd = await work();
       const other = join(cwd, "site");
