@@ -103,7 +103,8 @@ export async function checkImageBundle(
   const [signature = Buffer.alloc(0)] = signatures;
   const signed = {
     signature,
-    digest: createHash("sha256").update(statement).digest(),
+    // The first by Rekor of version 1, the other by version 2.
+    digests: [statement, content].map((each) => createHash("sha256").update(each).digest()),
     isBy: (key: KeyObject) => isOf(key, content, signature),
   };
   const keyless = check.judge(signed, "image");

@@ -23,8 +23,8 @@ const NAME = /^[\w.:/-]+$/;
 /** What is signed. */
 interface Signed {
   readonly signature: Buffer;
-  /** SHA-256 of what the log keeps the digest of. */
-  readonly digest: Buffer;
+  /** SHA-256 of what the log may keep the digest of. */
+  readonly digests: readonly Buffer[];
   /** Whether a key signed it. @param nth which of the signers is asked for */
   isBy(key: KeyObject, nth: number): boolean;
 }
@@ -75,13 +75,13 @@ export async function openKeylessCheck(
 
   return {
     signers: trusted.length,
-    judge({ signature, digest, isBy }, of) {
+    judge({ signature, digests, isBy }, of) {
       const reasons: string[] = [];
       for (const [nth, { root, by, text }] of trusted.entries()) {
         const content = {
           signature,
           compareSignature: (other: Buffer) => other.equals(signature),
-          compareDigest: (other: Buffer) => other.equals(digest),
+          compareDigest: (other: Buffer) => digests.some((digest) => other.equals(digest)),
           verifySignature: (key: KeyObject) => isBy(key, nth),
         };
         try {
@@ -117,7 +117,7 @@ export function keylessFileCheck(check: KeylessCheck, signature: Buffer): FileCh
       check.judge(
         {
           signature,
-          digest: sum.digest(),
+          digests: [sum.digest()],
           isBy: (key, nth) => sums[nth]?.verify(key, signature) === true,
         },
         "file",

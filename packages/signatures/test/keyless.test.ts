@@ -1,13 +1,19 @@
 /** Bundles without a key, by authorities and a log of our own. */
-import { createHash, generateKeyPairSync, hash, sign } from "node:crypto";
+import { createHash, sign } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Signer } from "@pannier/core/adapter";
-import { initializeCA, initializeCTLog, initializeTLog } from "@sigstore/mock";
-import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { checkImageBundle, openFileChecks } from "../src/index.ts";
 import { SIGNED, STATEMENT, statementBytes } from "../src/cosign.ts";
+import {
+  type Authorities,
+  bundledEntry,
+  ecKeys,
+  makeAuthorities,
+  proposedEntry,
+} from "./authorities.ts";
 
 const ADA = "https://git.example.com/web/site/.github/workflows/release.yml@refs/tags/v1";
 const ISSUER = "https://token.example.com";
@@ -15,65 +21,12 @@ const DIGEST = `sha256:${"a".repeat(64)}`;
 const ISSUER_OID = "1.3.6.1.4.1.57264.1.8";
 const MINUTE = 60_000;
 
-const ecKeys = (namedCurve = "P-256") => generateKeyPairSync("ec", { namedCurve });
-const spki = (key: ReturnType<typeof ecKeys>) =>
-  key.publicKey.export({ type: "spki", format: "der" });
-
-type Authorities = Awaited<ReturnType<typeof makeAuthorities>>;
 let ours: Authorities;
 let others: Authorities;
 
 beforeAll(async () => {
   [ours, others] = [await makeAuthorities(), await makeAuthorities()];
 });
-
-/** @param clock when certificates are made; the log's entries are made now */
-async function makeAuthorities() {
-  const [caKeys, ctKeys, logKeys] = [ecKeys("P-384"), ecKeys(), ecKeys()];
-  const ctLog = await initializeCTLog(ctKeys);
-  const log = await initializeTLog("https://log.example.com", logKeys);
-  const root = await initializeCA(caKeys, ctLog);
-  const certificate = async (who: string, issuer: string, clock?: Date) => {
-    const keys = ecKeys();
-    // It signs itself again each time; the root of the trusted one does not go with the clock.
-    const ca = clock === undefined ? root : await initializeCA(caKeys, ctLog, clock);
-    const extensions = [{ oid: ISSUER_OID, value: issuer }];
-    const made = await ca.issueCertificate({
-      publicKey: spki(keys),
-      subjectAltName: who,
-      extensions,
-    });
-    return { keys, bytes: Buffer.from(made as Uint8Array) };
-  };
-  const logOf = (keys: ReturnType<typeof ecKeys>) => ({
-    baseUrl: "https://log.example.com",
-    hashAlgorithm: "SHA2_256",
-    publicKey: {
-      rawBytes: spki(keys).toString("base64"),
-      keyDetails: "PKIX_ECDSA_P256_SHA_256",
-      validFor: { start: new Date(0).toISOString() },
-    },
-    logId: { keyId: createHash("sha256").update(spki(keys)).digest("base64") },
-  });
-  const trustedRoot = {
-    mediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-    tlogs: [logOf(logKeys)],
-    ctlogs: [logOf(ctKeys)],
-    certificateAuthorities: [
-      {
-        uri: "https://ca.example.com",
-        certChain: {
-          certificates: [
-            { rawBytes: Buffer.from(root.rootCertificate as Uint8Array).toString("base64") },
-          ],
-        },
-        validFor: { start: new Date(0).toISOString() },
-      },
-    ],
-    timestampAuthorities: [],
-  };
-  return { certificate, log, trustedRoot };
-}
 
 async function rootFile(content: unknown): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "pannier-keyless-"));
@@ -96,91 +49,89 @@ async function signerOf({ identity = ADA, issuer = ISSUER, root = ours.trustedRo
 }
 
 interface Made {
+  readonly mediaType: string;
+  readonly messageSignature?: { readonly messageDigest: object; readonly signature: string };
   readonly verificationMaterial: {
+    readonly certificate: { readonly rawBytes: string };
     readonly tlogEntries: readonly Record<string, unknown>[];
+    readonly timestampVerificationData?: {
+      readonly rfc3161Timestamps: readonly { readonly signedTimestamp: string }[];
+    };
   };
 }
+
+interface MadeBy {
+  readonly by?: Authorities;
+  readonly who?: string;
+  /** When the certificate was made. */
+  readonly clock?: Date;
+  /** Says that the log tells no time (Rekor of version 2), and what a time stamp authority tells: its time, or `none`. */
+  readonly stamped?: Date | "none";
+}
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
 
 /** A bundle as cosign makes it. */
 async function bundle(
   what: { readonly file: string } | { readonly image: string },
-  { by = ours, who = ADA, clock }: { by?: Authorities; who?: string; clock?: Date } = {},
+  { by = ours, who = ADA, clock, stamped }: MadeBy = {},
 ): Promise<Made> {
-  const { keys, bytes } = await by.certificate(who, ISSUER, clock);
-  const pem = `-----BEGIN CERTIFICATE-----\n${bytes.toString("base64")}\n-----END CERTIFICATE-----\n`;
-  const verifier = Buffer.from(pem).toString("base64");
-  let proposed: { kind: string; apiVersion: string; spec: object };
-  let content: object;
-  if ("file" in what) {
-    const signature = sign("sha256", Buffer.from(what.file), keys.privateKey).toString("base64");
-    const value = hash("sha256", what.file);
-    proposed = {
-      kind: "hashedrekord",
-      apiVersion: "0.0.1",
-      spec: {
-        data: { hash: { algorithm: "sha256", value } },
-        signature: { content: signature, publicKey: { content: verifier } },
-      },
-    };
-    const digest = Buffer.from(value, "hex").toString("base64");
-    content = { messageSignature: { messageDigest: { algorithm: "SHA2_256", digest }, signature } };
-  } else {
-    const statement = Buffer.from(
-      JSON.stringify({
-        subject: [{ digest: { sha256: what.image.slice(7) } }],
-        predicateType: SIGNED,
-      }),
-    );
-    const sig = sign("sha256", statementBytes(statement), keys.privateKey).toString("base64");
-    proposed = {
-      kind: "dsse",
-      apiVersion: "0.0.1",
-      spec: {
-        payloadHash: { algorithm: "sha256", value: hash("sha256", statement) },
-        signatures: [{ signature: sig, verifier }],
-      },
-    };
-    const payload = statement.toString("base64");
-    content = { dsseEnvelope: { payload, payloadType: STATEMENT, signatures: [{ sig }] } };
-  }
-  const [entry] = Object.values(await by.log.log(proposed)) as [
-    {
-      body: string;
-      integratedTime: number;
-      logID: string;
-      logIndex: number;
-      verification: {
-        signedEntryTimestamp: string;
-        inclusionProof: { checkpoint: string; rootHash: string; treeSize: number };
-      };
-    },
-  ];
-  const { inclusionProof, signedEntryTimestamp } = entry.verification;
+  const keys = ecKeys();
+  const extensions = [{ oid: ISSUER_OID, value: ISSUER }];
+  const certificate = await by.certificateFor(keys.publicKey, who, extensions, clock);
+  const statement =
+    "file" in what
+      ? undefined
+      : Buffer.from(
+          JSON.stringify({
+            subject: [{ digest: { sha256: what.image.slice(7) } }],
+            predicateType: SIGNED,
+          }),
+        );
+  const content = "file" in what ? Buffer.from(what.file) : statementBytes(statement as Buffer);
+  const signature = sign("sha256", content, keys.privateKey);
+  const kind = statement === undefined ? "hashedrekord" : "dsse";
+  const entry =
+    stamped === undefined
+      ? bundledEntry(
+          await by.log(
+            proposedEntry({ signature, kind, certificate, sha256: sha256(statement ?? content) }),
+          ),
+          kind,
+        )
+      : by.logWithoutTime({ signature, kind, certificate, sha256: sha256(content) });
+  const signedTimestamp =
+    stamped instanceof Date
+      ? (await by.timestamp(signature, stamped)).toString("base64")
+      : undefined;
   return {
     mediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
     verificationMaterial: {
-      certificate: { rawBytes: bytes.toString("base64") },
-      tlogEntries: [
-        {
-          logIndex: String(entry.logIndex),
-          logId: { keyId: Buffer.from(entry.logID, "hex").toString("base64") },
-          kindVersion: { kind: proposed.kind, version: proposed.apiVersion },
-          integratedTime: String(entry.integratedTime),
-          inclusionPromise: { signedEntryTimestamp },
-          inclusionProof: {
-            logIndex: "0",
-            rootHash: Buffer.from(inclusionProof.rootHash, "hex").toString("base64"),
-            treeSize: String(inclusionProof.treeSize),
-            hashes: [],
-            checkpoint: { envelope: inclusionProof.checkpoint },
-          },
-          canonicalizedBody: entry.body,
-        },
-      ],
+      certificate: { rawBytes: certificate.toString("base64") },
+      tlogEntries: [entry],
+      ...(signedTimestamp === undefined
+        ? {}
+        : { timestampVerificationData: { rfc3161Timestamps: [{ signedTimestamp }] } }),
     },
-    ...content,
-  } as Made;
+    ...(statement === undefined
+      ? {
+          messageSignature: {
+            messageDigest: { algorithm: "SHA2_256", digest: sha256(content).toString("base64") },
+            signature: signature.toString("base64"),
+          },
+        }
+      : {
+          dsseEnvelope: {
+            payload: statement.toString("base64"),
+            payloadType: STATEMENT,
+            signatures: [{ sig: signature.toString("base64") }],
+          },
+        }),
+  };
 }
+
+/** In so many minutes. Time stamps have no fractions here. */
+const at = (minutes: number) => new Date(Math.ceil(Date.now() / 1000) * 1000 + minutes * MINUTE);
 
 const bytesOf = (json: unknown) => Buffer.from(JSON.stringify(json));
 
@@ -227,7 +178,7 @@ test("another identity, issuer or trusted root, or another's bundle, is refused"
 });
 
 test("a certificate that had expired when the log took the signature is refused", async () => {
-  const clock = new Date(Date.now() - 60 * MINUTE);
+  const clock = at(-60);
   const now = await bundle({ file: "one" }, { clock: new Date() });
   expect(await checkFile(now, "one")).toMatchObject(good);
   const late = await bundle({ file: "one" }, { clock });
@@ -257,6 +208,77 @@ test("without a proof of the log, or with another's, nothing is good", async () 
     const changed = { ...made, verificationMaterial: { ...verificationMaterial, tlogEntries } };
     await expect(checkFile(changed, "one")).rejects.toMatchObject({ exitCode: 6 });
   }
+});
+
+const stampOf = ({ verificationMaterial: { timestampVerificationData } }: Made) =>
+  timestampVerificationData?.rfc3161Timestamps[0]?.signedTimestamp as string;
+
+describe("by a log that tells no time", () => {
+  test("a time stamp authority tells when it was, whatever the clock says now", async () => {
+    const stamped = at(0);
+    const [file, signedImage] = [
+      await bundle({ file: "one" }, { stamped }),
+      bytesOf(await bundle({ image: DIGEST }, { stamped })),
+    ];
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10 * 365 * 24 * 60 * MINUTE });
+    onTestFinished(() => void vi.useRealTimers());
+    expect(await checkFile(file, "one")).toMatchObject(good);
+    const image = await checkImageBundle(signedImage, DIGEST, [await signerOf()]);
+    expect(image).toMatchObject({ ...good, of: "image" });
+    await expect(checkFile(file, "two")).rejects.toThrow("not good");
+  });
+
+  test.each([
+    ["no time stamp", {}, "none"],
+    ["a time stamp from before the certificate", { clock: 30 }, 0],
+    ["one from after it", {}, 30],
+    ["one from before the authority's own certificate", {}, -30],
+  ] as const)("%s: nothing is good", async (_, { clock }: { clock?: number }, minutes) => {
+    const times = {
+      stamped: minutes === "none" ? minutes : at(minutes),
+      ...(clock === undefined ? {} : { clock: at(clock) }),
+    };
+    const made = await bundle({ file: "one" }, times);
+    await expect(checkFile(made, "one")).rejects.toMatchObject({ exitCode: 6 });
+    const image = bytesOf(await bundle({ image: DIGEST }, times));
+    expect(await checkImageBundle(image, DIGEST, [await signerOf()])).toMatch(/not good/);
+  });
+
+  test("a time stamp of another signature or authority, or one that was changed, is none", async () => {
+    const stamped = at(0);
+    const made = await bundle({ file: "one" }, { stamped });
+    const { verificationMaterial } = made;
+    const withStamps = (...stamps: readonly string[]) => ({
+      ...made,
+      verificationMaterial: {
+        ...verificationMaterial,
+        timestampVerificationData: {
+          rfc3161Timestamps: stamps.map((signedTimestamp) => ({ signedTimestamp })),
+        },
+      },
+    });
+    const own = stampOf(made);
+    const moved = stampOf(await bundle({ file: "one" }, { stamped }));
+    const signature = Buffer.from(made.messageSignature?.signature ?? "", "base64");
+    const byOthers = (await others.timestamp(signature)).toString("base64");
+    await expect(checkFile(withStamps(own), "one")).resolves.toMatchObject(good);
+    const wrong = [[], [moved], [byOthers], [own, moved], [own, own], Array<string>(9).fill(own)];
+    for (const stamps of wrong)
+      await expect(checkFile(withStamps(...stamps), "one")).rejects.toMatchObject({ exitCode: 6 });
+
+    const bytes = Buffer.from(own, "base64");
+    for (let byte = 0; byte < bytes.length; byte += 7) {
+      const changed = Buffer.from(bytes);
+      changed.writeUInt8(changed.readUInt8(byte) ^ 0x10, byte);
+      const outcome = await checkFile(withStamps(changed.toString("base64")), "one").catch(
+        (error: unknown) => error,
+      );
+      // Some of its bytes are no part of what is signed: it is as good as it was, or refused.
+      expect([good.kind, 6], `byte ${byte}`).toContain(
+        (outcome as { kind?: string }).kind ?? (outcome as { exitCode?: number }).exitCode,
+      );
+    }
+  });
 });
 
 test("a bundle by a key is none of an identity", async () => {
