@@ -33,7 +33,7 @@ const trustedLog = (key: KeyObject) => ({
   },
   logId: { keyId: base64(createHash("sha256").update(spki(key)).digest()) },
 });
-const trustedChain = (uri: string, certificates: readonly Uint8Array[]) => ({
+export const trustedChain = (uri: string, certificates: readonly Uint8Array[]) => ({
   uri,
   subject: { organization: "example.com", commonName: uri },
   certChain: { certificates: certificates.map((each) => ({ rawBytes: base64(each) })) },
@@ -95,7 +95,11 @@ export async function makeAuthorities() {
     certificateFor,
     timestamp,
     /** An entry of a log of the first kind, which promises a time: what its server answers. */
-    log: (proposed: object) => log.log(proposed) as Promise<Record<string, LogAnswer>>,
+    async log(proposed: object, clock?: Date): Promise<Record<string, LogAnswer>> {
+      const own =
+        clock === undefined ? log : await initializeTLog(`https://${LOG}`, logKeys, clock);
+      return own.log(proposed) as Promise<Record<string, LogAnswer>>;
+    },
     /** The same of the second kind, which tells no time. */
     logWithoutTime: (signed: SignedContent) => tileEntry(signed, logKeys),
     trustedRoot: {
@@ -114,7 +118,7 @@ export async function makeAuthorities() {
 }
 
 /** What Rekor of version 1 answers of an entry. */
-interface LogAnswer {
+export interface LogAnswer {
   readonly body: string;
   readonly integratedTime: number;
   readonly logID: string;
@@ -140,6 +144,8 @@ export function proposedEntry({ signature, kind, sha256, certificate }: SignedCo
           signature: { content, publicKey: { content: verifier } },
         }
       : {
+          // Of the envelope, which nobody looks at.
+          envelopeHash: { algorithm: "sha256", value },
           payloadHash: { algorithm: "sha256", value },
           signatures: [{ signature: content, verifier }],
         };

@@ -1,6 +1,6 @@
 /** Bundles without a key, by authorities and a log of our own. */
 import { createHash, sign } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Signer } from "@pannier/core/adapter";
@@ -143,6 +143,28 @@ async function checkFile(json: unknown, content: string, signer = signerOf()) {
 }
 
 const good = { kind: "sigstore", by: ADA, key: ISSUER };
+
+const madeByCosign = (name: string) =>
+  readFile(new URL(`made-by-cosign/keyless/${name}`, import.meta.url), "utf8");
+
+test.each([1, 2])("what cosign made is good, in a log of version %d", async (version) => {
+  const root = JSON.parse(await madeByCosign("trusted_root.json"));
+  const identity = "https://git.example.com/ada";
+  const file = JSON.parse(await madeByCosign(`hello.txt.rekor${version}.sigstore.json`));
+  const image = Buffer.from(await madeByCosign(`image.rekor${version}.sigstore.json`));
+  const digest = "sha256:4a5cfc9bb83d33251d0fd9f8548eaf65ec7c02dcb6d98d9e27cd16d486201953";
+  const signing = signerOf({ identity, root });
+  const signer = await signing;
+  const expected = { ...good, by: identity };
+  expect(await checkFile(file, "hello\n", signing)).toEqual({ ...expected, of: "file" });
+  expect(await checkImageBundle(image, digest, [signer])).toEqual({ ...expected, of: "image" });
+
+  await expect(checkFile(file, "hello", signing)).rejects.toMatchObject({ exitCode: 6 });
+  expect(await checkImageBundle(image, DIGEST, [signer])).toMatch(/of another image/);
+  const other = await signerOf({ identity: `${identity}/`, root });
+  expect(await checkImageBundle(image, digest, [other])).toMatch(/and not by/);
+  expect(await checkImageBundle(image, digest, [await signerOf({ identity })])).toMatch(/not good/);
+});
 
 test("an identity that the issuer vouched for is good, of files and images", async () => {
   expect(await checkFile(await bundle({ file: "one" }), "one")).toEqual({ ...good, of: "file" });
