@@ -1,4 +1,4 @@
-/** SIGKILL at random moments of first syncs and updates. The numbers are the same in every run; PANNIER_SEED tries others. */
+/** SIGKILL at random moments of first syncs and updates, with lanes and without. The numbers are the same in every run; PANNIER_SEED tries others. */
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readlink, rm } from "node:fs/promises";
 import { once } from "node:events";
@@ -9,14 +9,14 @@ import { runPannierOk, startPannier } from "../support/pannier.ts";
 import { seededRandom } from "../support/random.ts";
 import { differences, readTree, type Tree } from "../support/tree.ts";
 import { ChangingSource } from "./changing-source.ts";
-import { FULL, SEED, workDirectory } from "./support.ts";
+import { FULL, SEED, someLanes, workDirectory } from "./support.ts";
 
 const KILLS = FULL ? 160 : 12;
 const NOTHING: Tree = new Map();
 
 /** Kills a sync at a random moment after it has begun; false when it was faster. */
 async function killSync(args: readonly string[], random: () => number, span: number) {
-  const { child, ended } = startPannier([...args, "--log-level=debug"]);
+  const { child, ended } = startPannier([...args, "--log-level=debug"], { env: someLanes(random) });
   // The first line of the log: the program is loaded, and the work begins.
   await Promise.race([once(child.stderr as NodeJS.ReadableStream, "data"), ended]);
   await Promise.race([delay(random() * span), ended]);

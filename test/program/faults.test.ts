@@ -16,7 +16,7 @@ import { PROGRAM } from "../support/pannier.ts";
 import { seededRandom } from "../support/random.ts";
 import { differences, readWholeTree, type Tree } from "../support/tree.ts";
 import { ChangingSource } from "./changing-source.ts";
-import { pannier, workDirectory } from "./support.ts";
+import { pannier, someLanes, workDirectory } from "./support.ts";
 
 /** Of each kind and way of publishing; `PANNIER_TEST_FAULTS=250` for a long run. */
 const FAULTS = Number(process.env["PANNIER_TEST_FAULTS"] ?? 10);
@@ -53,13 +53,17 @@ interface Ended {
 }
 
 /** Runs a sync, of which strace takes hold once it begins with its target. */
-async function runWith(args: readonly string[], inject: string, umask: number): Promise<Ended> {
+async function runWith(
+  args: readonly string[],
+  inject: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Ended> {
   const child = spawn(process.execPath, [...FROM_SOURCES, "--import", STOP, PROGRAM, ...args], {
     env: {
       PATH: process.env["PATH"],
       HOME: "/nonexistent",
-      TEST_UMASK: String(umask),
       ...COMPILE_CACHE,
+      ...env,
     },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -170,10 +174,12 @@ describe.skipIf(!hasStrace)(
                   ? `${call}:signal=KILL:when=${at}`
                   : `${call}:error=${pick(ERRORS)}:when=${at}${lasting}`;
               const umask = pick([0o022, 0o077]);
-              const outcome = await runWith(args, inject, umask);
+              const lanes = someLanes(random);
+              const outcome = await runWith(args, inject, { TEST_UMASK: String(umask), ...lanes });
               const { code, signal, stderr, hit } = outcome;
               if (hit) hits++;
-              story.push(`${inject} umask=${umask.toString(8)} keep=${keep}: ${signal ?? code}`);
+              const how = `umask=${umask.toString(8)} keep=${keep} lanes=${lanes["PANNIER_TEST_LANES"]}`;
+              story.push(`${inject} ${how}: ${signal ?? code}`);
               const told = () => `${story.slice(-8).join("\n")}\n${stderr}`;
               if (hit) codes[String(signal ?? code)] = (codes[String(signal ?? code)] ?? 0) + 1;
               // Whatever the system says, it is no bug of ours, and is told as what it is. Not where Node itself cannot start a thread or load a module.

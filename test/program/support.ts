@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { run } from "../../packages/cli/test/run.ts";
+import { toldOfLanes } from "../support/from-sources.ts";
 import { describeOutcome, type Outcome, runPannier, type RunOptions } from "../support/pannier.ts";
 
 /** `PANNIER_SCALE=full`: the sizes that the project promises, for some minutes; otherwise a taste of them. */
@@ -13,6 +14,12 @@ export const FULL = process.env["PANNIER_SCALE"] === "full";
 
 /** Another number tries other moments; a failing run names its own. */
 export const SEED = Number(process.env["PANNIER_SEED"] ?? 1);
+
+/** Lanes from the first file on or none, as it falls out, unless the tests were told. */
+export function someLanes(random: () => number): Readonly<Record<string, string>> {
+  const lanes = random() < 0.5 ? "always" : "never";
+  return { PANNIER_TEST_LANES: lanes, ...toldOfLanes() };
+}
 
 /**
  * A directory that is gone after the test.

@@ -14,3 +14,9 @@ export const FROM_SOURCES: readonly string[] = [
 export const COMPILE_CACHE: Readonly<Record<string, string>> = {
   NODE_COMPILE_CACHE: join(import.meta.dirname, "../../node_modules/.cache/node"),
 };
+
+/** What a test was told of lanes, for a process that has not all of its variables. */
+export function toldOfLanes(): Readonly<Record<string, string>> {
+  const lanes = process.env["PANNIER_TEST_LANES"];
+  return lanes === undefined ? {} : { PANNIER_TEST_LANES: lanes };
+}

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { COMPILE_CACHE, FROM_SOURCES } from "./from-sources.ts";
+import { COMPILE_CACHE, FROM_SOURCES, toldOfLanes } from "./from-sources.ts";
 
 export const PROGRAM = fileURLToPath(new URL("../../packages/cli/src/bin.ts", import.meta.url));
 
@@ -42,6 +42,7 @@ export function startPannier(args: readonly string[], options: RunOptions = {}):
       LANG: "C.UTF-8",
       NO_PROXY: "127.0.0.1",
       ...COMPILE_CACHE,
+      ...toldOfLanes(),
       ...options.env,
     },
     stdio: ["ignore", "pipe", "pipe"],
