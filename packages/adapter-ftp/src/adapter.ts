@@ -1,17 +1,20 @@
 /** The adapter: an FTP server's directory, or one file of it, as a source. */
-import { posix } from "node:path";
+import { extname, posix } from "node:path";
 import { type Adapter, decodedPath, type Source, UsageError } from "@pannier/core/adapter";
 import { type Root, treeSource } from "@pannier/file-server";
 import { checkableFiles } from "@pannier/signatures";
 import { askSize, askTime } from "./ask.ts";
-import type { Connection } from "./connection.ts";
+import { type Connection, PORTS } from "./connection.ts";
 import { refusalOf, translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
+import type { LaneData } from "./ftp-lane.ts";
 import { listTree } from "./list.ts";
-import { bytesOf, checkArgument, textOf } from "./names.ts";
+import { checkArgument, textOf } from "./names.ts";
 import { ftpOptions, tlsOf } from "./options.ts";
+import { bytesOf, contentPath } from "./path.ts";
 import { createPool, MAX_CONNECTIONS } from "./pool.ts";
 import { readFile } from "./read.ts";
+import { loginOf } from "./sign-in.ts";
 
 /** Where the source is on the server. */
 interface FtpRoot extends Root {
@@ -53,11 +56,31 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = checkableFiles({
           listTree({ pool, root, signal, request, retry, scope, onSpecial }),
         read({ path: top, file }, entry, range, signal) {
           request("read");
-          const below =
-            entry.ref === undefined
-              ? bytesOf(entry.path)
-              : Buffer.from(entry.ref, "base64").toString("latin1");
-          return readFile(pool, file === undefined ? `${top}/${below}` : top, entry, range, signal);
+          const full = file === undefined ? contentPath(top, entry) : top;
+          return readFile(pool, full, entry, range, signal);
+        },
+        async lane({ path: root, file }) {
+          const { ways } = pool;
+          if (tls !== "off" || file !== undefined || !ways.can("AT-ONCE")) return undefined;
+          const { user, password } = await loginOf(location, credentials, process.env);
+          // The lane's connections come on top of these.
+          pool.spare();
+          const data: LaneData = {
+            target: {
+              host: location.host.replace(/^\[|\]$/g, ""),
+              port: location.port ?? PORTS[tls],
+              user: checkArgument(bytesOf(user)),
+              password: checkArgument(bytesOf(password)),
+              extended: ways.can("EPSV"),
+              utf8: ways.can("UTF8"),
+            },
+            root,
+            times: ways.can("MDTM"),
+          };
+          return {
+            module: new URL(`./ftp-lane${extname(import.meta.url)}`, import.meta.url),
+            data,
+          };
         },
         close: () => pool.close(),
       },

@@ -1,8 +1,8 @@
 /** What a file's own commands tell of it. */
 import type { Connection } from "./connection.ts";
 import { refusalOf } from "./errors.ts";
-import { parseTime } from "./lines.ts";
 import { checkArgument } from "./names.ts";
+import { parseTime } from "./time.ts";
 import { isUnknown } from "./ways.ts";
 
 /**
@@ -25,6 +25,42 @@ export function askSize(connection: Connection, path: string): Promise<number | 
  */
 export function askTime(connection: Connection, path: string): Promise<number | undefined> {
   return ask(connection, "MDTM", path, parseTime);
+}
+
+/** Times that are asked for at once. */
+const AT_ONCE = 50;
+
+/**
+ * The same as {@link askTime}, of many files.
+ *
+ * @returns in their order; the error where the server tells none of a file
+ */
+export async function askTimes(
+  connection: Connection,
+  paths: readonly string[],
+): Promise<readonly (number | undefined | Error)[]> {
+  const { ways } = connection;
+  const times: (number | undefined | Error)[] = [];
+  while (times.length < paths.length) {
+    const next = paths.slice(times.length, times.length + AT_ONCE);
+    if (next.length === 1 || !ways.can("AT-ONCE") || !ways.can("MDTM")) {
+      times.push(await askTime(connection, next[0] as string).catch(asAnswer));
+      continue;
+    }
+    for (const reply of await connection.sendAll(next.map((path) => `MDTM ${path}`))) {
+      const isNone = isUnknown(reply);
+      if (isNone) ways.refuse("MDTM");
+      if (reply instanceof Error) times.push(isNone ? undefined : asAnswer(reply));
+      else times.push(parseTime(reply.message.slice(4)));
+    }
+  }
+  return times;
+}
+
+/** @throws what is no word of the server's on this file */
+function asAnswer(error: Error): Error {
+  if (isRefused(error)) return error;
+  throw error;
 }
 
 async function ask(

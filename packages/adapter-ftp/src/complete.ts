@@ -1,6 +1,6 @@
 /** What a listing did not tell, asked for name by name. */
 import { quotePath, SourceError } from "@pannier/core/adapter";
-import { askSize, askTime, isEnterable, isRefused } from "./ask.ts";
+import { askSize, askTime, askTimes, isEnterable, isRefused } from "./ask.ts";
 import type { Connection } from "./connection.ts";
 import { refusalOf } from "./errors.ts";
 import { type Line, parseMlsdLine } from "./lines.ts";
@@ -39,7 +39,16 @@ export async function askAbout(
   await Promise.all(
     groups.map((group) =>
       pool.run(signal, async (connection) => {
+        const timeless = group.filter(({ kind, size }) => kind === "file" && size !== undefined);
+        const paths = timeless.map(({ name }) => directory.path + name);
+        paths.forEach(() => request("time"));
+        (await askTimes(connection, paths)).forEach((mtime, index) => {
+          const line = timeless[index] as Line;
+          if (mtime instanceof Error) refused.push(line);
+          else answers.push({ ...line, mtime });
+        });
         for (const line of group) {
+          if (line.kind === "file" && line.size !== undefined) continue;
           if (line.kind === "symlink" && line.target !== undefined) {
             answers.push(line);
             continue;

@@ -4,8 +4,9 @@ import { type Environment, readTlsFiles } from "@pannier/http-client";
 import type { Socket } from "node:net";
 import type { Client, FTPResponse } from "basic-ftp";
 import { markAnonymous, refusalOf } from "./errors.ts";
-import { bytesOf, checkArgument } from "./names.ts";
+import { checkArgument } from "./names.ts";
 import type { Tls } from "./options.ts";
+import { bytesOf } from "./path.ts";
 import { ANONYMOUS, loginOf } from "./sign-in.ts";
 import { isUnknown, type Ways } from "./ways.ts";
 
@@ -29,14 +30,25 @@ export interface Connection {
   data: Socket | undefined;
   /** Sends a command that has one reply, which has to be complete in time. @throws FTPError where the server refuses */
   send(command: string): Promise<FTPResponse>;
+  /**
+   * Sends commands that have one reply each, all at once.
+   *
+   * @returns their replies in order, as FTPError where the server refuses
+   * @throws SourceError `unavailable` where a reply does not come in time: then the server may take one command at a time, and gets no more at once
+   */
+  sendAll(commands: readonly string[]): Promise<readonly (FTPResponse | Error)[]>;
   closed(): boolean;
   close(): void;
 }
 
+/** Milliseconds from the first reply to the second, where commands were sent at once. */
+const SECOND_AFTER_MS = 3000;
+/** Servers that forget a command which came before they had answered the one before: as lftp knows them. */
+const ONE_BY_ONE = /icrosoft FTP Service|MadGoat|MikroTik/;
 /** Bytes: what basic-ftp takes. */
 const LONGEST_REPLY = 65_536;
 /** FTPS ports of RFC 4217 and of custom. */
-const PORTS: Readonly<Record<Tls, number>> = { off: 21, explicit: 21, implicit: 990 };
+export const PORTS: Readonly<Record<Tls, number>> = { off: 21, explicit: 21, implicit: 990 };
 
 /** @throws SourceError, UsageError, or an FTPError for the pool to look at where the server accepts no more connections */
 export async function connect(init: ConnectionInit): Promise<Connection> {
@@ -67,6 +79,7 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
     if (tls === "explicit") await step(startTls(client, secure));
     const { user, password } = login;
     await step(client.login(checkArgument(bytesOf(user)), checkArgument(bytesOf(password))));
+    if (ONE_BY_ONE.test(greeting)) ways.refuse("AT-ONCE");
     const home = await setUp(client, tls, ways, step);
     const connection: Connection = {
       client,
@@ -75,6 +88,7 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
       home,
       data: undefined,
       send: (command) => step(client.send(command)),
+      sendAll: (commands) => sendAll(client, commands, ways, idleTimeout),
       closed: () => client.closed,
       close() {
         connection.data?.destroy();
@@ -90,6 +104,37 @@ export async function connect(init: ConnectionInit): Promise<Connection> {
       transient: false,
       hint: "check the port in the URL",
     });
+  }
+}
+
+async function sendAll(
+  client: Client,
+  commands: readonly string[],
+  ways: Ways,
+  idleTimeout: number,
+): Promise<readonly (FTPResponse | Error)[]> {
+  const replies: (FTPResponse | Error)[] = [];
+  let timer = setTimeout(late, idleTimeout);
+
+  function late(): void {
+    if (replies.length > 0) ways.refuse("AT-ONCE");
+    client.close();
+  }
+
+  try {
+    // It is told no command: it takes one at a time.
+    const all = client.ftp.handle(undefined, (reply, task) => {
+      if (reply instanceof Error && refusalOf(reply) === undefined) return task.reject(reply);
+      replies.push(reply);
+      if (replies.length === commands.length) return task.resolve(undefined);
+      clearTimeout(timer);
+      timer = setTimeout(late, replies.length === 1 ? SECOND_AFTER_MS : idleTimeout);
+    });
+    client.ftp.socket.write(`${commands.map(checkArgument).join("\r\n")}\r\n`, "latin1");
+    await all;
+    return replies;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -160,7 +205,7 @@ async function setUp(
   const features = new Set([...answered.keys()].map((name) => name.toUpperCase()));
   ways.learn(features);
   await step(client.send("TYPE I"));
-  if (features.has("UTF8")) await step(client.sendIgnoringError("OPTS UTF8 ON"));
+  if (ways.can("UTF8")) await step(client.sendIgnoringError("OPTS UTF8 ON"));
   if (features.has("MLST")) {
     await step(client.sendIgnoringError("OPTS MLST type;size;modify;unix.mode;"));
   }

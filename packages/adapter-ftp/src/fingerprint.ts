@@ -1,5 +1,5 @@
 /** What tells two versions of a file apart: size and modification time, which FTP servers tell in whole seconds. */
-import { markRacy, withoutMark } from "@pannier/file-server";
+import { markRacy, withoutMark } from "@pannier/file-server/fingerprint";
 
 export interface Facts {
   readonly size: number;

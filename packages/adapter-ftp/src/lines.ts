@@ -1,7 +1,9 @@
 /** Lines of listings. A line that cannot be read is an error: left out, it would stand for a deletion. */
 import { quotePath, SourceError } from "@pannier/core/adapter";
 import type { FileInfo } from "basic-ftp";
-import { bytesOf, textOf } from "./names.ts";
+import { textOf } from "./names.ts";
+import { bytesOf } from "./path.ts";
+import { parseTime } from "./time.ts";
 
 /** One name of a directory. Names are bytes; see names.ts. */
 export interface Line {
@@ -66,22 +68,6 @@ function kindOfFact(type: string): Line["kind"] | undefined {
   return /^(?:chr|char|blk|block|device|fifo|pipe|sock|socket|door)/.test(name)
     ? "special"
     : "unknown";
-}
-
-/** `20251123074500.123`, in UTC: RFC 3659, 2.3. */
-export function parseTime(text: string): number | undefined {
-  const [, year, month, day, hour, minute, second, fraction = ""] =
-    /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\.\d{1,9})?/.exec(text.trim()) ?? [];
-  if (year === undefined) return undefined;
-  const whole = Date.UTC(
-    +year,
-    Number(month) - 1,
-    Number(day),
-    Number(hour),
-    Number(minute),
-    Number(second),
-  );
-  return whole + Math.round(Number(`0${fraction}`) * 1000);
 }
 
 /**

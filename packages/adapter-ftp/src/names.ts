@@ -11,10 +11,6 @@ export function textOf(bytes: string): string {
   return isUtf8(buffer) ? buffer.toString("utf8") : bytes;
 }
 
-export function bytesOf(text: string): string {
-  return Buffer.from(text, "utf8").toString("latin1");
-}
-
 /**
  * Refuses what would end a command and begin another.
  *

@@ -2,7 +2,7 @@
 import { SourceError, untilAborted } from "@pannier/core/adapter";
 import { connect, type Connection, type ConnectionInit } from "./connection.ts";
 import { isTooMany, translateConnect } from "./errors.ts";
-import { createWays } from "./ways.ts";
+import { createWays, type Ways } from "./ways.ts";
 
 /** Connections at once. One does one thing at a time, and servers often allow about ten from one address. */
 export const MAX_CONNECTIONS = 8;
@@ -17,6 +17,10 @@ export interface Pool {
   ): Promise<Result>;
   /** The same, with the connection given back by the caller: when a stream has ended. */
   take(signal: AbortSignal): Promise<Lease>;
+  /** What the server can. */
+  readonly ways: Ways;
+  /** Ends connections that nobody uses, but one. */
+  spare(): void;
   close(): void;
 }
 
@@ -109,6 +113,10 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
         signal.removeEventListener("abort", onAbort);
         release();
       }
+    },
+    ways: init.ways,
+    spare() {
+      for (const connection of idle.splice(1)) forget(connection);
     },
     close() {
       closed = true;

@@ -1,8 +1,11 @@
 /** What a server can, as it says and as it turns out: what it refused once is not asked again, on no connection. */
 import { refusalOf } from "./errors.ts";
 
-/** `LIST-A` is `LIST -a`. */
-type Way = "MLST" | "SIZE" | "MDTM" | "EPSV" | "REST" | "LIST-A";
+/** `LIST-A` is `LIST -a`; `AT-ONCE` is several commands before the first is answered. */
+type Way = "UTF8" | "MLST" | "SIZE" | "MDTM" | "EPSV" | "REST" | "LIST-A" | "AT-ONCE";
+
+/** What FEAT does not tell, and most servers can. */
+const ASSUMED: ReadonlySet<Way> = new Set(["EPSV", "REST", "LIST-A", "AT-ONCE"]);
 
 export interface Ways {
   can(way: Way): boolean;
@@ -17,9 +20,9 @@ export function createWays(): Ways {
   return {
     can(way) {
       if (refused.has(way)) return false;
-      if (way === "EPSV" || way === "REST" || way === "LIST-A") return true;
+      if (ASSUMED.has(way)) return true;
       // Servers that are older than FEAT may know these two.
-      return features.has(way) || (features.size === 0 && way !== "MLST");
+      return features.has(way) || (features.size === 0 && way !== "MLST" && way !== "UTF8");
     },
     refuse: (way) => void refused.add(way),
     learn(names) {

@@ -6,8 +6,10 @@ import { type Credentials, type FileEntry, UsageError } from "@pannier/core";
 import { parseList } from "basic-ftp";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { ftp } from "../src/index.ts";
-import { lsParser, parseMlsdLine, parseTime } from "../src/lines.ts";
-import { bytesOf, textOf } from "../src/names.ts";
+import { lsParser, parseMlsdLine } from "../src/lines.ts";
+import { textOf } from "../src/names.ts";
+import { bytesOf } from "../src/path.ts";
+import { parseTime } from "../src/time.ts";
 import { type FtpServer, startFtpServer } from "./server.ts";
 
 const PASSWORD = "secret of the test";

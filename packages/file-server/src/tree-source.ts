@@ -4,6 +4,7 @@ import type {
   ByteRange,
   Entry,
   FileEntry,
+  LaneSpec,
   Scope,
   Source,
   SourceContext,
@@ -42,6 +43,8 @@ export interface TreeServer<Top extends Root> {
     range: ByteRange | undefined,
     signal: AbortSignal,
   ): Promise<Body>;
+  /** As {@link Source.lane}, of what was listed last. */
+  lane?(top: Top, signal: AbortSignal): Promise<LaneSpec | undefined>;
   close(): void;
 }
 
@@ -85,6 +88,11 @@ export function treeSource<Top extends Root>(
       signal.throwIfAborted();
       return server.read(root ?? (await look(signal)), entry, range, signal);
     },
+
+    ...(server.lane !== undefined && {
+      lane: async (signal: AbortSignal) =>
+        root === undefined ? undefined : server.lane?.(root, signal),
+    }),
 
     async close() {
       server.close();

@@ -1,0 +1,142 @@
+/** What a lane of FTP hands over, and what it leaves to the source. */
+import { setTimeout } from "node:timers/promises";
+import { listAll, openSource } from "@pannier/adapter-kit";
+import type { FileEntry, Sink } from "@pannier/core/adapter";
+import { expect, onTestFinished, test } from "vitest";
+import { type LaneData, openLane } from "../src/ftp-lane.ts";
+import { ftp } from "../src/index.ts";
+import { type Answer, type Script, startScripted } from "./scripted-server.ts";
+
+const IDLE = 400;
+const TIME = Date.UTC(2026, 0, 1);
+
+/** Reads so many files of 6 bytes by a lane; they are all the same one of the server. */
+async function readByLane(script: Script, count = 3, inBytes = false, atOnce = 2) {
+  const { port, commands } = await startScripted(script, inBytes);
+  const data: LaneData = {
+    target: { host: "127.0.0.1", port, user: "u", password: "p", extended: true, utf8: false },
+    root: "",
+    times: true,
+  };
+  const files = Array.from({ length: count }, (_, index): FileEntry => {
+    const path = `${index}.txt`;
+    return { kind: "file", path, size: 6, mtime: TIME, fingerprint: `6-${TIME}` };
+  });
+  const got = new Map<number, string>();
+  const failed = new Set<number>();
+  const sink = {
+    stopped: false,
+    put: (index: number, content: Uint8Array) => void got.set(index, String(content)),
+    failed: (index: number) => void failed.add(index),
+    request: () => {},
+  } as unknown as Sink;
+  const stop = new AbortController();
+  onTestFinished(() => stop.abort());
+  const lane = openLane({ idleTimeout: IDLE, atOnce, mostUnlisted: 0 });
+  await lane.read({ files, data }, sink, stop.signal);
+  return { got, failed, commands, stop };
+}
+
+const all = (count: number) =>
+  new Map(Array.from({ length: count }, (_, index) => [index, "hello\n"]));
+
+test.each([
+  ["in one line each", {}],
+  [
+    "in several lines",
+    { PASS: "230-welcome\r\n 226 no reply\r\n230 in", MDTM: "213 20260101000000.000" },
+  ],
+  ["with a wait at the beginning of each", { RETR: { data: ["h", "ello", "\n"] } }],
+] satisfies [string, Script][])("replies %s", async (_, script) => {
+  const { got, failed, commands } = await readByLane(script, 20);
+  expect(got).toEqual(all(20));
+  expect(failed.size).toBe(0);
+  // Two connections, of which each says two commands of its own.
+  expect(commands.filter((line) => line.startsWith("USER")).length).toBeLessThanOrEqual(2);
+});
+
+test("replies in packets of one byte", async () => {
+  expect((await readByLane({}, 4, true)).got).toEqual(all(4));
+});
+
+const silence: Answer = { do() {} };
+
+test.each([
+  ["a file that is not there", { RETR: "550 no" }],
+  ["more than is listed", { RETR: { data: "hello\n\n" } }],
+  ["less than is listed", { RETR: { data: "hello" } }],
+  ["another time", { MDTM: "213 20260101000001" }],
+  ["no time", { MDTM: "550 no" }],
+  [
+    "a transfer that was cut",
+    { RETR: { do: (control) => control.write("150 here\r\n426 cut\r\n") } },
+  ],
+  [
+    "content without a last word",
+    {
+      RETR: {
+        async do(control, data) {
+          control.write("150 here\r\n");
+          (await data).end("hello\n");
+        },
+      },
+    },
+  ],
+  ["no word at all", { RETR: silence }],
+  ["one command at a time", { EPSV: silence }],
+  ["a wrong password", { PASS: "530 no" }],
+  ["too many connections", { USER: "421 too many" }],
+  ["no port", { EPSV: "229 somewhere" }],
+  ["a reply without an end", { TYPE: { do: (control) => control.write("x".repeat(100_000)) } }],
+] as [string, Script][])("%s is left", async (_, script) => {
+  const { got } = await readByLane(script);
+  expect(got.size).toBe(0);
+});
+
+test("a file that fails takes no other with it", async () => {
+  const { got, failed } = await readByLane(
+    { RETR: (path) => (path === "/1.txt" ? "550 no" : { data: "hello\n" }) },
+    5,
+    false,
+    1,
+  );
+  expect([...got.keys()].toSorted()).toEqual([0, 2, 3, 4]);
+  expect([...failed]).toEqual([1]);
+});
+
+test("makes do with the connections that the server takes", async () => {
+  let users = 0;
+  const { got } = await readByLane(
+    { USER: () => (users++ < 1 ? "331 password" : "421 too many") },
+    9,
+  );
+  expect(got).toEqual(all(9));
+});
+
+test("a server that takes one command at a time is listed one by one the second time", async () => {
+  const FILES = 30;
+  const lines = Array.from({ length: FILES }, (_, i) => `-rw-r--r-- 1 u g 6 Jan 01 2026 ${i}\r\n`);
+  let isBusy = false;
+  const { port } = await startScripted({
+    FEAT: "211-F\r\n MDTM\r\n SIZE\r\n211 end",
+    LIST: { data: lines.join("") },
+    MDTM: {
+      async do(control) {
+        // It forgets what comes meanwhile.
+        if (isBusy) return;
+        isBusy = true;
+        await setTimeout(5);
+        isBusy = false;
+        control.write("213 20260101000000\r\n");
+      },
+    },
+  });
+  const { source, close } = await openSource(ftp(`ftp://u:p@127.0.0.1:${port}/`));
+  onTestFinished(() => close());
+  // The engine tries again.
+  await expect(listAll(source)).rejects.toMatchObject({ code: "unavailable", transient: true });
+  const listed = await listAll(source);
+  expect(listed.paths.length).toBe(FILES);
+  expect(listed.file("7").mtime).toBe(TIME);
+  expect(await source.lane?.(new AbortController().signal)).toBeUndefined();
+}, 20_000);
