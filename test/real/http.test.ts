@@ -242,6 +242,18 @@ for (const [name, title, files] of [
   });
 }
 
+describeWith("rcloneHttp", "rclone's index", (rclone) => {
+  test("tells enough of its files", async () => {
+    await makeTree(rclone.root, "http-plain");
+    const { requests, source, close } = await openSource(http(`${rclone.url}http-plain/sub/`));
+    onTestFinished(close);
+    const entry = (await listAll(source)).file("deep/er/x");
+    // Two names of a manifest, and the pages of sub, deep and er: none for the file.
+    expect(requests).toEqual(["list", "list", "list", "list", "list"]);
+    expect(String(await readAll(source, entry))).toBe("x");
+  });
+});
+
 describeWith("jetty", "HTTP from Jetty", (jetty) => {
   test("lists its index, with whatever names", async () => {
     const folder = await makeNasty(jetty.root);
