@@ -39,7 +39,11 @@ const { memorySource } = await import("./memory-source.ts");
 const source = memorySource();
 process.env["PANNIER_TEST_LANES"] = order.lanes ? "always" : "never";
 if (order.lanes) {
-  const counted = { ...order, calls: new Int32Array(new SharedArrayBuffer(4)) };
+  const counted = {
+    ...order,
+    what: "process" as const,
+    calls: new Int32Array(new SharedArrayBuffer(4)),
+  };
   source.lane = order.kind === "lane" ? { kill: counted } : {};
 }
 for (let revision = order.from; ; revision++) {

@@ -8,6 +8,8 @@ export interface TestData {
   readonly texts: Readonly<Record<string, string>>;
   /** Dies at the n-th call of the writer that changes something on the volume, before it is done or after. */
   readonly kill?: {
+    /** The whole process, or the thread alone. */
+    readonly what: "process" | "thread";
     readonly at: number;
     readonly before: boolean;
     /** Calls so far, of all threads: each sync has threads of its own. */
@@ -21,15 +23,21 @@ for (const name of ["openSync", "writeSync", "futimesSync", "fchmodSync", "unlin
   const original = fs[name] as (...args: unknown[]) => unknown;
   (fs as Record<string, unknown>)[name] = (...args: unknown[]) => {
     const isIt = kill !== undefined && Atomics.add(kill.calls, 0, 1) + 1 >= kill.at;
-    if (isIt && kill?.before === true) process.kill(process.pid, "SIGKILL");
+    if (isIt && kill?.before === true) die(kill);
     try {
       return original(...args);
     } finally {
-      if (isIt) process.kill(process.pid, "SIGKILL");
+      if (isIt && kill !== undefined) die(kill);
     }
   };
 }
 syncBuiltinESMExports();
+
+function die({ what }: NonNullable<TestData["kill"]>): void {
+  if (what === "process") process.kill(process.pid, "SIGKILL");
+  // Of a thread, this ends no more than that.
+  else process.exit(3);
+}
 
 /** By what a file's name begins with; anything else is read well. */
 const WAYS: Readonly<Record<string, (sink: Sink, index: number, text: Buffer) => unknown>> = {

@@ -1,9 +1,25 @@
 /** Syncs whose files are fetched by lanes: what is published is what a sync without them would have published. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { SourceError, sync, type SyncEvent, type SyncOptions, verify } from "../src/index.ts";
+import {
+  history,
+  SourceError,
+  sync,
+  type SyncEvent,
+  type SyncOptions,
+  verify,
+} from "../src/index.ts";
+import { asTree } from "./crash-content.ts";
 import { type Content, memorySource } from "./memory-source.ts";
 import { litterOf, readTree } from "./trees.ts";
 
@@ -111,6 +127,49 @@ describe.each(["swap", "mirror"] as const)("publish %s", (publish) => {
     expect(litterOf(target)).toEqual([]);
   });
 });
+
+it.each(["swap", "mirror"] as const)(
+  "publish %s: a lane that ends at any call on the volume leaves nothing behind, and nothing out",
+  { timeout: 120_000 },
+  async (publish) => {
+    const first: Content = {
+      ...textsOf([...names("good", 3), ...names("pieces", 2)]),
+      "d0/own": { text: "x".repeat(20), mode: 0o755, mtime: 1_700_000_000_000 },
+    };
+    const second = { ...first, ...textsOf(names("later", 2)), "d0/own": "y" };
+    const descriptors = () => readdirSync("/proc/self/fd").length;
+    const root = publish === "swap" ? join(target, "current") : target;
+    let opened = 0;
+    let at = 0;
+    let ended: boolean;
+    do {
+      const calls = new Int32Array(new SharedArrayBuffer(4));
+      const source = withLanes(first);
+      // Each lane of either sync, from the call on. To end before a call is to end after the one before.
+      source.lane = { kill: { what: "thread", at: ++at, before: true, calls } };
+      const warnings: string[] = [];
+      const onEvent = (event: SyncEvent) => {
+        if (event.type === "warning") warnings.push(event.message);
+      };
+      for (const content of [first, second]) {
+        source.content = content;
+        await run(source, { publish, onEvent });
+        expect(readTree(root), `call ${at}`).toEqual(asTree(content));
+        expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
+        const kept = history(target).flatMap(({ path }) => path?.split("/").at(-1) ?? []);
+        expect(litterOf(target, kept), `call ${at}`).toEqual([]);
+      }
+      ended = Atomics.load(calls, 0) >= at;
+      expect(warnings.length > 0, `call ${at}`).toBe(ended);
+      rmSync(target, { recursive: true });
+      mkdirSync(target);
+      // The first rounds open some that stay.
+      if (at === 3) opened = descriptors();
+    } while (ended);
+    expect(at).toBeGreaterThan(12);
+    await expect.poll(descriptors).toBeLessThanOrEqual(opened);
+  },
+);
 
 it("what a lane asked for in vain is told, and a throttle leaves fewer requests", async () => {
   const paths = [...names("throttled", 4), ...names("good", 20)];
