@@ -1,8 +1,12 @@
 /** Servers that never end, or hold back: each ends in time, in bounded memory, with the right word. */
 import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { sync } from "@pannier/core";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { ftp } from "../src/index.ts";
 import { type Answer, type Script, startScripted } from "./scripted-server.ts";
@@ -100,6 +104,40 @@ describe("a listing", () => {
     });
     await expect(listAll(source)).rejects.toMatchObject({ code: "unavailable" });
   });
+});
+
+describe("a file", () => {
+  test.each(["swap", "mirror"] as const)(
+    "that does not end is given up once it is longer than listed: %s",
+    async (publish) => {
+      let taken = 0;
+      const { port } = await startScripted({
+        RETR: {
+          async do(socket, opened) {
+            socket.write("150 here\r\n");
+            const to = await opened;
+            // It is cut.
+            await flood(to, "hello\n").catch(() => {});
+            taken += to.bytesWritten;
+            socket.write("426 cut\r\n");
+          },
+        },
+      });
+      const target = mkdtempSync(join(tmpdir(), "pannier-ftp-"));
+      onTestFinished(() => rmSync(target, { recursive: true, force: true }));
+      const syncing = sync({
+        sources: [ftp(`ftp://u:p@127.0.0.1:${port}/`)],
+        target,
+        publish,
+        idleTimeout: IDLE,
+      });
+      await expect(syncing).rejects.toMatchObject({ code: "changed" });
+      expect(existsSync(join(target, publish === "swap" ? "current" : "a.txt"))).toBe(false);
+      // What the buffers of some connections take.
+      await expect.poll(() => taken).toBeGreaterThan(0);
+      expect(taken).toBeLessThan(32 * 2 ** 20);
+    },
+  );
 });
 
 test("a part of a file that ends early is not taken for the part", async () => {

@@ -1,6 +1,10 @@
 /** Servers that tell less than others, and servers that never end or lie. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { listAll, openSource, readAll } from "@pannier/adapter-kit";
+import { sync } from "@pannier/core";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { sftp } from "../src/index.ts";
 import {
@@ -13,6 +17,7 @@ import {
   startRaw,
   textOf,
   status,
+  uint32,
 } from "./raw-server.ts";
 
 const [END, MISSING, FAILURE] = [1, 2, 4];
@@ -254,5 +259,46 @@ describe("packets that lie", () => {
   ])("%s", async (_, readdir) => {
     const { source } = await open({ readdir: ({ id }) => readdir(id) });
     await expect(listAll(source)).rejects.toMatchObject({ name: "SourceError" });
+  });
+});
+
+function data(id: number, bytes: Buffer, told = bytes.length): Buffer {
+  return packet(103, id, Buffer.concat([uint32(told), bytes]));
+}
+
+describe("content that lies", () => {
+  const SENT = { size: 6, mode: 0o100644, mtime: 1_700_000_000 };
+
+  test.each<[string, (id: number) => Buffer]>([
+    ["nothing, again and again", (id) => data(id, Buffer.alloc(0))],
+    ["more than the packet holds", (id) => data(id, Buffer.from("hello\n"), 2 ** 31)],
+    ["the end before the end", (id) => status(id, END)],
+    ["a handle in its place", (id) => handle(id)],
+  ])("%s", async (_, read) => {
+    let asked = 0;
+    const { url } = await startRaw({
+      ...listing("a", SENT),
+      open: ({ id }) => handle(id),
+      read({ id }) {
+        asked++;
+        return read(id);
+      },
+    });
+    const target = mkdtempSync(join(tmpdir(), "pannier-sftp-"));
+    onTestFinished(() => rmSync(target, { recursive: true, force: true }));
+    const syncing = sync({ sources: [sftp(url)], target, idleTimeout: IDLE });
+    await expect(syncing).rejects.toMatchObject({ code: expect.any(String) });
+    expect(existsSync(join(target, "current"))).toBe(false);
+    expect(asked).toBeLessThan(100);
+  });
+
+  test("more than was asked for: what was asked for is taken, and no more", async () => {
+    const { source } = await open({
+      ...listing("a", SENT),
+      open: ({ id }) => handle(id),
+      read: ({ id }) => data(id, Buffer.alloc(200_000, "x")),
+    });
+    const listed = await listAll(source);
+    expect(String(await readAll(source, listed.file("a"), { offset: 0, length: 4 }))).toBe("xxxx");
   });
 });

@@ -34,7 +34,7 @@ interface Request {
 /** A packet to answer with; `undefined` for none, or for one that the test sends itself. */
 export type Answers = Readonly<Record<string, (request: Request) => Buffer | undefined>>;
 
-function uint32(value: number): Buffer {
+export function uint32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value >>> 0);
   return bytes;

@@ -128,6 +128,8 @@ describe.each(["swap", "mirror"] as const)("publish %s", (publish) => {
   });
 });
 
+const descriptors = () => readdirSync("/proc/self/fd").length;
+
 it.each(["swap", "mirror"] as const)(
   "publish %s: a lane that ends at any call on the volume leaves nothing behind, and nothing out",
   { timeout: 120_000 },
@@ -137,7 +139,6 @@ it.each(["swap", "mirror"] as const)(
       "d0/own": { text: "x".repeat(20), mode: 0o755, mtime: 1_700_000_000_000 },
     };
     const second = { ...first, ...textsOf(names("later", 2)), "d0/own": "y" };
-    const descriptors = () => readdirSync("/proc/self/fd").length;
     const root = publish === "swap" ? join(target, "current") : target;
     let opened = 0;
     let at = 0;

@@ -359,6 +359,46 @@ describe("is not made to hold", () => {
     expect(taken()).toBeLessThan(BOUND);
   });
 
+  test.each([
+    ["interim answers", "HTTP/1.1 102 Wait\r\n\r\n"],
+    ["chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20000000000000\r\nx"],
+    ["lines that end in LF alone", "HTTP/1.1 200 OK\nX: y\n"],
+  ])("%s without an end", async (_, text) => {
+    const { origin, taken } = await flood(text.repeat(4000));
+    expect((await read(origin, { a: 5 })).got).toEqual({});
+    expect(taken()).toBeLessThan(BOUND);
+  });
+
+  test("a head of 1 MiB, however much of it comes at once", async () => {
+    const large = answer("hello", `X: ${"y".repeat(2 ** 20)}`);
+    const origin = await serveRaw((socket) => void socket.end(large));
+    expect((await read(origin, { a: 5 })).got).toEqual({});
+    const most = answer("hello", `X: ${"y".repeat(16_000)}`);
+    const other = await serveRaw((socket) => void socket.end(most));
+    expect((await read(other, { a: 5 })).got).toEqual({ a: "hello" });
+  });
+
+  test("100,000 answers that nobody asked for, on a kept connection", async () => {
+    let written = 0;
+    const closed = Promise.withResolvers<void>();
+    const text = answer("hello").repeat(1000);
+    const origin = await serveRaw((socket) => {
+      socket.on("close", () => closed.resolve());
+      // Each in its own time: the first is read, and the connection is free.
+      socket.write(answer("hello"), () => {
+        const send = () => {
+          while (!socket.destroyed && written < 100 * text.length && socket.write(text))
+            written += text.length;
+          if (!socket.destroyed) socket.once("drain", send);
+        };
+        setTimeout(send, 50);
+      });
+    });
+    expect((await read(origin, { a: 5 })).got).toEqual({ a: "hello" });
+    await closed.promise;
+    expect(written).toBeLessThan(BOUND);
+  });
+
   test("100,000 answers to one request", async () => {
     const { origin, taken } = await flood(answer("hello").repeat(100_000));
     expect((await read(origin, { a: 5 })).got).toEqual({});
