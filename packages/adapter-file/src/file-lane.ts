@@ -2,7 +2,15 @@
  * Files of this machine in a lane, by plain calls. What does not answer from memory is left: the adapter's own reads wait for many at once, and
  * can be given up.
  */
-import { closeSync, fstatSync, openSync, readlinkSync, readSync, type Stats } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  type Stats,
+} from "node:fs";
 import type { FileEntry, OpenLane, Sink } from "@pannier/core/adapter";
 import { matches } from "./fingerprint.ts";
 import { FLAGS, fullPath } from "./local-path.ts";
@@ -24,32 +32,82 @@ const MOST = 2 * SLOW;
 const WEIGHT = 1 / 16;
 const TRIED = 8;
 
+/** Linux's O_PATH, which Node does not name: it takes no permission to read the directory. */
+const HOLD = 0o10000000 | constants.O_DIRECTORY;
+
 export const openLane: OpenLane = () => {
   const buffer = Buffer.allocUnsafeSlow(PIECE);
   let average = 0;
   return {
     read({ files, data }, sink) {
-      for (const [index, entry] of files.entries()) {
-        if (sink.stopped || (index >= TRIED && average > SLOW)) return;
-        const began = performance.now();
-        sink.request("read");
-        readFile(fullPath(data as LaneData, entry.path), entry, index, sink, buffer);
-        // Large ones are not slow for that.
-        const pieces = 1 + (entry.size ?? 0) / PIECE;
-        const took = Math.min(MOST, (performance.now() - began) / pieces);
-        average += (took - average) * WEIGHT;
+      const directories = heldDirectory();
+      try {
+        for (const [index, entry] of files.entries()) {
+          if (sink.stopped || (index >= TRIED && average > SLOW)) return;
+          const began = performance.now();
+          sink.request("read");
+          const path = fullPath(data as LaneData, entry.path);
+          readFile(directories.at(path), entry, index, sink, buffer);
+          // Large ones are not slow for that.
+          const pieces = 1 + (entry.size ?? 0) / PIECE;
+          const took = Math.min(MOST, (performance.now() - began) / pieces);
+          average += (took - average) * WEIGHT;
+        }
+      } finally {
+        directories.close();
       }
     },
   };
 };
 
+/**
+ * The directory of the last file, held open for the next one. O_NOFOLLOW is about the last name only: a directory on the way may have become a link
+ * that leads elsewhere. So it is the directory whose place is checked, once for all of its files in a row, which are opened through it.
+ */
+function heldDirectory() {
+  let held: string | undefined;
+  let fd: number | undefined;
+
+  function close(): void {
+    if (fd !== undefined) closeSync(fd);
+    held = fd = undefined;
+  }
+
+  return {
+    /** @returns a path that leads through the directory; `undefined` where that is not where it should be */
+    at(path: string): string | undefined {
+      const slash = path.lastIndexOf("/");
+      const directory = path.slice(0, slash) || "/";
+      if (directory !== held) {
+        close();
+        try {
+          fd = openSync(directory, HOLD);
+          if (readlinkSync(`/proc/self/fd/${fd}`) !== directory) return undefined;
+        } catch {
+          return undefined;
+        }
+        held = directory;
+      }
+      return `/proc/self/fd/${fd}${path.slice(slash)}`;
+    },
+    close,
+  };
+}
+
 /** As `readEntry` reads it, or not at all. */
-function readFile(path: string, entry: FileEntry, index: number, sink: Sink, buffer: Buffer): void {
+function readFile(
+  path: string | undefined,
+  entry: FileEntry,
+  index: number,
+  sink: Sink,
+  buffer: Buffer,
+): void {
+  if (path === undefined) return;
   let fd: number | undefined;
   try {
     fd = openSync(path, FLAGS);
     const stats = fstatSync(fd);
-    if (!isVersion(stats, entry) || readlinkSync(`/proc/self/fd/${fd}`) !== path) return;
+    if (!isVersion(stats, entry)) return;
     if (stats.size <= PIECE) {
       if (fill(fd, buffer, stats.size, 0) && isVersion(fstatSync(fd), entry))
         sink.put(index, buffer.subarray(0, stats.size));
