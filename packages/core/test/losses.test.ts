@@ -1,5 +1,15 @@
 /** Something of a target goes while nobody looks, or half way through a sync. What is published then is whole, or nothing is said to be. */
-import { chmodSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";
@@ -99,6 +109,65 @@ describe.each(["swap", "mirror"] as const)("the tree at work, --publish %s", (pu
       expect(shown(publish)).toEqual(expected(source));
       expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
     });
+  });
+});
+
+/** What of a first tree may be lost before it is published, and whether it is noticed that something else is in its place. */
+const LOSSES: Record<string, (candidate: string) => void> = {
+  "a file": (at) => rmSync(join(at, "few/x1")),
+  "a file between directories": (at) => rmSync(join(at, "mixed/x1")),
+  "a link": (at) => rmSync(join(at, "few/x3")),
+  "a directory": (at) => rmSync(join(at, "few"), { recursive: true }),
+  "a file, for a directory": (at) => {
+    rmSync(join(at, "few/x1"));
+    mkdirSync(join(at, "few/x1"));
+  },
+  "a file, for a link": (at) => {
+    rmSync(join(at, "few/x1"));
+    symlinkSync("x2", join(at, "few/x1"));
+  },
+  "a directory, for a link to one like it": (at) => {
+    renameSync(join(at, "few"), join(target, "elsewhere"));
+    symlinkSync("../../elsewhere", join(at, "few"));
+  },
+  "a file of very many": (at) => rmSync(join(at, "many/x1234")),
+};
+
+const append: SyncOptions["prePublish"] = async ({ path }) =>
+  appendFileSync(join(path, "few/x1"), "more");
+
+describe("a first tree", () => {
+  const content: MemorySource["content"] = {};
+  for (let i = 0; i < 1300; i++) content[`many/x${i}`] = "1";
+  for (let i = 0; i < 5; i++) {
+    content[`few/x${i}`] = i === 3 ? { link: "x2" } : "1";
+    content[`mixed/x${i}`] = "1";
+    content[`mixed/x${i}.d/y`] = "1";
+  }
+
+  it.each(Object.keys(LOSSES))("is not published without %s", async (what) => {
+    source.content = content;
+    let lost = false;
+    const onEvent: SyncOptions["onEvent"] = (event) => {
+      if (event.type !== "step" || event.step !== "publish" || lost) return;
+      lost = true;
+      for (const place of workPlaces()) LOSSES[what]?.(place);
+    };
+    const options: SyncOptions = { sources: [source], target };
+    await expect(sync({ ...options, onEvent })).rejects.toThrow("was changed or removed");
+    expect(readdirSync(target)).not.toContain("current");
+    await sync(options);
+    expect(shown("swap")).toEqual(expected(source));
+  });
+
+  it("is not published as something else than a hook was shown", async () => {
+    source.content = content;
+    const options: SyncOptions = { sources: [source], target };
+    await expect(sync({ ...options, prePublish: append })).rejects.toThrow(
+      "was changed or removed",
+    );
+    await sync(options);
+    expect(shown("swap")).toEqual(expected(source));
   });
 });
 

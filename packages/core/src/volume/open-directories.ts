@@ -41,6 +41,8 @@ export interface OpenDirectories {
   loosenAt(directory: string): void;
   /** A removed directory must not be found open again under its name. */
   forget(directory: string): void;
+  /** See `Tree.lookAgain`. */
+  lookAgain(): void;
   /** See `Tree.restoreMode`. */
   restoreMode(directory: string): void;
   /** See `Tree.seal`. */
@@ -118,6 +120,7 @@ export function openDirectories(
     },
     loosenAt,
     forget: held.forget,
+    lookAgain: () => held.shrink(0),
     restoreMode(directory) {
       const opened = use(directory, false);
       const { mode: found, uid, gid } = fstatSync(opened.fd);
@@ -197,18 +200,19 @@ function heldDirectories() {
   /** The one at the end of those held, unless it is closed. */
   let latest: string | undefined;
 
-  function evict(): void {
-    if (held.size <= HELD) return;
+  /** Closes those that nobody uses until so many are left. */
+  function shrink(most: number): void {
     for (const [name, directory] of held) {
+      if (held.size <= most) return;
       // The root stays: under its name somebody may have put another directory.
-      if (directory.users > 0) continue;
+      if (name === "" || directory.users > 0) continue;
       closeSync(directory.fd);
       held.delete(name);
-      if (held.size <= HELD) return;
     }
   }
 
   return {
+    shrink,
     /** The caller is counted as a user of it. */
     find(directory: string): OpenDirectory | undefined {
       const known = held.get(directory);
@@ -227,7 +231,7 @@ function heldDirectories() {
       const opened: OpenDirectory = { fd, path, users: 1 };
       held.set(directory, opened);
       latest = directory;
-      evict();
+      shrink(HELD);
       return opened;
     },
     forget(directory: string): void {

@@ -4,6 +4,7 @@ import {
   lchownSync,
   linkSync,
   lstatSync,
+  opendirSync,
   renameSync,
   rmdirSync,
   type Stats,
@@ -11,6 +12,7 @@ import {
   unlinkSync,
 } from "node:fs";
 import { parentOf } from "../source/path.ts";
+import { FILE, SYMLINK } from "../state/row.ts";
 import type { Pause } from "../timing/slices.ts";
 import { randomName } from "./layout.ts";
 import {
@@ -37,6 +39,10 @@ export interface Tree {
   at(path: string, create: boolean): { readonly path: string; release(): void };
   /** lstat, or `undefined` when there is nothing (or a parent is missing). */
   stat(path: string): Stats | undefined;
+  /**
+   * Names in a directory, with FILE or SYMLINK for what is one; `undefined` where they are more than so many. None where there is no such directory.
+   */
+  kinds(directory: string, most: number): ReadonlyMap<string, number | undefined> | undefined;
   /** Removes a file or link; in a candidate, a directory in its place is removed whole. Nothing there: nothing done. */
   remove(path: string): void;
   link(existing: string, path: string): void;
@@ -45,6 +51,8 @@ export interface Tree {
   symlink(text: string, path: string): void;
   /** Removes directories that became empty, from those that {@link Tree.remove} emptied upwards. */
   prune(pause: Pause): Promise<void>;
+  /** Has directories opened anew by their names, under which others may have put something else since. Not the root. */
+  lookAgain(): void;
   /** Whether the root's path still leads to the directory that was opened. */
   isInPlace(): boolean;
   /** Notes a directory as written to. */
@@ -102,6 +110,7 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
     touched,
     at,
     stat: (path) => statIn(directories, path),
+    kinds: (directory, most) => kindsIn(directories, directory, most),
     remove(path) {
       // Even where nothing is: a process that was killed may have come no further than this.
       emptied.add(parentOf(path));
@@ -142,6 +151,7 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
       }
       emptied.clear();
     },
+    lookAgain: directories.lookAgain,
     isInPlace: () => isInPlace(directories, root),
     touch: (directory) => touched.add(directory),
     removeIfEmpty,
@@ -169,17 +179,49 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
   return tree;
 }
 
-function statIn({ use }: OpenDirectories, path: string): Stats | undefined {
+function statIn(directories: OpenDirectories, path: string): Stats | undefined {
   const name = nameOf(path);
-  let directory: OpenDirectory;
+  const directory = useIfThere(directories, parentOf(path));
+  if (directory === undefined) return undefined;
   try {
-    directory = use(parentOf(path), false);
+    return lstatSync(`${directory.path}/${name}`, SILENT);
+  } finally {
+    directory.users--;
+  }
+}
+
+function useIfThere({ use }: OpenDirectories, directory: string): OpenDirectory | undefined {
+  try {
+    return use(directory, false);
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
   }
+}
+
+/** Names that are read at once. */
+const NAMES = 500;
+
+function kindsIn(
+  directories: OpenDirectories,
+  path: string,
+  most: number,
+): ReadonlyMap<string, number | undefined> | undefined {
+  const kinds = new Map<string, number | undefined>();
+  const directory = useIfThere(directories, path);
+  if (directory === undefined) return kinds;
   try {
-    return lstatSync(`${directory.path}/${name}`, SILENT);
+    const listing = opendirSync(directory.path, { bufferSize: NAMES });
+    try {
+      for (let entry = listing.readSync(); entry !== null; entry = listing.readSync()) {
+        if (kinds.size === most) return undefined;
+        const other = entry.isSymbolicLink() ? SYMLINK : undefined;
+        kinds.set(entry.name, entry.isFile() ? FILE : other);
+      }
+    } finally {
+      listing.closeSync();
+    }
+    return kinds;
   } finally {
     directory.users--;
   }
