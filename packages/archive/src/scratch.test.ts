@@ -51,3 +51,19 @@ test("small contents of all sizes lie where the table says", async () => {
     expect(found.equals(content), `f${i}`).toBe(true);
   }
 });
+
+test("small contents that are put side by side lie where the table says", async () => {
+  const scratch = await opened();
+  const contents = Array.from({ length: 60 }, (_, i) => Buffer.alloc(200_000 + i * 1000, i + 1));
+  const facts = { mtime: undefined };
+  await Promise.all(
+    contents.map((content, i) => scratch.put(`f${i}`, content.length, content, facts)),
+  );
+  const unpacked = await scratch.finish();
+  onTestFinished(() => unpacked.close());
+  for (const [i, content] of contents.entries()) {
+    const { file, start } = unpacked.find(`f${i}`) ?? { file: "", start: 0 };
+    const found = (await readFile(file)).subarray(start, start + content.length);
+    expect(found.equals(content), `f${i}`).toBe(true);
+  }
+});

@@ -73,6 +73,8 @@ export async function createScratch(folder: string): Promise<Scratch> {
   const rowOf = rowReader(table);
   /** Small contents that are not yet written, and where the next one begins. Copied: they may be parts of something large. */
   let held = Buffer.allocUnsafeSlow(HELD);
+  /** Those that are written, to be filled again: for every few MiB of new ones V8 would look through its heap. */
+  const spare: Buffer<ArrayBuffer>[] = [];
   let heldBytes = 0;
   let end = 0;
   let writing: Promise<void> = Promise.resolve();
@@ -92,19 +94,24 @@ export async function createScratch(folder: string): Promise<Scratch> {
     await clear(path);
     insert.run(...row);
   };
+  const write = async (before: Promise<void>, full: Buffer<ArrayBuffer>, bytes: number) => {
+    const at = end - bytes;
+    await before;
+    await writeAll(packed, full.subarray(0, bytes), at);
+    spare.push(full);
+  };
   /** Writes what is held while the next ones are read; what was written before is waited for. */
   const flush = async () => {
-    const whole = held.subarray(0, heldBytes);
-    const at = end - heldBytes;
-    held = Buffer.allocUnsafeSlow(HELD);
-    heldBytes = 0;
     const before = writing;
-    writing = before.then(() => writeAll(packed, whole, at));
+    writing = write(before, held, heldBytes);
     writing.catch(() => {});
+    held = spare.pop() ?? Buffer.allocUnsafeSlow(HELD);
+    heldBytes = 0;
     await before;
   };
   const pack = async (content: Uint8Array) => {
-    if (heldBytes + content.byteLength > HELD) await flush();
+    // Meanwhile others may have put theirs.
+    while (heldBytes + content.byteLength > HELD) await flush();
     const start = end;
     held.set(content, heldBytes);
     heldBytes += content.byteLength;
