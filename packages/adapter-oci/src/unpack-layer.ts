@@ -120,7 +120,9 @@ async function readMembers(
           break;
         }
         meter.measure(size, member.name);
-        const written = await scratch.put(prefix + path, size, member.content, facts);
+        const whole = member.whole?.();
+        const content = (whole instanceof Promise ? await whole : whole) ?? member.content;
+        const written = await scratch.put(prefix + path, size, content, facts);
         add(fileRow(path, { ...written, ...facts }));
         break;
       }

@@ -3,14 +3,14 @@ import { SourceError } from "@pannier/core/adapter";
 import { BLOCK } from "./tar-header.ts";
 
 export interface BlockReader {
-  /** The next block. @throws SourceError `invalid` where the bytes end */
-  block(): Promise<Buffer>;
+  /** The next block, at once where it is there. @throws SourceError `invalid` where the bytes end */
+  block(): Buffer | Promise<Buffer>;
   /** Tells that so much content comes next, padded to whole blocks. */
   expect(size: number): void;
   /** What is left of that content. @throws SourceError `invalid` where the bytes end */
   content(): AsyncGenerator<Uint8Array>;
-  /** Passes over what is left of the content, and its padding. */
-  skip(): Promise<void>;
+  /** The same in one piece, at once where it is there. For content that may be in memory. */
+  whole(): Buffer | Promise<Buffer>;
   /** The next block, or what there is of it; `undefined` where nothing is left. */
   rest(): Promise<Buffer | undefined>;
   /** Gives up the bytes. */
@@ -36,9 +36,8 @@ export function createBlockReader(bytes: AsyncIterable<Uint8Array>): BlockReader
     return true;
   }
 
-  async function block(partial: boolean): Promise<Buffer | undefined> {
+  async function slowBlock(partial: boolean): Promise<Buffer | undefined> {
     await skip();
-    if (piece.byteLength - at >= BLOCK) return piece.subarray(at, (at += BLOCK));
     const whole = Buffer.alloc(BLOCK);
     let filled = 0;
     while (filled < BLOCK) {
@@ -54,6 +53,36 @@ export function createBlockReader(bytes: AsyncIterable<Uint8Array>): BlockReader
     return whole;
   }
 
+  /** Most blocks are there with the content before them: nobody need wait. */
+  function block(partial: boolean): Buffer | Promise<Buffer | undefined> {
+    const next = at + left + padding;
+    if (next + BLOCK > piece.byteLength) return slowBlock(partial);
+    left = 0;
+    padding = 0;
+    at = next + BLOCK;
+    return piece.subarray(next, at);
+  }
+
+  function take(): Buffer {
+    const chunk = piece.subarray(at, at + left);
+    left -= chunk.byteLength;
+    at += chunk.byteLength;
+    return chunk;
+  }
+
+  async function* content(): AsyncGenerator<Buffer> {
+    while (left > 0) {
+      if (!(await more())) throw cutShort();
+      yield take();
+    }
+  }
+
+  async function gather(): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of content()) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
   async function skip(): Promise<void> {
     left += padding;
     padding = 0;
@@ -66,22 +95,14 @@ export function createBlockReader(bytes: AsyncIterable<Uint8Array>): BlockReader
   }
 
   return {
-    block: async () => (await block(false)) as Buffer,
-    rest: () => block(true),
+    block: () => block(false) as Buffer | Promise<Buffer>,
+    rest: async () => block(true),
     expect(size) {
       left = size;
       padding = (BLOCK - (size % BLOCK)) % BLOCK;
     },
-    async *content() {
-      while (left > 0) {
-        if (!(await more())) throw cutShort();
-        const chunk = piece.subarray(at, at + left);
-        left -= chunk.byteLength;
-        at += chunk.byteLength;
-        yield chunk;
-      }
-    },
-    skip,
+    content,
+    whole: () => (at + left <= piece.byteLength ? take() : gather()),
     async close() {
       await iterator.return?.();
     },

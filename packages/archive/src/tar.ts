@@ -19,6 +19,8 @@ import {
 
 /** Bytes of one pax header or long name. */
 const MAX_EXTENSION = 4 << 20;
+/** Contents of up to this size are handed over in one piece. */
+const WHOLE = 256 * 1024;
 /** Headers in a row that only describe the next member. */
 const MAX_EXTENSIONS = 64;
 /** Bytes that may follow the end marker: writers fill up to the size of a tape's record. */
@@ -35,10 +37,9 @@ export async function* readTar(bytes: AsyncIterable<Uint8Array>): AsyncGenerator
       global = described.global;
       const { header, pax } = described;
       if (header.type === VOLUME_LABEL) continue;
-      const member = memberOf(header, pax, () => blocks.content());
+      const member = memberOf(header, pax, blocks);
       blocks.expect(hasContent(header) ? header.size : 0);
       yield member;
-      await blocks.skip();
     }
     await readRest(blocks);
   } finally {
@@ -63,7 +64,8 @@ async function readHeader(blocks: BlockReader, globals: PaxValues): Promise<Desc
   let longLink: string | undefined;
   for (let count = 0; ; count++) {
     if (count > MAX_EXTENSIONS) throw damaged("too many headers describe one member");
-    const block = await blocks.block();
+    const next = blocks.block();
+    const block = next instanceof Promise ? await next : next;
     if (isZero(block)) {
       if (count > 0) throw damaged("it ends behind a header that describes a member");
       if (!isZero(await blocks.block())) throw damaged("a block of zeros is not its end");
@@ -110,9 +112,7 @@ async function extension(blocks: BlockReader, { size }: TarHeader): Promise<Buff
     );
   }
   blocks.expect(size);
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of blocks.content()) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  return blocks.whole();
 }
 
 function upToNul(text: Buffer): string {
@@ -149,11 +149,7 @@ async function readRest(blocks: BlockReader): Promise<void> {
   }
 }
 
-function memberOf(
-  header: TarHeader,
-  pax: PaxValues,
-  content: () => AsyncIterable<Uint8Array>,
-): Member {
+function memberOf(header: TarHeader, pax: PaxValues, blocks: BlockReader): Member {
   const { name, type, size, mode, linkname } = header;
   // pax has fractions of seconds.
   const seconds = Number(pax.get("mtime") || Number.NaN);
@@ -172,7 +168,15 @@ function memberOf(
     case "7":
       // How directories were marked before there was a type for them.
       if (name.endsWith("/")) return { kind: "directory", name, mtime };
-      return { kind: "file", name, mtime, mode, size, content: content() };
+      return {
+        kind: "file",
+        name,
+        mtime,
+        mode,
+        size,
+        content: blocks.content(),
+        whole: size <= WHOLE ? () => blocks.whole() : undefined,
+      };
     case "1":
       return { kind: "hardlink", name, mtime, mode, target: linkname };
     case "2":
