@@ -6,7 +6,7 @@ const LEAST = 4096;
 const MOST = 1024 * 1024;
 
 export interface Window {
-  /** Bytes from a position on. At once where they are there. They stay what they are: the next read does not write to them. */
+  /** Bytes from a position on. At once where they are there. Good until the next read, which writes to the same memory. */
   read(position: number, length: number): Buffer | Promise<Buffer>;
 }
 
@@ -16,17 +16,21 @@ export interface Window {
  */
 export function openWindow(file: FileHandle, start: number, cutShort: () => Error): Window {
   let held = Buffer.alloc(0);
+  /** Read into again and again: for every few MiB of new memory V8 would look through its heap. */
+  let buffer = Buffer.alloc(0);
   let from = 0;
   let ahead = LEAST;
 
   async function move(position: number, length: number): Promise<Buffer> {
     const isNext = position >= from && position <= from + held.byteLength;
     ahead = isNext ? Math.min(MOST, ahead * 2) : LEAST;
-    const buffer = Buffer.allocUnsafeSlow(Math.max(length, ahead));
+    const wanted = Math.max(length, ahead);
+    held = held.subarray(0, 0);
+    if (buffer.byteLength < wanted) buffer = Buffer.allocUnsafeSlow(wanted);
     let got = 0;
     while (got < length) {
       const at = start + position + got;
-      const { bytesRead } = await file.read(buffer, got, buffer.byteLength - got, at);
+      const { bytesRead } = await file.read(buffer, got, wanted - got, at);
       if (bytesRead === 0) throw cutShort();
       got += bytesRead;
     }
