@@ -13,9 +13,11 @@ export interface Refusal {
 }
 
 export function refusalOf(error: unknown): Refusal | undefined {
-  const { name, code, message } = (error ?? {}) as Error & { code?: unknown };
-  if (name !== "FTPError" || typeof code !== "number") return undefined;
-  return { code, message, isAnonymous: anonymous.has(error as Error) };
+  if (!(error instanceof Error)) return undefined;
+  const { code, message } = error as Error & { code?: unknown };
+  // basic-ftp's error has the name of its class, which a bundle makes shorter. Codes of other errors are words, or small numbers.
+  if (typeof code !== "number" || code < 400) return undefined;
+  return { code, message, isAnonymous: anonymous.has(error) };
 }
 
 const anonymous = new WeakSet<Error>();
