@@ -15,8 +15,14 @@ export interface FilesInit {
 export function filesSource({ client, find, urlOf, probe }: FilesInit): Source {
   let found: Found | undefined;
   let listed: readonly FileEntry[] = [];
-  const readByDigest = createDigestReader(client, async () => {
-    return new SourceError("changed", "the asset changed since it was listed");
+  const readByDigest = createDigestReader(client, async (signal) => {
+    const before = found?.token;
+    found = await find(signal);
+    if (found.token !== before)
+      return new SourceError("changed", "the asset changed since it was listed");
+    return new SourceError("invalid", "the asset has not the sha256 checksum that is told for it", {
+      hint: "have whoever released it put up the asset and its checksum again",
+    });
   });
 
   async function entryOf(asset: Asset, checksum: Checksum | undefined, signal: AbortSignal) {
