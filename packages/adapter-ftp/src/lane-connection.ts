@@ -115,7 +115,8 @@ export function connectLane(
       case "time":
         step = "passive";
         mtime = code === 213 ? parseTime(text.slice(4)) : undefined;
-        return code < 600;
+        // A file without its time is left; the connection is as good as before.
+        return true;
       case "passive":
         port = portOf(text, target.extended);
         step = "none";
@@ -189,7 +190,8 @@ export function connectLane(
     close: end,
     check(now) {
       if ((wanted === undefined && step === "none") || isGone) return true;
-      const isSecond = wanted === undefined && step === "passive";
+      const isSecond =
+        wanted === undefined && (step === "passive" || (step === "type" && target.utf8));
       const allowed = isSecond ? Math.min(SECOND_AFTER_MS, idleTimeout) : idleTimeout;
       // A byte now and then leads nowhere: files are small.
       if (now - heard <= allowed && now - began <= 2 * idleTimeout) return true;

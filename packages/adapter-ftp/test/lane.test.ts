@@ -11,10 +11,16 @@ const IDLE = 400;
 const TIME = Date.UTC(2026, 0, 1);
 
 /** Reads so many files of 6 bytes by a lane; they are all the same one of the server. */
-async function readByLane(script: Script, count = 3, inBytes = false, atOnce = 2) {
+async function readByLane(
+  script: Script,
+  count = 3,
+  inBytes = false,
+  atOnce = 2,
+  { utf8 = false, idleTimeout = IDLE } = {},
+) {
   const { port, commands } = await startScripted(script, inBytes);
   const data: LaneData = {
-    target: { host: "127.0.0.1", port, user: "u", password: "p", extended: true, utf8: false },
+    target: { host: "127.0.0.1", port, user: "u", password: "p", extended: true, utf8 },
     root: "",
     times: true,
   };
@@ -32,7 +38,7 @@ async function readByLane(script: Script, count = 3, inBytes = false, atOnce = 2
   } as unknown as Sink;
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
-  const lane = openLane({ idleTimeout: IDLE, atOnce, mostUnlisted: 0 });
+  const lane = openLane({ idleTimeout, atOnce, mostUnlisted: 0 });
   await lane.read({ files, data }, sink, stop.signal);
   return { got, failed, commands, stop };
 }
@@ -92,6 +98,12 @@ test.each([
   const { got } = await readByLane(script);
   expect(got.size).toBe(0);
 });
+
+test("what is forgotten after OPTS is not waited for as long as a server may be silent", async () => {
+  const slow = { utf8: true, idleTimeout: 60_000 };
+  const { got } = await readByLane({ TYPE: silence, EPSV: silence }, 3, false, 2, slow);
+  expect(got.size).toBe(0);
+}, 10_000);
 
 test("a file that fails takes no other with it", async () => {
   const { got, failed } = await readByLane(
