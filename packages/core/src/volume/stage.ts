@@ -119,6 +119,9 @@ async function checkNames({ volume, candidate, signal }: StageJob): Promise<void
     const kinds = isWorth ? tree.kinds(directory, NAMES_EACH * rows.length) : undefined;
     if (isWorth && kinds === undefined) large = directory;
     for (const row of rows) {
+      // One by one they take long where each is a question to a server.
+      const between = kinds === undefined ? pause() : undefined;
+      if (between !== undefined) await between;
       const isFound =
         kinds === undefined ? isStaged(tree, row) : kinds.get(nameOf(row.path)) === row.kind;
       if (!isFound) throw takenFromCandidate(volume, row.path);
