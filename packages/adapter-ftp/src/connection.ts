@@ -34,7 +34,7 @@ export interface Connection {
    * Sends commands that have one reply each, all at once.
    *
    * @returns their replies in order, as FTPError where the server refuses
-   * @throws SourceError `unavailable` where a reply does not come in time: then the server may take one command at a time, and gets no more at once
+   * @throws SourceError `unavailable` where a reply does not come in time, or one came too many: the server then gets no more at once
    */
   sendAll(commands: readonly string[]): Promise<readonly (FTPResponse | Error)[]>;
   closed(): boolean;
@@ -43,6 +43,8 @@ export interface Connection {
 
 /** Milliseconds from the first reply to the second, where commands were sent at once. */
 const SECOND_AFTER_MS = 3000;
+/** Ends commands that were sent at once. Every server has said 200 to it by then, which is the reply to no other of them. */
+const LAST = "TYPE I";
 /** Servers that forget a command which came before they had answered the one before: as lftp knows them. */
 const ONE_BY_ONE = /icrosoft FTP Service|MadGoat|MikroTik/;
 /** Bytes: what basic-ftp takes. */
@@ -126,13 +128,18 @@ async function sendAll(
     const all = client.ftp.handle(undefined, (reply, task) => {
       if (reply instanceof Error && refusalOf(reply) === undefined) return task.reject(reply);
       replies.push(reply);
-      if (replies.length === commands.length) return task.resolve(undefined);
+      if (replies.length > commands.length) return task.resolve(undefined);
       clearTimeout(timer);
       timer = setTimeout(late, replies.length === 1 ? SECOND_AFTER_MS : idleTimeout);
     });
-    client.ftp.socket.write(`${commands.map(checkArgument).join("\r\n")}\r\n`, "latin1");
+    const lines = [...commands.map(checkArgument), LAST, ""];
+    client.ftp.socket.write(lines.join("\r\n"), "latin1");
     await all;
-    return replies;
+    const last = replies.pop();
+    if (!(last instanceof Error) && last?.code === 200) return replies;
+    // With one reply too many, each would be taken for that of the command before.
+    late();
+    throw new SourceError("unavailable", "the server's replies are not those to its commands");
   } finally {
     clearTimeout(timer);
   }

@@ -125,6 +125,22 @@ test("makes do with the connections that the server takes", async () => {
   expect(got).toEqual(all(9));
 });
 
+test.each(["226 done", "550 no", "500 what?"])(
+  "a reply too many, %s, moves no time to another file",
+  async (stray) => {
+    const names = Array.from({ length: 9 }, (_, index) => String(index));
+    const { port } = await startScripted({
+      FEAT: "211-F\r\n MDTM\r\n SIZE\r\n211 end",
+      LIST: { data: names.map((name) => `-rw-r--r-- 1 u g 6 Jan 01 2026 ${name}\r\n`).join("") },
+      MDTM: (path) => `${path === "/3" ? `${stray}\r\n` : ""}213 2026010100000${path.slice(1)}`,
+    });
+    const { source, close } = await openSource(ftp(`ftp://u:p@127.0.0.1:${port}/`));
+    onTestFinished(() => close());
+    await expect(listAll(source)).rejects.toMatchObject({ code: "unavailable", transient: true });
+    expect(await source.lane?.(new AbortController().signal)).toBeUndefined();
+  },
+);
+
 test("a server that takes one command at a time is listed one by one the second time", async () => {
   const FILES = 30;
   const lines = Array.from({ length: FILES }, (_, i) => `-rw-r--r-- 1 u g 6 Jan 01 2026 ${i}\r\n`);
@@ -132,9 +148,10 @@ test("a server that takes one command at a time is listed one by one the second 
   const { port } = await startScripted({
     FEAT: "211-F\r\n MDTM\r\n SIZE\r\n211 end",
     LIST: { data: lines.join("") },
+    // It forgets what comes meanwhile.
+    TYPE: { do: (control) => isBusy || control.write("200 ok\r\n") },
     MDTM: {
       async do(control) {
-        // It forgets what comes meanwhile.
         if (isBusy) return;
         isBusy = true;
         await setTimeout(5);
