@@ -71,13 +71,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
   const insert = table.prepare("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
   const insertNew = table.prepare("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
   const rowOf = rowReader(table);
-  /** Small contents that are not yet written, and where the next one begins. Copied: they may be parts of something large. */
-  let held = Buffer.allocUnsafeSlow(HELD);
-  /** Those that are written, to be filled again: for every few MiB of new ones V8 would look through its heap. */
-  const spare: Buffer<ArrayBuffer>[] = [];
-  let heldBytes = 0;
-  let end = 0;
-  let writing: Promise<void> = Promise.resolve();
+  const pack = packInto(packed);
   let finished = false;
 
   /** Removes what an earlier member of that name left. */
@@ -94,30 +88,6 @@ export async function createScratch(folder: string): Promise<Scratch> {
     await clear(path);
     insert.run(...row);
   };
-  const write = async (before: Promise<void>, full: Buffer<ArrayBuffer>, bytes: number) => {
-    const at = end - bytes;
-    await before;
-    await writeAll(packed, full.subarray(0, bytes), at);
-    spare.push(full);
-  };
-  /** Writes what is held while the next ones are read; what was written before is waited for. */
-  const flush = async () => {
-    const before = writing;
-    writing = write(before, held, heldBytes);
-    writing.catch(() => {});
-    held = spare.pop() ?? Buffer.allocUnsafeSlow(HELD);
-    heldBytes = 0;
-    await before;
-  };
-  const pack = async (content: Uint8Array) => {
-    // Meanwhile others may have put theirs.
-    while (heldBytes + content.byteLength > HELD) await flush();
-    const start = end;
-    held.set(content, heldBytes);
-    heldBytes += content.byteLength;
-    end += content.byteLength;
-    return start;
-  };
 
   return {
     async put(path, size, content, facts) {
@@ -130,7 +100,7 @@ export async function createScratch(folder: string): Promise<Scratch> {
       }
       const whole = isWhole ? content : await allOf(content);
       const written = { size: whole.byteLength, sha256: hash("sha256", whole) };
-      await addPacked(path, written, facts, await pack(whole));
+      await addPacked(path, written, facts, await pack.add(whole));
       return written;
     },
     async symlink(path, target, { mtime }) {
@@ -157,17 +127,65 @@ export async function createScratch(folder: string): Promise<Scratch> {
       return { size, sha256 };
     },
     async finish() {
-      await flush();
-      await writing;
+      await pack.end();
       table.exec("COMMIT");
       finished = true;
       return openUnpacked(folder, table);
     },
     async close() {
-      await writing.catch(() => {});
+      await pack.settle();
       await packed.close().catch(() => {});
       if (!finished) table.close();
     },
+  };
+}
+
+/** Writes small contents one after the other into a file, while the next ones are read. An error comes from a later call. */
+function packInto(file: FileHandle) {
+  /** Those that are not yet written. Copied: they may be parts of something large. */
+  let held = Buffer.allocUnsafeSlow(HELD);
+  let heldBytes = 0;
+  /** Memory of those that are written, to be filled again: for every few MiB of new memory V8 would look through its heap. */
+  const spare: Buffer<ArrayBuffer>[] = [];
+  /** Where the next one begins. */
+  let end = 0;
+  let writing: Promise<void> = Promise.resolve();
+
+  async function write(before: Promise<void>, full: Buffer<ArrayBuffer>, bytes: number) {
+    const at = end - bytes;
+    await before;
+    await writeAll(file, full.subarray(0, bytes), at);
+    spare.push(full);
+  }
+
+  /** Waits only for what was written before. */
+  async function flush(): Promise<void> {
+    const before = writing;
+    writing = write(before, held, heldBytes);
+    writing.catch(() => {});
+    held = spare.pop() ?? Buffer.allocUnsafeSlow(HELD);
+    heldBytes = 0;
+    await before;
+  }
+
+  return {
+    /** @returns where in the file it begins */
+    async add(content: Uint8Array): Promise<number> {
+      // Meanwhile others may have put theirs.
+      while (heldBytes + content.byteLength > HELD) await flush();
+      const start = end;
+      held.set(content, heldBytes);
+      heldBytes += content.byteLength;
+      end += content.byteLength;
+      return start;
+    },
+    /** Waits until everything is written. */
+    async end(): Promise<void> {
+      await flush();
+      await writing;
+    },
+    /** Waits until nothing is being written any more. Never throws. */
+    settle: () => writing.catch(() => {}),
   };
 }
 
