@@ -17,7 +17,7 @@ export interface LaneData {
 
 /** Bytes; larger ones are looked at before they are read as well, which is for `read`. */
 const MOST = 256 * 1024;
-/** Connections. With the one that the main thread keeps they are as many as it has by itself. */
+/** Connections of a lane. With the one that the main thread keeps they are as many as it has by itself; several lanes share what the engine allows. */
 const MAX_CONNECTIONS = 7;
 /** Milliseconds between looks at connections that may have fallen silent. */
 const LOOK = 500;
