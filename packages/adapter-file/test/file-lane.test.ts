@@ -43,14 +43,22 @@ function put(path: string, content: string): FileEntry {
 }
 
 /** What a lane gets of these files, by path. */
-function read(files: readonly FileEntry[], stopAfter = Infinity, isFile = false) {
+function read(
+  files: readonly FileEntry[],
+  stopAfter = Infinity,
+  isFile = false,
+  onPut: (path: string) => void = () => {},
+) {
   const got: Record<string, string> = {};
   const pathOf = (index: number) => (files[index] as FileEntry).path;
   const sink: Sink = {
     get stopped() {
       return Object.keys(got).length >= stopAfter;
     },
-    put: (index, content) => void (got[pathOf(index)] = String(content)),
+    put(index, content) {
+      got[pathOf(index)] = String(content);
+      onPut(pathOf(index));
+    },
     begin(index) {
       const pieces: Buffer[] = [];
       return {
@@ -126,6 +134,20 @@ describe("a lane leaves a file that", () => {
     const entry = { ...put("inside", "x"), path: "../outside" };
     expect(read([entry])).toEqual({});
   });
+});
+
+test("nothing comes from a link that takes a directory's place between two of its files", () => {
+  const files = ["a/1", "a/2", "b", "a/3"].map((path) => put(path, "listed"));
+  mkdirSync(join(root, "outside"));
+  // With the size and the time of those listed.
+  for (const name of ["1", "2", "3"]) put(`../outside/${name}`, "secret");
+  const got = read(files, Infinity, false, (path) => {
+    if (path !== "a/1") return;
+    renameSync(join(root, "tree/a"), join(root, "moved"));
+    symlinkSync(join(root, "outside"), join(root, "tree/a"));
+  });
+  // The second is that which was listed: its directory was open. Of the last, it is looked for again.
+  expect(got).toEqual({ "a/1": "listed", "a/2": "listed", b: "listed" });
 });
 
 const openFiles = () => readdirSync("/proc/self/fd").length;
