@@ -122,8 +122,8 @@ async function checkNames({ volume, candidate, signal }: StageJob): Promise<void
       // One by one they take long where each is a question to a server.
       const between = kinds === undefined ? pause() : undefined;
       if (between !== undefined) await between;
-      const isFound =
-        kinds === undefined ? isStaged(tree, row) : kinds.get(nameOf(row.path)) === row.kind;
+      // File systems may list a name in another form than it was given: those of macOS, some servers.
+      const isFound = kinds?.get(nameOf(row.path)) === row.kind || isStaged(tree, row);
       if (!isFound) throw takenFromCandidate(volume, row.path);
     }
   }
