@@ -16,9 +16,10 @@ export function filesSource({ client, find, urlOf, probe }: FilesInit): Source {
   let found: Found | undefined;
   let listed: readonly FileEntry[] = [];
   const readByDigest = createDigestReader(client, async (signal) => {
+    // What was listed stays what is read, until it is listed again.
     const before = found?.token;
-    found = await find(signal);
-    if (found.token !== before)
+    const now = await find(signal);
+    if (now.token !== before)
       return new SourceError("changed", "the asset changed since it was listed");
     return new SourceError("invalid", "the asset has not the sha256 checksum that is told for it", {
       hint: "have whoever released it put up the asset and its checksum again",

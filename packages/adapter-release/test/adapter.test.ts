@@ -197,6 +197,8 @@ describe.each(KINDS)("releases of %s", (api) => {
       return true;
     };
     await expect(readAll(source, listed.file("page"))).rejects.toMatchObject({ code: "changed" });
+    // Until it is listed again, what was listed is asked for, and not what is there now.
+    await expect(readAll(source, listed.file("page"))).rejects.toMatchObject({ code: "not-found" });
   });
 });
 
