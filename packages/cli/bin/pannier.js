@@ -12,10 +12,6 @@ if (major < 22 || (major === 22 && minor < 13)) {
   // Garbage is collected when the heap has grown by half, not when it has doubled and more: a third less memory where a
   // million entries pass, for no more time (bench/README.md).
   setFlagsFromString("--heap-growing-percent=50");
-  // Fewer threads of V8's own beside those that fetch, and machine code only for what runs often: 5% less processor time for
-  // a first sync of 10,000 or 30,000 small files, and 6 MiB. A loop over numbers takes four times as long from Node 24 on, if its
-  // function is not called 15,000 times: such work belongs in WebAssembly, as in md5-eight.ts.
-  setFlagsFromString("--efficiency-mode");
   // What came from a connection is weighed with the heap, instead of starting a collection of everything for each 64 MiB: a
   // quarter less processor time for a large file by SFTP, for 10 MiB, which a sidecar is better off without. V8 of Node 22
   // does not know the flag, and complains; that of 14.8 is said to do so by itself.

@@ -8,7 +8,7 @@ import { DatabaseSync } from "./sqlite.ts";
 export function lockFile(file: string): () => void {
   const db = new DatabaseSync(file, { timeout: 0 });
   try {
-    db.exec("PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE");
+    db.exec("BEGIN EXCLUSIVE");
     return () => db.close();
   } catch (error) {
     db.close();
