@@ -51,7 +51,7 @@ async function build({ volume, settings }: Mount, signal: AbortSignal): Promise<
     const owner = settings.tree.owner;
     const job = { volume, candidate, published: tree, origins: [], fetcher, owner, signal };
     await stage(job);
-    await checkStaged(job, false);
+    await checkStaged(job);
     await keepCandidate(volume, candidate, published.id, pause);
   } finally {
     candidate?.tree.close();

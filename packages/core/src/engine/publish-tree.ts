@@ -47,7 +47,7 @@ export async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
     const totals = await planTotals(volume.state, next.published, pause);
     guardSize(totals, settings.limits);
     if (next.published !== undefined && next.damage === undefined && isQuiet(totals)) {
-      await checkStaged(job, false);
+      await checkStaged(job);
       await keepCandidate(volume, candidate, next.published.id, pause);
       return undefined;
     }
@@ -59,7 +59,7 @@ export async function swap(run: Run, next: Next): Promise<Outcome | undefined> {
       await askHook(run, settings.prePublish, shown, { ...next, revision });
     }
     run.step("publish");
-    await checkStaged(job, settings.prePublish !== undefined);
+    await checkStaged(job);
     run.signal.throwIfAborted();
     const record = { ...next, ...totals, revision };
     const generation = await publishCandidate(volume, candidate, record, pause);

@@ -1,6 +1,6 @@
 /** Turning the candidate into the planned tree: removing, linking what the published tree has, fetching the rest. */
 import { TargetError } from "../errors.ts";
-import { parentOf, quotePath } from "../source/path.ts";
+import { quotePath } from "../source/path.ts";
 import { makePause } from "../timing/slices.ts";
 import { directoriesOf } from "../state/directories.ts";
 import { FILE, mayEqual, type PublishedRow, SYMLINK } from "../state/row.ts";
@@ -15,7 +15,7 @@ import {
   pathsToStage,
   PRESENT,
 } from "../state/overlay.ts";
-import { putRows, rowsToPut, type StagedRow } from "../state/plan-paths.ts";
+import { putRows, rowsToPut } from "../state/plan-paths.ts";
 import { type PlannedRow, plannedEntry } from "../state/plan.ts";
 import type { State } from "../state/state.ts";
 import { planRefetched } from "../state/plan-published.ts";
@@ -27,7 +27,6 @@ import {
   type WrittenFile,
 } from "./journal.ts";
 import { hasModes } from "./modes.ts";
-import { nameOf } from "./open-directories.ts";
 import type { Volume } from "./volume.ts";
 import { directoryFacts } from "./directory-facts.ts";
 import type { Tree } from "./tree.ts";
@@ -74,75 +73,23 @@ export async function stage(job: StageJob): Promise<void> {
 /**
  * Looks whether what was staged is there. Whoever cleans up beside us must not make us publish what is left.
  *
- * @param shown whether others were told of the candidate: then what is there must be what was written, too. Of a tree that is new as a whole, and was
- * shown to nobody, the names are enough: they take a quarter of the time, which is 4% of a first sync
  * @throws TargetError
  */
-export async function checkStaged(job: StageJob, shown: boolean): Promise<void> {
+export async function checkStaged(job: StageJob): Promise<void> {
   const { volume, candidate } = job;
   const views = openViews(job);
   const { tree } = candidate;
   tree.lookAgain();
-  if (views.first && !shown) return checkNames(job);
   const pause = makePause(job.signal);
   for (const row of views.first ? putRows(volume.state) : wantedRows(volume.state, views)) {
     const others = pause();
     if (others !== undefined) await others;
     if (row === undefined) continue;
-    if (!isStaged(tree, row)) throw takenFromCandidate(volume, row.path);
+    const { path } = row;
+    const stats = tree.stat(path);
+    const isSame = row.kind === FILE ? stats && isRecorded(stats, row) : stats?.isSymbolicLink();
+    if (isSame !== true) throw takenFromCandidate(volume, path);
   }
-}
-
-function isStaged(tree: Tree, row: StagedRow): boolean {
-  const stats = tree.stat(row.path);
-  if (stats === undefined) return false;
-  return row.kind === FILE ? isRecorded(stats, row) : stats.isSymbolicLink();
-}
-
-/** Rows of one directory that are looked for in one go. */
-const RUN = 500;
-
-/** From how many on the names of the directory are read instead, and how many it may have for each of them. */
-const ENOUGH = 4;
-const NAMES_EACH = 2;
-
-async function checkNames({ volume, candidate, signal }: StageJob): Promise<void> {
-  const { tree } = candidate;
-  const pause = makePause(signal);
-  /** The last directory that has too many names. */
-  let large: string | undefined;
-  for (const rows of runs(putRows(volume.state))) {
-    const others = pause();
-    if (others !== undefined) await others;
-    const directory = parentOf((rows[0] as StagedRow).path);
-    const isWorth = rows.length >= ENOUGH && directory !== large;
-    const kinds = isWorth ? tree.kinds(directory, NAMES_EACH * rows.length) : undefined;
-    if (isWorth && kinds === undefined) large = directory;
-    for (const row of rows) {
-      // One by one they take long where each is a question to a server.
-      const between = kinds === undefined ? pause() : undefined;
-      if (between !== undefined) await between;
-      // File systems may list a name in another form than it was given: those of macOS, some servers.
-      const isFound = kinds?.get(nameOf(row.path)) === row.kind || isStaged(tree, row);
-      if (!isFound) throw takenFromCandidate(volume, row.path);
-    }
-  }
-}
-
-/** Rows one after the other that are of one directory. */
-function* runs(rows: Iterable<StagedRow>): Generator<readonly StagedRow[], void, undefined> {
-  let run: StagedRow[] = [];
-  let directory: string | undefined;
-  for (const row of rows) {
-    const parent = parentOf(row.path);
-    if (run.length > 0 && (parent !== directory || run.length === RUN)) {
-      yield run;
-      run = [];
-    }
-    directory = parent;
-    run.push(row);
-  }
-  if (run.length > 0) yield run;
 }
 
 /** `undefined`: what was there is to be gone. */

@@ -4,7 +4,6 @@ import {
   lchownSync,
   linkSync,
   lstatSync,
-  opendirSync,
   renameSync,
   rmdirSync,
   type Stats,
@@ -12,7 +11,6 @@ import {
   unlinkSync,
 } from "node:fs";
 import { parentOf } from "../source/path.ts";
-import { FILE, SYMLINK } from "../state/row.ts";
 import type { Pause } from "../timing/slices.ts";
 import { randomName } from "./layout.ts";
 import {
@@ -39,10 +37,6 @@ export interface Tree {
   at(path: string, create: boolean): { readonly path: string; release(): void };
   /** lstat, or `undefined` when there is nothing (or a parent is missing). */
   stat(path: string): Stats | undefined;
-  /**
-   * Names in a directory, with FILE or SYMLINK for what is one; `undefined` where they are more than so many. None where there is no such directory.
-   */
-  kinds(directory: string, most: number): ReadonlyMap<string, number | undefined> | undefined;
   /** Removes a file or link; in a candidate, a directory in its place is removed whole. Nothing there: nothing done. */
   remove(path: string): void;
   link(existing: string, path: string): void;
@@ -110,7 +104,6 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
     touched,
     at,
     stat: (path) => statIn(directories, path),
-    kinds: (directory, most) => kindsIn(directories, directory, most),
     remove(path) {
       // Even where nothing is: a process that was killed may have come no further than this.
       emptied.add(parentOf(path));
@@ -179,49 +172,17 @@ export function openTree(root: string, settings: TreeSettings, aside?: string): 
   return tree;
 }
 
-function statIn(directories: OpenDirectories, path: string): Stats | undefined {
+function statIn({ use }: OpenDirectories, path: string): Stats | undefined {
   const name = nameOf(path);
-  const directory = useIfThere(directories, parentOf(path));
-  if (directory === undefined) return undefined;
+  let directory: OpenDirectory;
   try {
-    return lstatSync(`${directory.path}/${name}`, SILENT);
-  } finally {
-    directory.users--;
-  }
-}
-
-function useIfThere({ use }: OpenDirectories, directory: string): OpenDirectory | undefined {
-  try {
-    return use(directory, false);
+    directory = use(parentOf(path), false);
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
   }
-}
-
-/** Names that are read at once. */
-const NAMES = 500;
-
-function kindsIn(
-  directories: OpenDirectories,
-  path: string,
-  most: number,
-): ReadonlyMap<string, number | undefined> | undefined {
-  const kinds = new Map<string, number | undefined>();
-  const directory = useIfThere(directories, path);
-  if (directory === undefined) return kinds;
   try {
-    const listing = opendirSync(directory.path, { bufferSize: NAMES });
-    try {
-      for (let entry = listing.readSync(); entry !== null; entry = listing.readSync()) {
-        if (kinds.size === most) return undefined;
-        const other = entry.isSymbolicLink() ? SYMLINK : undefined;
-        kinds.set(entry.name, entry.isFile() ? FILE : other);
-      }
-    } finally {
-      listing.closeSync();
-    }
-    return kinds;
+    return lstatSync(`${directory.path}/${name}`, SILENT);
   } finally {
     directory.users--;
   }
