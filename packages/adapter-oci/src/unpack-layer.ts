@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import {
   type Content,
+  contentOf,
   type createMeter,
   createExpansionGuard,
   decompress,
@@ -120,9 +121,7 @@ async function readMembers(
           break;
         }
         meter.measure(size, member.name);
-        const whole = member.whole?.();
-        const content = (whole instanceof Promise ? await whole : whole) ?? member.content;
-        const written = await scratch.put(prefix + path, size, content, facts);
+        const written = await scratch.put(prefix + path, size, await contentOf(member), facts);
         add(fileRow(path, { ...written, ...facts }));
         break;
       }

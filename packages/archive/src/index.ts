@@ -1,7 +1,7 @@
 export { guarded, limitError } from "./errors.ts";
 export { createExpansionGuard, ExpansionError } from "./expansion.ts";
 export { decompress, formatOf, isProgram, looksLikeArchive, MAGIC_LENGTH, peek } from "./format.ts";
-export { type Member, refuseKind, segmentsOf, unreadable } from "./member.ts";
+export { contentOf, type Member, refuseKind, segmentsOf, unreadable } from "./member.ts";
 export { withoutPlace, withPlace } from "./place.ts";
 export { readExtent } from "./read-extent.ts";
 export { type Content, createScratch, type Scratch, writeAll, writeStream } from "./scratch.ts";

@@ -28,6 +28,13 @@ export type Member =
   /** Nothing that can be published, as a device or a FIFO: an error where it is wanted. */
   | (Named & { readonly kind: "special"; readonly failure: SourceError });
 
+/** A file's content in the way that is least work: whole where it is small. To be read, or let be, before the next member is asked for. */
+export function contentOf(
+  member: Extract<Member, { kind: "file" }>,
+): Uint8Array | Promise<Uint8Array> | AsyncIterable<Uint8Array> {
+  return member.whole?.() ?? member.content;
+}
+
 /**
  * The segments of a member's name, without `.` and empty ones.
  *

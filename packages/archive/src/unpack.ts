@@ -1,7 +1,7 @@
 /** From the members of an archive to entries: names checked, `strip` and `path` applied, limits kept. */
 import { type Limits, NoRoomError, SourceError } from "@pannier/core/adapter";
 import { limitError } from "./errors.ts";
-import { type Member, segmentsOf, unreadable } from "./member.ts";
+import { contentOf, type Member, segmentsOf, unreadable } from "./member.ts";
 import { createScratch } from "./scratch.ts";
 import type { Unpacked } from "./unpacked.ts";
 
@@ -50,9 +50,7 @@ export async function unpack(members: AsyncIterable<Member>, init: UnpackInit): 
       const facts = { mode: member.mode === undefined ? undefined : member.mode & 0o777, mtime };
       if (member.kind === "file") {
         meter.measure(member.size, member.name);
-        const whole = member.whole?.();
-        const content = (whole instanceof Promise ? await whole : whole) ?? member.content;
-        await scratch.put(path, member.size, content, facts);
+        await scratch.put(path, member.size, await contentOf(member), facts);
       } else {
         const from = relocate(target, init);
         const size = from === undefined ? undefined : scratch.sizeOf(from);
