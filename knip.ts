@@ -13,9 +13,10 @@ const config: KnipConfig = {
         "apps/sidecar/src/add-node.ts",
         "scripts/pack.ts",
       ],
-      // Of the system, for the real servers and for pictures; skipped by name where absent.
+      // Of the system, for the real servers, benches and pictures; skipped by name where absent.
       ignoreBinaries: [
         "dpkg-query",
+        "go",
         "mount",
         "openssl",
         "script",

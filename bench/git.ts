@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { type RunningServers, startServers } from "../test/real/servers/start.ts";
+import { firstSyncs } from "./first-sync.ts";
 import { compete, type Contestant, type Result, table } from "./measure.ts";
 import { filePath, makeRepository, type Repository } from "./repository.ts";
 import { gitPeer, pannier } from "./tools.ts";
@@ -78,24 +79,24 @@ export async function update(): Promise<string> {
   });
 }
 
-/** The same, from nothing each time. */
-function fresh(contestant: Contestant, root: string): Contestant {
-  return { ...contestant, prepare: () => rm(root, { recursive: true, force: true }) };
-}
-
+/** From nothing. Ratios are to what does nothing but fetch and check out. */
 export async function first(): Promise<string> {
-  return withRepository(FILES, async ({ work, url }) => {
+  return withRepository(FILES, ({ url }) => {
     const peer = gitPeer();
-    const target = join(work, "target");
-    const results = await compete(
-      [
-        fresh(pannierGit(url, "cli", target), target),
-        fresh(pannierGit(url, "js", target), target),
-        fresh({ name: peer.name, command: peer.command(url, target) }, target),
-      ],
-      Math.min(ROUNDS, 5),
-    );
-    return table(results);
+    const ours = (["cli", "js"] as const).map((engine) => ({
+      name: `pannier, engine=${engine}`,
+      command: (target: string) => pannierGit(url, engine, target).command,
+    }));
+    const clone = (target: string) => ({
+      program: "git",
+      args: ["clone", "-q", "--depth", "1", "--branch", "main", url, target],
+    });
+    return firstSyncs({
+      ours: [...ours, { name: peer.name, command: (target) => peer.command(url, target) }],
+      peers: [{ name: "git clone --depth 1", command: clone }],
+      files: FILES,
+      rounds: Math.min(ROUNDS, 5),
+    });
   });
 }
 

@@ -3,11 +3,10 @@ import { execFileSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findProgram } from "../test/real/servers/process.ts";
 import { type ServerName, type Servers, startServers } from "../test/real/servers/start.ts";
 import { type Command, compete, type Contestant, type Result, table } from "./measure.ts";
 import { marksOf, observeAll } from "./process.ts";
-import { pannier } from "./tools.ts";
+import { pannier, rclone } from "./tools.ts";
 
 const FILES = Number(process.env["PANNIER_BENCH_FILES"] ?? 2000);
 const LARGE = Number(process.env["PANNIER_BENCH_LARGE_MIB"] ?? 1024);
@@ -63,7 +62,7 @@ export async function sftp(): Promise<string> {
           ),
       },
       // Otherwise it runs a program on the server for the checksum of each file, which takes minutes.
-      rclone(
+      rcloneOf(
         (directory) =>
           `:sftp,disable_hashcheck=true,host=127.0.0.1,port=${port},user=${user},key_file=${key},known_hosts_file=${knownHosts}:${directory}`,
       ),
@@ -96,7 +95,7 @@ export async function ftp(): Promise<string> {
               target,
             ),
         },
-        rclone(
+        rcloneOf(
           (directory) =>
             `:ftp,host=127.0.0.1,port=${port},user="${user}",pass=${obscured}:${at(directory)}`,
         ),
@@ -115,7 +114,7 @@ export async function webdav(): Promise<string> {
     const at = (directory: string) => directory.slice(root.length + 1);
     const tools: Tool[] = [
       ...ours((directory) => `dav://127.0.0.1:${port}/deep/${at(directory)}/`),
-      rclone(
+      rcloneOf(
         (directory) => `:webdav,url="http://127.0.0.1:${port}/deep",vendor=other:${at(directory)}`,
       ),
     ];
@@ -157,7 +156,7 @@ export async function smb(): Promise<string> {
           env: { PASSWD: password },
         }),
       },
-      rclone(
+      rcloneOf(
         (directory) =>
           `:smb,host=127.0.0.1,port=${port},user="${user}",pass=${obscured}:files/${at(directory)}`,
       ),
@@ -282,36 +281,18 @@ function lftp(connect: string, directory: string, target: string): Command {
   return { program: "lftp", args: ["--norc", "-c", script] };
 }
 
-function rclone(remote: (directory: string) => string): Tool {
+function rcloneOf(remote: (directory: string) => string): Tool {
   return {
     name: "`rclone sync --transfers 8`",
-    command: (directory, target) => ({
-      program: rcloneProgram(),
-      args: [
-        "--config",
-        "/dev/null",
-        "sync",
-        "--transfers",
-        "8",
-        "--checkers",
-        "8",
-        remote(directory),
-        target,
-      ],
-    }),
+    command: (directory, target) =>
+      rclone(["sync", "--transfers", "8", "--checkers", "8", remote(directory), target]),
   };
 }
 
 /** As rclone wants passwords to be given. */
 function obscure(password: string): string {
-  return execFileSync(rcloneProgram(), ["obscure", password], { encoding: "utf8" }).trim();
-}
-
-function rcloneProgram(): string {
-  const program = findProgram("rclone");
-  if (program === undefined)
-    throw new Error("rclone is missing: go install github.com/rclone/rclone@latest");
-  return program;
+  const { program, args } = rclone(["obscure", password]);
+  return execFileSync(program, args, { encoding: "utf8" }).trim();
 }
 
 /** In directories of 50. */

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BUILT_IN } from "../packages/cli/src/adapters.ts";
+import { findProgram } from "../test/real/servers/process.ts";
 import type { Command } from "./measure.ts";
 
 const CLI = fileURLToPath(new URL("../packages/cli/bin/pannier.js", import.meta.url));
@@ -21,6 +22,16 @@ export function bundleInto(directory: string): void {
 
 export function pannier(...args: string[]): Command {
   return { program: process.execPath, args: [ours, ...args] };
+}
+
+/** rclone, without a configuration of its own. @param env describes the remote */
+export function rclone(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Command {
+  const program = findProgram("rclone");
+  if (program === undefined) throw new Error("rclone has to be in the path or in .tools/bin");
+  return { program, args, env: { RCLONE_CONFIG: "/dev/null", ...env } };
 }
 
 export interface GitPeer {

@@ -1,0 +1,3 @@
+module object-server
+
+go 1.22
