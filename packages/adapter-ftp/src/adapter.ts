@@ -36,9 +36,12 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = checkableFiles({
     const tls = tlsOf(location.scheme, options.tls);
     const pool = createPool({ location, tls, credentials, env: process.env, idleTimeout });
     const { request, retry } = context;
+    /** Of all lanes, which are in threads. */
+    const oneByOne = new Int32Array(new SharedArrayBuffer(4));
     return treeSource(
       {
-        concurrency: MAX_CONNECTIONS,
+        // Without TLS there are lanes, and beside all of theirs the connection that this thread keeps.
+        concurrency: tls === "off" ? MAX_CONNECTIONS - 1 : MAX_CONNECTIONS,
         // A part ends by hanging up, when the server has sent more of the file.
         ranges: "resume",
         async look(signal) {
@@ -61,6 +64,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = checkableFiles({
         },
         async lane({ path: root, file }) {
           const { ways } = pool;
+          if (Atomics.load(oneByOne, 0) !== 0) ways.refuse("AT-ONCE");
           if (tls !== "off" || file !== undefined || !ways.can("AT-ONCE")) return undefined;
           const { user, password } = await loginOf(location, credentials, process.env);
           // The lane's connections come on top of these.
@@ -76,6 +80,7 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = checkableFiles({
             },
             root,
             times: ways.can("MDTM"),
+            oneByOne,
           };
           return {
             module: new URL(`./ftp-lane${extname(import.meta.url)}`, import.meta.url),

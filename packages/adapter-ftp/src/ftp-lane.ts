@@ -13,12 +13,12 @@ export interface LaneData {
   readonly root: string;
   /** Whether the server tells times by MDTM. */
   readonly times: boolean;
+  /** Shared with the adapter: 1 where the server turned out to take one command at a time, so that no lane is asked for again. */
+  readonly oneByOne: Int32Array;
 }
 
 /** Bytes; larger ones are looked at before they are read as well, which is for `read`. */
 const MOST = 256 * 1024;
-/** Connections of a lane. With the one that the main thread keeps they are as many as it has by itself; several lanes share what the engine allows. */
-const MAX_CONNECTIONS = 7;
 /** Milliseconds between looks at connections that may have fallen silent. */
 const LOOK = 500;
 /** Milliseconds without work after which connections are given back to the server. */
@@ -46,7 +46,9 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
   const free: LaneConnection[] = [];
   /** Connections that there may be: as many as the engine allows and the server bears. */
   let most = atOnce;
-  let borne = MAX_CONNECTIONS;
+  let borne = Infinity;
+  /** Whether one more is tried after a refusal: another lane may not have closed yet what was its own. */
+  let mayTryAgain = true;
   let isHeeded = false;
   let watch: NodeJS.Timeout | undefined;
   let usedAt = 0;
@@ -58,9 +60,10 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
     left.forEach(finished);
   }
 
-  function open({ target }: LaneData): void {
+  function open({ target, oneByOne }: LaneData): void {
     let isSignedIn = false;
     const connection = connectLane(target, idleTimeout, {
+      forgotten: () => Atomics.store(oneByOne, 0, 1),
       idle() {
         isSignedIn = true;
         free.push(connection);
@@ -72,7 +75,7 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
         if (at !== -1) free.splice(at, 1);
         // With others there, a refusal means that they are as many as there may be.
         if (!isSignedIn) borne = all.size;
-        if (borne === 0) giveUp();
+        if (borne === 0 && !mayTryAgain) giveUp();
         // Not from here: it may be one of many that end now.
         setImmediate(pump);
       },
@@ -83,8 +86,7 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
   function pump(): void {
     usedAt = performance.now();
     const allowed = Math.min(most, borne);
-    // None at all are allowed between two batches.
-    if (allowed > 0) closeFree(all.size - allowed);
+    closeFree(all.size - allowed);
     while (waiting.length > 0) {
       const { batch } = waiting.at(-1) as Job;
       if (batch.sink.stopped) return giveUp();
@@ -94,7 +96,7 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
     }
     const missing = Math.min(allowed - all.size, waiting.length - free.length);
     for (let i = 0; i < missing; i++) open((waiting.at(-1) as Job).batch.data);
-    if (all.size > 0) watch ??= setInterval(look, LOOK);
+    if (all.size + waiting.length > 0) watch ??= setInterval(look, LOOK);
   }
 
   function closeFree(count: number): void {
@@ -125,10 +127,18 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
     const now = performance.now();
     let isSilent = false;
     for (const connection of all) isSilent = !connection.check(now) || isSilent;
-    if (isSilent) giveUp();
+    if (isSilent) {
+      mayTryAgain = false;
+      giveUp();
+    }
+    if (borne < Infinity && mayTryAgain) {
+      mayTryAgain = false;
+      borne = Infinity;
+      pump();
+    }
     const isIdle = free.length === all.size && waiting.length === 0;
     if (isIdle && now - usedAt > IDLE) closeFree(free.length);
-    if (all.size > 0) return;
+    if (all.size + waiting.length > 0) return;
     clearInterval(watch);
     watch = undefined;
   }
@@ -154,7 +164,7 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
         waiting = [...jobs.toReversed(), ...waiting];
         if (!isHeeded) signal.addEventListener("abort", onAbort, { once: true });
         isHeeded = true;
-        if (borne === 0) return giveUp();
+        if (borne === 0 && !mayTryAgain) return giveUp();
         pump();
       });
     },

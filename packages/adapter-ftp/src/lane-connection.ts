@@ -42,6 +42,8 @@ export interface LaneConnection {
 export interface LaneConnectionEvents {
   /** It is signed in, or done with a file, and free. */
   idle(): void;
+  /** The server answered the first of two commands, and not the second. Told before it is gone. */
+  forgotten(): void;
   /** It can not be used any more; told after its file. */
   gone(): void;
 }
@@ -195,6 +197,7 @@ export function connectLane(
       const allowed = isSecond ? Math.min(SECOND_AFTER_MS, idleTimeout) : idleTimeout;
       // A byte now and then leads nowhere: files are small.
       if (now - heard <= allowed && now - began <= 2 * idleTimeout) return true;
+      if (isSecond) events.forgotten();
       end();
       return false;
     },

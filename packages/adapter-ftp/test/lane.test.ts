@@ -10,37 +10,46 @@ import { type Answer, type Script, startScripted } from "./scripted-server.ts";
 const IDLE = 400;
 const TIME = Date.UTC(2026, 0, 1);
 
-/** Reads so many files of 6 bytes by a lane; they are all the same one of the server. */
-async function readByLane(
-  script: Script,
-  count = 3,
-  inBytes = false,
-  atOnce = 2,
-  { utf8 = false, idleTimeout = IDLE } = {},
-) {
-  const { port, commands } = await startScripted(script, inBytes);
+/** A lane of a server, by which files of 6 bytes are read; they are all the same one of the server. */
+function laneOf(port: number, { atOnce = 2, utf8 = false, idleTimeout = IDLE } = {}) {
   const data: LaneData = {
     target: { host: "127.0.0.1", port, user: "u", password: "p", extended: true, utf8 },
     root: "",
     times: true,
+    oneByOne: new Int32Array(new SharedArrayBuffer(4)),
   };
-  const files = Array.from({ length: count }, (_, index): FileEntry => {
-    const path = `${index}.txt`;
-    return { kind: "file", path, size: 6, mtime: TIME, fingerprint: `6-${TIME}` };
-  });
-  const got = new Map<number, string>();
-  const failed = new Set<number>();
-  const sink = {
-    stopped: false,
-    put: (index: number, content: Uint8Array) => void got.set(index, String(content)),
-    failed: (index: number) => void failed.add(index),
-    request: () => {},
-  } as unknown as Sink;
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
   const lane = openLane({ idleTimeout, atOnce, mostUnlisted: 0 });
-  await lane.read({ files, data }, sink, stop.signal);
-  return { got, failed, commands, stop };
+  return {
+    lane,
+    async read(count: number) {
+      const files = Array.from({ length: count }, (_, index): FileEntry => {
+        const path = `${index}.txt`;
+        return { kind: "file", path, size: 6, mtime: TIME, fingerprint: `6-${TIME}` };
+      });
+      const got = new Map<number, string>();
+      const failed = new Set<number>();
+      const sink = {
+        stopped: false,
+        put: (index: number, content: Uint8Array) => void got.set(index, String(content)),
+        failed: (index: number) => void failed.add(index),
+        request: () => {},
+      } as unknown as Sink;
+      await lane.read({ files, data }, sink, stop.signal);
+      return { got, failed, forgets: data.oneByOne[0] === 1 };
+    },
+  };
+}
+
+async function readByLane(
+  script: Script,
+  count = 3,
+  inBytes = false,
+  init: Parameters<typeof laneOf>[1] = {},
+) {
+  const { port, commands } = await startScripted(script, inBytes);
+  return { ...(await laneOf(port, init).read(count)), commands };
 }
 
 const all = (count: number) =>
@@ -101,16 +110,42 @@ test.each([
 
 test("what is forgotten after OPTS is not waited for as long as a server may be silent", async () => {
   const slow = { utf8: true, idleTimeout: 60_000 };
-  const { got } = await readByLane({ TYPE: silence, EPSV: silence }, 3, false, 2, slow);
+  const script = { TYPE: silence, EPSV: silence };
+  const { port, commands } = await startScripted(script);
+  const { read } = laneOf(port, slow);
+  const { got, forgets } = await read(3);
   expect(got.size).toBe(0);
-}, 10_000);
+  expect(forgets).toBe(true);
+  // What comes next is left at once.
+  const before = commands.length;
+  expect((await read(3)).got.size).toBe(0);
+  expect(commands.length).toBe(before);
+}, 15_000);
+
+test("a server that forgets a second command, which no listing tells, gets no second lane", async () => {
+  const { port } = await startScripted({ EPSV: silence });
+  const opening = openSource(ftp(`ftp://u:p@127.0.0.1:${port}/`), { idleTimeout: IDLE });
+  const { source, close } = await opening;
+  onTestFinished(() => close());
+  const { signal } = new AbortController();
+  // It has found the directory by then.
+  await expect(listAll(source)).rejects.toMatchObject({ code: "unavailable" });
+  const spec = await source.lane?.(signal);
+  const lane = openLane({ idleTimeout: IDLE, atOnce: 2, mostUnlisted: 0 });
+  const entry: FileEntry = { kind: "file", path: "a.txt", size: 6, fingerprint: `6-${TIME}` };
+  const sink = { stopped: false, put() {}, failed() {}, request() {} } as unknown as Sink;
+  // As the thread gets it.
+  await lane.read({ files: [entry], data: structuredClone(spec?.data) }, sink, signal);
+  expect(spec).toBeDefined();
+  expect(await source.lane?.(signal)).toBeUndefined();
+});
 
 test("a file that fails takes no other with it", async () => {
   const { got, failed } = await readByLane(
     { RETR: (path) => (path === "/1.txt" ? "550 no" : { data: "hello\n" }) },
     5,
     false,
-    1,
+    { atOnce: 1 },
   );
   expect([...got.keys()].toSorted()).toEqual([0, 2, 3, 4]);
   expect([...failed]).toEqual([1]);
@@ -123,6 +158,24 @@ test("makes do with the connections that the server takes", async () => {
     9,
   );
   expect(got).toEqual(all(9));
+});
+
+test("a connection that is refused, as others are not closed yet, is tried once more", async () => {
+  let users = 0;
+  const script: Script = { USER: () => (users++ < 2 ? "421 too many" : "331 password") };
+  const { got, commands } = await readByLane(script, 9);
+  expect(got).toEqual(all(9));
+  expect(commands.filter((line) => line.startsWith("USER")).length).toBeLessThanOrEqual(4);
+});
+
+test("connections that a lane may not have any more are closed", async () => {
+  const { port, commands, open } = await startScripted({});
+  const { lane, read } = laneOf(port);
+  await read(4);
+  expect(open()).toBe(2);
+  lane.allow?.(0);
+  await expect.poll(open).toBe(0);
+  expect(commands).toContain("EPSV");
 });
 
 test.each(["226 done", "550 no", "500 what?"])(

@@ -36,6 +36,8 @@ export interface ScriptedServer {
   readonly port: number;
   /** Every command that came. */
   readonly commands: string[];
+  /** Control connections that are open. */
+  open(): number;
 }
 
 /**
@@ -51,7 +53,10 @@ export async function startScripted(changes: Script, inBytes = false): Promise<S
     sockets.add(socket);
     socket.on("error", () => {}).on("close", () => sockets.delete(socket));
   };
+  let open = 0;
   const server = createServer((control) => {
+    open++;
+    control.on("close", () => open--);
     keep(control);
     serve(control).catch(() => {});
   });
@@ -98,7 +103,7 @@ export async function startScripted(changes: Script, inBytes = false): Promise<S
     for (const socket of sockets) socket.destroy();
     await closed;
   });
-  return { port: (server.address() as AddressInfo).port, commands };
+  return { port: (server.address() as AddressInfo).port, commands, open: () => open };
 }
 
 async function sendData(

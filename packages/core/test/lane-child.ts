@@ -105,7 +105,11 @@ const PARTS: Readonly<Record<string, (sink: PartSink, bytes: Buffer) => unknown>
   },
 };
 
+/** What the thread was told of requests at once, one after the other. */
+const allowed: number[] = [];
+
 export const openLane: OpenLane = (): Lane => ({
+  allow: (atOnce) => void allowed.push(atOnce),
   async read({ files, data }, sink, signal) {
     const { texts, kill: wanted } = data as TestData;
     kill = wanted;
@@ -117,6 +121,10 @@ export const openLane: OpenLane = (): Lane => ({
       if (name === "waits") {
         await new Promise((resolve) => signal.addEventListener("abort", resolve));
         return;
+      }
+      if (name === "allowed") {
+        while (allowed.length === 0) await new Promise(setImmediate);
+        sink.request(`allowed ${allowed.join(", ")}`);
       }
       const way = WAYS[name];
       if (way === undefined) sink.put(index, text);

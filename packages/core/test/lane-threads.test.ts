@@ -240,6 +240,31 @@ test("one that hangs does not hold up the end", async () => {
   expect(await answer).toEqual([undefined, undefined]);
 });
 
+describe("requests at once", () => {
+  test("stay the only lane's between two batches", async () => {
+    const { lanes, files, requests } = open(["allowed-1", "allowed-2"]);
+    for (const file of files) {
+      await lanes.ready(signal);
+      await lanes.fetch([file]);
+    }
+    expect(requests).toEqual(["read", "allowed 4", "read", "allowed 4"]);
+    lanes.allow(3);
+    await lanes.ready(signal);
+    // It is there already: what counts is what was asked.
+    await lanes.fetch(files.slice(0, 1));
+    expect(requests.at(-1)).toBe("allowed 4, 3");
+  });
+
+  test("are shared by those that have something to do", async () => {
+    const { lanes, files, requests } = open(["waits-1", "allowed-1"], { most: 2 });
+    for (const file of files) {
+      await lanes.ready(signal);
+      void lanes.fetch([file]);
+    }
+    await expect.poll(() => requests).toContain("allowed 2");
+  });
+});
+
 test("there are none for what is done before one has started", () => {
   vi.stubEnv("PANNIER_TEST_LANES", undefined);
   onTestFinished(() => void vi.unstubAllEnvs());

@@ -110,7 +110,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     if (left >= PROBATION && left > fetched) open = false;
     if (writing > there * SLOW_FILE_MS) most = Math.max(most, Math.min(SLOW_LANES, threads.atOnce));
     batch.resolve(facts);
-    threads.idle(lane);
+    threads.shareOut();
     onReady?.();
   }
 
@@ -195,8 +195,7 @@ interface Threads {
   /** Requests that the source bears at once in all of them. */
   atOnce: number;
   start(spec: LaneSpec): LaneThread;
-  /** To be called when one has answered: requests that it does not need any more go to the others. */
-  idle(lane: LaneThread): void;
+  /** To be called when one has begun or answered a batch. */
   shareOut(): void;
   /** Bytes that came since this was last asked. */
   received(): number;
@@ -257,18 +256,15 @@ function createThreads(init: LanesInit, atOnce: number, events: ThreadsEvents): 
       all.add(lane);
       return lane;
     },
-    idle(lane) {
-      if (lane.batches.size > 0) return;
-      lane.atOnce = 0;
-      lane.send({ atOnce: 0 });
-      threads.shareOut();
-    },
-    /** All requests belong to those that have something to do. */
+    /** All requests belong to those that have something to do. Between two batches the last one keeps them, and so its connections. */
     shareOut() {
       const busy = [...all].filter(({ batches }) => batches.size > 0);
-      let more = busy.length === 0 ? 0 : threads.atOnce % busy.length;
-      for (const lane of busy) {
-        const share = Math.floor(threads.atOnce / busy.length) + (more-- > 0 ? 1 : 0);
+      const last = [...all].filter(({ atOnce: share }) => share > 0);
+      const sharing = busy.length > 0 ? busy : last;
+      const each = Math.floor(threads.atOnce / sharing.length);
+      let more = threads.atOnce % sharing.length;
+      for (const lane of all) {
+        const share = sharing.includes(lane) ? each + (more-- > 0 ? 1 : 0) : 0;
         if (share === lane.atOnce) continue;
         lane.atOnce = share;
         lane.send({ atOnce: share });
