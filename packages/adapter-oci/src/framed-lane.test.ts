@@ -58,3 +58,16 @@ test("leaves what takes far more than its content can: memory would follow what 
   const lies = Array.from({ length: 64 }, () => [3, 0, layer.length] as const);
   expect(read(layer, [...lies, [3, 0, one.length]])).toEqual({ 64: "one" });
 });
+
+test("leaves what would be in memory as a whole, however small it is packed", () => {
+  const large = frame(Buffer.alloc((4 << 20) + 1));
+  const one = frame("one");
+  const end = large.length + one.length;
+  const layer = Buffer.concat([large, one]);
+  expect(
+    read(layer, [
+      [(4 << 20) + 1, 0, large.length],
+      [3, large.length, end],
+    ]),
+  ).toEqual({ 1: "one" });
+});

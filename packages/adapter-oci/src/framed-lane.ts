@@ -6,6 +6,8 @@ import { type FramePlace, frameOf } from "./place.ts";
 
 /** Bytes of content that are unpacked in one call: each takes as long as some frames of a few KiB. */
 const AT_ONCE = 1 << 20;
+/** Bytes; a larger file is left: packed and unpacked it would be in memory as a whole, of each lane. One of 60 MiB took 181 MiB. */
+const LARGEST = 4 << 20;
 /** What lies between two frames that are wanted is read with them up to so many bytes. */
 const GAP = 8 << 10;
 /** What a frame has at most beside its content, and beside a 256th of it: compressors make it no longer (`ZSTD_compressBound` of zstd.h). */
@@ -37,6 +39,7 @@ export function readFramed(folder: string, files: readonly FileEntry[], sink: Si
     if (size === 0) sink.put(index, EMPTY);
     const place = frameOf(ref);
     if (place === undefined || size === undefined || size === 0 || digest === undefined) continue;
+    if (size > LARGEST) continue;
     // Places are what a table says: many small files could each be all of a layer.
     if (place.end - place.start > size + (size >>> 8) + OVERHEAD) continue;
     if (group.length > 0 && (place.key !== group[0]?.key || bytes + size > AT_ONCE)) flush();
