@@ -53,7 +53,10 @@ export function watchCalls(limit: number): Calls {
 }
 
 /** The same, but for some of its members. */
-function withMembers<Target extends object>(target: Target, members: Partial<Target>): Target {
+export function withMembers<Target extends object>(
+  target: Target,
+  members: Partial<Target>,
+): Target {
   const own = members as Readonly<Record<PropertyKey, unknown>>;
   return new Proxy(target, {
     get(_, key) {

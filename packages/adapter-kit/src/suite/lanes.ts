@@ -1,17 +1,7 @@
 /** What lanes read is what the source reads. */
-import { hash } from "node:crypto";
-import type {
-  Digest,
-  Entry,
-  FileEntry,
-  LaneContext,
-  OpenLane,
-  PartRange,
-  PartSink,
-  Sink,
-  Source,
-} from "@pannier/core/adapter";
+import type { Entry, FileEntry, PartRange, Source } from "@pannier/core/adapter";
 import { listAll } from "../open-source.ts";
+import { openLaneReader } from "./lane-reader.ts";
 import { type AllTraits, type Check, noise } from "./trial.ts";
 
 /** Files of up to this size are what lanes are for, in bytes. */
@@ -80,74 +70,27 @@ export function laneChecks(check: Check, traits: AllTraits): void {
   });
 }
 
-/** Reads entries by the source's lane, here instead of in a thread. `undefined`: it has none. */
+/** What its lane reads of entries. `undefined`: it has none. */
 async function readByLane(
   source: Source,
   files: readonly FileEntry[],
 ): Promise<ReadonlyMap<string, Buffer> | undefined> {
-  const controller = new AbortController();
-  const spec = await source.lane?.(controller.signal);
-  if (spec === undefined) return undefined;
-  const { openLane } = (await import(spec.module.href)) as { readonly openLane: OpenLane };
-  const context: LaneContext = { idleTimeout: 5000, atOnce: 4, mostUnlisted: 1e6 };
-  const got = new Map<string, Buffer>();
-  // As the engine's own.
-  const take = (index: number, content: Buffer, ...answered: (Digest | undefined)[]) => {
-    const { path, size, digest } = files[index] as FileEntry;
-    const isListed = content.length === (size ?? content.length);
-    if (isListed && [digest, ...answered].every((each) => isDigest(content, each)))
-      got.set(path, content);
-  };
-  const sink: Sink = {
-    stopped: false,
-    put: (index, content, digest) => take(index, Buffer.from(content), digest),
-    begin(index, digest) {
-      const pieces: Buffer[] = [];
-      return {
-        write: (piece) => pieces.push(Buffer.from(piece)) > 0,
-        end: () => take(index, Buffer.concat(pieces), digest),
-        drop: () => {},
-      };
-    },
-    failed: () => {},
-    request: () => {},
-  };
-  // As the thread gets it.
-  const data: unknown = structuredClone(spec.data);
-  await openLane(context).read({ files, data }, sink, controller.signal);
-  controller.abort();
+  const lane = openLaneReader(source);
+  const got = await lane.files(files, new AbortController().signal);
+  await lane.close();
   return got;
 }
 
-/** The same for a part: nothing where it did not come as it should; `undefined` where it was not asked for. */
+/** The same for a part. */
 async function readPartByLane(
   source: Source,
   entry: FileEntry,
   range: PartRange,
 ): Promise<Buffer | undefined> {
-  const { signal } = new AbortController();
-  const spec = await source.lane?.(signal);
-  if (spec?.parts !== true) return undefined;
-  const { openLane } = (await import(spec.module.href)) as { readonly openLane: OpenLane };
-  const pieces: Buffer[] = [];
-  let hasFailed = false;
-  let wasAsked = false;
-  const sink: PartSink = {
-    stopped: false,
-    write: (piece) => pieces.push(Buffer.from(piece)) > 0,
-    failed: () => (hasFailed = true),
-    request: () => (wasAsked = true),
-  };
-  const lane = openLane({ idleTimeout: 5000, atOnce: 4, mostUnlisted: 1e6 });
-  await lane.readPart?.({ entry, range, data: structuredClone(spec.data) }, sink, signal);
-  if (!wasAsked) return undefined;
-  return Buffer.concat(hasFailed ? [] : pieces);
-}
-
-function isDigest(content: Buffer, digest: Digest | undefined): boolean {
-  if (digest === undefined || digest.partSize !== undefined) return true;
-  const { algorithm, value } = digest;
-  return !/^(?:md5|sha)/.test(algorithm) || hash(algorithm, content) === value;
+  const lane = openLaneReader(source);
+  const part = await lane.part(entry, range, new AbortController().signal);
+  await lane.close();
+  return part;
 }
 
 function filesOf({ entries }: { readonly entries: ReadonlyMap<string, Entry> }): FileEntry[] {

@@ -14,6 +14,7 @@ import { createFaultProxy, type FaultProxy } from "../fault-proxy.ts";
 import type { Harness, SourceAddress, Store, StoreFile, SuiteOptions, Traits } from "../harness.ts";
 import { listAll, type OpenedSource, openSource, readAll } from "../open-source.ts";
 import { watchCalls } from "./calls.ts";
+import { laneFirst } from "./lane-first.ts";
 import { ruleFor } from "./rules.ts";
 
 /** What the suite needs of vitest. Passed in, so that the suite is the caller's and the rest of the kit runs without it. */
@@ -132,8 +133,10 @@ function makeTrial(
       credentials: address.credentials ?? {},
       ...overrides,
     });
-    const source = calls.watched(opened.source);
+    const forced = laneFirst(opened.source, overrides.idleTimeout);
+    const source = calls.watched(forced);
     closers.push(async () => {
+      if (forced !== opened.source) await calls.watch("close", forced.close());
       await calls.watch("close", opened.close());
       for (const warning of opened.warnings) checkForSecrets(expect, warning, secrets);
     });
