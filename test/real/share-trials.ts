@@ -68,6 +68,31 @@ export function shareTrials(share: ShareServer): void {
     );
   });
 
+  test("a server that is killed while small files come, and started again", async () => {
+    const { directory, target } = await folders(share);
+    const files = new Map(
+      Array.from({ length: 3000 }, (_, i) => [`file ${i}`, randomBytes(5000 + i).toString("hex")]),
+    );
+    for (const [name, content] of files) await writeFile(join(directory, name), content);
+    const server = await ownServer(share);
+    let killed: Promise<void> | undefined;
+    const outcome = await run(share, directory, target, {
+      port: server.port,
+      onBytes: () => {
+        killed ??= (async () => {
+          server.signal("SIGKILL");
+          await sleep(300);
+          await server.restart();
+        })();
+      },
+    });
+    expect(killed, "it was killed").toBeDefined();
+    await killed;
+    expect(outcome).toMatchObject({ result: "published", files: files.size });
+    for (const [name, content] of files)
+      expect(await readFile(join(target, "current", name), "utf8"), name).toBe(content);
+  });
+
   test("a server that is stopped for longer than the timeout", async () => {
     const { directory, target } = await folders(share);
     await makeLarge(join(directory, "large"), 96 * MiB);

@@ -1,5 +1,5 @@
 /** The adapter: an SFTP server's directory, or one file of it, as a source. */
-import { posix } from "node:path";
+import { extname, posix } from "node:path";
 import {
   type Adapter,
   decodedPath,
@@ -11,6 +11,7 @@ import {
 } from "@pannier/core/adapter";
 import { type Root, treeSource } from "@pannier/file-server";
 import type { Attributes } from "ssh2";
+import type { SignIn } from "./client.ts";
 import { createConnection, type Session } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -18,6 +19,7 @@ import { ask, type Told, told } from "./kind.ts";
 import { listTree } from "./list.ts";
 import { parseHostKey, sftpOptions } from "./options.ts";
 import { readFile } from "./read.ts";
+import type { LaneData } from "./sftp-lane.ts";
 import { checkableFiles } from "@pannier/signatures";
 import { usernameOf } from "@pannier/ssh-client";
 
@@ -41,8 +43,8 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = checkableFiles({
     }
     usernameOf(location, credentials);
     const path = decodedPath(location).replace(/\/+$/, "");
-    const connection = createConnection({
-      location,
+    const signIn: SignIn = {
+      location: { username: location.username, password: location.password },
       trust: {
         host: location.host,
         port: location.port ?? 22,
@@ -50,9 +52,9 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = checkableFiles({
         knownHostsFile: options.knownHosts ?? credentials.sshKnownHostsFile,
       },
       credentials,
-      env: process.env,
-      idleTimeout,
-    });
+      env: { SSH_AUTH_SOCK: process.env["SSH_AUTH_SOCK"] },
+    };
+    const connection = createConnection({ ...signIn, idleTimeout });
     const { request, retry } = context;
     return treeSource(
       {
@@ -66,6 +68,13 @@ export const sftpAdapter: Adapter<typeof sftpOptions> = checkableFiles({
           request("read");
           const full = file === undefined ? `${top}/${entry.path}` : top;
           return readFile(session, full, entry, range, signal);
+        },
+        async lane({ path: root, file }, signal) {
+          if (file !== undefined) return undefined;
+          const { readSize } = await connection.session(signal);
+          const data: LaneData = { signIn, root, readSize };
+          const module = new URL(`./sftp-lane${extname(import.meta.url)}`, import.meta.url);
+          return { module, data };
         },
         close: () => connection.close(),
       },

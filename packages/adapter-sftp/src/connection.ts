@@ -2,22 +2,17 @@
 import { connect, type Socket } from "node:net";
 import {
   createPace,
-  type Credentials,
   largeReads,
-  type Location,
   SourceError,
   untilAborted,
   UsageError,
 } from "@pannier/core/adapter";
-import { authMethods, readHostKeys, type Trust, usernameOf } from "@pannier/ssh-client";
+import type { Trust } from "@pannier/ssh-client";
 import type { Client, SFTPWrapper } from "ssh2";
+import { prepareClient, type SignIn } from "./client.ts";
 import { connectionError } from "./errors.ts";
 
-export interface ConnectionInit {
-  readonly location: Location;
-  readonly trust: Trust;
-  readonly credentials: Credentials;
-  readonly env: Readonly<Record<string, string | undefined>>;
+export interface ConnectionInit extends SignIn {
   /** Milliseconds that the server may be silent while it owes an answer. */
   readonly idleTimeout: number;
 }
@@ -63,30 +58,10 @@ export function createConnection(init: ConnectionInit): Connection {
   let closed = false;
 
   async function start(link: Link): Promise<Session> {
-    const { default: ssh2 } = await import("ssh2");
-    const { parseKey } = ssh2.utils;
-    const [hostKeys, methods] = await Promise.all([
-      readHostKeys(init.trust),
-      authMethods(init.location, init.credentials, init.env, parseKey),
-    ]);
+    const { client, methods, signIn } = await prepareClient(init, link.fail);
     if (closed) throw new SourceError("unavailable", "the source was closed");
-    const client = new ssh2.Client();
-    link.tried(methods.map(({ type }) => type));
-    return link.open(client, (socket) => {
-      client.connect({
-        sock: socket,
-        username: usernameOf(init.location, init.credentials),
-        authHandler: methods,
-        hostVerifier: (key: Buffer) => {
-          const refusal = hostKeys.refuse(key);
-          if (refusal !== undefined) link.fail(refusal);
-          return refusal === undefined;
-        },
-        algorithms: { serverHostKey: hostKeys.algorithms as never },
-        // Ours counts while anything is owed, from the first byte to the last.
-        readyTimeout: 0,
-      });
-    });
+    link.tried(methods);
+    return link.open(client, signIn);
   }
 
   return {

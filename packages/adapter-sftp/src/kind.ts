@@ -1,9 +1,10 @@
 /** What a name stands for: told by the permissions, which version 3 of the protocol leaves to the server to send. */
 import { constants } from "node:fs";
-import { quotePath, SourceError } from "@pannier/core/adapter";
+import { type FileEntry, quotePath, SourceError } from "@pannier/core/adapter";
 import type { Attributes, SFTPWrapper } from "ssh2";
 import type { Callback, Session } from "./connection.ts";
 import { isMissing, isRefusal } from "./errors.ts";
+import { matches } from "./fingerprint.ts";
 
 /** `special`: a FIFO, a socket, a device, and only where the server says so. */
 type Kind = "file" | "directory" | "symlink" | "special";
@@ -54,6 +55,13 @@ export function told(sent: Sent, longname = ""): Told | undefined {
     mode: mode === undefined ? undefined : mode & 0o777,
     mtime,
   };
+}
+
+/** Whether what the server says of an open file is the version that was listed, as far as it says it. */
+export function isVersion({ fingerprint }: FileEntry, sent: Sent): boolean {
+  // Not every server tells types and times, of an open file least of all.
+  const { kind = "file" } = told({ size: 0, ...sent }) ?? {};
+  return kind === "file" && matches(fingerprint, sent);
 }
 
 /**

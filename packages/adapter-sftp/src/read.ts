@@ -4,8 +4,7 @@ import { changedSinceListed, clampRange } from "@pannier/file-server";
 import type { Attributes } from "ssh2";
 import type { Callback, Session } from "./connection.ts";
 import { translate } from "./errors.ts";
-import { matches } from "./fingerprint.ts";
-import { told } from "./kind.ts";
+import { isVersion } from "./kind.ts";
 
 /** Up to this size a file comes in one piece. */
 const WHOLE = 256 * 1024;
@@ -122,9 +121,7 @@ async function checkVersion({ session, handle, entry, signal }: OpenFile): Promi
   const found = await session.ask<Partial<Attributes>>(signal, (sftp, done) =>
     sftp.fstat(handle, done as Callback<Partial<Attributes>>),
   );
-  // Not every server tells types and times, of an open file least of all.
-  const { kind = "file" } = told({ size: 0, ...found }) ?? {};
-  if (kind !== "file" || !matches(entry.fingerprint, found)) throw changedSinceListed(entry);
+  if (!isVersion(entry, found)) throw changedSinceListed(entry);
 }
 
 function chunks(from: number, to: number, size: number): [from: number, to: number][] {
