@@ -5,7 +5,7 @@ import { build, type BuildFailure, type Metafile, type Plugin } from "esbuild";
 import { type BundledAdapter, findEngineThreads, threadsOf } from "./adapters.ts";
 import { commonJsNames } from "./commonjs.ts";
 import { conditionsOf, extensionOf } from "./conditions.ts";
-import { isNodeHttp, nodeHttp } from "./node-http.ts";
+import { isNodeModule, nodeModules } from "./node-modules.ts";
 import type { Module } from "./packages.ts";
 
 export interface Compiled {
@@ -51,16 +51,18 @@ export async function compile(
       minify: true,
       legalComments: "none",
       logLevel: "silent",
-      banner: { js: COMMONJS },
       plugins: [
         register(join(program, `adapters${extension}`), adapters),
         leaveOutBinaries,
-        nodeHttp,
+        nodeModules,
         commonJsNames,
       ],
     });
     return {
-      files: outputFiles.map(({ path, contents }) => ({ name: basename(path), content: contents })),
+      files: outputFiles.map(({ path, contents, text }) => ({
+        name: basename(path),
+        content: USES_COMMONJS.test(text) ? Buffer.concat([COMMONJS, contents]) : contents,
+      })),
       modules: modulesOf(metafile, base),
     };
   } catch (error) {
@@ -79,19 +81,22 @@ function modulesOf({ inputs, outputs }: Metafile, base: string): Module[] {
   const pathOf = (name: string) => resolve(base, name.slice(name.indexOf(":") + 1));
   const used = Object.values(outputs).flatMap((output) =>
     Object.entries(output.inputs)
-      .filter(([name, { bytesInOutput }]) => bytesInOutput > 0 && !isNodeHttp(name))
+      .filter(([name, { bytesInOutput }]) => bytesInOutput > 0 && !isNodeModule(name))
       .map(([name]) => name),
   );
   return [...new Set(used)].map((name) => ({
     path: pathOf(name),
     imports: (inputs[name]?.imports ?? [])
-      .filter(({ external, path }) => external !== true && !isNodeHttp(path))
+      .filter(({ external, path }) => external !== true && !isNodeModule(path))
       .map(({ path }) => pathOf(path)),
   }));
 }
 
 /** CommonJS modules ask for Node's own by `require`, and for their place: an ES module has neither. */
-const COMMONJS = `import{createRequire as __pannierRequire}from"node:module";const require=__pannierRequire(import.meta.url),__filename=import.meta.filename,__dirname=import.meta.dirname;`;
+const COMMONJS = Buffer.from(
+  `const require=process.getBuiltinModule("node:module").createRequire(import.meta.url),__filename=import.meta.filename,__dirname=import.meta.dirname;\n`,
+);
+const USES_COMMONJS = /\brequire\b|\b__(?:file|dir)name\b/;
 
 /** Puts the list of the chosen adapters in the place of the one of all that come with the program. */
 function register(path: string, adapters: readonly BundledAdapter[]): Plugin {

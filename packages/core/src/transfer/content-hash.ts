@@ -1,6 +1,5 @@
 /** Content hashed while it passes: by SHA-256 always, and by whatever its source vouches with. */
 import { createHash } from "node:crypto";
-import { crc32 } from "node:zlib";
 import type { Digest, DigestAlgorithm, FileEntry } from "../source/contract.ts";
 import { quotePath } from "../source/path.ts";
 import { SourceError } from "../source/errors.ts";
@@ -80,7 +79,8 @@ export function hasherOf({ algorithm, partSize }: Pick<Digest, "algorithm" | "pa
 function whole(algorithm: DigestAlgorithm): Hasher {
   switch (algorithm) {
     case "crc32":
-      return crcHasher(crc32);
+      // Node takes long to load this module, and few sources vouch with it.
+      return crcHasher(process.getBuiltinModule("node:zlib").crc32);
     case "crc32c":
       return crcHasher(crc32c);
     case "crc64nvme": {
