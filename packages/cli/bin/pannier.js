@@ -8,7 +8,15 @@ if (major < 22 || (major === 22 && minor < 13)) {
   process.stdout.write(`${await versionAndCommit()}\n`);
 } else {
   if (process.argv[2] === "run") becomeSmall();
-  const { setFlagsFromString } = await import("node:v8");
+  // Not before the modules are loaded that a program begins with: with other flags than those that it was built with, Node
+  // compiles its own modules again (30 to 45 ms of processor). What takes longer than this has a heap that is worth it.
+  setTimeout(weighGarbage, 500).unref();
+  await start();
+}
+
+/** How V8 decides to collect garbage. */
+function weighGarbage() {
+  const { setFlagsFromString } = process.getBuiltinModule("node:v8");
   // Garbage is collected when the heap has grown by half, not when it has doubled and more: a third less memory where a
   // million entries pass, for no more time (bench/README.md).
   setFlagsFromString("--heap-growing-percent=50");
@@ -18,12 +26,11 @@ if (major < 22 || (major === 22 && minor < 13)) {
   const [v8, v8Minor] = process.versions.v8.split(".").map(Number);
   if (process.argv[2] !== "run" && (v8 === 13 || (v8 === 14 && v8Minor < 8)))
     setFlagsFromString("--external-memory-accounted-in-global-limit");
-  await start();
 }
 
 /** The commit is known to what was packed or bundled, and to git in a checkout. */
 async function versionAndCommit() {
-  const { existsSync, readFileSync } = await import("node:fs");
+  const { existsSync, readFileSync } = process.getBuiltinModule("node:fs");
   const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
   const { version } = JSON.parse(read("../package.json"));
   let commit = "";
@@ -39,12 +46,11 @@ async function versionAndCommit() {
 
 async function start() {
   // Compiled code is kept between runs (below the system's directory for temporary files): halves the start-up.
-  const { enableCompileCache } = await import("node:module");
-  enableCompileCache();
+  // Not by an import, which looks at each export of Node's modules, and so loads what nobody asked for (10 ms of processor).
+  process.getBuiltinModule("node:module").enableCompileCache();
   silenceSqliteWarning();
   const program = new URL("../dist/bin.js", import.meta.url);
-  const { existsSync } = await import("node:fs");
-  if (existsSync(program)) return import(program.href);
+  if (process.getBuiltinModule("node:fs").existsSync(program)) return import(program.href);
   process.stderr.write("pannier: the program is not built. Run npm run build first\n");
   process.exitCode = 2;
 }

@@ -49,8 +49,12 @@ export function parseCommandLine(
       "after",
       "\nEvery flag is also an environment variable: --max-bytes is PANNIER_MAX_BYTES.\nCredentials: PANNIER_USERNAME, PANNIER_PASSWORD_FILE, PANNIER_TOKEN_FILE, PANNIER_SSH_KEY_FILE, PANNIER_CA_FILE.",
     );
+  // Without a command: what somebody needs who types it for the first time.
+  const words = argv.length === 0 ? ["help"] : argv;
   for (const spec of COMMANDS) {
-    addCommand(program, spec, (args, given) => {
+    // Those of a command that is not named would only take time to make.
+    const flags = words.includes(spec.name) ? spec.flags : [];
+    addCommand(program, spec, flags, (args, given) => {
       if (args.length > spec.most)
         throw new UsageError(
           `"${spec.name}" takes ${spec.most === 0 ? "no argument" : spec.most === 1 ? "one argument" : `${spec.most} arguments`}, not ${args.length}`,
@@ -65,8 +69,6 @@ export function parseCommandLine(
       };
     });
   }
-  // Without a command: what somebody needs who types it for the first time.
-  const words = argv.length === 0 ? ["help"] : argv;
   try {
     checkHelp(words);
     program.parse(words, { from: "user" });
@@ -102,6 +104,7 @@ function refuseDryRun(env: Environment, { name }: CommandSpec): void {
 function addCommand(
   program: Command,
   spec: CommandSpec,
+  flags: readonly FlagName[],
   action: (args: string[], given: Settings) => void,
 ): void {
   const command = program
@@ -114,7 +117,7 @@ function addCommand(
     .addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  ${line}\n`).join("")}`)
     .configureHelp({ visibleArguments: () => [], sortOptions: false })
     .action((args: string[], given: Settings) => action(args, given));
-  for (const name of spec.flags) command.addOption(makeOption(name));
+  for (const name of flags) command.addOption(makeOption(name));
 }
 
 function makeOption(name: FlagName): Option {
