@@ -175,6 +175,8 @@ async function serve(socket: Socket, init: FtpServerInit, server: FtpServer): Pr
 
   reply("220 ready");
   socket.setEncoding("utf8");
+  // Nobody comes any more to a port that was asked for ahead.
+  socket.on("close", () => passive?.close());
   for await (const line of createInterface({ input: socket, crlfDelay: Infinity })) {
     const [, command = "", argument = ""] = /^(\S+) ?(.*)$/s.exec(line) ?? [];
     server.commands.push(command === "PASS" ? command : line);

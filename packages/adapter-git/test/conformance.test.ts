@@ -9,6 +9,7 @@ import {
 import { gitAdapter } from "../src/index.ts";
 
 const BASIC = `Basic ${Buffer.from("ada:swordfish").toString("base64")}`;
+const ENGINES = ["cli", "js"] as const;
 let server: GitServer;
 let count = 0;
 
@@ -71,7 +72,10 @@ function toContents(files: StoreFiles): Record<string, Content | undefined> {
   return contents;
 }
 
-for (const engine of ["cli", "js"] as const) {
+/** The other one has no lane to be tried. */
+const engines = process.env["PANNIER_TEST_LANES"] === "always" ? ["cli" as const] : ENGINES;
+
+for (const engine of engines) {
   const title = `engine=${engine}${gitVersion === undefined ? " (skipped: git is not installed)" : ""}`;
   vitest.describe.skipIf(gitVersion === undefined)(title, () => {
     describeAdapter(vitest, harness(engine), { largeFile: 6 << 20 });

@@ -3,6 +3,7 @@ import type { Harness, SuiteOptions } from "./harness.ts";
 import { changeChecks } from "./suite/change.ts";
 import { contentChecks } from "./suite/content.ts";
 import { faultChecks } from "./suite/faults.ts";
+import { lanesAreForced } from "./suite/lane-first.ts";
 import { laneChecks } from "./suite/lanes.ts";
 import { lifecycleChecks } from "./suite/lifecycle.ts";
 import { listingChecks } from "./suite/listing.ts";
@@ -34,8 +35,8 @@ export function describeAdapter(
   const traits = allTraits(harness.traits ?? {});
   const checkOf = makeChecks(vitest, harness, traits, settings);
   const parts = {
-    listing: listingChecks,
-    scope: scopeChecks,
+    // These read nothing: by lanes they would say the same.
+    ...(lanesAreForced() ? {} : { listing: listingChecks, scope: scopeChecks }),
     names: nameChecks,
     content: contentChecks,
     lanes: laneChecks,

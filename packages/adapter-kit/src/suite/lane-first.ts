@@ -6,17 +6,14 @@ import { openLaneReader } from "./lane-reader.ts";
 /** Bytes; what is larger comes as a stream. */
 const PIECE = 2 ** 20;
 
-/**
- * What the lane leaves is read by the source itself, as in the engine. Closing it closes the lane as well.
- *
- * @param forced as in the engine's tests: by lanes where it is `always`
- */
-export function laneFirst(
-  source: Source,
-  idleTimeout: number | undefined,
-  forced: string | undefined = process.env["PANNIER_TEST_LANES"],
-): Source {
-  if (forced !== "always" || source.lane === undefined) return source;
+/** As the engine's tests are told of lanes. */
+export function lanesAreForced(): boolean {
+  return process.env["PANNIER_TEST_LANES"] === "always";
+}
+
+/** What the lane leaves is read by the source itself, as in the engine. Closing it closes the lane as well. */
+export function laneFirst(source: Source, idleTimeout: number | undefined): Source {
+  if (!lanesAreForced() || source.lane === undefined) return source;
   const lane = openLaneReader(source, idleTimeout);
 
   async function byLane(
