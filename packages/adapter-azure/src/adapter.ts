@@ -45,11 +45,12 @@ export const azureAdapter: Adapter<typeof azureOptions> = checkableFiles({
       read: (blob, range, signal) => readBlob(container, blob, listedAt(), range, signal),
       laneModule: laneBeside(import.meta.url, "azure-lane"),
       async lane(signal): Promise<Omit<LaneData, "root"> | undefined> {
-        const target = signIn.common ? await http.direct(connection.endpoint) : undefined;
+        const target = await http.direct(connection.endpoint);
         if (target === undefined) return undefined;
         const { base } = container;
-        const request = { method: "GET", url: new URL(base), headers: {} } as const;
-        const signature = await signIn.sign(request, signal);
+        const at = { container: place.container, url: new URL(base) };
+        const signature = await signIn.signReads(at, signal);
+        if (signature === undefined) return undefined;
         return { target, base, signature, listedAt: listedAt() };
       },
       identity: async () => signIn.source,

@@ -1,4 +1,4 @@
-/** Blobs in a lane, signed in by what is the same for all: a token, a shared access signature, or nothing. An account's key signs each by the SDK. */
+/** Blobs in a lane, signed in by what is the same for all: a token, a shared access signature, or nothing. */
 import type { OpenLane } from "@pannier/core/adapter";
 import {
   ifMatch,

@@ -43,8 +43,8 @@ export function entraSignIn({ env, http }: { env: Environment; http: HttpClient 
     source:
       namedIdentity(env) ??
       "Microsoft Entra ID: the machine's managed identity, or what a developer signed in to",
-    common: true,
     sign: (_request, signal) => tokens.current(signal),
+    signReads: (_place, signal) => tokens.current(signal),
     accepted: tokens.accepted,
     async refused(signature, signal) {
       // A library that is asked again would answer from its memory.

@@ -4,6 +4,9 @@ export {
   AnonymousCredential,
   BlobServiceClient,
   ContainerClient,
+  ContainerSASPermissions,
+  generateBlobSASQueryParameters,
+  SASProtocol,
   StorageSharedKeyCredential,
 } from "@azure/storage-blob";
 export { storageSharedKeyCredentialPolicy } from "@azure/storage-common";

@@ -1,5 +1,7 @@
 /** Ways to sign a request in: by nothing, by the account's key, by a shared access signature. For tokens see entra.ts. */
 import { UsageError } from "@pannier/core/adapter";
+import { isExposed } from "@pannier/object-store";
+import { VERSION } from "./content.ts";
 
 /** A request as it will be sent. */
 interface SignableRequest {
@@ -17,13 +19,19 @@ export interface Signature {
   readonly query?: string | undefined;
 }
 
+/** A container whose blobs are read. */
+interface Place {
+  readonly container: string;
+  readonly url: URL;
+}
+
 export interface SignIn {
   /** Where the credentials come from, as `doctor` shows it. */
   readonly source: string;
-  /** True where it is the same for all requests. */
-  readonly common: boolean;
   /** Files are read each time they are needed. */
   sign(request: SignableRequest, signal: AbortSignal): Promise<Signature>;
+  /** The same for all who read blobs of a container in the next minutes; `undefined` where each request needs its own. */
+  signReads(place: Place, signal: AbortSignal): Promise<Signature | undefined>;
   /** The server took this signature. */
   accepted(signature: Signature): void;
   /** The server refused this signature. @returns whether another may be accepted: the credentials were renewed meanwhile, or can be */
@@ -35,21 +43,30 @@ type Secret = string | (() => Promise<string>);
 
 export const ANONYMOUS: SignIn = {
   source: "none: anonymous",
-  common: true,
   sign: async () => ({}),
+  signReads: async () => ({}),
   accepted() {},
   refused: async () => false,
 };
 
-/** By the SDK: https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key */
+/** Milliseconds in which a batch of a lane ends, with what it asks for again. */
+const READS_LAST = 3_600_000;
+
+/**
+ * By the SDK: https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key, and for many reads
+ * https://learn.microsoft.com/rest/api/storageservices/create-service-sas
+ */
 export function byKey(account: string, key: Secret, source: string): SignIn {
   // The replica that can be read is signed for as the account itself.
   const accountName = account.replace(/-secondary$/, "");
   let loaded: Promise<typeof import("./sdk.ts")> | undefined;
-  return bySecret(
-    { secret: key, source, common: false, check: checkKey },
-    async (current, { method, url, headers }) => {
-      const sdk = await (loaded ??= import("./sdk.ts"));
+  const loadSdk = () => (loaded ??= import("./sdk.ts"));
+  return bySecret({
+    secret: key,
+    source,
+    check: checkKey,
+    async sign(current, { method, url, headers }) {
+      const sdk = await loadSdk();
       const request = sdk.createPipelineRequest({
         method,
         url: url.href,
@@ -64,35 +81,51 @@ export function byKey(account: string, key: Secret, source: string): SignIn {
       }));
       return { headers: request.headers.toJSON() };
     },
-  );
+    async signReads(current, { container, url }) {
+      // Whoever sees it could read all that time; the signature of a request is of no use to others.
+      if (isExposed(url)) return undefined;
+      const sdk = await loadSdk();
+      const query = sdk.generateBlobSASQueryParameters(
+        {
+          containerName: container,
+          permissions: sdk.ContainerSASPermissions.parse("r"),
+          expiresOn: new Date(Date.now() + READS_LAST),
+          version: VERSION,
+          ...(url.protocol === "https:" ? { protocol: sdk.SASProtocol.Https } : {}),
+        },
+        new sdk.StorageSharedKeyCredential(accountName, current),
+      );
+      return { query: query.toString() };
+    },
+  });
 }
 
 export function bySas(sas: Secret, source: string): SignIn {
-  return bySecret({ secret: sas, source, common: true, check: queryOf }, async (query) => ({
-    query,
-  }));
+  return bySecret({ secret: sas, source, check: queryOf, sign: asQuery, signReads: asQuery });
 }
 
-function bySecret(
-  init: Pick<SignIn, "source" | "common"> & {
-    readonly secret: Secret;
-    readonly check: (text: string, source: string) => string;
-  },
-  sign: (checked: string, request: SignableRequest) => Promise<Signature>,
-): SignIn {
-  const { secret, source, common, check } = init;
+const asQuery = async (query: string): Promise<Signature> => ({ query });
+
+function bySecret(init: {
+  readonly secret: Secret;
+  readonly source: string;
+  readonly check: (text: string, source: string) => string;
+  readonly sign: (checked: string, request: SignableRequest) => Promise<Signature>;
+  readonly signReads: (checked: string, place: Place) => Promise<Signature | undefined>;
+}): SignIn {
+  const { secret, source, check } = init;
   const fixed = typeof secret === "string" ? check(secret, source) : undefined;
   const read = async () => fixed ?? check(await (secret as () => Promise<string>)(), source);
   const used = new WeakMap<Signature, string>();
   return {
     source,
-    common,
     async sign(request) {
       const current = await read();
-      const signature = await sign(current, request);
+      const signature = await init.sign(current, request);
       used.set(signature, current);
       return signature;
     },
+    signReads: async (place) => init.signReads(await read(), place),
     accepted() {},
     refused: async (signature) => used.get(signature) !== (await read()),
   };

@@ -103,7 +103,9 @@ export async function openBlobServer(): Promise<BlobServer> {
     if (accepted.anonymous) return undefined;
     const { authorization } = request.headers;
     if (url.searchParams.has("sig")) {
-      const sas = accepted.sas.some((each) => url.search.slice(1).endsWith(each));
+      const sas =
+        accepted.sas.some((each) => url.search.slice(1).endsWith(each)) ||
+        accepted.keys.some((key) => allowsRead(request, url, key));
       return sas ? undefined : [403, "AuthenticationFailed"];
     }
     if (authorization === undefined) return [401, "NoAuthenticationInformation"];
@@ -244,4 +246,14 @@ function signatureOf({ method, headers }: IncomingMessage, url: URL, key: string
   const query = [...url.searchParams].map(([name, value]) => `\n${name.toLowerCase()}:${value}`);
   text += query.toSorted().join("");
   return createHmac("sha256", Buffer.from(key, "base64")).update(text).digest("base64");
+}
+
+/** A SAS for reads of blobs, by https://learn.microsoft.com/rest/api/storageservices/create-service-sas; what is not known here is not taken. */
+function allowsRead({ method }: IncomingMessage, { pathname, searchParams }: URL, key: string) {
+  const [, account, container, blob] = pathname.split("/");
+  const { sv, sr, sp, se = "", sig, ...others } = Object.fromEntries(searchParams);
+  if (Object.keys(others).length > 0 || blob === undefined || method !== "GET") return false;
+  if (sr !== "c" || sp !== "r" || Date.parse(se) < Date.now()) return false;
+  const text = `${sp}\n\n${se}\n/blob/${account}/${container}\n\n\n\n${sv}\n${sr}\n\n\n\n\n\n\n`;
+  return sig === createHmac("sha256", Buffer.from(key, "base64")).update(text).digest("base64");
 }

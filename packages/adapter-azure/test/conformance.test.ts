@@ -49,7 +49,6 @@ vitest.describe("a container, by key", () => {
   );
 });
 
-// What an account's key signs one by one is none of lanes.
 vitest.describe("a container, by a signature that is the same for all", () => {
   vitest.beforeEach(() => void vitest.vi.stubEnv("AZURE_STORAGE_SAS_TOKEN", SAS));
   describeAdapter(

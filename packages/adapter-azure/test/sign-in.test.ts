@@ -1,12 +1,13 @@
 /** Each way of signing in, through the adapter as it is, by the variables that machines and pods have. */
 import { constants, createPublicKey, verify, X509Certificate } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { listAll, readAll } from "@pannier/adapter-kit";
+import { sync } from "@pannier/core";
 import type { Credentials } from "@pannier/core/adapter";
 import { generate } from "selfsigned";
 import {
@@ -29,7 +30,9 @@ import {
 import { authority, type Call, tokenServer } from "./authority.ts";
 import { ACCOUNT, makeBlob } from "./blob-server.ts";
 import { type Container, openContainer } from "./open.ts";
+import type { LaneData } from "../src/azure-lane.ts";
 import { azure } from "../src/index.ts";
+import { byKey } from "../src/sign-in.ts";
 
 const KEY = Buffer.from("a key that nobody may see").toString("base64");
 const SAS = "sv=2024-11-04&sp=rl&sig=a%2Fsignature%2Fthat%2Fnobody%2Fmay%2Fsee";
@@ -333,4 +336,73 @@ test.each(Object.entries(FAILURES))("says what is wrong: %s", async (_, { prepar
   const { source } = await container.open("", {}, { caFile });
   await expectRefusedListing(source, told, /identity-header|federated-token/);
   expect(container.log).toEqual([]);
+});
+
+test("a key signs lanes in to read blobs of the container for an hour, and to nothing else", async () => {
+  const signIn = byKey(ACCOUNT, KEY, "a key");
+  const url = new URL(`${container.endpoint}/box`);
+  const { query, headers } = (await signIn.signReads({ container: "box", url }, signal)) ?? {};
+  expect(headers).toBeUndefined();
+  const { sv, sr, sp, se } = Object.fromEntries(new URLSearchParams(query));
+  expect({ sv, sr, sp }).toEqual({ sv: "2021-12-02", sr: "c", sp: "r" });
+  expect((Date.parse(se ?? "") - Date.now()) / 60_000).toBeCloseTo(60, 0);
+
+  const ask = async (path: string, method = "GET") =>
+    (
+      await fetch(`${container.endpoint}/${path}${path.includes("?") ? "&" : "?"}${query}`, {
+        method,
+      })
+    ).status;
+  expect(await ask("box/file")).toBe(200);
+  expect(await ask("box?restype=container&comp=list")).toBe(403);
+  expect(await ask("another/file")).toBe(403);
+  container.accepted.keys = [];
+  expect(await ask("box/file")).toBe(403);
+});
+
+test("a key signs nothing for all where others can hear it", async () => {
+  const signIn = byKey(ACCOUNT, KEY, "a key");
+  const signed = (at: string) =>
+    signIn.signReads({ container: "box", url: new URL(`${at}/box`) }, signal);
+  expect(await signed("http://store.example")).toBeUndefined();
+  // To be sent over TLS only.
+  expect((await signed("https://store.example"))?.query).toMatch(/(^|&)spr=https(&|$)/);
+});
+
+test("a key that is renewed in its file signs what lanes ask for next", async () => {
+  vi.stubEnv("IDENTITY_ENDPOINT", undefined);
+  const keyFile = await write("key", KEY);
+  const { source } = await container.open("", {}, { passwordFile: keyFile });
+  const signatureOf = async () => {
+    const { data } = (await source.lane?.(signal)) ?? {};
+    return new URLSearchParams((data as LaneData).signature.query).get("sig");
+  };
+  const before = await signatureOf();
+  expect(before).toMatch(/^.{44}$/);
+  await writeFile(keyFile, Buffer.from("the next key").toString("base64"));
+  expect(await signatureOf()).not.toBe(before);
+});
+
+test("an account that takes no SAS is read without lanes", async () => {
+  for (let index = 0; index < 1500; index++)
+    container.blobs.set(`small/${index}`, makeBlob(`content ${index}`));
+  let refusals = 0;
+  container.behaviour.intercept = ({ url }, response) => {
+    if (url?.includes("sig=") !== true) return false;
+    refusals++;
+    response.writeHead(403, { "x-ms-error-code": "AuthorizationFailure" }).end();
+    return true;
+  };
+  vi.stubEnv("PANNIER_TEST_LANES", "always");
+  vi.stubEnv("IDENTITY_ENDPOINT", undefined);
+  const result = await sync({
+    sources: [azure(`az://${ACCOUNT}/box/small/`, { endpoint: container.endpoint })],
+    target: join(folder, "target"),
+    credentials: { password: KEY },
+  });
+  expect(result.files).toBe(1500);
+  expect(await readFile(join(folder, "target/current/1499"), "utf8")).toBe("content 1499");
+  // What lanes have already, not all of them.
+  expect(refusals).toBeGreaterThan(0);
+  expect(refusals).toBeLessThan(1000);
 });
