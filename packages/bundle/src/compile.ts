@@ -1,7 +1,7 @@
 /** Makes one program of the command line, the engine and the adapters. */
 import { basename, dirname, join, resolve } from "node:path";
 import { UsageError } from "@pannier/core";
-import { build, type BuildFailure, type Metafile, type Plugin } from "esbuild";
+import { build, type BuildFailure, type BuildOptions, type Metafile, type Plugin } from "esbuild";
 import { type BundledAdapter, findEngineThreads, threadsOf } from "./adapters.ts";
 import { commonJsNames } from "./commonjs.ts";
 import { conditionsOf, extensionOf } from "./conditions.ts";
@@ -30,8 +30,7 @@ export async function compile(
     ...adapters.flatMap(({ entry, threads: names }) => threadsOf(entry, names)),
   ];
   try {
-    const { outputFiles, metafile } = await build({
-      entryPoints: [join(program, `bin${extension}`), ...threads],
+    const options = {
       absWorkingDir: base,
       outdir: join(base, "dist"),
       // All in one directory: a thread's module is looked for beside the module that starts it.
@@ -40,8 +39,6 @@ export async function compile(
       write: false,
       metafile: true,
       bundle: true,
-      // An adapter is loaded when it is used.
-      splitting: true,
       format: "esm",
       platform: "node",
       target: "node22.13",
@@ -57,13 +54,24 @@ export async function compile(
         nodeModules,
         commonJsNames,
       ],
-    });
+    } satisfies BuildOptions;
+    const built = await Promise.all([
+      // An adapter is loaded when it is used.
+      build({ ...options, entryPoints: [join(program, `bin${extension}`)], splitting: true }),
+      // A thread has all of its code in one file. With the program's in common, both would be in many small ones.
+      build({ ...options, entryPoints: threads }),
+    ]);
     return {
-      files: outputFiles.map(({ path, contents, text }) => ({
-        name: basename(path),
-        content: USES_COMMONJS.test(text) ? Buffer.concat([COMMONJS, contents]) : contents,
-      })),
-      modules: modulesOf(metafile, base),
+      files: built
+        .flatMap(({ outputFiles }) => outputFiles)
+        .map(({ path, contents, text }) => ({
+          name: basename(path),
+          content: USES_COMMONJS.test(text) ? Buffer.concat([COMMONJS, contents]) : contents,
+        })),
+      modules: modulesOf(
+        built.map(({ metafile }) => metafile),
+        base,
+      ),
     };
   } catch (error) {
     const [first] = (error as BuildFailure).errors ?? [];
@@ -77,9 +85,11 @@ export async function compile(
 }
 
 /** Those of which something is in the program: not all that is looked at is used. */
-function modulesOf({ inputs, outputs }: Metafile, base: string): Module[] {
+function modulesOf(built: readonly Metafile[], base: string): Module[] {
+  const inputs: Metafile["inputs"] = Object.assign({}, ...built.map((each) => each.inputs));
   const pathOf = (name: string) => resolve(base, name.slice(name.indexOf(":") + 1));
-  const used = Object.values(outputs).flatMap((output) =>
+  const outputs = built.flatMap((each) => Object.values(each.outputs));
+  const used = outputs.flatMap((output) =>
     Object.entries(output.inputs)
       .filter(([name, { bytesInOutput }]) => bytesInOutput > 0 && !isNodeModule(name))
       .map(([name]) => name),
