@@ -96,7 +96,6 @@ async function makeDispatcher(
   options: DispatcherOptions,
   proxy: URL | undefined,
 ): Promise<Dispatcher> {
-  const { Agent, Pool, ProxyAgent, connect } = await loadUndici();
   const { ca, ...own } = { ...(await readOwnFiles(options.credentials)), ...given(options.tls) };
   const tls = ca === undefined ? own : { ...own, ca: [...systemAuthorities(), ca] };
   const common = {
@@ -108,12 +107,21 @@ async function makeDispatcher(
     bodyTimeout: options.idleTimeout,
     maxHeaderSize: MAX_HEADER_BYTES,
   };
+  // One by one: all of undici 8 at once takes Node 22.15 for a decompressor that we have no use for.
+  // Not undici 7, whose process ends when a server closes a connection while a body is held back (nodejs/undici#5360).
   if (proxy === undefined) {
+    const { default: Agent } = await import("undici/lib/dispatcher/agent.js");
     return new Agent({
       ...common,
       connect: { ...tls, timeout: options.idleTimeout, onread: largeReads() },
     });
   }
+  const [{ default: ProxyAgent }, { default: Pool }, { default: connect }] = await Promise.all([
+    import("undici/lib/dispatcher/proxy-agent.js"),
+    import("undici/lib/dispatcher/pool.js"),
+    // Of every dispatcher where all of undici is loaded; a proxy's is asked for it.
+    import("undici/lib/api/api-connect.js"),
+  ]);
   return new ProxyAgent({
     ...common,
     uri: proxy.href,
@@ -128,26 +136,6 @@ async function makeDispatcher(
         { connect },
       ),
   });
-}
-
-/**
- * The modules that are needed, one by one: all of undici 8 at once takes Node 22.15 for a decompressor that we have no use
- * for. Not undici 7, whose process ends when a server closes a connection while a body is held back (nodejs/undici#5360).
- */
-async function loadUndici() {
-  const [agent, pool, proxyAgent, connect] = await Promise.all([
-    import("undici/lib/dispatcher/agent.js"),
-    import("undici/lib/dispatcher/pool.js"),
-    import("undici/lib/dispatcher/proxy-agent.js"),
-    import("undici/lib/api/api-connect.js"),
-  ]);
-  return {
-    Agent: agent.default,
-    Pool: pool.default,
-    ProxyAgent: proxyAgent.default,
-    // Of every dispatcher where all of undici is loaded; a proxy's is asked for it.
-    connect: connect.default,
-  };
 }
 
 /** Options of `tls.connect`. */
