@@ -112,6 +112,20 @@ describe.each(["swap", "mirror"] as const)("the tree at work, --publish %s", (pu
   });
 });
 
+it("the tree at work, where threads write its files", async () => {
+  const many = Array.from({ length: 600 }, (_, i) => [`d${i % 3}/x${i}`, `content ${i}`]);
+  source.content = Object.fromEntries(many);
+  let reads = 0;
+  source.beforeRead = () => {
+    if (++reads === 300) for (const place of workPlaces()) rmSync(place, { recursive: true });
+  };
+  const error = await sync({ sources: [source], target }).catch((failure: Error) => failure);
+  expect(String(error)).toMatch(/^TargetError: the target .* cannot be worked on/);
+  source.beforeRead = () => {};
+  await sync({ sources: [source], target });
+  expect(shown("swap")).toEqual(expected(source));
+});
+
 /** What of a first tree may be lost before it is published, and whether it is noticed that something else is in its place. */
 const LOSSES: Record<string, (candidate: string) => void> = {
   "a file": (at) => rmSync(join(at, "few/x1")),

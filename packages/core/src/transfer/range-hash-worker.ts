@@ -2,6 +2,7 @@
 import { parentPort } from "node:worker_threads";
 import { createRangeHasher, type RangeHasher } from "./range-hasher.ts";
 import type { HashAnswer, HashRequest } from "./range-hash.ts";
+import { toFailure } from "./thread-failure.ts";
 
 const hashers = new Map<number, RangeHasher>();
 
@@ -11,8 +12,7 @@ function answer(request: HashRequest): HashAnswer {
   try {
     return { value: carryOut(request) };
   } catch (error) {
-    const { message, code } = error as NodeJS.ErrnoException;
-    return { message, code };
+    return toFailure(error);
   }
 }
 

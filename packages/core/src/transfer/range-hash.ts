@@ -7,6 +7,7 @@ import { Worker } from "node:worker_threads";
 import type { Digest } from "../source/contract.ts";
 import type { ContentDigest } from "./content-hash.ts";
 import { type DigestKind, isSideBySide } from "./range-hasher.ts";
+import { fromFailure, type ThreadFailure } from "./thread-failure.ts";
 
 interface RangeHash {
   /** As {@link import("./content-hash.ts").ContentHash.expect}. */
@@ -38,9 +39,7 @@ export type HashRequest =
     }
   | { readonly do: "finish" | "drop"; readonly id: number };
 
-export type HashAnswer =
-  | { readonly value: string | undefined }
-  | { readonly message: string; readonly code: string | undefined };
+export type HashAnswer = { readonly value: string | undefined } | ThreadFailure;
 
 /** MiB of a thread's young generation: it makes next to nothing. */
 const YOUNG_MIB = 1;
@@ -157,8 +156,7 @@ function createThread(): Thread {
     });
     started.on("message", (answer: HashAnswer) => {
       const asker = waiting.shift();
-      if ("message" in answer)
-        asker?.reject(Object.assign(new Error(answer.message), { code: answer.code }));
+      if ("message" in answer) asker?.reject(fromFailure(answer));
       else asker?.resolve(answer.value);
     });
     started.on("error", fail);

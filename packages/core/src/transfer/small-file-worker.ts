@@ -2,6 +2,7 @@
 import { parentPort } from "node:worker_threads";
 import { writeFileNow } from "./output-sync.ts";
 import type { Batch, BatchDone, BatchFile, Written } from "./small-files.ts";
+import { toFailure } from "./thread-failure.ts";
 
 parentPort?.on("message", ({ files, bytes }: Batch) => {
   const began = performance.now();
@@ -14,7 +15,6 @@ function write(file: BatchFile, bytes: Uint8Array): Written {
   try {
     return writeFileNow(file.path, bytes, file.start, file.end, file);
   } catch (error) {
-    const { message, code, errno } = error as NodeJS.ErrnoException;
-    return { message, code, errno };
+    return toFailure(error);
   }
 }

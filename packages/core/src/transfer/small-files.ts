@@ -20,6 +20,7 @@ import {
   finishFile,
   writeAll,
 } from "./output.ts";
+import { fromFailure, type ThreadFailure } from "./thread-failure.ts";
 
 /** Files of up to this size are held in memory until they are whole, in bytes. */
 export const SMALL = 64 * 1024;
@@ -100,15 +101,8 @@ export interface Batch {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What of an error comes out of a thread. */
-interface Failure {
-  readonly message: string;
-  readonly code: string | undefined;
-  readonly errno: number | undefined;
-}
-
 /** How it stands on the volume, or why it does not. */
-export type Written = DiskFacts | Failure;
+export type Written = DiskFacts | ThreadFailure;
 
 export interface BatchDone {
   /** In the order of the batch's files. */
@@ -158,7 +152,7 @@ function openThreads(): SmallFiles {
       for (const [index, { resolve, reject }] of batch.entries()) {
         const result = results[index] as Written;
         if ("ino" in result) resolve(result);
-        else reject(Object.assign(new Error(result.message), result));
+        else reject(fromFailure(result));
       }
       if (spent > batch.length * SLOW_FILE_MS && threads.length < THREADS && waiting.length > 0)
         start();
