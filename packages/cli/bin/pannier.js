@@ -8,10 +8,21 @@ if (major < 22 || (major === 22 && minor < 13)) {
   process.stdout.write(`${await versionAndCommit()}\n`);
 } else {
   if (process.argv[2] === "run") becomeSmall();
-  // Not before the modules are loaded that a program begins with: with other flags than those that it was built with, Node
-  // compiles its own modules again (30 to 45 ms of processor). What takes longer than this has a heap that is worth it.
-  setTimeout(weighGarbage, 500).unref();
+  weighGarbageLater(250);
   await start();
+}
+
+/**
+ * Not before the modules are loaded that a program begins with: with other flags than those that it was built with, Node compiles its
+ * own modules again (30 to 45 ms of processor), and code that was kept under one set of flags is refused under another.
+ * That is told by the processor's time, since a busy machine takes any time. What takes more has a heap that is worth it.
+ */
+function weighGarbageLater(pause) {
+  setTimeout(() => {
+    const { user, system } = process.cpuUsage();
+    if (user + system < 600_000) weighGarbageLater(pause * 2);
+    else weighGarbage();
+  }, pause).unref();
 }
 
 /** How V8 decides to collect garbage. */
