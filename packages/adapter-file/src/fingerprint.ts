@@ -1,6 +1,6 @@
 /** What tells two versions of a file apart: size and modification time, with care for clocks that tick slowly. */
 import type { Stats } from "node:fs";
-import { markRacy, withoutMark } from "@pannier/file-server";
+import { markRacy, withoutMark } from "@pannier/file-server/fingerprint";
 
 type Version = Pick<Stats, "size" | "mtimeMs">;
 

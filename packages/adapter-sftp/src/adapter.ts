@@ -15,11 +15,12 @@ import type { SignIn } from "./client.ts";
 import { createConnection, type Session } from "./connection.ts";
 import { translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { ask, type Told, told } from "./kind.ts";
+import { ask } from "./kind.ts";
 import { listTree } from "./list.ts";
 import { parseHostKey, sftpOptions } from "./options.ts";
 import { readFile } from "./read.ts";
 import type { LaneData } from "./sftp-lane.ts";
+import { type Told, told } from "./told.ts";
 import { checkableFiles } from "@pannier/signatures";
 import { usernameOf } from "@pannier/ssh-client";
 

@@ -1,5 +1,5 @@
 /** What tells two versions of a file apart: size and modification time, which SFTP tells to the second. */
-import { markRacy } from "@pannier/file-server";
+import { markRacy } from "@pannier/file-server/fingerprint";
 
 export interface Facts {
   readonly size: number;

@@ -12,7 +12,8 @@ import type { FileEntryWithStats, SFTPWrapper } from "ssh2";
 import { type Connection, misunderstood, type Session } from "./connection.ts";
 import { isMissing, isVague, translate } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { ask, type Told, told } from "./kind.ts";
+import { ask } from "./kind.ts";
+import { type Told, told } from "./told.ts";
 
 /** Directories at once, on one connection. */
 const CONCURRENCY = 16;

@@ -4,7 +4,7 @@ import { changedSinceListed, clampRange } from "@pannier/file-server";
 import type { Attributes } from "ssh2";
 import type { Callback, Session } from "./connection.ts";
 import { translate } from "./errors.ts";
-import { isVersion } from "./kind.ts";
+import { isVersion } from "./told.ts";
 
 /** Up to this size a file comes in one piece. */
 const WHOLE = 256 * 1024;

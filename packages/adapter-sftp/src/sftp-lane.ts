@@ -4,9 +4,9 @@
  */
 import type { FileEntry, Lane, LaneContext, OpenLane, Sink } from "@pannier/core/adapter";
 import type { SignIn } from "./client.ts";
-import { isVersion } from "./kind.ts";
 import { openByteChannel } from "./lane-channel.ts";
 import { createLaneFiles, type LaneFiles } from "./lane-files.ts";
+import { isVersion } from "./told.ts";
 
 export interface LaneData {
   readonly signIn: SignIn;
@@ -20,6 +20,8 @@ export interface LaneData {
 const MOST = 256 * 1024;
 /** Milliseconds between looks at a connection that may have fallen silent. */
 const LOOK = 500;
+/** Milliseconds after which a connection that was refused is tried once more. */
+const AGAIN = 500;
 
 interface Job {
   readonly index: number;
@@ -48,8 +50,11 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
   let waiting: Job[] = [];
   let most = atOnce;
   let session: Session | undefined;
-  /** No connection could be made: the next one would fail as well. */
+  /** No connection could be made, twice in a row: the next one would fail as well. */
   let isHopeless = false;
+  /** Whether one more is tried: a server may not have closed another one yet, or refuses some while many sign in. */
+  let mayTryAgain = true;
+  let pause: NodeJS.Timeout | undefined;
   let isHeeded = false;
 
   /** What waits is left to `read`. */
@@ -59,15 +64,26 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
     left.forEach(finished);
   }
 
-  function open(data: LaneData): Session {
-    return openSession(data, idleTimeout, {
-      free: pump,
-      gone(wasReady) {
-        session = undefined;
-        isHopeless ||= !wasReady;
-        giveUp();
-      },
-    });
+  /** If there is use in it. */
+  function connect(): void {
+    const next = waiting.at(-1);
+    if (next === undefined || session !== undefined || pause !== undefined) return;
+    session = openSession(next.batch.data, idleTimeout, { free: pump, gone });
+  }
+
+  function gone(end: End): void {
+    session = undefined;
+    if (end === "refused" && mayTryAgain) {
+      mayTryAgain = false;
+      pause = setTimeout(() => {
+        pause = undefined;
+        connect();
+      }, AGAIN);
+      return;
+    }
+    if (end === "broken") mayTryAgain = true;
+    else isHopeless = true;
+    giveUp();
   }
 
   function pump(): void {
@@ -99,6 +115,8 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
   }
 
   function onAbort(): void {
+    mayTryAgain = false;
+    clearTimeout(pause);
     giveUp();
     session?.close();
   }
@@ -116,7 +134,7 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
         waiting = [...jobs.toReversed(), ...waiting];
         if (!isHeeded) signal.addEventListener("abort", onAbort, { once: true });
         isHeeded = true;
-        session ??= open(batch.data);
+        connect();
         pump();
       });
     },
@@ -131,11 +149,14 @@ function finished({ batch }: Job): void {
   if (--batch.left === 0) batch.over();
 }
 
+/** How a connection ended: before it could be asked for anything, or after that; `unanswered`: before, when the server was silent for too long. */
+type End = "refused" | "unanswered" | "broken";
+
 interface SessionEvents {
   /** It can be asked for more. */
   free(): void;
-  /** Told once, after what was under way. @param wasReady whether it ever could be asked for anything */
-  gone(wasReady: boolean): void;
+  /** Told once, after what was under way. */
+  gone(end: End): void;
 }
 
 function openSession(
@@ -151,6 +172,7 @@ function openSession(
         write: channel.write,
         onReady() {
           session.files = files;
+          session.answered = performance.now();
           free();
         },
         onAnswer() {
@@ -167,21 +189,24 @@ function openSession(
     },
     gone() {
       clearInterval(watch);
-      const wasReady = session.files !== undefined;
+      const end = session.files !== undefined ? "broken" : isSilent ? "unanswered" : "refused";
       session.files = undefined;
       files?.abandon();
-      gone(wasReady);
+      gone(end);
     },
   });
   let files: LaneFiles | undefined;
+  let isSilent = false;
   const session: Session = { files: undefined, heard: now, answered: now, close: channel.close };
   const watch = setInterval(
     () => {
       const at = performance.now();
       if (session.files?.underWay === 0) session.heard = session.answered = at;
       // A byte now and then leads nowhere.
-      else if (at - session.heard > idleTimeout || at - session.answered > 2 * idleTimeout)
+      else if (at - session.heard > idleTimeout || at - session.answered > 2 * idleTimeout) {
+        isSilent = true;
         channel.close();
+      }
     },
     Math.min(LOOK, idleTimeout / 4),
   );

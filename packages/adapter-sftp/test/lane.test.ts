@@ -1,4 +1,5 @@
 /** What a lane of SFTP hands over, and what it leaves to the source. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { openSource } from "@pannier/adapter-kit";
 import type { FileEntry, Sink } from "@pannier/core/adapter";
 import { expect, onTestFinished, test } from "vitest";
@@ -33,12 +34,22 @@ interface Options {
   readonly readSize?: number;
   readonly change?: (data: LaneData) => LaneData;
   readonly rounds?: number;
+  readonly takes?: (connection: number) => boolean;
+  readonly stop?: AbortController;
 }
 
 /** Reads files of 6 bytes by a lane, so many in each round. */
 async function readByLane(
   answers: Answers,
-  { count = 3, size = 6, readSize, change = (given) => given, rounds = 1 }: Options = {},
+  {
+    count = 3,
+    size = 6,
+    readSize,
+    change = (given) => given,
+    rounds = 1,
+    takes,
+    stop = new AbortController(),
+  }: Options = {},
 ) {
   const asked: string[] = [];
   const watched = Object.fromEntries(
@@ -50,10 +61,9 @@ async function readByLane(
       },
     ]),
   );
-  const { url } = await startRaw({ ...answers, ...watched });
+  const { url, open } = await startRaw({ ...answers, ...watched }, takes);
   const { source, close } = await openSource(sftp(url), { idleTimeout: 5000 });
   onTestFinished(() => close());
-  const stop = new AbortController();
   onTestFinished(() => stop.abort());
   await source.list(stop.signal);
   const given = (await source.lane?.(stop.signal))?.data as LaneData;
@@ -75,7 +85,7 @@ async function readByLane(
   const lane = openLane({ idleTimeout: IDLE, atOnce: 4, mostUnlisted: 0 });
   for (let round = 0; round < rounds; round++)
     await lane.read({ files, data: laneData }, sink, stop.signal);
-  return { got, failed, asked };
+  return { got, failed, asked, open };
 }
 
 const all = (count: number) =>
@@ -176,16 +186,25 @@ test.each<[string, Answers]>([
   expect(failed.size).toBeGreaterThan(0);
 });
 
-test("a byte now and then is not waited for", async () => {
-  const { got } = await readByLane({
-    ...GOOD,
-    open({ channel }) {
-      const timer = setInterval(() => channel.write(Buffer.from([0])), 100);
-      onTestFinished(() => clearInterval(timer));
-      return undefined;
+test("an answer that comes byte by byte, and never whole, is waited for so long and no longer", async () => {
+  let asked = 0;
+  const { got, failed } = await readByLane(
+    {
+      ...GOOD,
+      open({ channel }) {
+        asked = performance.now();
+        // Of a packet that may well be: what ends it is the clock.
+        channel.write(uint32(1000));
+        const timer = setInterval(() => channel.write(Buffer.from([0])), 100);
+        onTestFinished(() => clearInterval(timer));
+        return undefined;
+      },
     },
-  });
+    { count: 1 },
+  );
+  expect(performance.now() - asked).toBeGreaterThan(1.5 * IDLE);
   expect(got.size).toBe(0);
+  expect(failed.size).toBe(1);
 });
 
 test("a file that fails takes no other with it", async () => {
@@ -215,6 +234,55 @@ test("after a lost connection, the next batch has a new one", async () => {
   );
   expect(got).toEqual(all(3));
 });
+
+test("a connection that is refused is tried once more, and not for ever", async () => {
+  const once = await readByLane(GOOD, { takes: (connection) => connection !== 2 });
+  expect(once.got).toEqual(all(3));
+  let connections = 0;
+  // The first is the source's own.
+  const takes = (connection: number) => (connections = connection) === 1;
+  const never = await readByLane(GOOD, { takes, rounds: 3 });
+  expect(never.got.size).toBe(0);
+  expect(connections).toBe(3);
+});
+
+test.each(["while it connects", "after a refusal", "while files are under way"])(
+  "an abort %s ends the batch at once, and leaves nothing open",
+  async (when) => {
+    const stop = new AbortController();
+    let aborted = 0;
+    let last = 0;
+    function abort(): void {
+      aborted ||= performance.now();
+      stop.abort();
+    }
+    const { open } = await readByLane(
+      {
+        ...GOOD,
+        fstat() {
+          abort();
+          return undefined;
+        },
+      },
+      {
+        count: 20,
+        stop,
+        takes(connection) {
+          last = connection;
+          if (connection === 2 && when === "while it connects") abort();
+          if (connection === 2 && when === "after a refusal") setTimeout(abort, 200);
+          return connection !== 2 || when !== "after a refusal";
+        },
+      },
+    );
+    // Sooner than by the clock, or by another try.
+    expect(performance.now() - aborted).toBeLessThan(250);
+    await sleep(400);
+    expect(last).toBe(2);
+    // The source's own stays.
+    await expect.poll(open).toBe(1);
+  },
+);
 
 test("nothing is asked of a server with another host key", async () => {
   const { got, asked } = await readByLane(GOOD, {

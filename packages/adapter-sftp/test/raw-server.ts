@@ -84,7 +84,17 @@ export function names(
   return packet(104, id, Buffer.concat([uint32(list.length), ...parts]));
 }
 
-export async function startRaw(answers: Answers): Promise<{ readonly url: string }> {
+interface Raw {
+  readonly url: string;
+  /** Connections that are open. */
+  open(): number;
+}
+
+/** @param takes whether a connection is let in, by its number from 1 on. All are by default. */
+export async function startRaw(
+  answers: Answers,
+  takes: (connection: number) => boolean = () => true,
+): Promise<Raw> {
   const { privateKey } = generateKeyPairSync("ec", {
     namedCurve: "P-256",
     privateKeyEncoding: { type: "sec1", format: "pem" },
@@ -92,11 +102,14 @@ export async function startRaw(answers: Answers): Promise<{ readonly url: string
   });
   const key = (ssh2.utils.parseKey(privateKey) as ParsedKey).getPublicSSH();
   const clients = new Set<{ end(): void }>();
+  let connections = 0;
   const server = new ssh2.Server({ hostKeys: [privateKey] }, (client) => {
     clients.add(client);
     // The types do not know it.
     (client as unknown as Pick<Socket, "setNoDelay">).setNoDelay(true);
     client.on("error", () => {});
+    client.on("close", () => clients.delete(client));
+    if (!takes(++connections)) client.end();
     client.on("authentication", (context) => context.accept());
     client.on("session", (accept) => {
       accept().on("subsystem", (open: () => ServerChannel) => serve(open(), answers));
@@ -112,7 +125,10 @@ export async function startRaw(answers: Answers): Promise<{ readonly url: string
   });
   const print = createHash("sha256").update(key).digest("base64").replace("=", "");
   const { port } = server.address() as AddressInfo;
-  return { url: `sftp://u:p@127.0.0.1:${port}/top/?hostKey=SHA256:${encodeURIComponent(print)}` };
+  return {
+    url: `sftp://u:p@127.0.0.1:${port}/top/?hostKey=SHA256:${encodeURIComponent(print)}`,
+    open: () => clients.size,
+  };
 }
 
 function serve(channel: ServerChannel, answers: Answers): void {

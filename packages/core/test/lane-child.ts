@@ -1,6 +1,8 @@
 /** The lane of tests: reads files out of its data, in the way that the name of each file asks for. Loaded in a thread. */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
+import { setTimeout as sleep } from "node:timers/promises";
+import { threadId } from "node:worker_threads";
 import type { FileEntry, Lane, OpenLane, PartSink, Sink } from "../src/adapter.ts";
 
 export interface TestData {
@@ -15,6 +17,8 @@ export interface TestData {
     /** Calls so far, of all threads: each sync has threads of its own. */
     readonly calls: Int32Array<SharedArrayBuffer>;
   };
+  /** The only thread that fetches, and takes its time: the first that gets a batch. All others leave theirs at once. */
+  readonly only?: Int32Array<SharedArrayBuffer>;
 }
 
 let kill: TestData["kill"];
@@ -111,8 +115,13 @@ const allowed: number[] = [];
 export const openLane: OpenLane = (): Lane => ({
   allow: (atOnce) => void allowed.push(atOnce),
   async read({ files, data }, sink, signal) {
-    const { texts, kill: wanted } = data as TestData;
+    const { texts, kill: wanted, only } = data as TestData;
     kill = wanted;
+    if (only !== undefined) {
+      Atomics.compareExchange(only, 0, 0, threadId);
+      if (Atomics.load(only, 0) !== threadId) return;
+      await sleep(50);
+    }
     for (const [index, entry] of files.entries()) {
       if (sink.stopped) return;
       sink.request("read");

@@ -219,6 +219,27 @@ test("a lane that leaves most files alone is not used any more", async () => {
   expect(await lanes.ready(signal)).toBe(false);
 });
 
+test("a lane that leaves all it is given does not end those that work", async () => {
+  const module = new URL("./lane-child.ts", import.meta.url);
+  const names = Array.from({ length: 400 }, (_, i) => `${i}`);
+  const texts = Object.fromEntries(names.map((name) => [name, `this is ${name}`]));
+  const data: TestData = { texts, only: new Int32Array(new SharedArrayBuffer(4)) };
+  const { lanes, files } = open(names, { most: 2, lane: () => Promise.resolve({ module, data }) });
+  // No more threads, however slow the disk.
+  lanes.allow(2);
+  const answers: ReturnType<typeof lanes.fetch>[] = [];
+  for (let at = 0; at < files.length; at += 40) {
+    expect(await lanes.ready(signal)).toBe(true);
+    answers.push(lanes.fetch(files.slice(at, at + 40)));
+  }
+  const facts = (await Promise.all(answers)).flat();
+  const left = facts.filter((fact) => fact === undefined).length;
+  expect(left).toBeGreaterThanOrEqual(40);
+  // Two batches until it is known, and one that it had by then.
+  expect(left).toBeLessThanOrEqual(120);
+  expect(lanes.open).toBe(true);
+});
+
 test("closed in the middle of a batch, it tells what is there by then", async () => {
   const { lanes, files, warnings } = open(["a", "b", "waits-1", "c"]);
   await lanes.ready(signal);

@@ -1,5 +1,5 @@
 /** Errors of ssh2 in the words of the contract. Causes are left out where they could hold a secret. */
-import { SourceError } from "@pannier/core/adapter";
+import { SourceError } from "@pannier/core/lane";
 
 /** What became of a connection that could not be made, or broke. */
 export interface Failure {

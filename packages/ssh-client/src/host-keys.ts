@@ -1,7 +1,7 @@
 /** Whether a server's host key is to be trusted: by a pinned fingerprint, or by known hosts files as sshd(8) describes them. */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { readCredentialFile, SourceError } from "@pannier/core/adapter";
+import { readCredentialFile, SourceError } from "@pannier/core/lane";
 import { ownFile } from "./home.ts";
 
 interface HostKeys {

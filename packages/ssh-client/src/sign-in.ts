@@ -1,14 +1,8 @@
 /** What to sign in with, in the order in which ssh would: a key file, or else an agent and the user's own keys; then a password. */
 import { readFile } from "node:fs/promises";
 import { userInfo } from "node:os";
-import {
-  type Credentials,
-  type Location,
-  readCredentialFile,
-  readSecret,
-  SourceError,
-  UsageError,
-} from "@pannier/core/adapter";
+import type { Credentials, Location } from "@pannier/core/adapter";
+import { readCredentialFile, readSecret, SourceError, UsageError } from "@pannier/core/lane";
 import type { AnyAuthMethod, ParsedKey } from "ssh2";
 import { ownFile } from "./home.ts";
 

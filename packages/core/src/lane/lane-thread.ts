@@ -48,6 +48,9 @@ export interface LaneThread {
   readonly parts: Map<number, (outcome: PartOutcome) => void>;
   /** Requests that it may have under way. */
   atOnce: number;
+  /** Files of answered batches that it fetched, and that it left. */
+  fetched: number;
+  left: number;
   /** Once it has reported what it did, and nothing is left of it but its thread. */
   readonly closed: Promise<void>;
   send(message: ToLane): void;
@@ -92,6 +95,8 @@ export function startLane(init: Omit<LaneInit, "atOnce" | "shared">, events: Lan
     batches: new Map(),
     parts: new Map(),
     atOnce: 0,
+    fetched: 0,
+    left: 0,
     closed,
     send: (message) => worker.postMessage(message, []),
     takeReceived() {

@@ -32,7 +32,7 @@ const GRACE = 1000;
 /** Where writing a file takes longer than this on average, in milliseconds, others can wait beside: up to so many lanes. */
 const SLOW_FILE_MS = 0.5;
 const SLOW_LANES = 4;
-/** Files of which most must have been fetched: a lane that always fails costs each file a second request. */
+/** Files of which a lane must have fetched most: one that always fails costs each file a second request. */
 const PROBATION = 64;
 
 export interface LanesInit {
@@ -78,7 +78,6 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
   let closing: Promise<void> | undefined;
   let lastId = 0;
   let left = 0;
-  let fetched = 0;
   let onReady: (() => void) | undefined;
   const threads = createThreads(init, atOnce, {
     answered,
@@ -105,9 +104,10 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     for (const [index, code] of failed) init.failed(batch.files[index] as LaneFile, code);
     const facts = fromColumns(done.facts);
     const there = facts.filter((fact) => fact !== undefined).length;
-    fetched += there;
+    lane.fetched += there;
+    lane.left += facts.length - there;
     left += facts.length - there;
-    if (left >= PROBATION && left > fetched) open = false;
+    if (left >= PROBATION && [...threads.all].every(leavesMost)) open = false;
     if (writing > there * SLOW_FILE_MS) most = Math.max(most, Math.min(SLOW_LANES, threads.atOnce));
     batch.resolve(facts);
     threads.shareOut();
@@ -297,19 +297,27 @@ function laneForPart(lanes: ReadonlySet<LaneThread>, most: number): LaneThread |
   return best === undefined || (best.parts.size > 0 && lanes.size < most) ? "start" : best;
 }
 
-/** The lane with the fewest batches, if it has room. */
+function leavesMost({ fetched, left }: LaneThread): boolean {
+  return left > fetched;
+}
+
+/**
+ * The lane with the fewest batches, if it has room. One that leaves most gets no more. It would always have the fewest, and others may work: a server may
+ * take fewer connections than there are lanes.
+ */
 function laneForBatch(
   lanes: ReadonlySet<LaneThread>,
   most: number,
 ): LaneThread | "start" | undefined {
-  const best = leastBusy(lanes, ({ batches }) => batches.size);
+  const useful = [...lanes].filter((lane) => lane.left < PROBATION || !leavesMost(lane));
+  const best = leastBusy(useful, ({ batches }) => batches.size);
   if (best !== undefined && best.batches.size < (lanes.size < most ? 1 : QUEUED_BATCHES))
     return best;
   return lanes.size < most ? "start" : undefined;
 }
 
 function leastBusy(
-  lanes: ReadonlySet<LaneThread>,
+  lanes: Iterable<LaneThread>,
   work: (lane: LaneThread) => number,
 ): LaneThread | undefined {
   let best: LaneThread | undefined;
