@@ -1,6 +1,7 @@
 /** Whether a layer is what `pannier push` makes of its table of contents: then nothing has to be unpacked to know that it holds what is told, and no more. */
 import { closeSync, openSync, readSync } from "node:fs";
-import * as zlib from "node:zlib";
+// Not by its names: a bundle has those of the Node that made it, which may have no zstd.
+import zlib from "node:zlib";
 import { TAR_END, tarHeader, tarPadding } from "@pannier/archive";
 import { makePause } from "@pannier/core/adapter";
 import type { TocEntry, TocRange } from "@pannier/oci";

@@ -1,6 +1,7 @@
 /** Files of layers in zstd:chunked form, which lie on this machine as they came. */
 import { closeSync, openSync, readSync } from "node:fs";
-import * as zlib from "node:zlib";
+// Not by its names: a bundle has those of the Node that made it, which may have no zstd.
+import zlib from "node:zlib";
 import type { FileEntry, Sink } from "@pannier/core/adapter";
 import { type FramePlace, frameOf } from "./place.ts";
 

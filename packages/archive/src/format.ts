@@ -1,6 +1,7 @@
 /** Kinds of archives: by name, by their first bytes, and how to decompress them. */
 import { pipeline, Readable, type Transform } from "node:stream";
-import * as zlib from "node:zlib";
+// Not by its names: a bundle has those of the Node that made it, which may have no zstd.
+import zlib from "node:zlib";
 import { SourceError } from "@pannier/core/adapter";
 import { BLOCK, isHeader, isZero } from "./tar-header.ts";
 

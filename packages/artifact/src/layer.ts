@@ -4,7 +4,8 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import * as zlib from "node:zlib";
+// Not by its names: a bundle has those of the Node that made it, which may have no zstd.
+import zlib from "node:zlib";
 import { pipeline } from "node:stream/promises";
 import { constants } from "node:fs";
 import { TAR_END, tarHeader, tarPadding } from "@pannier/archive";

@@ -53,7 +53,7 @@ const NAMES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Equal packages at equal places to each other make equal bytes, wherever they lie.
+ * Equal packages at equal places to each other make equal bytes with the same Node, wherever they lie.
  *
  * @throws UsageError for an adapter that is not there or is none, or a directory that holds something else
  */

@@ -3,7 +3,8 @@
  * unpacked by itself, and a table of contents in a frame that decompressors skip. Its range and digest are annotations of the
  * layer in the manifest.
  */
-import * as zlib from "node:zlib";
+// Not by its names: a bundle has those of the Node that made it, which may have no zstd.
+import zlib from "node:zlib";
 import { SourceError } from "@pannier/core/adapter";
 import type { Descriptor } from "./manifest.ts";
 import { DIGEST } from "./reference.ts";

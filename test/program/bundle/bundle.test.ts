@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import zlib from "node:zlib";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { UsageError } from "@pannier/core";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -162,6 +163,30 @@ describe("the program", () => {
       expect(await read(cwd, join(target, "current/page"))).toBe("page");
     }
   });
+
+  test.skipIf(typeof zlib.zstdCompressSync !== "function")(
+    "unpacks zstd, even if the Node that bundled could not",
+    async () => {
+      const cwd = await makeTemporary();
+      await writeFile(join(cwd, "page"), "page");
+      const archive = zlib.zstdCompressSync(execFileSync("tar", ["c", "page"], { cwd }));
+      const server = createServer((_, response) => response.end(archive));
+      await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+      onTestFinished(() => void server.close());
+      const { port } = server.address() as AddressInfo;
+      const older = `delete process.getBuiltinModule("node:zlib").createZstdDecompress`;
+      const args = ["--adapters", "http", "--out", "bundle"];
+      const made = await runBundler(args, cwd, CHECKOUT, [
+        "--import",
+        `data:text/javascript,${older}`,
+      ]);
+      expect(made).toMatchObject({ code: 0, stderr: "" });
+      const source = `http://127.0.0.1:${port}/a.tar.zst`;
+      const outcome = await runBundle(join(cwd, "bundle"), ["sync", source, "./target"], cwd);
+      expect(outcome).toMatchObject({ code: 0, stderr: "" });
+      expect(await read(cwd, "target/current/page")).toBe("page");
+    },
+  );
 
   test("signs in by ssh, whose ciphers ask for their directory", async () => {
     const cwd = await makeTemporary();

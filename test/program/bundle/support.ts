@@ -31,10 +31,15 @@ function execute(args: readonly string[], cwd: string): Promise<Outcome> {
   });
 }
 
-/** `pannier bundle`, of this checkout or of another. */
-export function runBundler(args: readonly string[], cwd: string, checkout = CHECKOUT) {
+/** `pannier bundle`, of this checkout or of another; `node` are options of Node's. */
+export function runBundler(
+  args: readonly string[],
+  cwd: string,
+  checkout = CHECKOUT,
+  node: readonly string[] = [],
+) {
   const program = join(checkout, "packages/cli/src/bin.ts");
-  return execute([...FROM_SOURCES, program, "bundle", ...args], cwd);
+  return execute([...FROM_SOURCES, ...node, program, "bundle", ...args], cwd);
 }
 
 const made = new Map<string, Promise<string>>();
