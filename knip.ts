@@ -7,6 +7,7 @@ const config: KnipConfig = {
       entry: [
         "test/program/attacker.ts",
         "test/program/before-target.ts",
+        "test/program/bundle/node-adapter.js",
         "test/program/bundle/shelf-adapter.js",
         "test/program/endless.ts",
         "test/real/servers/relay.ts",

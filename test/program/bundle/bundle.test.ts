@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import http2 from "node:http2";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -114,6 +115,29 @@ describe("the program", () => {
     const outcome = await runBundle(bundle, ["sync", "shelf://top/", "./target"], cwd);
     expect(outcome).toMatchObject({ code: 0, stderr: "" });
     expect(await read(cwd, "target/current/hello")).toBe("hello\n");
+  });
+
+  test("has Node's own modules as they are", async () => {
+    const cwd = await makeTemporary();
+    const bundle = await bundleOf("./node-adapter.js");
+    const outcome = await runBundle(bundle, ["sync", "node://top/", "./target"], cwd);
+    expect(outcome).toMatchObject({ code: 0, stderr: "" });
+    const constants = { ...http2.constants };
+    expect(JSON.parse(await read(cwd, "target/current/seen"))).toEqual({
+      agent: true,
+      sameAgent: true,
+      read: "page",
+      stat: true,
+      constants,
+      names: Object.keys(constants),
+      entries: Object.entries(constants),
+      http2: Object.keys(http2),
+      connect: true,
+      assigned: ["http", "http2", "http2"],
+      deleted: true,
+      zlib: true,
+      place: "fs",
+    });
   });
 
   test("has what git's own engine loads late", async () => {
