@@ -47,7 +47,10 @@ async function expectFiles(target: string, count: number): Promise<void> {
   const root = existsSync(published) ? await realpath(published) : target;
   const entries = await readdir(root, { recursive: true, withFileTypes: true });
   const found = entries.filter(
-    (entry) => entry.isFile() && !`${entry.parentPath}/`.startsWith(`${root}/.git/`),
+    (entry) =>
+      entry.isFile() &&
+      entry.name !== ".git" &&
+      !`${entry.parentPath}/`.startsWith(`${root}/.git/`),
   );
   if (found.length !== count)
     throw new Error(`${root} has ${found.length} files instead of ${count}`);

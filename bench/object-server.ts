@@ -7,6 +7,8 @@ import { end, listening, run } from "../test/real/servers/process.ts";
 import type { Store } from "./s3.ts";
 
 const SOURCE = join(import.meta.dirname, "object-server");
+/** Milliseconds until it has taken the checksums of all objects. */
+const HASHING = 120_000;
 const KEYS = { id: "bench", secret: "bench" };
 
 export interface ObjectServers {
@@ -29,8 +31,12 @@ export async function withObjectServers<Value>(
     execFileSync("go", ["build", "-o", program, "."], { cwd: SOURCE, stdio: "inherit" });
     makeCertificates(base);
     const start = async (...certificate: string[]) => {
-      const { child, ports } = await listening("object-server", 1, async ([port]) =>
-        run(program, [root, `127.0.0.1:${port}`, ...certificate], { quiet: true }),
+      const { child, ports } = await listening(
+        "object-server",
+        1,
+        async ([port]) =>
+          run(program, [root, `127.0.0.1:${port}`, ...certificate], { quiet: true }),
+        HASHING,
       );
       children.push(child);
       return `127.0.0.1:${ports[0]}`;

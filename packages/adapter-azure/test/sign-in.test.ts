@@ -402,7 +402,7 @@ test("an account that takes no SAS is read without lanes", async () => {
   });
   expect(result.files).toBe(1500);
   expect(await readFile(join(folder, "target/current/1499"), "utf8")).toBe("content 1499");
-  // What lanes have already, not all of them.
+  // What lanes have in work by then, not all of them.
   expect(refusals).toBeGreaterThan(0);
-  expect(refusals).toBeLessThan(1000);
+  expect(refusals).toBeLessThanOrEqual(640);
 });

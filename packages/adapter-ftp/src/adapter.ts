@@ -55,8 +55,10 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = checkableFiles({
             throw translate(error, "");
           }
         },
-        list: ({ path: root }, signal, scope, onSpecial) =>
-          listTree({ pool, root, signal, request, retry, scope, onSpecial }),
+        list({ path: root }, signal, scope, onSpecial) {
+          pool.keepIdle(MAX_CONNECTIONS);
+          return listTree({ pool, root, signal, request, retry, scope, onSpecial });
+        },
         read({ path: top, file }, entry, range, signal) {
           request("read");
           const full = file === undefined ? contentPath(top, entry) : top;
@@ -67,8 +69,8 @@ export const ftpAdapter: Adapter<typeof ftpOptions> = checkableFiles({
           if (Atomics.load(oneByOne, 0) !== 0) ways.refuse("AT-ONCE");
           if (tls !== "off" || file !== undefined || !ways.can("AT-ONCE")) return undefined;
           const { user, password } = await loginOf(location, credentials, process.env);
-          // The lane's connections come on top of these.
-          pool.spare();
+          // The lane's connections come on top of these, also where files that this thread reads end later.
+          pool.keepIdle(1);
           const data: LaneData = {
             target: {
               host: location.host.replace(/^\[|\]$/g, ""),

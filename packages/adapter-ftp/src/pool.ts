@@ -19,8 +19,8 @@ export interface Pool {
   take(signal: AbortSignal): Promise<Lease>;
   /** What the server can. */
   readonly ways: Ways;
-  /** Ends connections that nobody uses, but one. */
-  spare(): void;
+  /** Ends connections that nobody uses, but so many, now and from now on. */
+  keepIdle(count: number): void;
   close(): void;
 }
 
@@ -38,6 +38,7 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
   const waiting = createQueue();
   let connecting = 0;
   let refused: { readonly at: number; readonly most: number } | undefined;
+  let mostIdle = MAX_CONNECTIONS;
   let closed = false;
 
   function most(): number {
@@ -59,7 +60,8 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
       release() {
         if (released) return;
         released = true;
-        if (closed || connection.closed()) return forget(connection);
+        const isSpare = idle.length >= mostIdle && waiting.length === 0;
+        if (closed || isSpare || connection.closed()) return forget(connection);
         idle.push(connection);
         waiting.wake();
       },
@@ -115,8 +117,9 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
       }
     },
     ways: init.ways,
-    spare() {
-      for (const connection of idle.splice(1)) forget(connection);
+    keepIdle(count) {
+      mostIdle = count;
+      for (const connection of idle.splice(count)) forget(connection);
     },
     close() {
       closed = true;

@@ -70,6 +70,22 @@ test("goes on with the connections that there are while further ones are slow to
   expect(performance.now() - began).toBeLessThan(IDLE);
 });
 
+test("beside lanes, one connection at most is kept when reads of this thread end", async () => {
+  const { signal } = new AbortController();
+  const source = await open();
+  const large = (await listAll(source)).file("large");
+  const go = Promise.withResolvers<void>();
+  server.onCommand = async (line) => {
+    if (line.startsWith("RETR")) await go.promise;
+  };
+  const reads = [1, 2, 3].map(() => readAll(source, large));
+  await expect.poll(server.open).toBe(3);
+  expect(await source.lane?.(signal)).toBeDefined();
+  go.resolve();
+  for (const content of await Promise.all(reads)) expect(CONTENT.equals(content)).toBe(true);
+  await expect.poll(server.open).toBe(1);
+});
+
 test("a path with a line break becomes no command", async () => {
   const source = await open();
   const entry = (await listAll(source)).file("a");

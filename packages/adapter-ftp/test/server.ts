@@ -22,6 +22,8 @@ export interface FtpServer {
   onCommand: ((line: string) => Promise<void>) | undefined;
   /** Connections at once: those beyond are ended without a word. */
   most: number;
+  /** Control connections that are open. */
+  open(): number;
   close(): Promise<void>;
 }
 
@@ -56,6 +58,7 @@ export async function startFtpServer(init: FtpServerInit): Promise<FtpServer> {
     fault: undefined,
     onCommand: undefined,
     most: Infinity,
+    open: () => sockets.size,
     async close() {
       const closed = once(server, "close");
       server.close();

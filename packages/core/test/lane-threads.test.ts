@@ -284,6 +284,23 @@ describe("requests at once", () => {
     }
     await expect.poll(() => requests).toContain("allowed 2");
   });
+
+  test("that are too few for all go to those that wait, and none is given up for it", async () => {
+    const names = ["waits-1", "allowed-1"];
+    const { lanes, files, warnings, requests } = open(names, { most: 2, idleTimeout: 400 });
+    lanes.allow(1);
+    const answers: Promise<unknown>[] = [];
+    for (const file of files) {
+      await lanes.ready(signal);
+      answers.push(lanes.fetch([file]));
+    }
+    // The first one has the only request, and shows no sign of life: its end makes room for the other.
+    expect(await answers[0]).toEqual([undefined]);
+    expect(warnings).toEqual([expect.stringContaining("makes no progress")]);
+    expect(await answers[1]).toEqual([expect.objectContaining({ size: 17 })]);
+    expect(requests).toContain("allowed 1");
+    expect(warnings).toHaveLength(1);
+  });
 });
 
 test("there are none for what is done before one has started", () => {

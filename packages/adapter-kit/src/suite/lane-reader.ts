@@ -43,14 +43,13 @@ export function openLaneReader(source: Source, idleTimeout = 5000): LaneReader {
       const spec = await source.lane?.(signal);
       if (spec === undefined) return undefined;
       const got = new Map<string, Buffer>();
+      let isOver = false;
+      const sink = sinkFor(files, got, () => isOver || signal.aborted);
       // As the thread gets it.
       const data: unknown = structuredClone(spec.data);
-      const reading = (await open(spec)).read(
-        { files, data },
-        sinkFor(files, got, signal),
-        stop.signal,
-      );
+      const reading = (await open(spec)).read({ files, data }, sink, stop.signal);
       await untilAborted(Promise.resolve(reading), signal);
+      isOver = true;
       return got;
     },
     async part(entry, range, signal) {
@@ -80,28 +79,50 @@ export function openLaneReader(source: Source, idleTimeout = 5000): LaneReader {
   };
 }
 
-/** As the engine's own. */
-function sinkFor(files: readonly FileEntry[], got: Map<string, Buffer>, signal: AbortSignal): Sink {
-  const take = (index: number, content: Buffer, ...answered: (Digest | undefined)[]) => {
-    const {
-      path,
-      size = Math.min(content.length, MOST_UNLISTED),
-      digest,
-    } = files[index] as FileEntry;
-    const isRight = [digest, ...answered].every((each) => isDigest(content, each));
-    if (content.length === size && isRight) got.set(path, content);
+/** As the engine's own: each file has one chance, more than listed is not taken, and nothing once it is stopped. */
+function sinkFor(
+  files: readonly FileEntry[],
+  got: Map<string, Buffer>,
+  isStopped: () => boolean,
+): Sink {
+  const begun = new Set<number>();
+  /** Takes the content of a file that is asked for the first time. */
+  const begin = (index: number, answered: Digest | undefined) => {
+    const entry = files[index];
+    if (entry === undefined || begun.has(index) || isStopped()) return undefined;
+    begun.add(index);
+    const { path, size, digest } = entry;
+    return {
+      most: size ?? MOST_UNLISTED,
+      take(content: Buffer) {
+        const isWhole = content.length === (size ?? Math.min(content.length, MOST_UNLISTED));
+        const isRight = [digest, answered].every((each) => isDigest(content, each));
+        if (isWhole && isRight && !isStopped()) got.set(path, content);
+      },
+    };
   };
   return {
     get stopped() {
-      return signal.aborted;
+      return isStopped();
     },
-    put: (index, content, digest) => take(index, Buffer.from(content), digest),
+    put: (index, content, digest) => begin(index, digest)?.take(Buffer.from(content)),
     begin(index, digest) {
+      const wanted = begin(index, digest);
       const pieces: Buffer[] = [];
+      let length = 0;
+      let isOver = wanted === undefined;
       return {
-        write: (piece) => pieces.push(Buffer.from(piece)) > 0,
-        end: () => take(index, Buffer.concat(pieces), digest),
-        drop: () => {},
+        write(piece) {
+          length += piece.length;
+          isOver ||= isStopped() || length > (wanted?.most ?? 0);
+          if (!isOver) pieces.push(Buffer.from(piece));
+          return !isOver;
+        },
+        end() {
+          if (!isOver) wanted?.take(Buffer.concat(pieces));
+          isOver = true;
+        },
+        drop: () => void (isOver = true),
       };
     },
     failed: () => {},
@@ -109,8 +130,9 @@ function sinkFor(files: readonly FileEntry[], got: Map<string, Buffer>, signal: 
   };
 }
 
+/** Of a whole, by what Node can take; the engine's tests have the others. */
 function isDigest(content: Buffer, digest: Digest | undefined): boolean {
   if (digest === undefined || digest.partSize !== undefined) return true;
   const { algorithm, value } = digest;
-  return !/^(?:md5|sha)/.test(algorithm) || hash(algorithm, content) === value;
+  return !/^(?:md5|sha)/.test(algorithm) || hash(algorithm, content) === value.toLowerCase();
 }

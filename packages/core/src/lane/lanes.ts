@@ -229,7 +229,11 @@ function createThreads(init: LanesInit, atOnce: number, events: ThreadsEvents): 
     const parts = [...lane.parts.values()];
     lane.batches.clear();
     lane.parts.clear();
-    if (!closing) events.lost(why);
+    if (!closing) {
+      events.lost(why);
+      // What it could ask for is the others' now.
+      threads.shareOut();
+    }
     const gone = discardAfter(lane.terminate(), batches, parts).then(events.changed);
     if (batches.length + parts.length > 0) ending.push(gone);
   }
@@ -237,7 +241,7 @@ function createThreads(init: LanesInit, atOnce: number, events: ThreadsEvents): 
   function look(): void {
     const now = performance.now();
     for (const lane of all) {
-      const busy = lane.parts.size > 0 || (lane.batches.size > 0 && threads.atOnce > 0);
+      const busy = lane.parts.size > 0 || (lane.batches.size > 0 && lane.atOnce > 0);
       if (lane.silence(now, busy) > SILENCE * idleTimeout)
         lose(lane, "a thread that fetches files makes no progress");
     }
@@ -258,13 +262,17 @@ function createThreads(init: LanesInit, atOnce: number, events: ThreadsEvents): 
     },
     /** All requests belong to those that have something to do. Between two batches the last one keeps them, and so its connections. */
     shareOut() {
-      const busy = [...all].filter(({ batches }) => batches.size > 0);
+      // Where there is not enough for all, those that have waited longest come first.
+      const busy = [...all]
+        .filter(({ batches }) => batches.size > 0)
+        .toSorted((a, b) => (threads.atOnce < all.size ? oldestBatch(a) - oldestBatch(b) : 0));
       const last = [...all].filter(({ atOnce: share }) => share > 0);
       const sharing = busy.length > 0 ? busy : last;
       const each = Math.floor(threads.atOnce / sharing.length);
-      let more = threads.atOnce % sharing.length;
+      const more = threads.atOnce % sharing.length;
       for (const lane of all) {
-        const share = sharing.includes(lane) ? each + (more-- > 0 ? 1 : 0) : 0;
+        const place = sharing.indexOf(lane);
+        const share = place < 0 ? 0 : each + (place < more ? 1 : 0);
         if (share === lane.atOnce) continue;
         lane.atOnce = share;
         lane.send({ atOnce: share });
@@ -289,6 +297,11 @@ function createThreads(init: LanesInit, atOnce: number, events: ThreadsEvents): 
     },
   };
   return threads;
+}
+
+/** Numbers of batches grow. */
+function oldestBatch({ batches }: LaneThread): number {
+  return Math.min(...batches.keys());
 }
 
 /** The lane with the fewest parts; another one as long as there may be more and all have some. */
