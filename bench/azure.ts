@@ -2,7 +2,7 @@
 import { sdkClient } from "../packages/adapter-azure/test/sdk-client.ts";
 import { startServers } from "../test/real/servers/start.ts";
 import { firstSyncs, putAll, smallFiles, type Tool } from "./first-sync.ts";
-import { pannier, rclone } from "./tools.ts";
+import { pannier, rclone, RCLONE_TUNED } from "./tools.ts";
 
 const BLOBS = 5000;
 const CONTAINER = "bench";
@@ -36,13 +36,10 @@ export async function azureFirst(): Promise<string> {
           }),
         },
       ],
-      peers: [peer("rclone", []), peer("rclone tuned", TUNED)],
+      peers: [peer("rclone", []), peer("rclone tuned", RCLONE_TUNED)],
       files: BLOBS,
     });
   } finally {
     await running.stop();
   }
 }
-
-/** One listing instead of one a directory, and as many transfers as helped. */
-const TUNED = ["--fast-list", "--transfers=64", "--checkers=64"];

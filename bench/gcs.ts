@@ -2,7 +2,7 @@
 import { apiClient } from "../packages/adapter-gcs/test/api-client.ts";
 import { startServers } from "../test/real/servers/start.ts";
 import { firstSyncs, putAll, smallFiles, type Tool } from "./first-sync.ts";
-import { pannier, rclone } from "./tools.ts";
+import { pannier, rclone, RCLONE_TUNED } from "./tools.ts";
 
 const OBJECTS = 5000;
 const BUCKET = "bench";
@@ -29,13 +29,10 @@ export async function gcsFirst(): Promise<string> {
     });
     return await firstSyncs({
       ours: [{ name: "pannier", command: (target) => pannier("sync", source, target) }],
-      peers: [peer("rclone", []), peer("rclone tuned", TUNED)],
+      peers: [peer("rclone", []), peer("rclone tuned", RCLONE_TUNED)],
       files: OBJECTS,
     });
   } finally {
     await running.stop();
   }
 }
-
-/** One listing instead of one a directory, and as many transfers as helped. */
-const TUNED = ["--fast-list", "--transfers=64", "--checkers=64"];

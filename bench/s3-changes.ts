@@ -8,12 +8,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compete, type Contestant, table } from "./measure.ts";
 import { BUCKET, pannierS3, rcloneS3, TUNED, withVersity } from "./s3.ts";
-import { pannier } from "./tools.ts";
+import { pannier, RCLONE_TUNED } from "./tools.ts";
 import { onVolumes } from "./volumes.ts";
 
 const ROUNDS = Number(process.env["PANNIER_BENCH_ROUNDS"] ?? 5);
 /** Listed in one go, but with the modification times that rclone itself wrote: a HEAD for each object. */
-const EXACT = ["--fast-list", "--transfers=64", "--checkers=64"];
+const EXACT = RCLONE_TUNED;
 
 /** 100,000 objects, of which none changed. */
 export async function s3Unchanged(): Promise<string> {

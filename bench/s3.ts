@@ -3,15 +3,18 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { sdkServer } from "../packages/adapter-s3/test/sdk-client.ts";
 import { startServers } from "../test/real/servers/start.ts";
 import type { Command } from "./measure.ts";
-import { pannier, rclone } from "./tools.ts";
+import { pannier, rclone, RCLONE_TUNED } from "./tools.ts";
 
 export const BUCKET = "bench";
 
-/** One listing instead of one a directory, as many transfers as helped, and no HEAD for a time that nobody asked for. */
-export const TUNED =
-  "--fast-list --transfers=64 --checkers=64 --use-server-modtime --s3-no-head --s3-no-check-bucket --buffer-size=0".split(
-    " ",
-  );
+/** Beside what helps with every store, no HEAD for a time that nobody asked for. */
+export const TUNED = [
+  ...RCLONE_TUNED,
+  "--use-server-modtime",
+  "--s3-no-head",
+  "--s3-no-check-bucket",
+  "--buffer-size=0",
+];
 
 export interface Store {
   readonly endpoint: string;

@@ -45,24 +45,32 @@ const MiB = 2 ** 20;
 const LARGE = FULL ? 2048 * MiB : 160 * MiB;
 const IDLE = 500;
 
+/** Kills a server when the first bytes come, and starts it again. */
+function killedAtFirst(server: Awaited<ReturnType<typeof ownServer>>) {
+  let killed: Promise<void> | undefined;
+  return {
+    onBytes: () => {
+      killed ??= (async () => {
+        server.signal("SIGKILL");
+        await sleep(300);
+        await server.restart();
+      })();
+    },
+    async restarted() {
+      expect(killed, "it was killed").toBeDefined();
+      await killed;
+    },
+  };
+}
+
 export function shareTrials(share: ShareServer): void {
   test("a server that is killed in the middle of a read and started again", async () => {
     const { directory, target } = await folders(share);
     await makeLarge(join(directory, "large"), 96 * MiB);
     const server = await ownServer(share);
-    let killed: Promise<void> | undefined;
-    await run(share, directory, target, {
-      port: server.port,
-      onBytes: () => {
-        killed ??= (async () => {
-          server.signal("SIGKILL");
-          await sleep(300);
-          await server.restart();
-        })();
-      },
-    });
-    expect(killed, "it was killed").toBeDefined();
-    await killed;
+    const { onBytes, restarted } = killedAtFirst(server);
+    await run(share, directory, target, { port: server.port, onBytes });
+    await restarted();
     expect(await digest(join(target, "current/large"))).toBe(
       await digest(join(directory, "large")),
     );
@@ -75,19 +83,9 @@ export function shareTrials(share: ShareServer): void {
     );
     for (const [name, content] of files) await writeFile(join(directory, name), content);
     const server = await ownServer(share);
-    let killed: Promise<void> | undefined;
-    const outcome = await run(share, directory, target, {
-      port: server.port,
-      onBytes: () => {
-        killed ??= (async () => {
-          server.signal("SIGKILL");
-          await sleep(300);
-          await server.restart();
-        })();
-      },
-    });
-    expect(killed, "it was killed").toBeDefined();
-    await killed;
+    const { onBytes, restarted } = killedAtFirst(server);
+    const outcome = await run(share, directory, target, { port: server.port, onBytes });
+    await restarted();
     expect(outcome).toMatchObject({ result: "published", files: files.size });
     for (const [name, content] of files)
       expect(await readFile(join(target, "current", name), "utf8"), name).toBe(content);
