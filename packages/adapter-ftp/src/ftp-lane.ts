@@ -2,7 +2,8 @@
  * Small files of an FTP server without encryption, in a lane. For each file a connection sends RETR, and then what asks for its time together with what asks
  * for the next data connection: two turns instead of three, and none of the promises.
  */
-import type { FileEntry, Lane, LaneContext, OpenLane, Sink } from "@pannier/core/adapter";
+import type { FileEntry, Lane, LaneContext, OpenLane } from "@pannier/core/adapter";
+import { createLaneJobs, finished, type LaneJob } from "@pannier/file-server/lane-jobs";
 import { hasTime, matches } from "./fingerprint.ts";
 import { connectLane, type LaneConnection, type LaneTarget } from "./lane-connection.ts";
 import { contentPath } from "./path.ts";
@@ -24,24 +25,10 @@ const LOOK = 500;
 /** Milliseconds without work after which connections are given back to the server. */
 const IDLE = 2000;
 
-interface Job {
-  readonly index: number;
-  readonly entry: FileEntry;
-  /** On the server. */
-  readonly path: string;
-  readonly batch: Batch;
-}
-
-interface Batch {
-  readonly data: LaneData;
-  readonly sink: Sink;
-  left: number;
-  over(): void;
-}
+type Job = LaneJob<LaneData>;
 
 export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane => {
-  /** Files that wait, the last first. */
-  let waiting: Job[] = [];
+  const waiting = createLaneJobs<LaneData>();
   const all = new Set<LaneConnection>();
   const free: LaneConnection[] = [];
   /** Connections that there may be: as many as the engine allows and the server bears. */
@@ -52,13 +39,6 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
   let isHeeded = false;
   let watch: NodeJS.Timeout | undefined;
   let usedAt = 0;
-
-  /** What waits is left to `read`. */
-  function giveUp(): void {
-    const left = waiting;
-    waiting = [];
-    left.forEach(finished);
-  }
 
   function open({ target, oneByOne }: LaneData): void {
     let isSignedIn = false;
@@ -75,7 +55,7 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
         if (at !== -1) free.splice(at, 1);
         // With others there, a refusal means that they are as many as there may be.
         if (!isSignedIn) borne = all.size;
-        if (borne === 0 && !mayTryAgain) giveUp();
+        if (borne === 0 && !mayTryAgain) waiting.giveUp();
         // Not from here: it may be one of many that end now.
         setImmediate(pump);
       },
@@ -87,40 +67,19 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
     usedAt = performance.now();
     const allowed = Math.min(most, borne);
     closeFree(all.size - allowed);
-    while (waiting.length > 0) {
-      const { batch } = waiting.at(-1) as Job;
-      if (batch.sink.stopped) return giveUp();
+    while (waiting.size > 0) {
+      if (waiting.next()?.batch.sink.stopped === true) return waiting.giveUp();
       const connection = all.size - free.length < allowed ? free.pop() : undefined;
       if (connection === undefined) break;
-      fetch(connection, waiting.pop() as Job);
+      fetch(connection, waiting.take() as Job);
     }
-    const missing = Math.min(allowed - all.size, waiting.length - free.length);
-    for (let i = 0; i < missing; i++) open((waiting.at(-1) as Job).batch.data);
-    if (all.size + waiting.length > 0) watch ??= setInterval(look, LOOK);
+    const missing = Math.min(allowed - all.size, waiting.size - free.length);
+    for (let i = 0; i < missing; i++) open((waiting.next() as Job).batch.data);
+    if (all.size + waiting.size > 0) watch ??= setInterval(look, LOOK);
   }
 
   function closeFree(count: number): void {
     for (let i = 0; i < count; i++) free.pop()?.close();
-  }
-
-  function fetch(connection: LaneConnection, job: Job): void {
-    const { entry, index, path, batch } = job;
-    const timed = batch.data.times && hasTime(entry.fingerprint);
-    batch.sink.request("read");
-    connection.fetch({
-      path,
-      size: entry.size as number,
-      timed,
-      done(content, mtime) {
-        const isListed =
-          content !== undefined &&
-          (mtime !== undefined || !timed) &&
-          matches(entry.fingerprint, { size: content.length, mtime });
-        if (isListed) batch.sink.put(index, content);
-        else batch.sink.failed(index, "unavailable");
-        finished(job);
-      },
-    });
   }
 
   function look(): void {
@@ -129,44 +88,33 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
     for (const connection of all) isSilent = !connection.check(now) || isSilent;
     if (isSilent) {
       mayTryAgain = false;
-      giveUp();
+      waiting.giveUp();
     }
     if (borne < Infinity && mayTryAgain) {
       mayTryAgain = false;
       borne = Infinity;
       pump();
     }
-    const isIdle = free.length === all.size && waiting.length === 0;
+    const isIdle = free.length === all.size && waiting.size === 0;
     if (isIdle && now - usedAt > IDLE) closeFree(free.length);
-    if (all.size + waiting.length > 0) return;
+    if (all.size + waiting.size > 0) return;
     clearInterval(watch);
     watch = undefined;
   }
 
   function onAbort(): void {
-    giveUp();
+    waiting.giveUp();
     for (const connection of all) connection.close();
   }
 
   return {
-    read({ files, data }, sink, signal) {
-      return new Promise((resolve) => {
-        const batch: Batch = { data: data as LaneData, sink, left: 0, over: resolve };
-        const jobs: Job[] = [];
-        files.forEach((entry, index) => {
-          const path = contentPath(batch.data.root, entry);
-          // What would end a command is refused by `read`.
-          const isPlain = (entry.size ?? Infinity) <= MOST && !/[\r\n\0]/.test(path);
-          if (isPlain) jobs.push({ index, entry, path, batch });
-        });
-        if (jobs.length === 0) return resolve();
-        batch.left = jobs.length;
-        waiting = [...jobs.toReversed(), ...waiting];
-        if (!isHeeded) signal.addEventListener("abort", onAbort, { once: true });
-        isHeeded = true;
-        if (borne === 0 && !mayTryAgain) return giveUp();
-        pump();
-      });
+    async read(batch, sink, signal) {
+      if (!isHeeded) signal.addEventListener("abort", onAbort, { once: true });
+      isHeeded = true;
+      const over = waiting.add(batch, sink, isForLanes);
+      if (borne === 0 && !mayTryAgain) waiting.giveUp();
+      else pump();
+      await over;
     },
     allow(count) {
       most = count;
@@ -175,6 +123,27 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
   };
 };
 
-function finished({ batch }: Job): void {
-  if (--batch.left === 0) batch.over();
+function fetch(connection: LaneConnection, job: Job): void {
+  const { entry, index, batch } = job;
+  const timed = batch.data.times && hasTime(entry.fingerprint);
+  batch.sink.request("read");
+  connection.fetch({
+    path: contentPath(batch.data.root, entry),
+    size: entry.size as number,
+    timed,
+    done(content, mtime) {
+      const isListed =
+        content !== undefined &&
+        (mtime !== undefined || !timed) &&
+        matches(entry.fingerprint, { size: content.length, mtime });
+      if (isListed) batch.sink.put(index, content);
+      else batch.sink.failed(index, "unavailable");
+      finished(job);
+    },
+  });
+}
+
+/** What would end a command is refused by `read`. */
+function isForLanes(entry: FileEntry, { root }: LaneData): boolean {
+  return (entry.size ?? Infinity) <= MOST && !/[\r\n\0]/.test(contentPath(root, entry));
 }

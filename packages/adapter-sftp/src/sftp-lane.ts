@@ -2,7 +2,8 @@
  * Small files of an SFTP server, in a lane, over a connection of its own. In the main thread a file costs four packets of ssh and a promise for each; here
  * what is asked of many files shares packets.
  */
-import type { FileEntry, Lane, LaneContext, OpenLane, Sink } from "@pannier/core/adapter";
+import type { Lane, LaneContext, OpenLane } from "@pannier/core/adapter";
+import { createLaneJobs, finished, type LaneJob } from "@pannier/file-server/lane-jobs";
 import type { SignIn } from "./client.ts";
 import { openByteChannel } from "./lane-channel.ts";
 import { createLaneFiles, type LaneFiles } from "./lane-files.ts";
@@ -23,18 +24,7 @@ const LOOK = 500;
 /** Milliseconds after which a connection that was refused is tried once more. */
 const AGAIN = 500;
 
-interface Job {
-  readonly index: number;
-  readonly entry: FileEntry;
-  readonly batch: Batch;
-}
-
-interface Batch {
-  readonly data: LaneData;
-  readonly sink: Sink;
-  left: number;
-  over(): void;
-}
+type Job = LaneJob<LaneData>;
 
 interface Session {
   /** Once the server speaks the protocol. */
@@ -46,8 +36,7 @@ interface Session {
 }
 
 export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane => {
-  /** Files that wait, the last first. */
-  let waiting: Job[] = [];
+  const waiting = createLaneJobs<LaneData>();
   let most = atOnce;
   let session: Session | undefined;
   /** No connection could be made, twice in a row: the next one would fail as well. */
@@ -57,16 +46,9 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
   let pause: NodeJS.Timeout | undefined;
   let isHeeded = false;
 
-  /** What waits is left to `read`. */
-  function giveUp(): void {
-    const left = waiting;
-    waiting = [];
-    left.forEach(finished);
-  }
-
   /** If there is use in it. */
   function connect(): void {
-    const next = waiting.at(-1);
+    const next = waiting.next();
     if (next === undefined || session !== undefined || pause !== undefined) return;
     session = openSession(next.batch.data, idleTimeout, { free: pump, gone });
   }
@@ -83,60 +65,39 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
     }
     if (end === "broken") mayTryAgain = true;
     else isHopeless = true;
-    giveUp();
+    waiting.giveUp();
   }
 
   function pump(): void {
     const { files } = session ?? {};
     if (files === undefined) return;
-    while (waiting.length > 0 && files.underWay < most) {
-      const job = waiting.pop() as Job;
+    while (files.underWay < most) {
+      const job = waiting.take();
+      if (job === undefined) return;
       if (job.batch.sink.stopped) {
         finished(job);
-        return giveUp();
+        return waiting.giveUp();
       }
       fetch(files, job);
     }
   }
 
-  function fetch(files: LaneFiles, job: Job): void {
-    const { index, entry, batch } = job;
-    const { data, sink } = batch;
-    sink.request("read");
-    files.fetch({
-      path: `${data.root}/${entry.path}`,
-      size: entry.size as number,
-      done(content, sent) {
-        if (content !== undefined && isVersion(entry, sent)) sink.put(index, content);
-        else sink.failed(index, "unavailable");
-        finished(job);
-      },
-    });
-  }
-
   function onAbort(): void {
     mayTryAgain = false;
     clearTimeout(pause);
-    giveUp();
+    waiting.giveUp();
     session?.close();
   }
 
   return {
-    read({ files, data }, sink, signal) {
-      return new Promise((resolve) => {
-        const batch: Batch = { data: data as LaneData, sink, left: 0, over: resolve };
-        const jobs: Job[] = [];
-        files.forEach((entry, index) => {
-          if ((entry.size ?? Infinity) <= MOST) jobs.push({ index, entry, batch });
-        });
-        if (jobs.length === 0 || isHopeless || signal.aborted) return resolve();
-        batch.left = jobs.length;
-        waiting = [...jobs.toReversed(), ...waiting];
-        if (!isHeeded) signal.addEventListener("abort", onAbort, { once: true });
-        isHeeded = true;
-        connect();
-        pump();
-      });
+    async read(batch, sink, signal) {
+      if (isHopeless || signal.aborted) return;
+      if (!isHeeded) signal.addEventListener("abort", onAbort, { once: true });
+      isHeeded = true;
+      const over = waiting.add(batch, sink, ({ size = Infinity }) => size <= MOST);
+      connect();
+      pump();
+      await over;
     },
     allow(count) {
       most = count;
@@ -145,8 +106,19 @@ export const openLane: OpenLane = ({ idleTimeout, atOnce }: LaneContext): Lane =
   };
 };
 
-function finished({ batch }: Job): void {
-  if (--batch.left === 0) batch.over();
+function fetch(files: LaneFiles, job: Job): void {
+  const { index, entry, batch } = job;
+  const { data, sink } = batch;
+  sink.request("read");
+  files.fetch({
+    path: `${data.root}/${entry.path}`,
+    size: entry.size as number,
+    done(content, sent) {
+      if (content !== undefined && isVersion(entry, sent)) sink.put(index, content);
+      else sink.failed(index, "unavailable");
+      finished(job);
+    },
+  });
 }
 
 /** How a connection ended: before it could be asked for anything, or after that; `unanswered`: before, when the server was silent for too long. */
