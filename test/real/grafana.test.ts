@@ -9,10 +9,10 @@ import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import { freePort } from "../support/free-port.ts";
 import { describeOutcome, startPannier } from "../support/pannier.ts";
-import { end, findProgram, listening, run, until } from "./servers/process.ts";
+import { end, until } from "./servers/process.ts";
+import { prometheus, startPrometheus } from "./servers/prometheus.ts";
 
 const DASHBOARD = fileURLToPath(new URL("../../deploy/grafana/pannier.json", import.meta.url));
-const prometheus = findProgram("prometheus");
 const meta = { skipReason: "prometheus not installed: test/real/run installs what is missing" };
 
 interface Dashboard {
@@ -71,7 +71,7 @@ async function startSidecar(directory: string): Promise<number> {
 }
 
 /** Prometheus that looks at the sidecar all the time. */
-async function startPrometheus(directory: string, sidecar: number): Promise<string> {
+async function scrape(directory: string, sidecar: number): Promise<string> {
   const config = {
     global: { scrape_interval: "500ms", scrape_timeout: "500ms" },
     scrape_configs: [
@@ -82,16 +82,9 @@ async function startPrometheus(directory: string, sidecar: number): Promise<stri
     ],
   };
   await writeFile(join(directory, "prometheus.yaml"), JSON.stringify(config));
-  const { child, ports } = await listening("prometheus", 1, async ([port]) =>
-    run(prometheus as string, [
-      `--config.file=${join(directory, "prometheus.yaml")}`,
-      `--storage.tsdb.path=${join(directory, "data")}`,
-      `--web.listen-address=127.0.0.1:${port}`,
-      "--log.level=error",
-    ]),
-  );
+  const { child, address } = await startPrometheus(directory);
   onTestFinished(() => end(child));
-  return `http://127.0.0.1:${ports[0]}/api/v1`;
+  return `${address}/api/v1`;
 }
 
 /** As Grafana does: all jobs, all mounts, an interval of some scrapes. */
@@ -105,7 +98,7 @@ test.skipIf(prometheus === undefined)(
   async () => {
     const directory = await mkdtemp(join(tmpdir(), "pannier-grafana-"));
     onTestFinished(() => rm(directory, { recursive: true }));
-    const api = await startPrometheus(directory, await startSidecar(directory));
+    const api = await scrape(directory, await startSidecar(directory));
     const ask = async <Data>(path: string, query: Readonly<Record<string, string>> = {}) => {
       const response = await fetch(`${api}/${path}?${new URLSearchParams(query)}`);
       const { status, error, data } = (await response.json()) as {

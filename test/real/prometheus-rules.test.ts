@@ -7,11 +7,11 @@ import { expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
 import { makeRepository } from "../support/git-server.ts";
 import { startPannier } from "../support/pannier.ts";
-import { end, findProgram, listening, run, until } from "./servers/process.ts";
+import { end, until } from "./servers/process.ts";
+import { prometheus, startPrometheus } from "./servers/prometheus.ts";
 import { describeWith } from "./support.ts";
 
 const EXAMPLE = fileURLToPath(new URL("../../examples/prometheus-rules", import.meta.url));
-const prometheus = findProgram("prometheus");
 const meta = { skipReason: "prometheus not installed: test/real/run installs what is missing" };
 
 const rule = (name: string, expression = "vector(1)") =>
@@ -29,17 +29,8 @@ describeWith("git", "rules of Prometheus", (git) => {
 
       const text = await readFile(join(EXAMPLE, "prometheus.yaml"), "utf8");
       await writeFile(join(directory, "prometheus.yaml"), text.replace("/rules", directory));
-      const { child, ports } = await listening("prometheus", 1, async ([port]) =>
-        run(prometheus as string, [
-          `--config.file=${join(directory, "prometheus.yaml")}`,
-          `--storage.tsdb.path=${join(directory, "data")}`,
-          `--web.listen-address=127.0.0.1:${port}`,
-          "--web.enable-lifecycle",
-          "--log.level=error",
-        ]),
-      );
+      const { child, address } = await startPrometheus(directory, ["--web.enable-lifecycle"]);
       onTestFinished(() => end(child));
-      const address = `http://127.0.0.1:${ports[0]}`;
 
       const config = parse(await readFile(join(EXAMPLE, "pannier.yaml"), "utf8"));
       const [mount] = config.mounts;

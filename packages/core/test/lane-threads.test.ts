@@ -1,6 +1,7 @@
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { FileEntry } from "../src/adapter.ts";
 import type { TestData } from "./lane-child.ts";
@@ -18,7 +19,12 @@ afterEach(() => {
 
 const { signal } = new AbortController();
 
-function open(names: readonly string[], init: Partial<LanesInit> = {}) {
+function open(
+  names: readonly string[],
+  init: Partial<LanesInit> = {},
+  /** Until this is over, the source does not say what lanes it has. */
+  asked = () => Promise.resolve(),
+) {
   const warnings: string[] = [];
   const requests: string[] = [];
   const told: string[] = [];
@@ -27,7 +33,7 @@ function open(names: readonly string[], init: Partial<LanesInit> = {}) {
   const module = new URL("./lane-child.ts", import.meta.url);
   const lanes = openLanes(
     {
-      lane: () => Promise.resolve({ module, data, parts: true }),
+      lane: () => asked().then(() => ({ module, data, parts: true })),
       most: 1,
       idleTimeout: 20_000,
       mostUnlisted: 1000,
@@ -238,6 +244,28 @@ test("a lane that leaves all it is given does not end those that work", async ()
   // Two batches until it is known, and one that it had by then.
   expect(left).toBeLessThanOrEqual(120);
   expect(lanes.open).toBe(true);
+});
+
+test("a lane that turns out to be of no use while the source is asked gets no batch", async () => {
+  const left = Array.from({ length: 64 }, (_, i) => `left-${i}`);
+  let asked = Promise.resolve();
+  const { lanes, files } = open(["waits-1", "waits-2", ...left], { most: 2 }, () => asked);
+  lanes.allow(2);
+  await lanes.ready(signal);
+  void lanes.fetch(files.slice(0, 1));
+  await lanes.ready(signal);
+  const useless = lanes.fetch(files.slice(2));
+  await lanes.ready(signal);
+  void lanes.fetch(files.slice(1, 2));
+  // One has two batches to do; the other has room for one, until its answer comes.
+  const answer = Promise.withResolvers<void>();
+  asked = answer.promise;
+  const ready = lanes.ready(signal);
+  expect(await useless).toEqual(left.map(() => undefined));
+  answer.resolve();
+  expect(await Promise.race([ready, sleep(100, "waits")])).toBe("waits");
+  await lanes.close();
+  expect(await ready).toBe(false);
 });
 
 test("closed in the middle of a batch, it tells what is there by then", async () => {

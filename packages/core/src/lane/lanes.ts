@@ -130,12 +130,16 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
       return open;
     },
     async ready(signal) {
-      while (isUsable() && laneForBatch(threads.all, most) === undefined) {
-        await new Promise<void>((resolve) => {
-          onReady = resolve;
-        });
+      for (;;) {
+        while (isUsable() && laneForBatch(threads.all, most) === undefined) {
+          await new Promise<void>((resolve) => {
+            onReady = resolve;
+          });
+        }
+        if (!(await ask(signal))) return false;
+        // While the source was asked, the one that had room may have turned out to be of no use.
+        if (laneForBatch(threads.all, most) !== undefined) return true;
       }
-      return ask(signal);
     },
     fetch(files) {
       const found = laneForBatch(threads.all, most);
