@@ -13,6 +13,7 @@ import type { Layer } from "../mount/layer.ts";
 import type { Mount } from "../mount/mount.ts";
 import type { Fetcher, FetchJob, WrittenFile } from "../volume/journal.ts";
 import { type LaneQueue, closeQueue, openLaneQueues } from "./lane-queue.ts";
+import { openUnlistedRooms, type UnlistedRooms } from "./unlisted-rooms.ts";
 
 /** What of a written file the state may keep. */
 function kept(written: WrittenFile, layer: Layer | undefined): WrittenFile {
@@ -25,6 +26,7 @@ interface Fetching {
   readonly progress: ReturnType<typeof createProgress>;
   readonly smallFiles: ReturnType<typeof openSmallFiles>;
   readonly rangeHashes: ReturnType<typeof openRangeHashes>;
+  readonly rooms: UnlistedRooms;
   /** By the layer's position. */
   readonly queues: ReturnType<typeof openLaneQueues>;
 }
@@ -37,11 +39,12 @@ export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
   };
   const smallFiles = openSmallFiles(toFetch.files);
   const rangeHashes = openRangeHashes();
-  const queues = openLaneQueues(run, howManyLanes(toFetch));
+  const rooms = openUnlistedRooms(mount.settings.limits.maxBytes, totals.bytes);
+  const queues = openLaneQueues(run, howManyLanes(toFetch), rooms);
   const progress = createProgress(mount, toFetch, () =>
     [...queues.values()].reduce((sum, { lanes }) => sum + lanes.received(), 0),
   );
-  const fetching: Fetching = { mount, progress, smallFiles, rangeHashes, queues };
+  const fetching: Fetching = { mount, progress, smallFiles, rangeHashes, rooms, queues };
 
   return {
     async fetchAll(jobs) {
@@ -88,13 +91,15 @@ async function dispatch(fetching: Fetching, crew: Crew, queue: LaneQueue): Promi
   if (await queue.lanes.ready(crew.signal)) return startBatch(fetching, crew, queue);
   for (const { job, place } of queue.batch.splice(0)) {
     place.release();
+    queue.settle(job, 0);
     startHere(fetching, crew, job);
   }
 }
 
 /** In a lane; what it leaves, in this thread. */
-function startBatch(fetching: Fetching, crew: Crew, { lanes, batch, limiter }: LaneQueue): void {
+function startBatch(fetching: Fetching, crew: Crew, queue: LaneQueue): void {
   const { mount, progress } = fetching;
+  const { lanes, batch, limiter } = queue;
   const taken = batch.splice(0);
   crew.start(async () => {
     const facts = await lanes.fetch(taken.map(({ file }) => file));
@@ -102,6 +107,7 @@ function startBatch(fetching: Fetching, crew: Crew, { lanes, batch, limiter }: L
     try {
       for (const [index, { job }] of taken.entries()) {
         const written = facts[index];
+        queue.settle(job, written?.size ?? 0);
         if (written === undefined) {
           left.push(job);
           continue;
@@ -131,7 +137,7 @@ function startHere(fetching: Fetching, crew: Crew, job: FetchJob): void {
 }
 
 async function fetchHere(
-  { mount, progress, smallFiles, rangeHashes, queues }: Fetching,
+  { mount, progress, smallFiles, rangeHashes, rooms, queues }: Fetching,
   { row, done }: FetchJob,
   path: string,
   signal: AbortSignal,
@@ -147,6 +153,7 @@ async function fetchHere(
       mtime: row.mtime ?? undefined,
       owner: settings.tree.owner,
       limits: settings.limits,
+      unlisted: rooms.of(row),
       idleTimeout: settings.idleTimeout,
       attempts: settings.attempts,
       limiter: layer.limiter,
@@ -168,6 +175,7 @@ async function fetchHere(
     });
     progress.fetched();
     done(kept(file, layer));
+    rooms.settle(row, file.size, file.size);
   } catch (error) {
     throw nameSource(layer, error);
   }

@@ -8,6 +8,7 @@ import type { LaneFile } from "../lane/messages.ts";
 import type { Limiter } from "../transfer/limiter.ts";
 import { CLONE_FROM } from "../transfer/local-file.ts";
 import type { FetchJob } from "../volume/journal.ts";
+import type { UnlistedRooms } from "./unlisted-rooms.ts";
 
 /** What a lane is handed at once at most: files, and bytes. What a batch did is known, and kept after a kill, once all of it is done. */
 const BATCH_FILES = 128;
@@ -33,6 +34,8 @@ export interface LaneQueue {
   takes(job: FetchJob): boolean;
   /** True once that is enough for a batch. */
   add(job: FetchJob): boolean;
+  /** To be called for each that was added once it is known what came of it; 0: it is not there. */
+  settle(job: FetchJob, size: number): void;
 }
 
 export function closeQueue({ lanes, limiter }: LaneQueue): Promise<void> {
@@ -41,7 +44,11 @@ export function closeQueue({ lanes, limiter }: LaneQueue): Promise<void> {
 }
 
 /** By the layer's position; of those whose sources have lanes. */
-export function openLaneQueues(run: Run, most: number): ReadonlyMap<number, LaneQueue> {
+export function openLaneQueues(
+  run: Run,
+  most: number,
+  rooms: UnlistedRooms,
+): ReadonlyMap<number, LaneQueue> {
   const { mount } = run;
   const { settings } = mount;
   const queues = new Map<number, LaneQueue>();
@@ -51,12 +58,13 @@ export function openLaneQueues(run: Run, most: number): ReadonlyMap<number, Lane
     const { source, limiter, position, into } = layer;
     const lane = source.lane?.bind(source);
     if (lane === undefined) continue;
+    const mostUnlisted = Math.min(LANE_FILE_UNLISTED, settings.limits.maxFileBytes);
     const lanes = openLanes(
       {
         lane,
         most,
         idleTimeout: settings.idleTimeout,
-        mostUnlisted: Math.min(LANE_FILE_UNLISTED, settings.limits.maxFileBytes),
+        mostUnlisted,
         owner: settings.tree.owner,
         throttled: () => limiter.throttled(),
         failed({ entry }, code) {
@@ -80,15 +88,20 @@ export function openLaneQueues(run: Run, most: number): ReadonlyMap<number, Lane
       limiter,
       batch: [],
       bytes: 0,
-      takes: ({ row: { size } }) => lanes.open && (size ?? 0) <= largest,
+      takes({ row }) {
+        if (!lanes.open) return false;
+        return row.size === null ? rooms.of(row).has(mostUnlisted) : row.size <= largest;
+      },
       add(job) {
         const { row } = job;
+        if (row.size === null) rooms.of(row).take(mostUnlisted);
         const place = job.at();
         const file = { entry: toEntry(row, into), path: place.path, mode: row.mode ?? 0o644 };
         queue.batch.push({ job, file, place });
         queue.bytes += row.size ?? 0;
         return queue.batch.length >= BATCH_FILES || queue.bytes >= BATCH_BYTES;
       },
+      settle: ({ row }, size) => rooms.settle(row, mostUnlisted, size),
     };
     // As many requests as the source bears beside those of this thread.
     limiter.onChange = () => lanes.allow(limiter.free);

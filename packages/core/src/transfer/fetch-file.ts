@@ -33,7 +33,7 @@ const PART_SIZE = 16 * 1024 * 1024;
  *
  * @throws SourceError as the source threw it once tries are used up; `changed` where the file is longer than listed;
  *   `invalid` where it exceeds `maxFileBytes` or twice did not have the checksum its source vouches for
- * @throws NoRoomError on ENOSPC, EDQUOT and EFBIG
+ * @throws NoRoomError on ENOSPC, EDQUOT and EFBIG, and where `unlisted` has no room
  * @throws Error EEXIST where the destination exists; other errors of the file system as they are
  */
 export async function fetchFile(options: FetchOptions): Promise<FetchedFile> {
@@ -149,7 +149,8 @@ async function recreate(options: FetchOptions, output: Output): Promise<void> {
   await startOver(options, output);
 }
 
-async function startOver({ entry }: FetchOptions, output: Output): Promise<void> {
+async function startOver({ entry, unlisted }: FetchOptions, output: Output): Promise<void> {
+  if (entry.size === undefined) unlisted?.giveBack(output.size);
   output.chunks = held(entry);
   await output.writer?.restart();
   if (output.fd !== undefined) await truncateFile(output.fd, 0);
@@ -187,6 +188,7 @@ async function fetchStream(options: FetchOptions, output: Output): Promise<Conte
           `${quotePath(entry.path)} is longer than the ${entry.size} bytes listed`,
         );
       }
+      if (entry.size === undefined) options.unlisted?.take(chunk.length);
       await put(options, output, chunk, isWhole);
       output.size = size;
       await options.bandwidth?.take(chunk.length, options.signal);

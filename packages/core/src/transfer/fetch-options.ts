@@ -8,6 +8,7 @@ import type { Lanes } from "../lane/lanes.ts";
 import type { Attributes, DiskFacts } from "./output.ts";
 import type { RangeHashes } from "./range-hash.ts";
 import type { SmallFiles } from "./small-files.ts";
+import type { UnlistedRoom } from "./unlisted-room.ts";
 
 export interface FetchOptions extends Attributes {
   readonly source: Source;
@@ -15,6 +16,8 @@ export interface FetchOptions extends Attributes {
   /** Absolute path of the file to create (may lead through `/proc/self/fd`). Must not exist. */
   readonly destination: string;
   readonly limits: Pick<Limits, "maxFileBytes">;
+  /** For the bytes of a file whose size is not listed. They stay taken once it is there. */
+  readonly unlisted?: Pick<UnlistedRoom, "take" | "giveBack"> | undefined;
   /** Milliseconds without a byte after which a read is given up. */
   readonly idleTimeout: number;
   /** Tries in all of one request. */
