@@ -41,6 +41,8 @@ interface ZipShape {
   /** Put in front, and counted by the offsets. */
   readonly prefix?: Uint8Array;
   readonly zip64?: boolean;
+  /** Replaces the true number of members. */
+  readonly told?: number;
 }
 
 function zip64Offset(offset: bigint): Buffer {
@@ -54,7 +56,7 @@ function zip64Offset(offset: bigint): Buffer {
 /** A zip archive (APPNOTE.TXT 4.3). */
 export function makeZip(
   members: readonly ZipMember[],
-  { prefix = Buffer.alloc(0), zip64 = false }: ZipShape = {},
+  { prefix = Buffer.alloc(0), zip64 = false, told: count = members.length }: ZipShape = {},
 ): Buffer {
   const parts: Buffer[] = [Buffer.from(prefix)];
   const directory: Buffer[] = [];
@@ -90,16 +92,16 @@ export function makeZip(
   const central = Buffer.concat(directory);
   const end = Buffer.alloc(22);
   end.write("PK\x05\x06", "latin1");
-  end.writeUInt16LE(zip64 ? 0xffff : members.length, 8);
-  end.writeUInt16LE(zip64 ? 0xffff : members.length, 10);
+  end.writeUInt16LE(zip64 ? 0xffff : count, 8);
+  end.writeUInt16LE(zip64 ? 0xffff : count, 10);
   end.writeUInt32LE(zip64 ? 0xffffffff : central.byteLength, 12);
   end.writeUInt32LE(zip64 ? 0xffffffff : offset, 16);
   if (!zip64) return Buffer.concat([...parts, central, end]);
   const record = Buffer.alloc(56);
   record.write("PK\x06\x06", "latin1");
   record.writeBigUInt64LE(44n, 4);
-  record.writeBigUInt64LE(BigInt(members.length), 24);
-  record.writeBigUInt64LE(BigInt(members.length), 32);
+  record.writeBigUInt64LE(BigInt(count), 24);
+  record.writeBigUInt64LE(BigInt(count), 32);
   record.writeBigUInt64LE(BigInt(central.byteLength), 40);
   record.writeBigUInt64LE(BigInt(offset), 48);
   const locator = Buffer.alloc(20);

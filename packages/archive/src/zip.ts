@@ -45,6 +45,7 @@ export async function* readZip(path: string, signal: AbortSignal): AsyncGenerato
       signal.throwIfAborted();
       began = performance.now();
     }
+    await checkWhole(opened);
   } finally {
     await file.close();
   }
@@ -117,6 +118,8 @@ async function* piecesOf(file: FileHandle, from: number, to: number): AsyncGener
 /** The record at the end of an archive (APPNOTE.TXT, 4.3.16), without its comment. */
 const END_LENGTH = 22;
 const END = Buffer.from("PK\x05\x06");
+/** What may follow the last record of the directory: its end, the same of large archives, and a signature (4.3.13 to 4.3.16). */
+const AFTER_DIRECTORY = [END, Buffer.from("PK\x06\x06"), Buffer.from("PK\x05\x05")];
 const LOCAL_HEADER = Buffer.from("PK\x03\x04");
 const ZIP64_LOCATOR = Buffer.from("PK\x06\x07");
 const ZIP64_LOCATOR_LENGTH = 20;
@@ -166,6 +169,23 @@ async function holds(file: FileHandle, end: number, bytes: Buffer): Promise<bool
 
 function cutShort(): SourceError {
   return new SourceError("invalid", "the zip archive was cut short, or something follows its end");
+}
+
+/**
+ * The number of members is told in 16 bits: old writers put what is left of a larger one there, and the library stops at it.
+ *
+ * @throws SourceError `invalid` where there are more than told
+ */
+async function checkWhole({ zip, bytes }: OpenedZip): Promise<void> {
+  // Its types have it as a boolean.
+  const end = Number(zip.readEntryCursor);
+  const next = await bytes.read(end, END.length);
+  if (AFTER_DIRECTORY.some((mark) => mark.equals(next))) return;
+  throw new SourceError(
+    "invalid",
+    `the zip archive has more members than the ${zip.entryCount} that it tells`,
+    { hint: "pack it again with a program that knows zip64, or as tar.gz" },
+  );
 }
 
 async function memberOf(opened: OpenedZip, entry: Entry): Promise<Member> {

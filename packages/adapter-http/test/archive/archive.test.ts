@@ -345,6 +345,24 @@ test("a zip archive may have a name twice: what comes later counts", async () =>
   });
 });
 
+// What a writer without zip64 makes of 65,538 members.
+test.each([
+  [2, false],
+  [0, false],
+  [2, true],
+] as const)(
+  "a zip archive of 3 members that tells of %i is refused, zip64: %s",
+  async (told, zip64) => {
+    const members = ["a", "b", "c"].map((name) => ({ name }));
+    const { url, context } = await served(makeZip(members, { told, zip64 }), "x.zip");
+    const error = await failure((await open(url, {}, context)).source.list(never));
+    expect(error).toMatchObject({
+      code: "invalid",
+      message: expect.stringContaining(`than the ${told} `),
+    });
+  },
+);
+
 test("a planted symlink is not written through", async () => {
   const outside = await folder();
   const { url, context, scratch } = await served(
