@@ -47,3 +47,31 @@ it("answers hints of several sources that come in a row with one sync", async ()
   await delay(300);
   expect(syncs).toBe(3);
 });
+
+it("ends at once when it is stopped while it begins to watch", async () => {
+  const target = mkdtempSync(join(tmpdir(), "pannier-hints-"));
+  onTestFinished(() => rmSync(target, { recursive: true }));
+  const stop = new AbortController();
+  /** Knows nothing of a signal. */
+  const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
+  const source = memorySource({ one: "1" });
+  const { open } = source.adapter;
+  const adapter = {
+    ...source.adapter,
+    async open(...args: Parameters<typeof open>): Promise<Source> {
+      const watch = () => {
+        stop.abort();
+        return never;
+      };
+      return { ...(await open(...args)), watch };
+    },
+  };
+  const options = { sources: [{ ...source, adapter }], target };
+  const events: string[] = [];
+  const following = (async () => {
+    for await (const { type } of follow(options, { signal: stop.signal, triggers: never }))
+      events.push(type);
+  })();
+  expect(await Promise.race([following, delay(2000, "goes on")])).toBeUndefined();
+  expect(events).not.toContain("done");
+});

@@ -63,7 +63,8 @@ export async function listenTo(
   onHint: () => void,
   signal: AbortSignal,
 ): Promise<void> {
-  if (hints === undefined) return;
+  // A signal that is aborted tells nobody any more.
+  if (hints === undefined || signal.aborted) return;
   const iterator = hints[Symbol.asyncIterator]();
   // An iterator that knows nothing of our signal must not keep the loop from ending.
   const aborted = new Promise<undefined>((resolve) =>
