@@ -268,6 +268,51 @@ test("a lane that turns out to be of no use while the source is asked gets no ba
   expect(await ready).toBe(false);
 });
 
+test("a source that does not say what lanes it has does not keep who waits no longer", async () => {
+  const { lanes } = open([], {}, () => new Promise(() => {}));
+  const stop = new AbortController();
+  const ready = lanes.ready(stop.signal);
+  stop.abort();
+  expect(await Promise.race([ready, sleep(1000, "waits")])).toBe(false);
+});
+
+test("lanes go on where one that asked for a part waits no longer", async () => {
+  const stop = new AbortController();
+  const module = new URL("./lane-child.ts", import.meta.url);
+  const { lanes, texts } = open(["a"], {
+    async lane(asking) {
+      await Promise.resolve();
+      asking.throwIfAborted();
+      return { module, data: { texts }, parts: true };
+    },
+  });
+  const entry = { kind: "file" as const, path: "a", size: 9, fingerprint: "1" };
+  const part = lanes.part({ entry, range: { offset: 0, length: 9 }, fd: 0 }, stop.signal);
+  stop.abort();
+  expect(await part).toEqual({ outcome: "left", received: 0 });
+  expect(await lanes.ready(signal)).toBe(true);
+});
+
+test("a batch is fetched though the source says just then that it has no lanes any more", async () => {
+  const answers: ((is: boolean) => void)[] = [];
+  const module = new URL("./lane-child.ts", import.meta.url);
+  const { lanes, files, texts } = open(["a"], {
+    lane: () =>
+      new Promise<boolean>((resolve) => answers.push(resolve)).then((is) =>
+        is ? { module, data: { texts }, parts: true } : undefined,
+      ),
+  });
+  lanes.allow(1);
+  const fetched = lanes.ready(signal).then(() => lanes.fetch(files));
+  const { entry } = files[0] as (typeof files)[0];
+  const part = lanes.part({ entry, range: { offset: 0, length: 9 }, fd: 0 }, signal);
+  answers[0]?.(true);
+  answers[1]?.(false);
+  expect(await fetched).toMatchObject([{ size: 9 }]);
+  expect(await part).toEqual({ outcome: "left", received: 0 });
+  expect(await lanes.ready(signal)).toBe(false);
+});
+
 test("closed in the middle of a batch, it tells what is there by then", async () => {
   const { lanes, files, warnings } = open(["a", "b", "waits-1", "c"]);
   await lanes.ready(signal);

@@ -5,6 +5,7 @@
 import { unlinkSync } from "node:fs";
 import type { LaneFailure } from "./contract.ts";
 import type { LaneSpec, Source } from "../source/contract.ts";
+import { untilAborted } from "../timing/sleep.ts";
 import type { Attributes } from "../transfer/output.ts";
 import {
   type Batch,
@@ -119,9 +120,13 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
   /** What the source now says of its lanes. False where there are none any more. */
   async function ask(signal: AbortSignal): Promise<boolean> {
     if (!isUsable()) return false;
-    const asked = await init.lane(signal).catch(() => undefined);
+    // Not every source heeds the signal.
+    const asked = await untilAborted(init.lane(signal), signal).catch(() => undefined);
+    // What became of the question says nothing about lanes.
+    if (signal.aborted) return false;
     open &&= asked !== undefined && (spec ?? asked).module.href === asked.module.href;
-    spec = asked;
+    // Others may be about to hand over a batch by what was said to them.
+    if (open) spec = asked;
     return isUsable();
   }
 
