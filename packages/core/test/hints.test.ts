@@ -54,15 +54,15 @@ it("ends at once when it is stopped while it begins to watch", async () => {
   const stop = new AbortController();
   /** Knows nothing of a signal. */
   const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
+  const watch = () => {
+    stop.abort();
+    return never;
+  };
   const source = memorySource({ one: "1" });
   const { open } = source.adapter;
   const adapter = {
     ...source.adapter,
     async open(...args: Parameters<typeof open>): Promise<Source> {
-      const watch = () => {
-        stop.abort();
-        return never;
-      };
       return { ...(await open(...args)), watch };
     },
   };

@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,6 +48,21 @@ const names = (name: string, count = 3) =>
   Array.from({ length: count }, (_, i) => `d${i % 2}/${name}-${i}`);
 const textsOf = (paths: readonly string[]) =>
   Object.fromEntries(paths.map((path) => [path, `this is ${path}`]));
+
+it("leaves no timer behind where nothing comes to be fetched", async () => {
+  const source = withLanes(textsOf(names("good")));
+  mkdirSync(target, { recursive: true });
+  // In the way of a directory.
+  writeFileSync(join(target, "d0"), "somebody's");
+  const begun = vi.spyOn(globalThis, "setInterval");
+  const ended = vi.spyOn(globalThis, "clearInterval");
+  await expect(run(source, { publish: "mirror" })).rejects.toThrow("did not put there");
+  const left = begun.mock.results.filter(
+    ({ value }) => !ended.mock.calls.some(([timer]) => timer === value),
+  );
+  vi.restoreAllMocks();
+  expect(left).toEqual([]);
+});
 
 describe.each(["swap", "mirror"] as const)("publish %s", (publish) => {
   const root = () => (publish === "swap" ? join(target, "current") : target);

@@ -31,58 +31,76 @@ interface Fetching {
   readonly queues: ReturnType<typeof openLaneQueues>;
 }
 
+/** Nothing is opened before there is something to fetch: what a stage does before that may fail. */
 export function openFetcher(run: Run, totals: PlanTotals): Fetcher {
+  return {
+    async fetchAll(jobs) {
+      const fetching = openFetching(run, totals);
+      const { progress } = fetching;
+      progress.start();
+      try {
+        await fetchJobs(run, fetching, jobs);
+      } finally {
+        progress.stop();
+        fetching.smallFiles.close();
+        fetching.rangeHashes.close();
+        await Promise.all([...fetching.queues.values()].map(closeQueue));
+      }
+      progress.finish();
+    },
+  };
+}
+
+function openFetching(run: Run, totals: PlanTotals): Fetching {
   const { mount } = run;
   const toFetch = {
     files: totals.fetchFiles + totals.rereadFiles,
     bytes: totals.fetchBytes + totals.rereadBytes,
   };
-  const smallFiles = openSmallFiles(toFetch.files);
-  const rangeHashes = openRangeHashes();
   const rooms = openUnlistedRooms(mount.settings.limits.maxBytes, totals.bytes);
   const queues = openLaneQueues(run, howManyLanes(toFetch), rooms);
   const progress = createProgress(mount, toFetch, () =>
     [...queues.values()].reduce((sum, { lanes }) => sum + lanes.received(), 0),
   );
-  const fetching: Fetching = { mount, progress, smallFiles, rangeHashes, rooms, queues };
-
   return {
-    async fetchAll(jobs) {
-      const reads = Math.max(...mount.layers.map(({ limiter }) => limiter.max));
-      // Beside those being read there are those being written.
-      const most = reads + FILES_AHEAD;
-      progress.start();
-      try {
-        const crew = openCrew(run.signal);
-        const stop = () => queues.forEach((queue) => void closeQueue(queue));
-        crew.signal.addEventListener("abort", stop, { once: true });
-        try {
-          for await (const job of jobs) {
-            if (crew.signal.aborted) break;
-            const queue = queues.get(job.row.layer);
-            if (queue === undefined || !queue.takes(job)) startHere(fetching, crew, job);
-            else if (queue.add(job)) await dispatch(fetching, crew, queue);
-            if (crew.working >= most) await crew.fewerThan(most);
-            if (crew.signal.aborted) break;
-          }
-          for (const queue of queues.values()) {
-            if (queue.batch.length > 0 && !crew.signal.aborted)
-              await dispatch(fetching, crew, queue);
-          }
-        } catch (error) {
-          crew.fail(error);
-        }
-        for (const { batch } of queues.values()) batch.forEach(({ place }) => place.release());
-        await crew.end();
-      } finally {
-        progress.stop();
-        smallFiles.close();
-        rangeHashes.close();
-        await Promise.all([...queues.values()].map(closeQueue));
-      }
-      progress.finish();
-    },
+    mount,
+    progress,
+    smallFiles: openSmallFiles(toFetch.files),
+    rangeHashes: openRangeHashes(),
+    rooms,
+    queues,
   };
+}
+
+async function fetchJobs(
+  { mount, signal }: Run,
+  fetching: Fetching,
+  jobs: Parameters<Fetcher["fetchAll"]>[0],
+): Promise<void> {
+  const { queues } = fetching;
+  const reads = Math.max(...mount.layers.map(({ limiter }) => limiter.max));
+  // Beside those being read there are those being written.
+  const most = reads + FILES_AHEAD;
+  const crew = openCrew(signal);
+  const stop = () => queues.forEach((queue) => void closeQueue(queue));
+  crew.signal.addEventListener("abort", stop, { once: true });
+  try {
+    for await (const job of jobs) {
+      if (crew.signal.aborted) break;
+      const queue = queues.get(job.row.layer);
+      if (queue === undefined || !queue.takes(job)) startHere(fetching, crew, job);
+      else if (queue.add(job)) await dispatch(fetching, crew, queue);
+      if (crew.working >= most) await crew.fewerThan(most);
+      if (crew.signal.aborted) break;
+    }
+    for (const queue of queues.values()) {
+      if (queue.batch.length > 0 && !crew.signal.aborted) await dispatch(fetching, crew, queue);
+    }
+  } catch (error) {
+    crew.fail(error);
+  }
+  for (const { batch } of queues.values()) batch.forEach(({ place }) => place.release());
+  await crew.end();
 }
 
 /** Hands a batch to a lane; where none takes it any more, reads it in this thread. */
