@@ -12,10 +12,12 @@ const context: ProcessContext = {
 };
 
 // A reader that went away (`pannier ls … | head`) is no failure of ours: end as other programs do.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(141);
-  throw error;
-});
+for (const output of [process.stdout, process.stderr]) {
+  output.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(141);
+    throw error;
+  });
+}
 // Node would print whatever secret the error holds.
 process.on("uncaughtException", (error) => process.exit(failUncaught(error, argv, context)));
 

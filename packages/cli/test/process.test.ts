@@ -71,6 +71,21 @@ test("a reader that goes away ends it quietly", async () => {
   expect(said.stderr).toBe("");
 });
 
+test("so does a reader of the log that goes away", async () => {
+  const { child, ended } = start(
+    "watch",
+    "shelf://top/",
+    "out",
+    "--period",
+    "1s",
+    "--log-level",
+    "debug",
+  );
+  await once(child.stderr, "data");
+  child.stderr.destroy();
+  expect(await ended).toEqual([141, null]);
+});
+
 test("Node's warning that SQLite is an experiment is kept from users, and no other", async () => {
   for (const path of ["bin", "dist"]) await mkdir(join(folder, path));
   await copyFile(LAUNCHER, join(folder, "bin/pannier.mjs"));
