@@ -30,7 +30,7 @@ export function describeAdapter(
     largeFile: options.largeFile ?? 64 << 20,
     manyFiles: options.manyFiles ?? 2500,
     idleTimeout: options.idleTimeout ?? 400,
-    timeout: options.timeout ?? 30_000,
+    timeout: options.timeout ?? 60_000,
   };
   const traits = allTraits(harness.traits ?? {});
   const checkOf = makeChecks(vitest, harness, traits, settings);

@@ -95,6 +95,6 @@ export interface SuiteOptions {
   readonly manyFiles?: number | undefined;
   /** Milliseconds of silence after which the source has to give up in the tests of faults. Default 400; a server that starts a process for each connection may need longer for that on a busy machine. */
   readonly idleTimeout?: number | undefined;
-  /** Milliseconds that one test may take. A call of the source that says nothing for a third of that fails the test by its name. Default 30,000. */
+  /** Milliseconds that one test may take. A call of the source that says nothing for a third of that fails the test by its name. Default 60,000. */
   readonly timeout?: number | undefined;
 }

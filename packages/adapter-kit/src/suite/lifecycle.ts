@@ -2,6 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { listAll, readAll } from "../open-source.ts";
+import { awake } from "./awake.ts";
 import { type AllTraits, type Check, noise, type Trial, when } from "./trial.ts";
 
 /** Milliseconds within which an abort must take effect. */
@@ -90,14 +91,12 @@ function abortChecks(check: Check, traits: AllTraits): void {
       const entry = (await listAll(source)).file("file");
       for (const stallAfter of [0, 100_000]) {
         await proxy.set({ stallAfter });
-        const began = performance.now();
         await rejectsWithReason(
           t,
           (signal) => readAll(source, entry, undefined, signal),
           200,
           true,
         );
-        t.expect(performance.now() - began).toBeLessThan(200 + PROMPT);
       }
       await proxy.set({ stallAfter: 0 });
       await rejectsWithReason(t, (signal) => source.probe(signal), 200, true);
@@ -158,7 +157,7 @@ async function rejectsWithReason(
     (error: unknown) => error,
   );
   const timer = setTimeout(() => abort.abort(reason), after);
-  const late = sleep(after + PROMPT, "late", { ref: false });
+  const late = awake(after + PROMPT).then(() => "late");
   const ended = await Promise.race([outcome, late]);
   clearTimeout(timer);
   if (mayFinish && ended === "finished") return;
