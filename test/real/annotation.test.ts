@@ -2,9 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { beforeAll, expect, test, vi } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { kube } from "./servers/kube.ts";
+import { until } from "./servers/process.ts";
 import { describeWith } from "./support.ts";
 
 const KUSTOMIZE = fileURLToPath(new URL("../../deploy/kustomize", import.meta.url));
@@ -99,8 +100,8 @@ describeWith("kube", "pods with an annotation", (server) => {
         await kube(server, "POST", path, object);
       }
     }
-    await vi.waitUntil(isReady, { timeout: 100_000, interval: 250 });
-  }, 120_000);
+    await until("the policies", isReady);
+  });
 
   test("have the sidecar that kustomize makes, field by field", async () => {
     const { initContainers, volumes } = await patchOf("sidecar/container.yaml");

@@ -114,7 +114,7 @@ describeWith("gcs", "Google Cloud Storage from fake-gcs-server", (gcs) => {
     await proxy.set({ cutAfter: 300_000 });
     const cut = sync({ sources: [through], target });
     cut.catch(() => {});
-    await vitest.vi.waitUntil(() => proxy.stats.strikes > 0, { timeout: 30_000 });
+    await vitest.expect.poll(() => proxy.stats.strikes).toBeGreaterThan(0);
     await proxy.set({ http: { status: 403 } });
     await expect(cut).rejects.toThrow(/403/);
     expect(await readdir(join(target, "current"))).toHaveLength(2500);

@@ -50,7 +50,7 @@ async function instead(script: string) {
   return { log, arm: () => writeFile(armed, "") };
 }
 
-describe.skipIf(withoutGit)(`the object cache${skipped}`, { timeout: 60_000 }, () => {
+describe.skipIf(withoutGit)(`the object cache${skipped}`, () => {
   test("holds one commit after each publish, whatever came before", async () => {
     const { source, put, first, size, warnings } = await large();
     let from = first;

@@ -4,14 +4,14 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { blocks, page, section } from "../docs/pages.ts";
 import { helm, type Rendered, renderChart, withoutHelm } from "../support/helm.ts";
 import { buildKustomization, withoutKustomize } from "../support/kustomize.ts";
 import { startPannier } from "../support/pannier.ts";
-import { kube, type KubeServer, startOwnKube } from "./servers/kube.ts";
-import { end, findProgram, type Ground } from "./servers/process.ts";
+import { kube, KUBE_START, type KubeServer, startOwnKube } from "./servers/kube.ts";
+import { end, findProgram, type Ground, until } from "./servers/process.ts";
 
 const CHART = "deploy/helm/pannier";
 const DEFINITIONS = fileURLToPath(new URL("../../.tools/definitions", import.meta.url));
@@ -251,8 +251,8 @@ describe.skipIf(withoutKube)(
         const answer = await ask("GET", "/apis/monitoring.coreos.com/v1").catch(() => undefined);
         return (answer as { resources: unknown[] } | undefined)?.resources.length;
       };
-      await vi.waitUntil(async () => (await kinds()) === 2, { timeout: 60_000, interval: 250 });
-    });
+      await until("the kinds", async () => (await kinds()) === 2);
+    }, KUBE_START);
 
     afterAll(async () => {
       await Promise.all(ground.children.map(end));
@@ -288,23 +288,20 @@ describe.skipIf(withoutKube)(
         readonly metadata: { readonly labels: Readonly<Record<string, string>> };
         readonly spec: { readonly initContainers?: { name: string; image: string }[] };
       }
-      const create = async () => {
-        const pod = {
-          apiVersion: "v1",
-          kind: "Pod",
-          metadata: { generateName: "site-", annotations: { "pannier.dev/source": "file:///x" } },
-          spec: { containers: [{ name: "site", image: "site" }] },
-        };
-        return (await ask("POST", "/api/v1/namespaces/web/pods", pod)) as Pod;
+      const given = {
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: { generateName: "site-", annotations: { "pannier.dev/source": "file:///x" } },
+        spec: { containers: [{ name: "site", image: "site" }] },
       };
+      const create = () => ask("POST", "/api/v1/namespaces/web/pods", given) as Promise<Pod>;
       // The server takes the policies over in its own time.
-      const { metadata, spec } = await vi.waitUntil(
-        async () => {
-          const pod = await create().catch(() => undefined);
-          return pod?.spec.initContainers === undefined ? undefined : pod;
-        },
-        { timeout: 100_000, interval: 250 },
-      );
+      let pod: Pod | undefined;
+      await until("the policies", async () => {
+        pod = await create().catch(() => undefined);
+        return pod?.spec.initContainers !== undefined;
+      });
+      const { metadata, spec } = pod as unknown as Pod;
       expect(spec.initContainers).toMatchObject([
         { name: "pannier", image, restartPolicy: "Always" },
       ]);

@@ -14,8 +14,6 @@ import { differences, readTree, type Tree } from "../support/tree.ts";
 import { archivedTree, fetchReleases, git, lastCommits, makeHistory } from "./history.ts";
 import { describeWith } from "./support.ts";
 
-const MINUTES = 60_000;
-
 describeWith("git", "a real history over smart HTTP", (server) => {
   let work: string;
   const served = join(server.root, "history.git");
@@ -46,7 +44,7 @@ describeWith("git", "a real history over smart HTTP", (server) => {
     await mkdir(join(served, "info"), { recursive: true });
     await writeFile(join(served, "info/attributes"), attributes);
     await git(served, "symbolic-ref", "HEAD", "refs/heads/followed");
-  }, 5 * MINUTES);
+  });
 
   afterAll(() => rm(work, { recursive: true, force: true }));
 
@@ -108,7 +106,7 @@ describeWith("git", "a real history over smart HTTP", (server) => {
     ["js", "swap"],
     ["cli", "mirror"],
   ] as const) {
-    test(`engine=${engine}, --publish ${publish}`, { timeout: 5 * MINUTES }, async (context) => {
+    test(`engine=${engine}, --publish ${publish}`, async (context) => {
       if (unavailable !== undefined) context.skip(unavailable);
       expect(commits.length).toBeGreaterThanOrEqual(21);
       const files = await follow(engine, publish);

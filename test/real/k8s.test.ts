@@ -23,7 +23,7 @@ import * as vitest from "vitest";
 import type { ObjectInit } from "../../packages/adapter-k8s/test/api-server.ts";
 import { harnessFor, kubeconfigFor, type Writer } from "../../packages/adapter-k8s/test/stores.ts";
 import { describeOutcome, startPannier } from "../support/pannier.ts";
-import { kube, type KubeServer, startOwnKube } from "./servers/kube.ts";
+import { kube, KUBE_START, type KubeServer, startOwnKube } from "./servers/kube.ts";
 import { end, findProgram, type Ground } from "./servers/process.ts";
 import { describeWith } from "./support.ts";
 
@@ -64,6 +64,19 @@ async function all<Item>(items: readonly Item[], work: (item: Item) => Promise<u
     for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
+}
+
+/** As {@link all}. @returns how often nothing was done for so long that a storm of changes may be over */
+async function inARow<Item>(items: readonly Item[], work: (item: Item) => Promise<unknown>) {
+  let pauses = 0;
+  let last = performance.now();
+  await all(items, async (item) => {
+    await work(item);
+    const now = performance.now();
+    if (now - last > 50) pauses++;
+    last = now;
+  });
+  return pauses;
 }
 
 let namespaces = 0;
@@ -262,10 +275,12 @@ describeWith("kube", "Kubernetes", (server) => {
     // What comes without a poll came by the watch: it is there.
     await put(server, "configmaps", mapOf(namespace, 0, "ready"));
     await expect.poll(() => seen.text(0)).toBe("ready");
-    await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, "after")));
+    const pauses = await inARow(numbers, (i) =>
+      put(server, "configmaps", mapOf(namespace, i, "after")),
+    );
     await expect.poll(() => numbers.every((i) => seen.text(i) === "after")).toBe(true);
-    // One, but for a pause of the machine between two of them: never one for each.
-    expect(seen.published).toBeLessThanOrEqual(6);
+    // One, but for pauses of the machine between two of them.
+    expect(seen.published).toBeLessThanOrEqual(6 + pauses);
     const before = seen.published;
 
     const took: number[] = [];
@@ -286,7 +301,6 @@ describeWith("kube", "Kubernetes", (server) => {
 
   test.each(["configmaps", "secrets"] as const)(
     "%s: what the watch brings makes the tree that a listing makes, without a request",
-    { timeout: 300_000 },
     async (resource) => {
       const namespace = await newNamespace(server);
       const kubeconfig = kubeconfigFor(server.port, { ...server, token: server.adminToken });
@@ -350,31 +364,30 @@ describeWith("kube", "Kubernetes", (server) => {
     const hooks = { postPublish: { url } };
     const sidecar = await startSidecar(server, namespace, ["site"], { hooks });
     const published = () => basename(readlinkSync(sidecar.current("site")));
-    const options = { timeout: 60_000 };
-    await expect.poll(() => revisions.length, options).toBe(1);
+    await expect.poll(() => revisions.length).toBe(1);
     // What comes without a poll came by the watch: it is there.
     await put(server, "configmaps", mapOf(namespace, 0, "ready"));
-    await expect.poll(() => revisions.length, options).toBe(2);
-    await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, "after")));
-    await expect
-      .poll(() => numbers.filter((i) => sidecar.text("site", i) !== "after"), options)
-      .toEqual([]);
-    await expect.poll(() => revisions.at(-1), options).toBe(published());
+    await expect.poll(() => revisions.length).toBe(2);
+    const pauses = await inARow(numbers, (i) =>
+      put(server, "configmaps", mapOf(namespace, i, "after")),
+    );
+    await expect.poll(() => numbers.filter((i) => sidecar.text("site", i) !== "after")).toEqual([]);
+    await expect.poll(() => revisions.at(-1)).toBe(published());
     // One, but for pauses of a busy machine between two changes.
     const reloads = revisions.length - 2;
-    console.log(`reloads of a hundred changes: ${reloads}`);
-    expect(reloads).toBeLessThanOrEqual(10);
+    console.log(`reloads of a hundred changes: ${reloads}, and ${pauses} pauses`);
+    expect(reloads).toBeLessThanOrEqual(10 + pauses);
     expect(new Set(revisions).size, revisions.join()).toBe(revisions.length);
   });
 
-  test("one change reaches a hundred mounts of one process", { timeout: 300_000 }, async () => {
+  test("one change reaches a hundred mounts of one process", async () => {
     const namespace = await newNamespace(server);
     const numbers = Array.from({ length: 20 }, (_, i) => i);
     await all(numbers, (i) => put(server, "configmaps", mapOf(namespace, i, "before")));
     const names = Array.from({ length: 100 }, (_, i) => `mount-${i}`);
     const sidecar = await startSidecar(server, namespace, names);
     const show = (text: string) => names.every((name) => sidecar.text(name, 7) === text);
-    const options = { timeout: 120_000, interval: 5 };
+    const options = { interval: 5 };
     await expect.poll(() => show("before"), options).toBe(true);
     const took: number[] = [];
     for (let round = 0; round < 4; round++) {
@@ -403,15 +416,13 @@ describeWith("kube", "Kubernetes", (server) => {
     const path = `/api/v1/namespaces/${namespace}/configmaps`;
     await kube(server, "DELETE", `${path}/map-2`);
     await proxy.set({});
-    await expect
-      .poll(() => seen.names().toSorted(), { timeout: 60_000 })
-      .toEqual(["key-1", "key-3"]);
+    await expect.poll(() => seen.names().toSorted()).toEqual(["key-1", "key-3"]);
     // Where the watch is silent, a poll tells.
     const polling = followed(sourceOf(server, namespace, proxy.port), "2s");
     await expect.poll(() => polling.synced).toBeGreaterThan(1);
     await proxy.set({ stallAfter: 0, times: 4 });
     await kube(server, "DELETE", `${path}/map-3`);
-    await expect.poll(() => polling.names(), { timeout: 60_000 }).toEqual(["key-1"]);
+    await expect.poll(() => polling.names()).toEqual(["key-1"]);
   });
 
   test("goes on where the watch is cut or dead", async () => {
@@ -430,14 +441,14 @@ describeWith("kube", "Kubernetes", (server) => {
     // What is open now is silent from here on, and so are new connections, but for the poll's later ones.
     await proxy.set({ stallAfter: 0, times: 4 });
     await put(server, "configmaps", mapOf(namespace, 1, "2"));
-    await expect.poll(() => polling.text(1), { timeout: 60_000 }).toBe("2");
+    await expect.poll(() => polling.text(1)).toBe("2");
   });
 });
 
 describeWith("kube", "Kubernetes, started again", () => {
   test(
     "notices what happened while the API server was away, and what it forgot",
-    { timeout: 300_000 },
+    { timeout: KUBE_START },
     async () => {
       const ground: Ground = { base: await mkdtemp(join(tmpdir(), "pannier-kube-")), children: [] };
       onTestFinished(async () => {
@@ -461,12 +472,12 @@ describeWith("kube", "Kubernetes, started again", () => {
         "/registry/configmaps/default/map-3",
       ]);
       await server.restart();
-      await expect.poll(() => watching.text(3), { timeout: 90_000 }).toBeUndefined();
+      await expect.poll(() => watching.text(3)).toBeUndefined();
       await kube(server, "DELETE", "/api/v1/namespaces/default/configmaps/map-2");
       await put(server, "configmaps", mapOf("default", 1, "1"));
       for (const follower of [seen, watching]) {
         await expect
-          .poll(() => [1, 2, 3].map((i) => follower.text(i)), { timeout: 60_000 })
+          .poll(() => [1, 2, 3].map((i) => follower.text(i)))
           .toEqual(["1", undefined, undefined]);
       }
 

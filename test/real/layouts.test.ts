@@ -143,10 +143,7 @@ function describePlace(place: Place): void {
       };
       const first = await probe();
       // What was written just now may be written again within the same second.
-      await vitest.vi.waitFor(
-        async () => expect((await probe()).bytes).toBeLessThan(first.bytes - 100),
-        { timeout: 5000 },
-      );
+      await vitest.expect.poll(async () => (await probe()).bytes).toBeLessThan(first.bytes - 100);
       expect((await probe()).token).toBe(first.token);
       await push({ page: "2" }, url("poll:live"));
       expect((await probe()).token).not.toBe(first.token);

@@ -59,7 +59,7 @@ for (const name of ["distribution", "craneRegistry"] as const) {
       await makeSite(site, 2000);
       await runPannierOk(["push", site, url, "--symlinks", "all"], {});
       return () => rm(site, { recursive: true, force: true });
-    }, 120_000);
+    });
 
     describe("images that are pushed", () => {
       const stores = imageStores(
@@ -116,7 +116,7 @@ for (const name of ["distribution", "craneRegistry"] as const) {
     const podman = findProgram("podman");
     test.skipIf(podman === undefined)(
       "podman pulls the tree",
-      { timeout: 120_000, meta: { skipReason: "no podman" } },
+      { meta: { skipReason: "no podman" } },
       async () => {
         const cwd = await work();
         const storage = ["--root", join(cwd, "root"), "--runroot", join(cwd, "run")];
@@ -137,7 +137,7 @@ for (const name of ["distribution", "craneRegistry"] as const) {
     };
     test.skipIf(skopeo === undefined)(
       "skopeo copies it into a layout, and a layout that is pushed to into the registry",
-      { timeout: 120_000, meta: { skipReason: "no skopeo" } },
+      { meta: { skipReason: "no skopeo" } },
       async () => {
         const cwd = await work();
         await copy(`docker://${image}`, `oci:${cwd}/copied:live`);

@@ -13,7 +13,7 @@ describeWith("smbDomain", "SMB in an Active Directory", (place) => {
   beforeAll(async () => {
     server = await startSmbDomain(place);
     await writeFile(join(server.root, "a"), "1");
-  }, 120_000);
+  });
   afterAll(() => server?.stop());
 
   async function program(options: string, env: Record<string, string>) {

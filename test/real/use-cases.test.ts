@@ -33,11 +33,6 @@ test("each page has a configuration, and each is tried", () => {
   for (const name of names) expect(mountOf(name).target).toMatch(/^\/content\//);
 });
 
-/** Also on a busy machine. */
-function eventually(what: string, done: () => Promise<boolean>): Promise<void> {
-  return until(what, done, 100_000);
-}
-
 function mountOf(name: string): Mount {
   const [text = ""] = blocks(page(`docs/use-cases/${name}.md`).text, "yaml use-case");
   const [mount] = (parse(text) as { mounts: Mount[] }).mounts;
@@ -96,12 +91,12 @@ describeWith("git", "a use case of git", (git) => {
         "dags/team.py": "one = 1\n",
       });
       const seen = await follow("airflow", [`${git.url}/dags.git?ref=main&path=dags`]);
-      await eventually("the DAGs", async () => (await seen.read("current/etl.py")) !== undefined);
+      await until("the DAGs", async () => (await seen.read("current/etl.py")) !== undefined);
       await repository.commit({ "dags/team.py": "one = (\n" });
-      await eventually("the refusal", async () => seen.log().includes("SyntaxError"));
+      await until("the refusal", async () => seen.log().includes("SyntaxError"));
       expect(await seen.read("current/team.py")).toBe("one = 1\n");
       await repository.commit({ "dags/etl.py": "import team\n", "dags/team.py": "two = 2\n" });
-      await eventually(
+      await until(
         "the correction",
         async () => (await seen.read("current/team.py")) === "two = 2\n",
       );
@@ -113,9 +108,9 @@ describeWith("git", "a use case of git", (git) => {
     const repository = await makeRepository(join(git.root, "volume.git"));
     await repository.commit({ "index.html": "one" });
     const seen = await follow("gitrepo-volumes", [`${git.url}/volume.git?ref=main`]);
-    await eventually("the files", async () => (await seen.read("current/index.html")) === "one");
+    await until("the files", async () => (await seen.read("current/index.html")) === "one");
     await repository.commit({ "index.html": "two" });
-    await eventually("the change", async () => (await seen.read("current/index.html")) === "two");
+    await until("the change", async () => (await seen.read("current/index.html")) === "two");
     expect(await readdir(join(seen.target, "current"))).toEqual(["index.html"]);
   });
 });
@@ -138,22 +133,16 @@ describeWith("kube", "a use case of Kubernetes", (server) => {
     const seen = await follow("grafana", [`file://${base}`, selector ?? ""], {
       KUBECONFIG: server.kubeconfig,
     });
-    await eventually(
-      "the layers",
-      async () => (await seen.read("current/web.json")) === "of a team",
-    );
+    await until("the layers", async () => (await seen.read("current/web.json")) === "of a team");
     expect(await readdir(join(seen.target, "current"))).toEqual(["db.json", "web.json"]);
     const annotations = { "pannier.dev/folder": "team" };
     await kube(server, "POST", maps, {
       metadata: { name: "new", labels, annotations },
       data: { "new.json": "new" },
     });
-    await eventually("a new one", async () => (await seen.read("current/team/new.json")) === "new");
+    await until("a new one", async () => (await seen.read("current/team/new.json")) === "new");
     await kube(server, "DELETE", `${maps}/web`);
-    await eventually(
-      "what is below",
-      async () => (await seen.read("current/web.json")) === "of git",
-    );
+    await until("what is below", async () => (await seen.read("current/web.json")) === "of git");
   });
 });
 
@@ -185,7 +174,7 @@ describeWith("versity", "a use case of a bucket", ({ port, keys }) => {
           (found) => content.equals(found),
           () => false,
         );
-      await eventually("the file", () => shows(first));
+      await until("the file", () => shows(first));
       const [command = ""] = blocks(page("docs/use-cases/opa.md").text, "sh");
       const args = command.trim().replace("/content/policies/bundle.tar.gz", bundle).split(" ");
       const { child, ports } = await listening("opa", 1, async ([at]) =>
@@ -198,12 +187,12 @@ describeWith("versity", "a use case of a bucket", ({ port, keys }) => {
         const response = await fetch(`http://127.0.0.1:${ports[0]}/v1/data/web/allow`);
         return ((await response.json()) as { result?: string }).result;
       };
-      await eventually("the first bundle", async () => (await decision()) === "one");
+      await until("the first bundle", async () => (await decision()) === "one");
       const broken = await put("undefined_name(");
-      await eventually("the broken bundle", () => shows(broken));
+      await until("the broken bundle", () => shows(broken));
       expect(await decision()).toBe("one");
       await put('"two"');
-      await eventually("the second bundle", async () => (await decision()) !== "one");
+      await until("the second bundle", async () => (await decision()) !== "one");
       expect(await decision()).toBe("two");
     },
   );
@@ -216,13 +205,13 @@ describeWith("versity", "a use case of a bucket", ({ port, keys }) => {
       await bucket.put("triton", `${model}/1/model.onnx`, Buffer.from("one"));
     }
     const seen = await follow("model-servers", [`s3://triton/?${here}`], env);
-    await eventually("the models", async () => (await seen.read("bert/1/model.onnx")) === "one");
+    await until("the models", async () => (await seen.read("bert/1/model.onnx")) === "one");
     const before = {
       resnet: await triton(join(seen.target, "resnet")),
       bert: await triton(join(seen.target, "bert")),
     };
     await bucket.put("triton", "resnet/2/model.onnx", Buffer.from("two"));
-    await eventually("the version", async () => (await seen.read("resnet/2/model.onnx")) === "two");
+    await until("the version", async () => (await seen.read("resnet/2/model.onnx")) === "two");
     expect(await triton(join(seen.target, "resnet"))).toBeGreaterThan(before.resnet);
     expect(await triton(join(seen.target, "bert"))).toBe(before.bert);
   });
@@ -262,12 +251,9 @@ test.skipIf(rclone === undefined)(
     });
     onTestFinished(() => end(child));
     const seen = await follow("rclone", [`dav://127.0.0.1:${ports[0]}/`]);
-    await eventually("the remote", async () => (await seen.read("current/index.html")) === "one");
+    await until("the remote", async () => (await seen.read("current/index.html")) === "one");
     expect(await seen.read("current/img/logo.svg")).toBe("<svg/>");
     await writeFile(join(remote, "index.html"), "another");
-    await eventually(
-      "the change",
-      async () => (await seen.read("current/index.html")) === "another",
-    );
+    await until("the change", async () => (await seen.read("current/index.html")) === "another");
   },
 );

@@ -29,6 +29,8 @@ const TOKENS = { reader: "reader-token-of-the-tests", nobody: "nobody-token-of-t
 
 /** It is built without optimisation: seconds on an idle machine, and two minutes with thirty processes beside it on two cores. */
 const KUBE_PATIENCE = 600_000;
+/** Time-out of a test or hook that starts its own: until it listens, until it is ready, and for the rest. */
+export const KUBE_START = 3 * KUBE_PATIENCE;
 
 interface KubeProcesses extends KubeServer {
   readonly apiServer: ChildProcess;

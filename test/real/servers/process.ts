@@ -57,32 +57,31 @@ export async function listening(
   for (let attempt = 1; ; attempt++) {
     const ports = await Promise.all(Array.from({ length: count }, freePort));
     const child = await start(ports);
+    const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+    const answer = async () => hasEnded() || (await Promise.all(ports.map(answers))).every(Boolean);
     try {
-      await until(
-        name,
-        async () => {
-          if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
-          return (await Promise.all(ports.map(answers))).every(Boolean);
-        },
-        patience,
-      );
-      return { child, ports };
+      await until(name, answer, patience);
     } catch (error) {
       await end(child);
-      if (attempt === 3) throw error;
+      throw error;
     }
+    if (!hasEnded()) return { child, ports };
+    if (attempt === 3) throw new Error(`${name} ended with ${child.exitCode ?? child.signalCode}`);
   }
 }
 
+/**
+ * Waits for a condition. The patience is for a machine that is busy with much else, and less than the time-out of a test,
+ * which would not say what was waited for.
+ */
 export async function until(
   name: string,
   done: () => Promise<boolean>,
-  // A server is quick to answer, unless the machine is busy.
-  patience = 30_000,
+  patience = 240_000,
 ): Promise<void> {
   const deadline = Date.now() + patience;
   while (!(await done())) {
-    if (Date.now() > deadline) throw new Error(`${name} does not answer`);
+    if (Date.now() > deadline) throw new Error(`waited ${patience / 1000} s for ${name}`);
     await delay(25);
   }
 }
