@@ -17,10 +17,11 @@ export default defineConfig({
     maxWorkers: 4,
     // For the threads that the sources start.
     execArgv: [...FROM_SOURCES],
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
-    // For what no event tells of, on a busy machine as well.
-    expect: { poll: { timeout: 15_000 } },
+    // Many times what each needs where nothing else runs: a test that passes does not take longer for it.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    // For what no event tells of.
+    expect: { poll: { timeout: 50_000 } },
     passWithNoTests: true,
     projects: [
       {
@@ -42,7 +43,7 @@ export default defineConfig({
       {
         ...fromSources,
         extends: true,
-        test: { name: "program", include: ["test/program/**/*.test.ts"], testTimeout: 60_000 },
+        test: { name: "program", include: ["test/program/**/*.test.ts"], testTimeout: 180_000 },
       },
       {
         ...fromSources,
@@ -51,14 +52,15 @@ export default defineConfig({
           name: "real",
           include: ["test/real/**/*.test.ts"],
           globalSetup: "test/real/servers/global-setup.ts",
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          expect: { poll: { timeout: 120_000 } },
         },
       },
       {
         ...fromSources,
         extends: true,
-        test: { name: "deploy", include: ["test/deploy/**/*.test.ts"], testTimeout: 60_000 },
+        test: { name: "deploy", include: ["test/deploy/**/*.test.ts"] },
       },
       {
         ...fromSources,
@@ -71,7 +73,7 @@ export default defineConfig({
           globalSetup: ["test/real/servers/global-setup.ts", "test/image/global-setup.ts"],
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          expect: { poll: { timeout: 60_000 } },
+          expect: { poll: { timeout: 120_000 } },
         },
       },
     ],

@@ -63,6 +63,17 @@ function* problemsOf(directory: string, { scripts = {}, exports }: Manifest): Ge
   }
 }
 
-const problems = [...packages].flatMap((one) => [...problemsOf(...one)]);
+/** Vitest gives up after a second, which is nothing on a busy machine. An example shows what its reader has: a time of its own. */
+function* hastyWaits(): Generator<string> {
+  const HASTY = /\bvi\s*\.wait(?:For|Until)\(/;
+  for (const file of globSync("{packages,apps,test}/**/*.ts", {
+    cwd: ROOT,
+    exclude: ["**/node_modules/**", "test/support/eventually.ts"],
+  }))
+    if (HASTY.test(readFileSync(join(ROOT, file), "utf8")))
+      yield `${file}: vi.waitFor gives up after a second: use expect.poll, or eventually of test/support`;
+}
+
+const problems = [...[...packages].flatMap((one) => [...problemsOf(...one)]), ...hastyWaits()];
 for (const problem of problems) process.stderr.write(`${problem}\n`);
 process.exitCode = problems.length > 0 ? 1 : 0;

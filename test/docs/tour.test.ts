@@ -62,7 +62,7 @@ async function bash(script: string, cwd = workDirectory()): Promise<string> {
   return stdout;
 }
 
-test.concurrent("the tour", { timeout: 60_000 }, async () => {
+test.concurrent("the tour", async () => {
   const said = await bash(blocks(readme, "sh tour").join("\n"));
   const order = [
     "published",
@@ -99,7 +99,7 @@ test.skipIf(gitVersion === undefined)(
   },
 );
 
-test.concurrent("the programs that embed it", { timeout: 60_000 }, async () => {
+test.concurrent("the programs that embed it", async () => {
   const made = workDirectory();
   for (const name of ["site", "brand"]) {
     mkdirSync(join(made, name), { recursive: true });
@@ -121,7 +121,7 @@ function digest(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-test.concurrent("the adapter that its page begins with", { timeout: 60_000 }, async () => {
+test.concurrent("the adapter that its page begins with", async () => {
   const files = { "index.html": "<h1>Hello</h1>", "img/größe 1.svg": "<svg/>" };
   const server = createServer((request, answer) => {
     const path = decodeURIComponent(request.url ?? "");

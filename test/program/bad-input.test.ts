@@ -214,7 +214,7 @@ const CASES: Record<string, Case> = {
   },
 };
 
-test.each(Object.entries(CASES))("%s", { timeout: 60_000 }, async (_, { code, says, attempt }) => {
+test.each(Object.entries(CASES))("%s", async (_, { code, says, attempt }) => {
   const { args, env = {} } = await attempt(await makePlace());
   const outcome = await pannier(args, { env });
   expect(outcome.code, outcome.stderr).toBe(code);
@@ -262,7 +262,7 @@ describe.skipIf(!isRoot || process.platform !== "linux")("mounted targets", root
 
 const basic = (password: string) => `Basic ${Buffer.from(`me:${password}`).toString("base64")}`;
 
-test("secrets appear in no output and in no file of a target", { timeout: 120_000 }, async () => {
+test("secrets appear in no output and in no file of a target", async () => {
   const { work } = await makePlace();
   const secrets = {
     userinfo: "p4ss in url",

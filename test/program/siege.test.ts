@@ -7,10 +7,12 @@ import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 import { file } from "@pannier/adapter-file";
 import { sync } from "@pannier/core";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { COMPILE_CACHE, FROM_SOURCES } from "../support/from-sources.ts";
 import { startPannier } from "../support/pannier.ts";
 import { workDirectory } from "./support.ts";
+import { eventually } from "../../test/support/eventually.ts";
+import { ownTime } from "../../test/support/own-time.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
 /** Milliseconds of each siege. */
@@ -31,6 +33,7 @@ const SMALL = {
 
 interface Sidecar {
   readonly child: ChildProcess;
+  readonly pid: number;
   readonly port: number;
   /** Resident memory in bytes. */
   memory(): number;
@@ -42,22 +45,18 @@ async function start(config: string, cwd: string, ready = "/readyz"): Promise<Si
   onTestFinished(() => void child.kill("SIGKILL"));
   let log = "";
   child.stderr?.on("data", (text: string) => (log += text));
-  const port = await vi.waitFor(
-    () => {
-      const [, found] = /listening on 127\.0\.0\.1:(\d+)/.exec(log) ?? [];
-      if (found === undefined) throw new Error(`it does not listen: ${log}`);
-      return Number(found);
-    },
-    { timeout: 15_000 },
-  );
+  const port = await eventually(() => {
+    const [, found] = /listening on 127\.0\.0\.1:(\d+)/.exec(log) ?? [];
+    if (found === undefined) throw new Error(`it does not listen: ${log}`);
+    return Number(found);
+  });
+  const pid = child.pid as number;
   const memory = () => {
-    const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? [];
+    const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
     return Number(kib) * 1024;
   };
-  await vi.waitFor(async () => expect(await probe(port, ready)).toMatchObject({ status: 200 }), {
-    timeout: 15_000,
-  });
-  return { child, port, memory };
+  await eventually(async () => expect((await probe({ port, pid }, ready)).status).toBe(200));
+  return { child, pid, port, memory };
 }
 
 async function attack(port: number, mode: string, count: number): Promise<ChildProcess> {
@@ -79,16 +78,20 @@ async function startHelper(name: string, ...args: readonly string[]) {
   return { child, said: said.trim() };
 }
 
-/** As the kubelet does it: a connection of its own for each, and a second to answer. */
-function probe(port: number, path: string): Promise<{ readonly status: number | string }> {
+/** As the kubelet does it: a connection of its own for each. @returns also how many milliseconds the sidecar took */
+function probe(
+  { port, pid }: Pick<Sidecar, "port" | "pid">,
+  path: string,
+): Promise<{ readonly status: number | string; readonly took: number }> {
   return new Promise((resolve) => {
+    const took = ownTime(pid, process.pid);
     const socket = connect(port, "127.0.0.1");
     const end = (status: number | string) => {
       clearTimeout(timer);
       socket.destroy();
-      resolve({ status });
+      resolve({ status, took: took() });
     };
-    const timer = setTimeout(end, 1000, "no answer within a second");
+    const timer = setTimeout(end, 30_000, "no answer");
     socket.on("error", (error) => end(error.message));
     socket.on("close", () => end("closed"));
     socket.once("data", (data) => end(Number(/^HTTP\/1\.1 (\d+)/.exec(data.toString())?.[1])));
@@ -105,20 +108,21 @@ async function endure(sidecar: Sidecar, mode: string, count: number) {
   return found;
 }
 
-async function look({ port, memory }: Sidecar, before: number) {
+async function look(sidecar: Sidecar, before: number) {
   const wrong: unknown[] = [];
   let answered = 0;
   let most = before;
   const end = performance.now() + LENGTH;
   const probes: Promise<void>[] = [];
   const ask = async () => {
-    const { status } = await probe(port, "/livez");
-    if (status === 200) answered++;
-    else wrong.push(status);
+    const { status, took } = await probe(sidecar, "/livez");
+    // What the kubelet gives it.
+    if (status === 200 && took < 1000) answered++;
+    else wrong.push([status, took]);
   };
-  while (performance.now() < end) {
+  while (performance.now() < end || probes.length < 10) {
     probes.push(ask());
-    most = Math.max(most, memory());
+    most = Math.max(most, sidecar.memory());
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   await Promise.all(probes);
@@ -137,8 +141,7 @@ async function simple(more = ""): Promise<Sidecar> {
 
 const secret = "http: { webhookSecretFile: secret }\n";
 
-// A machine that is busy with something else as well may owe a probe its second.
-const options = { retry: 2, timeout: FULL ? 300_000 : 60_000 };
+const options = { timeout: 300_000 };
 
 test.each([
   ["idle", 500, ""],
@@ -228,13 +231,13 @@ test.each(["http", "ftp"])(
     expect(answered).toBeGreaterThan(5);
     expect(grown).toBeLessThan(150 * MIB);
     writeFileSync(join(folder, "source/a"), "two");
-    await vi.waitFor(
-      () => expect(readFileSync(join(folder, "t/site/current/a"), "utf8")).toBe("two"),
-      { timeout: 5000 },
+    await eventually(() =>
+      expect(readFileSync(join(folder, "t/site/current/a"), "utf8")).toBe("two"),
     );
-    const began = performance.now();
+    const took = ownTime();
     sidecar.child.kill("SIGTERM");
     await once(sidecar.child, "exit");
-    expect(performance.now() - began).toBeLessThan(2000);
+    // Not what the listing may take.
+    expect(took()).toBeLessThan(5000);
   },
 );

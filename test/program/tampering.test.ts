@@ -87,7 +87,7 @@ async function makeSource() {
 const current = (target: string) => realpath(join(target, "current"));
 const published = async (target: string): Promise<Tree> => readTree(await current(target));
 
-test.each(Object.keys(DEEDS))("%s in the published tree", { timeout: 60_000 }, async (deed) => {
+test.each(Object.keys(DEEDS))("%s in the published tree", async (deed) => {
   const { source, target, follow } = await makeSource();
   await follow(3);
   await DEEDS[deed]?.(await current(target));
@@ -103,7 +103,7 @@ test.each(Object.keys(DEEDS))("%s in the published tree", { timeout: 60_000 }, a
 /** The bytes of a file changed in place are shared by all trees: the hardest, and at small size the only one tried. */
 const OF_ALL = FULL ? Object.keys(DEEDS) : Object.keys(DEEDS).slice(0, 2);
 
-test.each(OF_ALL)("%s in every tree, then updates", { timeout: 60_000 }, async (deed) => {
+test.each(OF_ALL)("%s in every tree, then updates", async (deed) => {
   const { source, target, follow } = await makeSource();
   await follow(4);
   // Where the bytes of a file were changed in place, all trees share them; else it is the recycled tree that counts.
@@ -117,7 +117,7 @@ test.each(OF_ALL)("%s in every tree, then updates", { timeout: 60_000 }, async (
 const BEYOND_RECYCLED = /in place|mode changed/;
 const OF_RECYCLED = Object.keys(DEEDS).filter((deed) => !BEYOND_RECYCLED.test(deed));
 
-test.each(OF_RECYCLED)("%s in the trees to be recycled", { timeout: 60_000 }, async (deed) => {
+test.each(OF_RECYCLED)("%s in the trees to be recycled", async (deed) => {
   const { source, target, follow } = await makeSource();
   await follow(4);
   const visible = await current(target);

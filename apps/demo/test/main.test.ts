@@ -33,7 +33,7 @@ function start(env: Readonly<Record<string, string>>) {
     stream.setEncoding("utf8").on("data", (text: string) => (said += text));
   /** What the pattern's group matches, once it is said. */
   const find = async (pattern: RegExp) => {
-    await expect.poll(() => said, { timeout: 10_000 }).toMatch(pattern);
+    await expect.poll(() => said).toMatch(pattern);
     return pattern.exec(said)?.[1] as string;
   };
   return { child, find, said: () => said };
@@ -52,12 +52,10 @@ test("an edit comes to the page by itself, and Ctrl-C leaves nothing behind", as
   const revision = await page(`${address}-/revision`);
 
   await writeFile(file, text.replace("Hello from Pannier", "Edited"));
-  await expect.poll(() => page(address), { timeout: 15_000, interval: 20 }).toContain("Edited");
+  await expect.poll(() => page(address), { interval: 20 }).toContain("Edited");
   expect(await page(`${address}-/revision`)).not.toBe(revision);
   await appendFile(join(dirname(file), "notes/second.txt"), "more");
-  await expect
-    .poll(() => page(`${address}notes/second.txt`), { timeout: 15_000, interval: 20 })
-    .toBe("more");
+  await expect.poll(() => page(`${address}notes/second.txt`), { interval: 20 }).toBe("more");
 
   demo.child.kill("SIGINT");
   demo.child.kill("SIGINT");

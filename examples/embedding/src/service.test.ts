@@ -26,7 +26,7 @@ test("serves the rules, and new ones while it runs", async () => {
   const shows = (content: object) =>
     vi.waitFor(
       async () => expect(await (await fetch(url)).json()).toMatchObject({ content }),
-      10_000,
+      30_000,
     );
   await shows({ limit: 1 });
   await write('{"limit":22}');
@@ -39,6 +39,6 @@ test("ends with rules that nobody can read", async () => {
   onTestFinished(() => said.mockRestore());
   await write("{");
   await address();
-  await vi.waitFor(() => expect(service.server.listening).toBe(false), 10_000);
+  await vi.waitFor(() => expect(service.server.listening).toBe(false), 30_000);
   expect(said).toHaveBeenCalledWith(expect.any(SyntaxError));
 });

@@ -28,9 +28,10 @@ import {
   UsageError,
 } from "@pannier/core/adapter";
 import { listAll, type OpenedSource, openSource, readAll } from "@pannier/adapter-kit";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { file } from "../src/index.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
+import { eventually } from "../../../test/support/eventually.ts";
 
 let dir: string;
 let opened: OpenedSource[];
@@ -439,7 +440,7 @@ async function watching(source: Source, names?: readonly string[]): Promise<Hint
     },
     async stop() {
       abort.abort();
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         const { done } = await pending;
         if (done !== true) pending = iterator.next();
         expect(done).toBe(true);
@@ -450,18 +451,15 @@ async function watching(source: Source, names?: readonly string[]): Promise<Hint
 
 /** Waits until the kernel watches `dir`, and directories below, for this process: proc_pid_fdinfo(5). */
 async function untilWatched(names?: readonly string[]): Promise<void> {
-  await vi.waitFor(
-    () => {
-      const below = readdirSync(dir, { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isDirectory())
-        .map((entry) => join(entry.parentPath, entry.name));
-      const paths = [dir, ...(names?.map((name) => join(dir, name)) ?? below)];
-      expect(watchedInodes()).toEqual(
-        expect.arrayContaining(paths.map((path) => statSync(path).ino)),
-      );
-    },
-    { timeout: 10_000, interval: 5 },
-  );
+  await eventually(() => {
+    const below = readdirSync(dir, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(entry.parentPath, entry.name));
+    const paths = [dir, ...(names?.map((name) => join(dir, name)) ?? below)];
+    expect(watchedInodes()).toEqual(
+      expect.arrayContaining(paths.map((path) => statSync(path).ino)),
+    );
+  });
 }
 
 function watchedInodes(): number[] {

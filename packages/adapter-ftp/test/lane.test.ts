@@ -120,7 +120,7 @@ test("what is forgotten after OPTS is not waited for as long as a server may be 
   const before = commands.length;
   expect((await read(3)).got.size).toBe(0);
   expect(commands.length).toBe(before);
-}, 15_000);
+});
 
 test("a server that forgets a second command, which no listing tells, gets no second lane", async () => {
   const { port } = await startScripted({ EPSV: silence });
@@ -221,4 +221,4 @@ test("a server that takes one command at a time is listed one by one the second 
   expect(listed.paths.length).toBe(FILES);
   expect(listed.file("7").mtime).toBe(TIME);
   expect(await source.lane?.(new AbortController().signal)).toBeUndefined();
-}, 20_000);
+});

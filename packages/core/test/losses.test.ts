@@ -227,7 +227,7 @@ describe.each(["swap", "mirror"] as const)("a volume that was cleaned, --publish
       expect(await verify(target)).toMatchObject({ changed: 0, missing: 0, extra: 0 });
     });
 
-    it.each(Object.keys(CLEANINGS))("%s, under a follow", { timeout: 30_000 }, async (what) => {
+    it.each(Object.keys(CLEANINGS))("%s, under a follow", async (what) => {
       if (tells) source.token = "same";
       const options = { sources: [source], target, publish, period: 5 };
       let cleaned = false;

@@ -17,7 +17,7 @@ import { syncBuiltinESMExports } from "node:module";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   changesBetween,
   history,
@@ -33,6 +33,7 @@ import {
 } from "../src/index.ts";
 import { type MemorySource, memorySource } from "./memory-source.ts";
 import { litterOf, readTree } from "./trees.ts";
+import { eventually } from "../../../test/support/eventually.ts";
 
 let target: string;
 
@@ -196,7 +197,7 @@ describe("a sync that was cut, and what it had made is lost", () => {
       source.content = content;
       source.beforeRead = async ({ path }) => {
         if (path !== "z") return;
-        await vi.waitFor(() => statSync(join(candidateOf(), "d/ab")));
+        await eventually(() => statSync(join(candidateOf(), "d/ab")));
         stop.abort(new Error("cut"));
       };
       await expect(run(source, { concurrency: 1, signal: stop.signal })).rejects.toThrow("cut");

@@ -54,7 +54,7 @@ it("collects what V8 has no use for", async () => {
   rest.onEvent(waiting);
   // A failed assertion would keep what it was about.
   const isGone = () => garbage.deref() === undefined;
-  await vi.waitFor(() => expect(isGone()).toBe(true), { timeout: 15_000 });
+  await expect.poll(isGone).toBe(true);
   rest.stop();
 });
 

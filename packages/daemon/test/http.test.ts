@@ -7,14 +7,8 @@ import { join } from "node:path";
 import { SourceError } from "@pannier/core";
 import { expect, it, onTestFinished } from "vitest";
 import { type HooksConfig, httpConfig } from "../src/config/config.ts";
-import {
-  daemonConfig,
-  eventually,
-  mountConfig,
-  type Running,
-  scratch,
-  startDaemon,
-} from "./run-daemon.ts";
+import { daemonConfig, mountConfig, type Running, scratch, startDaemon } from "./run-daemon.ts";
+import { eventually } from "../../../test/support/eventually.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
 const TOKEN = "let-me-in";

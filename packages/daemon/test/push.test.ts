@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { SourceError, status } from "@pannier/core";
 import { expect, it } from "vitest";
-import { daemonConfig, eventually, mountConfig, scratch, startDaemon } from "./run-daemon.ts";
+import { daemonConfig, mountConfig, scratch, startDaemon } from "./run-daemon.ts";
+import { eventually } from "../../../test/support/eventually.ts";
 
 const TO = "oci+http://127.0.0.1:1/team/site:live";
 

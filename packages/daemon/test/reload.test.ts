@@ -6,14 +6,8 @@ import { UsageError } from "@pannier/core";
 import { expect, it, onTestFinished } from "vitest";
 import { readConfigFile } from "../src/config/file.ts";
 import type { DaemonInit } from "../src/index.ts";
-import {
-  eventually,
-  failToOpen,
-  neverClosing,
-  type Running,
-  scratch,
-  startDaemon,
-} from "./run-daemon.ts";
+import { failToOpen, neverClosing, type Running, scratch, startDaemon } from "./run-daemon.ts";
+import { eventually } from "../../../test/support/eventually.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
 
@@ -201,7 +195,7 @@ it("takes its configuration from a pipe, which is read once and never changes", 
   expect(takenOver(daemon)).toBe(1);
 });
 
-it("bears many changes", { timeout: 60_000 }, async () => {
+it("bears many changes", async () => {
   const count = FULL ? 100 : 8;
   const map = configMap(scratch());
   const daemon = start(map.first(keeping(1)));

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SourceSpec } from "@pannier/core";
-import { onTestFinished, vi } from "vitest";
+import { onTestFinished } from "vitest";
 import { type Content, type MemorySource, memorySource } from "../../core/test/memory-source.ts";
 import type { DaemonConfig, MountConfig } from "../src/config/config.ts";
 import { httpConfig } from "../src/config/config.ts";
@@ -162,11 +162,6 @@ export function startDaemon(
       return mounts.find(({ name }) => name === mount) ?? {};
     },
   };
-}
-
-/** Waits for what no event tells of, on a busy machine as well. */
-export function eventually<Result>(check: () => Result | Promise<Result>): Promise<Result> {
-  return vi.waitFor(check, { timeout: 15_000 });
 }
 
 /** As `resolveSources`, with an adapter that does not end when it is told to. */

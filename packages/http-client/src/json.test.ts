@@ -24,9 +24,10 @@ test.each([
   ["objects within objects", '{"a":'.repeat(1 << 20)],
   ["more values than such an answer has", `[${"{},".repeat(1 << 20)}{}]`],
 ])("%s is refused at once", async (_, text) => {
-  const began = performance.now();
+  const before = process.cpuUsage();
   await expect(read(text)).rejects.toThrow("not JSON");
-  expect(performance.now() - began).toBeLessThan(1000);
+  const { user, system } = process.cpuUsage(before);
+  expect((user + system) / 1000).toBeLessThan(1000);
 });
 
 test("no more is read than such an answer has", async () => {

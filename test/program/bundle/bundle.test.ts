@@ -332,26 +332,22 @@ async function componentsOf(bundle: string): Promise<readonly string[]> {
   return components.map(({ name }) => name);
 }
 
-test(
-  "the same input makes the same bytes, wherever it lies and whatever was there before",
-  { timeout: 60_000 },
-  async () => {
-    const elsewhere = join(await makeTemporary(), "a/deeper/place");
-    const here = await bundleOf("git", "http", "file");
-    await mkdir(join(elsewhere, "packages"), { recursive: true });
-    await cp(join(CHECKOUT, "LICENSE"), join(elsewhere, "LICENSE"));
-    await copyInstalled(elsewhere, [...(await componentsOf(here)), "@pannier/bundle", "esbuild"]);
+test("the same input makes the same bytes, wherever it lies and whatever was there before", async () => {
+  const elsewhere = join(await makeTemporary(), "a/deeper/place");
+  const here = await bundleOf("git", "http", "file");
+  await mkdir(join(elsewhere, "packages"), { recursive: true });
+  await cp(join(CHECKOUT, "LICENSE"), join(elsewhere, "LICENSE"));
+  await copyInstalled(elsewhere, [...(await componentsOf(here)), "@pannier/bundle", "esbuild"]);
 
-    const bundle = async (adapters: string) => {
-      const args = ["--adapters", adapters, "--out", "out"];
-      const { code, stderr } = await runBundler(args, elsewhere, elsewhere);
-      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    };
-    await bundle("file");
-    await bundle("git http, file");
-    expect(await digests(join(elsewhere, "out"))).toEqual(await digests(here));
-  },
-);
+  const bundle = async (adapters: string) => {
+    const args = ["--adapters", adapters, "--out", "out"];
+    const { code, stderr } = await runBundler(args, elsewhere, elsewhere);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  };
+  await bundle("file");
+  await bundle("git http, file");
+  expect(await digests(join(elsewhere, "out"))).toEqual(await digests(here));
+});
 
 /** Packages as they are installed in this checkout, for another. */
 async function copyInstalled(to: string, names: readonly string[]): Promise<void> {
