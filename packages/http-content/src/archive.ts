@@ -29,6 +29,8 @@ import {
   type SourceContext,
   saysFull,
   SourceError,
+  type Limits,
+  NoRoomError,
   untilAborted,
 } from "@pannier/core/adapter";
 import type { HttpClient } from "@pannier/http-client";
@@ -235,8 +237,9 @@ async function unpackDownload(
   }
   if (format === "zip") {
     const file = join(folder, "archive.zip");
-    if (coming.kept) for await (const _ of bytes);
-    else await writeStream(file, bytes);
+    const all = atMost(bytes, mostOfZip(context.limits, path));
+    if (coming.kept) for await (const _ of all);
+    else await writeStream(file, all);
     const zip = coming.kept ? coming.file() : file;
     if (zip === undefined) throw new CrampedError("the archive");
     const content = await unpack(grown(guarded(readZip(zip, signal), signal), guard.grew), target);
@@ -254,6 +257,30 @@ function refOf({ ref }: FileEntry): string | undefined {
 async function* passing(bytes: AsyncIterable<Uint8Array>, checks: FileChecks) {
   for await (const chunk of bytes) {
     checks.update(chunk);
+    yield chunk;
+  }
+}
+
+/** Bytes of a zip archive beside the content of its files: names, times, a program in front of it. */
+const BESIDE_CONTENT = 64 << 20;
+
+/**
+ * Bytes that the file of a zip archive may have: it is read only once all of it is there, so one without an end would fill the volume. Content that is
+ * packed badly is larger than it was. Of one that is wanted in part only, no limit of the tree tells.
+ */
+function mostOfZip({ maxBytes }: Limits, path: readonly string[]): number {
+  return path.length > 0 ? Infinity : 2 * maxBytes + BESIDE_CONTENT;
+}
+
+async function* atMost(bytes: AsyncIterable<Uint8Array>, most: number) {
+  let size = 0;
+  for await (const chunk of bytes) {
+    size += chunk.byteLength;
+    if (size > most) {
+      throw new NoRoomError(`the archive has more than ${most} bytes, too many for --max-bytes`, {
+        hint: "raise --max-bytes",
+      });
+    }
     yield chunk;
   }
 }

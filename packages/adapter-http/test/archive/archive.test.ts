@@ -592,6 +592,20 @@ test("directories count as well, and what is not taken", async () => {
   });
 });
 
+test("a zip archive whose file does not end is not kept beyond what the tree may have", async () => {
+  const endless = Buffer.alloc(70 << 20);
+  endless.write("PK\x03\x04");
+  const { url, context, scratch } = await served(endless, "x.zip", { maxBytes: 1000 });
+  await expect(tree(await open(url, {}, context))).rejects.toMatchObject({
+    name: "NoRoomError",
+    message: expect.stringContaining("--max-bytes"),
+  });
+  expect(await readdir(scratch)).toEqual([]);
+  // Of what is wanted in part only, it is not the size of the whole that counts.
+  const part = await open(url, { path: "in" }, context);
+  await expect(tree(part)).rejects.toMatchObject({ code: "invalid" });
+});
+
 test("stops bombs: by ratio, in gzip and zip, and by hard links", async () => {
   const zeros = Buffer.alloc(12 << 20);
   const tar = await makeTar([{ name: "zeros", content: zeros }]);
