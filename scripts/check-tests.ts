@@ -68,7 +68,7 @@ function* hastyWaits(): Generator<string> {
   const HASTY = /\bvi\s*\.wait(?:For|Until)\(/;
   for (const file of globSync("{packages,apps,test}/**/*.ts", {
     cwd: ROOT,
-    exclude: ["**/node_modules/**", "test/support/eventually.ts"],
+    exclude: ["**/{node_modules,dist}/**", "test/support/eventually.ts"],
   }))
     if (HASTY.test(readFileSync(join(ROOT, file), "utf8")))
       yield `${file}: vi.waitFor gives up after a second: use expect.poll, or eventually of test/support`;
