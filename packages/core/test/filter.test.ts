@@ -110,6 +110,7 @@ describe("which directories are entered", () => {
     ],
     ["two stars on the way", ["docs/**/x.md"], [], ["docs", "docs/api", "docs/api/v1"]],
     ["a file of the root", ["/a.txt"], [], []],
+    ["blanks behind the pattern do not count", ["api/ ", "/other/  "], [], directories],
     ["exclude wins", ["docs/**"], ["docs/api/"], ["docs"]],
   ])("%s", (_, include, exclude, expected) => {
     const filter = makeFilter(include, exclude);
@@ -117,18 +118,19 @@ describe("which directories are entered", () => {
   });
 
   test("never leaves out one with something wanted in it", () => {
-    const name = fc.constantFrom("a", "b", "ab", "a.c");
+    const name = fc.constantFrom("a", "b", "ab", "a.c", "a ", " ");
     const path = fc.array(name, { minLength: 2, maxLength: 4 }).map((parts) => parts.join("/"));
-    const glob = fc.constantFrom("a", "b", "*", "a*", "*.c", "?", "[ab]", "**", "a.c");
+    const globs = ["a", "b", "*", "a*", "*.c", "?", "[ab]", "**", "***", "a.c", "a ", " "];
+    const glob = fc.constantFrom(...globs);
     const patterns = fc.array(
       fc
         .tuple(
           fc.constantFrom("", "", "!"),
           fc.constantFrom("", "/"),
           fc.array(glob, { minLength: 1, maxLength: 4 }),
-          fc.constantFrom("", "/"),
+          fc.constantFrom("", "/", " ", "/ "),
         )
-        .map(([not, root, globs, end]) => not + root + globs.join("/") + end),
+        .map(([not, root, parts, end]) => not + root + parts.join("/") + end),
       { maxLength: 3 },
     );
     fc.assert(

@@ -64,7 +64,7 @@ function wholeDirectories(patterns: readonly string[]): readonly string[] {
 
 function includeFilter(patterns: readonly string[]): Filter {
   const matches = matcher(patterns);
-  const ways = patterns.filter((pattern) => !/^[!#]|^\s*$/.test(pattern)).map(segmentsOf);
+  const ways = patterns.filter((pattern) => !/^(?:[!#]|$)/.test(pattern)).map(segmentsOf);
   return {
     wants: matches,
     enters(directory) {
@@ -77,7 +77,8 @@ function includeFilter(patterns: readonly string[]): Filter {
 
 /** A pattern from the root on; one that is bound to no place starts with `**`. */
 function segmentsOf(pattern: string): readonly string[] {
-  const bare = pattern.replace(/\/$/, "");
+  // Blanks count where a name ends, and not where the pattern does.
+  const bare = pattern.trimEnd().replace(/\/$/, "");
   if (!bare.includes("/")) return ["**", bare];
   return bare.replace(/^\//, "").split("/");
 }
@@ -86,7 +87,7 @@ function segmentsOf(pattern: string): readonly string[] {
 function leadsTo(names: readonly string[], segments: readonly string[]): boolean {
   for (const [index, name] of names.entries()) {
     const segment = segments[index];
-    if (segment === undefined || segment === "**") return true;
+    if (segment === undefined || /^\*{2,}$/.test(segment)) return true;
     if (!mayMatch(segment, name)) return false;
   }
   return true;
@@ -96,7 +97,6 @@ function mayMatch(segment: string, name: string): boolean {
   // Ranges and escapes are the matcher's to understand: looked into, the directory shows.
   if (/[\\[]/.test(segment)) return true;
   const source = segment
-    .trimEnd()
     .replace(/[.+^${}()|\]]/g, "\\$&")
     .replace(/\*+/g, ".*")
     .replaceAll("?", ".");
