@@ -601,6 +601,29 @@ describe("swap", () => {
     expect(started).toBeLessThanOrEqual(2 + pauses);
   });
 
+  it("tells why a source cannot be opened, however long another one takes to close", async () => {
+    const slow = memorySource({ a: "1" });
+    const failing = memorySource({ b: "1" }, "other");
+    const { adapter } = slow;
+    const open: typeof adapter.open = async (...given) => ({
+      ...(await adapter.open(...given)),
+      close: () => sleep(20),
+    });
+    Object.assign(slow, { adapter: { ...adapter, open } });
+    Object.assign(failing, {
+      adapter: {
+        ...failing.adapter,
+        open: () => Promise.reject(new SourceError("auth", "who are you?")),
+      },
+    });
+    const unheard: unknown[] = [];
+    const note = (reason: unknown) => void unheard.push(reason);
+    process.on("unhandledRejection", note);
+    await expect(sync({ sources: [slow, failing], target })).rejects.toThrow("who are you?");
+    process.off("unhandledRejection", note);
+    expect(unheard).toEqual([]);
+  });
+
   it("does not wait for ever for a source that does not close", async () => {
     const source = memorySource({ a: "1" });
     const { adapter } = source;

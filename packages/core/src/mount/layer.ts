@@ -91,8 +91,9 @@ export async function openLayer(
   deadline.throwIfAborted();
   const opening = adapter.open(location, spec.source.options as never, context);
   let isLate = false;
-  // Nobody waits for a late one any more.
-  openings.push(opening.then((opened) => (isLate ? opened.close() : undefined)));
+  // Nobody waits for a late one any more. Why one fails is told below.
+  const closeLate = (opened: Source) => (isLate ? opened.close() : undefined);
+  openings.push(opening.then(closeLate).catch(() => {}));
   const source = await untilAborted(opening, deadline, () => {
     isLate = true;
   });
