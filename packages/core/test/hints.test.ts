@@ -48,6 +48,27 @@ it("answers hints of several sources that come in a row with one sync", async ()
   expect(syncs).toBe(3);
 });
 
+it("goes on without triggers where they fail, and says so", async () => {
+  const target = mkdtempSync(join(tmpdir(), "pannier-hints-"));
+  onTestFinished(() => rmSync(target, { recursive: true }));
+  const unheard: unknown[] = [];
+  const note = (reason: unknown) => void unheard.push(reason);
+  process.on("unhandledRejection", note);
+  onTestFinished(() => void process.off("unhandledRejection", note));
+  const broken = {
+    [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new Error("cut")) }),
+  };
+  const options = { sources: [memorySource({ one: "1" })], target, period: "5ms" };
+  const warnings: string[] = [];
+  let syncs = 0;
+  for await (const event of follow(options, { triggers: broken })) {
+    if (event.type === "warning") warnings.push(event.message);
+    if (event.type === "waiting" && ++syncs === 3) break;
+  }
+  expect(warnings).toEqual(["no trigger is heard any more: cut"]);
+  expect(unheard).toEqual([]);
+});
+
 it("ends at once when it is stopped while it begins to watch", async () => {
   const target = mkdtempSync(join(tmpdir(), "pannier-hints-"));
   onTestFinished(() => rmSync(target, { recursive: true }));

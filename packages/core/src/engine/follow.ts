@@ -98,7 +98,15 @@ async function loop(
   const wakeup = createWakeup();
   const wasLink = isLink(options.target);
   let session: Session | undefined = await openSession(options, wakeup, emit, signal);
-  const listening = listenTo(control.triggers, () => wakeup.wake(), signal);
+  const listening = listenTo(control.triggers, () => wakeup.wake(), signal).catch(
+    (error: unknown) => {
+      if (!signal.aborted)
+        emit({
+          type: "warning",
+          message: `no trigger is heard any more: ${(error as Error).message}`,
+        });
+    },
+  );
   const turn = control.turn ?? ((work) => work());
   let failures = 0;
   let failedFirst = 0;
@@ -169,7 +177,7 @@ async function loop(
       await wakeup.wait(delay, signal);
     }
   } finally {
-    await Promise.allSettled([listening]);
+    await listening;
     await session?.close();
   }
 }
