@@ -2,8 +2,9 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { expect, onTestFinished, test } from "vitest";
-import { rollback, sync, type SyncOptions } from "../src/index.ts";
+import { follow, rollback, sync, type SyncOptions } from "../src/index.ts";
 import { type Content, memorySource } from "./memory-source.ts";
 
 interface LockFile {
@@ -123,6 +124,30 @@ test("what is published already is compared, too: also after a rollback", async 
   await rollback(join(work, "one"));
   await expect(locked("one")).rejects.toMatchObject(refused("other content"));
   expect(await shown("one", "a")).toBe("1");
+});
+
+test("what a state that was lost held is not taken for what is published since", async () => {
+  const { work, lock, memories, locked } = await setup({ a: "1" });
+  const [memory] = memories as [ReturnType<typeof memorySource>];
+  const target = join(work, "one");
+  const stop = new AbortController();
+  let turns = 0;
+  const turn = async (attempt: () => Promise<void>) => {
+    if (++turns === 3) {
+      const state = new DatabaseSync(join(target, ".pannier", "state.db"));
+      state.exec("UPDATE generations SET layers = '{'");
+      state.close();
+      memory.content = { a: "2" };
+    }
+    memory.token = turns < 3 ? "r1" : "r2";
+    await attempt();
+  };
+  const options = { sources: memories, target, lock, period: "5ms" };
+  for await (const event of follow(options, { turn, signal: stop.signal })) {
+    if (event.type === "failed") throw event.error;
+    if (event.type === "done" && turns === 4) stop.abort();
+  }
+  expect(await locked("two")).toMatchObject({ result: "published" });
 });
 
 test("a file that cannot be read or written: nothing is published", async () => {

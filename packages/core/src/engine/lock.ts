@@ -15,8 +15,11 @@ import type { Run } from "./run.ts";
 
 type Layers = readonly Pick<LayerRecord, "url" | "into" | "revision">[];
 
-/** What published trees hold: it never changes under one id, as long as the state is the same. */
-const known = new WeakMap<State, { readonly id: number; readonly digests: readonly string[] }>();
+/** What published trees hold: it never changes under one id, as long as the database is the same, which a damaged state gets anew. */
+const known = new WeakMap<
+  State["db"],
+  { readonly id: number; readonly digests: readonly string[] }
+>();
 
 /** Refuses other sources and revisions than the file has, before anything is fetched. @throws RefusedError, UsageError */
 export function checkLockedRevisions({ mount }: Run, layers: Layers): void {
@@ -58,11 +61,11 @@ export async function lockPublished(
   const { lock, locked, dryRun } = mount.settings;
   if (lock === undefined || (dryRun && !locked)) return;
   const { state } = mount.volume;
-  let found = known.get(state);
+  let found = known.get(state.db);
   if (found?.id !== id || found.digests.length !== layers.length) {
     const digests = await digestsOf(state, id, layers.length, makePause(signal));
     found = { id, digests };
-    known.set(state, found);
+    known.set(state.db, found);
   }
   if (locked) compare(readLock(lock), layers, found.digests, lock);
   else prepareLock(lock, layers, found.digests).keep();
