@@ -155,6 +155,15 @@ describe("a file made for the engine", () => {
     expect(readdirSync(target)).toEqual([]);
   });
 
+  test("that cannot be moved fails, and stays open nowhere", async () => {
+    writeFileSync(original, CONTENT);
+    rmSync(target, { recursive: true });
+    await expect(fetchFile(fetching(sourceOf({ disposable: true })))).rejects.toMatchObject({
+      code: "ENOENT",
+    });
+    expect(openFiles()).toEqual([]);
+  });
+
   test("that has a second name is read instead", async () => {
     writeFileSync(original, CONTENT);
     linkSync(original, join(directory, "second"));

@@ -40,11 +40,14 @@ export async function adoptFile(
 ): Promise<FetchedFile | undefined> {
   const found = await openRegular(local.path);
   if (found === undefined) return undefined;
-  // A file with a second name would stay reachable, and writable, through it.
-  if (found.links > 1 || !(await moved(local.path, options.destination))) {
-    await closeFile(found.fd);
-    return undefined;
+  let isOurs = false;
+  try {
+    // A file with a second name would stay reachable, and writable, through it.
+    isOurs = found.links <= 1 && (await moved(local.path, options.destination));
+  } finally {
+    if (!isOurs) await closeFile(found.fd);
   }
+  if (!isOurs) return undefined;
   const attributes = { ...options, mtime: options.mtime ?? Date.now() };
   const { digest } = options.entry;
   const trusted =

@@ -3,6 +3,7 @@ import { close, closeSync, open, openSync, writeSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -112,6 +113,34 @@ test("parts of any size, in chunks of any size, cut anywhere, come together to t
     }),
     { numRuns: 60 },
   );
+});
+
+test("an abort does not wait until all that came is hashed", async () => {
+  const abort = new AbortController();
+  const reason = new Error("enough");
+  let dropped = false;
+  const slow = {
+    expect() {},
+    update() {},
+    finish() {
+      abort.abort(reason);
+      return new Promise<never>(() => {});
+    },
+    async drop() {
+      dropped = true;
+    },
+  };
+  const source = sourceOf(() => Readable.from([contentOf(10)]));
+  const options = fetching(source, 10, {
+    rangeHashes: { open: () => slow },
+    signal: abort.signal,
+  });
+  const fd = await promisify(open)(destination, "wx+");
+  const fetched = fetchParts(options, fd, 10, 10);
+  const late = promisify(setTimeout)(1000, "waits");
+  await expect(Promise.race([fetched, late])).rejects.toBe(reason);
+  expect(dropped).toBe(true);
+  await promisify(close)(fd);
 });
 
 const LARGE = 64 * 1024 * 1024 + 12_345;

@@ -4,6 +4,7 @@ import { quotePath } from "../source/path.ts";
 import type { PartRange } from "../lane/contract.ts";
 import type { Digest } from "../source/contract.ts";
 import { SourceError } from "../source/errors.ts";
+import { untilAborted } from "../timing/sleep.ts";
 import type { ContentDigest } from "./content-hash.ts";
 import type { FetchOptions } from "./fetch-options.ts";
 import { forEachConcurrent } from "./limiter.ts";
@@ -74,7 +75,8 @@ export async function fetchParts(
   const atOnce = Math.min(PARTS_AT_ONCE, options.limiter.max);
   try {
     await forEachConcurrent(partOffsets(size, endOf), atOnce, worker, options.signal);
-    return await hash.finish();
+    // What came last of a large file may be hashed for a while.
+    return await untilAborted(hash.finish(), options.signal);
   } catch (error) {
     // The file is closed next, and its number may become another's.
     await hash.drop();
