@@ -132,6 +132,12 @@ export function createPool(options: Omit<ConnectionInit, "ways">): Pool {
 /** Those who wait, in the order in which they came. */
 function createQueue() {
   let waiting: PromiseWithResolvers<void>[] = [];
+
+  /** The longest waiting looks again. */
+  function wake(): void {
+    waiting.shift()?.resolve();
+  }
+
   return {
     get length(): number {
       return waiting.length;
@@ -140,13 +146,13 @@ function createQueue() {
       const turn = Promise.withResolvers<void>();
       waiting.push(turn);
       return untilAborted(turn.promise, signal, () => {
+        const isWoken = !waiting.includes(turn);
         waiting = waiting.filter((one) => one !== turn);
+        // What it was woken for is the next one's.
+        if (isWoken) wake();
       });
     },
-    /** The longest waiting looks again. */
-    wake(): void {
-      waiting.shift()?.resolve();
-    },
+    wake,
     /** The longest waiting fails. */
     fail(error: unknown): void {
       waiting.shift()?.reject(error);
