@@ -66,10 +66,16 @@ export async function download(init: DownloadInit): Promise<Download> {
     throw new SourceError("changed", "the archive changed since it was listed");
   }
   const etag = response.headers["etag"] ?? "";
-  if (kept === undefined) await removePart(part);
   let output: FileHandle | undefined;
-  if (kept !== undefined) output = await open(part, "r+");
-  else if (init.keep && worthKeeping(response)) output = await open(part, "wx");
+  try {
+    if (kept === undefined) await removePart(part);
+    if (kept !== undefined) output = await open(part, "r+");
+    else if (init.keep && worthKeeping(response)) output = await open(part, "wx");
+  } catch (error) {
+    // Nobody reads what the server goes on to send.
+    giveUp.abort();
+    throw error;
+  }
   let size = kept?.size ?? 0;
   let cut = false;
   let writing = Promise.resolve();

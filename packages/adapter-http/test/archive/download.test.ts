@@ -64,7 +64,7 @@ async function served(init: Partial<Served> & { body: Buffer }) {
   const scratch = await mkdtemp(join(tmpdir(), "pannier-download-"));
   onTestFinished(() => rm(scratch, { recursive: true, force: true }));
   const context: Partial<SourceContext> = { scratch: async () => scratch };
-  return { state, asked, scratch, context, url: `${server.origin}/x.tgz` };
+  return { state, asked, ended: server.log, scratch, context, url: `${server.origin}/x.tgz` };
 }
 
 /** Where the part begins that was asked for: a cut loses what had not been read of what was sent. */
@@ -266,3 +266,14 @@ test.skipIf(!mounted)(
     expect(await tree(opened)).toEqual({ a: text });
   },
 );
+
+test("a server is hung up on where there is no place for what comes", async () => {
+  const body = await archiveOf(content());
+  const init = { body, cutAfter: 1.25 * MiB, odd: "stalls" } as const;
+  const { ended, scratch, context, url } = await served(init);
+  const digest = createHash("sha256").update(url).digest("hex");
+  mkdirSync(join(scratch, `part-${digest.slice(0, 16)}`));
+  const opened = await open(url, {}, context);
+  await expect(opened.source.list(never)).rejects.toThrow(/./);
+  await expect.poll(() => ended).toEqual(["GET /x.tgz 200"]);
+});
