@@ -49,6 +49,9 @@ const MOST_PROBLEMS = 1000;
 /** Collections in one answer: a listing without end may consist of them, and the engine counts files. */
 const MOST_COLLECTIONS = 1_000_000;
 
+/** Of the deepest collections that an answer shows, how many are asked what is in them; of more, all are walked. */
+const MOST_ENDS = 1000;
+
 /** What the answer to `Depth: infinity` holds. May not be in order. */
 export async function* listDeep(
   response: HttpResponse,
@@ -57,21 +60,23 @@ export async function* listDeep(
   const { scope } = listing;
   const problems: { path: string; kind: string; error: unknown }[] = [];
   let collections = 0;
-  let deeper = false;
+  const ends = deepest();
   const now = serverTime(response);
   for await (const resources of resourcesOf(response)) {
     const entries: Entry[] = [];
     for (const resource of resources) {
       const { path, unreadable } = locate(resource.href, listing.own);
       if (path === "") continue;
-      deeper ||= path.includes("/");
       const error = unreadable ?? problemOf(resource, path);
       if (error !== undefined) {
         problems.push({ path, kind: likelyKind(resource), error });
         // Those of which the ignore file may yet say that they are not wanted.
         if (problems.length > MOST_PROBLEMS) throw problems[0]?.error;
-      } else if (isCollection(resource)) collections++;
-      else {
+      } else if (isCollection(resource)) {
+        collections++;
+        ends.add(path);
+      } else {
+        ends.pass(path);
         const entry = toEntry(resource, path, now);
         entries.push(entry);
         if (path === IGNORE_FILE) await scope?.ignoreFile(entry);
@@ -91,8 +96,48 @@ export async function* listDeep(
       (kind !== "entry" && scope?.enters(path) !== false),
   );
   if (problem !== undefined) throw problem.error;
-  // There are servers that take infinity for one level. What is listed twice counts once.
-  if (collections > 0 && !deeper) yield* listWalked(listing);
+  // What is listed twice counts once.
+  if (await isCut(ends.paths(), listing)) yield* listWalked(listing);
+}
+
+/** The collections of the deepest level that an answer shows. Of all others it would show what is in them. */
+function deepest() {
+  let depth = 0;
+  let paths: string[] = [];
+  function pass(path: string): void {
+    const level = levelOf(path);
+    if (level <= depth) return;
+    depth = level;
+    paths = [];
+  }
+  return {
+    pass,
+    add(path: string): void {
+      pass(path);
+      if (levelOf(path) === depth && paths.length <= MOST_ENDS) paths.push(path);
+    },
+    paths: (): readonly string[] => paths,
+  };
+}
+
+function levelOf(path: string): number {
+  return path.split("/").length;
+}
+
+/** Whether a server did not list all: there are those that take infinity for one level, and Tomcat takes it for three, without a word. */
+async function isCut(ends: readonly string[], listing: Listing): Promise<boolean> {
+  const { scope, retry, signal } = listing;
+  const wanted = ends.filter((path) => scope?.enters(path) !== false);
+  if (wanted.length > MOST_ENDS) return true;
+  for (let at = 0; at < wanted.length; at += CONCURRENCY) {
+    const found = await Promise.all(
+      wanted
+        .slice(at, at + CONCURRENCY)
+        .map((path) => retry(() => readCollection(listing, `${path}/`, signal, () => {}), signal)),
+    );
+    if (found.some((items) => items !== undefined && items.length > 0)) return true;
+  }
+  return false;
 }
 
 /** Collection by collection, in order. */

@@ -48,6 +48,36 @@ test.each(["listed", "refused", "one level"] as const)(
   },
 );
 
+test("a server that stops after some levels is asked what is in the deepest collections", async () => {
+  for (const path of ["1/2/3/4/5", "1/2/empty", "1/none"])
+    await mkdir(join(root, path), { recursive: true });
+  await writeFile(join(root, "1/2/3/4/5/c"), "c");
+  const expected = ["1/2/3/4/5/c", "a", "sub/deep/b"];
+  const cut = await open(await serve({ infinity: "three levels" }));
+  expect([...new Set((await listAll(cut)).paths)].toSorted()).toEqual(expected);
+  // Where nothing is in them, they are all that there is to ask about.
+  const whole = await serve();
+  await mkdir(join(root, "1/2/3/4/5/6"));
+  const opened = await open(whole);
+  expect((await listAll(opened)).paths.toSorted()).toEqual(expected);
+  const asked = whole.requests.map((line) => line.replace(`PROPFIND ${root}/`, ""));
+  expect(asked).toEqual([" 0", " infinity", "1/2/3/4/5/6/ 1"]);
+});
+
+test("a deepest collection that is not wanted is not asked about", async () => {
+  await mkdir(join(root, "1/2/3"), { recursive: true });
+  const server = await serve();
+  const scope = {
+    filters: true,
+    wants: () => true,
+    enters: (path: string) => path !== "1/2/3",
+    ignoreFile: async () => {},
+  };
+  const source = await open(server);
+  await listAll(source, new AbortController().signal, scope);
+  expect(server.requests.filter((line) => line.endsWith(" 1"))).toEqual([]);
+});
+
 test.each([100_000, 200_000, 400_000])(
   "notices a file of %i bytes that is written in place while it is sent",
   async (size) => {

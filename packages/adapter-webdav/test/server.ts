@@ -9,8 +9,8 @@ import { pipeline } from "node:stream/promises";
 import { answerDigest } from "../src/digest.ts";
 
 export interface DavServerInit {
-  /** Whether it lists all at once, refuses to, or takes it for one level. */
-  readonly infinity: "listed" | "refused" | "one level";
+  /** Whether it lists all at once, refuses to, or takes it for some levels: Tomcat for three. */
+  readonly infinity: "listed" | "refused" | "one level" | "three levels";
   readonly signIn?: {
     readonly by: "basic" | "digest";
     readonly user: string;
@@ -77,8 +77,8 @@ async function serve(
       return void response.writeHead(403).end();
     response.writeHead(207, { "content-type": "application/xml" });
     response.write('<?xml version="1.0"?><D:multistatus xmlns:D="DAV:">');
-    const levels =
-      depth === "0" ? 0 : depth === "1" || init.infinity === "one level" ? 1 : Infinity;
+    const most = { "one level": 1, "three levels": 3, refused: 0, listed: Infinity };
+    const levels = depth === "infinity" ? most[init.infinity] : Number(depth);
     for await (const text of describe(path, levels, init.etags)) response.write(text);
     return void response.end("</D:multistatus>");
   }
