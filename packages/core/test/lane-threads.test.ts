@@ -1,7 +1,9 @@
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import workers from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { FileEntry } from "../src/adapter.ts";
 import type { TestData } from "./lane-child.ts";
@@ -311,6 +313,25 @@ test("a batch is fetched though the source says just then that it has no lanes a
   expect(await fetched).toMatchObject([{ size: 9 }]);
   expect(await part).toEqual({ outcome: "left", received: 0 });
   expect(await lanes.ready(signal)).toBe(false);
+});
+
+function refuseThread(): never {
+  throw new Error("Worker initialization failure: EAGAIN");
+}
+
+test("where the system has no room for another thread, it is done without", async () => {
+  const { Worker } = workers;
+  workers.Worker = refuseThread as never;
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    workers.Worker = Worker;
+    syncBuiltinESMExports();
+  });
+  const { lanes, files, warnings } = open(["a"]);
+  await lanes.ready(signal);
+  expect(await lanes.fetch(files)).toEqual([undefined]);
+  expect(await lanes.ready(signal)).toBe(false);
+  expect(warnings).toEqual([expect.stringContaining("EAGAIN")]);
 });
 
 test("closed in the middle of a batch, it tells what is there by then", async () => {

@@ -23,7 +23,8 @@ interface Threads {
   readonly all: ReadonlySet<LaneThread>;
   /** Requests that the source bears at once in all of them. */
   atOnce: number;
-  start(spec: LaneSpec): LaneThread;
+  /** `undefined` where the system has no room for another thread, which is told as a loss. */
+  start(spec: LaneSpec): LaneThread | undefined;
   /** To be called when one has begun or answered a batch. */
   shareOut(): void;
   /** Bytes that came since this was last asked. */
@@ -82,12 +83,17 @@ export function createThreads(init: ThreadsInit, atOnce: number, events: Threads
     all,
     atOnce,
     start({ module }) {
-      const lane = startLane(
-        { module: module.href, idleTimeout, mostUnlisted, owner },
-        { ...events, throttled: () => init.throttled(), lost: lose },
-      );
-      all.add(lane);
-      return lane;
+      try {
+        const lane = startLane(
+          { module: module.href, idleTimeout, mostUnlisted, owner },
+          { ...events, throttled: () => init.throttled(), lost: lose },
+        );
+        all.add(lane);
+        return lane;
+      } catch (error) {
+        events.lost(`no thread that fetches files can be started: ${(error as Error).message}`);
+        return undefined;
+      }
     },
     /** All requests belong to those that have something to do. Between two batches the last one keeps them, and so its connections. */
     shareOut() {

@@ -137,8 +137,9 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
     },
     fetch(files) {
       const found = laneForBatch(threads.all, most);
+      if (found === undefined) throw new Error("no lane is ready");
       const lane = found === "start" ? threads.start(spec as LaneSpec) : found;
-      if (lane === undefined) throw new Error("no lane is ready");
+      if (lane === undefined) return Promise.resolve(files.map(() => undefined));
       const id = ++lastId;
       const { promise: over, resolve } = Promise.withResolvers<Facts>();
       lane.batches.set(id, { files, resolve });
@@ -151,6 +152,7 @@ export function openLanes(init: LanesInit, atOnce: number): Lanes {
         return { outcome: "left", received: 0 };
       const found = laneForPart(threads.all, most);
       const lane = found === "start" ? threads.start(spec) : found;
+      if (lane === undefined) return { outcome: "left", received: 0 };
       return readPart(lane, { part: ++lastId, what, data: spec.data }, signal);
     },
     received: () => threads.received(),

@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import workers from "node:worker_threads";
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { longTransaction, openState, type State } from "./state.ts";
 
 let directory: string;
@@ -48,6 +50,22 @@ test("a short one is left to SQLite, which moves it with the next commits", asyn
   expect(size()).toBeLessThan(2 ** 20);
   state.sql("DELETE FROM spool WHERE path = '00000001'").run();
   expect(size()).toBeGreaterThan(5_000_000);
+});
+
+function refuseThread(): never {
+  throw new Error("Worker initialization failure: EAGAIN");
+}
+
+test("where the system has no room for a thread, it stays where it is", async () => {
+  const { Worker } = workers;
+  workers.Worker = refuseThread as never;
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    workers.Worker = Worker;
+    syncBuiltinESMExports();
+  });
+  await longTransaction(state, () => Promise.resolve(insert(8000)));
+  expect(state.sql("SELECT count(*) AS rows FROM spool").get()).toEqual({ rows: 8000 });
 });
 
 test("where it cannot be moved, it stays where it is", async () => {

@@ -22,15 +22,20 @@ export async function moveLongLog(file: string): Promise<void> {
   // Beside this file, whether that is source, built, or bundled with the program.
   const script = new URL(`./checkpoint-worker${extname(import.meta.url)}`, import.meta.url);
   const { promise, resolve } = Promise.withResolvers<void>();
-  new Worker(script, {
-    workerData: file,
-    execArgv: [
-      ...process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
-      // Node 22 and 24 warn of node:sqlite.
-      "--disable-warning=ExperimentalWarning",
-    ],
-  })
-    .on("error", () => resolve())
-    .on("exit", () => resolve());
+  try {
+    new Worker(script, {
+      workerData: file,
+      execArgv: [
+        ...process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
+        // Node 22 and 24 warn of node:sqlite.
+        "--disable-warning=ExperimentalWarning",
+      ],
+    })
+      .on("error", () => resolve())
+      .on("exit", () => resolve());
+  } catch {
+    // The system has no room for a thread. What was committed is committed.
+    return;
+  }
   await promise;
 }
