@@ -127,8 +127,8 @@ function levelOf(path: string): number {
 /** Whether a server did not list all: there are those that take infinity for one level, and Tomcat takes it for three, without a word. */
 async function isCut(ends: readonly string[], listing: Listing): Promise<boolean> {
   const { scope, retry, signal } = listing;
+  if (ends.length > MOST_ENDS) return true;
   const wanted = ends.filter((path) => scope?.enters(path) !== false);
-  if (wanted.length > MOST_ENDS) return true;
   for (let at = 0; at < wanted.length; at += CONCURRENCY) {
     const found = await Promise.all(
       wanted

@@ -78,6 +78,21 @@ test("a deepest collection that is not wanted is not asked about", async () => {
   expect(server.requests.filter((line) => line.endsWith(" 1"))).toEqual([]);
 });
 
+test("of a thousand deepest collections none is taken for empty unasked", async () => {
+  const scope = {
+    filters: true,
+    wants: () => true,
+    enters: (path: string) => !path.includes("unwanted"),
+    ignoreFile: async () => {},
+  };
+  await mkdir(join(root, "1/2/3/4"), { recursive: true });
+  await writeFile(join(root, "1/2/3/4/c"), "c");
+  await Promise.all(Array.from({ length: 1500 }, (_, i) => mkdir(join(root, `1/2/unwanted-${i}`))));
+  const source = await open(await serve({ infinity: "three levels" }));
+  const { paths } = await listAll(source, new AbortController().signal, scope);
+  expect(paths).toContain("1/2/3/4/c");
+});
+
 test.each([100_000, 200_000, 400_000])(
   "notices a file of %i bytes that is written in place while it is sent",
   async (size) => {
