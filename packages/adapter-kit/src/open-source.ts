@@ -25,7 +25,7 @@ export interface OpenedSource {
 }
 
 /**
- * Opens a source with a context of its own: no limits, no credentials, an idle timeout of 5 s, and a temporary scratch
+ * Opens a source with a context of its own: no limits, no credentials, an idle timeout of 15 s, and a temporary scratch
  * directory.
  *
  * @param spec as `resolveSource` or an adapter package's own function (`git(url)`) gives it
@@ -49,7 +49,7 @@ export async function openSource(
       maxFileBytes: Infinity,
       maxExpansion: Infinity,
     },
-    idleTimeout: 5000,
+    idleTimeout: 15_000,
     scratch: () => (scratch ??= mkdtemp(join(tmpdir(), "pannier-scratch-"))),
     warn: (message) => warnings.push(message),
     // Once: what an adapter itself repeats would show.

@@ -28,7 +28,7 @@ export interface LaneReader {
   close(): Promise<void>;
 }
 
-export function openLaneReader(source: Source, idleTimeout = 5000): LaneReader {
+export function openLaneReader(source: Source, idleTimeout = 15_000): LaneReader {
   const context: LaneContext = { idleTimeout, atOnce: 4, mostUnlisted: MOST_UNLISTED };
   const stop = new AbortController();
   let lane: Lane | undefined;
