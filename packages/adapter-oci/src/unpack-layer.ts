@@ -34,7 +34,7 @@ export interface UnpackInit {
   readonly root: string;
   readonly limits: Limits;
   /** Counts what is unpacked over all layers. */
-  readonly meter: ReturnType<typeof createMeter>;
+  readonly meter: Pick<ReturnType<typeof createMeter>, "count" | "measure" | "tooLarge">;
   readonly scratch: Scratch;
   /** What names in the scratch begin with: many layers lie in one. */
   readonly prefix: string;

@@ -81,27 +81,40 @@ export function unpackedLayers(
       const folder = await makeFolder(await context.scratch());
       const scratch = await createScratch(folder);
       const meter = createMeter(limits);
-      const prefixes = new Map(layers.map((layer, index) => [layer.key, `${index}/`]));
+      const prefixes = new Map<string, string>();
+      let tries = 0;
       let content: Unpacked | undefined;
 
       async function unpackOne(layer: Layer, inner: AbortSignal) {
-        const prefix = prefixes.get(layer.key) as string;
+        // What a try left that was cut is none of the layer's.
+        const prefix = `${tries++}/`;
+        const attempt = meter.attempt();
         const writer = known?.write(layer);
         const fetch = () =>
           held.path(layer.key) === undefined
             ? store.blob(layer.blob, undefined, operation, inner)
             : held.read(layer, { offset: 0, length: layer.blob.size }, inner);
-        const unpacking = { layer, fetch, root, limits, meter, scratch, prefix, signal: inner };
+        const unpacking = {
+          layer,
+          fetch,
+          root,
+          limits,
+          meter: attempt,
+          scratch,
+          prefix,
+          signal: inner,
+        };
         try {
           await unpackLayer(unpacking, (row) => writer?.add(row));
         } catch (error) {
+          attempt.undo();
           if (!(error instanceof ExpansionError) || tocRange(layer.blob) === undefined) throw error;
-          prefixes.delete(layer.key);
           if (known !== undefined) await indexLayer(store, layer, root, known, inner);
           return;
         }
         inner.throwIfAborted();
         writer?.finish();
+        prefixes.set(layer.key, prefix);
       }
 
       try {

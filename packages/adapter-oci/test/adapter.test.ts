@@ -547,6 +547,28 @@ test("a listing gives the image of now, also while an older one is still being r
   expect((await older).file("a").size).toBe(200_001);
 });
 
+test("what came of a layer before it was cut counts once, and is no part of the next try", async () => {
+  const { url, port } = await registry();
+  const proxy = await createFaultProxy({ target: { host: "127.0.0.1", port } });
+  onTestFinished(() => proxy.close());
+  const [a, b, c] = ["a", "b", "c"].map((name) => ({ name, content: randomBytes(300_000) }));
+  const early = { name: "early", type: "link", linkname: "b" } as const;
+  await putImage(`${url}:v1`, [await gzipLayer([a!, early, b!, c!])]);
+  await proxy.set({ cutAfter: 800_000, times: 1 });
+  const folder = await mkdtemp(join(tmpdir(), "pannier-oci-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const through = `${url}:v1`.replace(String(port), String(proxy.port));
+  const settings = { sources: [oci(through)], target: folder, maxFiles: 5, maxBytes: 1_000_000 };
+  // What it leads to is there, from the first try.
+  expect(await failure(sync(settings))).toMatchObject({
+    message: expect.stringContaining('a layer holds a hard link to "b"'),
+  });
+  expect(proxy.stats.strikes).toBe(1);
+  await proxy.set({ cutAfter: 800_000, times: 1 });
+  await sync({ ...settings, exclude: ["early"] });
+  expect(await readdir(join(folder, "current"))).toEqual(["a", "b", "c"]);
+});
+
 test("a range that a cache answers with the whole is cut out of it", async () => {
   const { url } = await registry({ ranges: false });
   const content = Buffer.from("0123456789".repeat(1000));

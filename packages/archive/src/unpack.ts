@@ -110,7 +110,7 @@ export function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
     size > maxFileBytes
       ? limitError(`${JSON.stringify(name)} is larger than ${maxFileBytes} bytes`)
       : undefined;
-  return {
+  const meter = {
     /** Directories too, and what `path` leaves out: each of them takes time. */
     count() {
       if (++members > maxFiles) {
@@ -131,7 +131,27 @@ export function createMeter({ maxFiles, maxBytes, maxFileBytes }: Limits) {
         });
       }
     },
+    /** Counts as well, and takes back what it counted where that is unpacked anew. */
+    attempt() {
+      const counted = { members: 0, bytes: 0 };
+      return {
+        tooLarge,
+        count() {
+          counted.members++;
+          meter.count();
+        },
+        measure(size: number, name: string) {
+          counted.bytes += size;
+          meter.measure(size, name);
+        },
+        undo() {
+          members -= counted.members;
+          bytes -= counted.bytes;
+        },
+      };
+    },
   };
+  return meter;
 }
 
 /** Whether it is what becomes the root. */
