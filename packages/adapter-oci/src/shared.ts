@@ -19,12 +19,16 @@ export interface SharedWork {
 /** @param closing ends all */
 export function makeSharedWork(closing: AbortSignal): SharedWork {
   const tasks = new Map<string, Task>();
+  // Not AbortSignal.any for each: a signal that lives as long as the source would keep them all (nodejs/node#64476).
+  const onClose = () => tasks.forEach(({ abort }) => abort.abort(closing.reason));
+  closing.addEventListener("abort", onClose, { once: true });
   return async (name, work, signal) => {
     signal.throwIfAborted();
+    closing.throwIfAborted();
     let task = tasks.get(name);
     if (task === undefined) {
       const abort = new AbortController();
-      const promise = work(AbortSignal.any([abort.signal, closing]));
+      const promise = work(abort.signal);
       const made: Task = { promise, abort, waiting: 0 };
       const over = () => {
         if (tasks.get(name) === made) tasks.delete(name);

@@ -5,13 +5,13 @@ import { startTimer } from "../timing/sleep.ts";
 /**
  * A signal that is aborted by the caller's or when the time is over; `end` stops the clock.
  *
- * Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476).
+ * Not AbortSignal.any: a signal that lives as long as the process keeps what was derived from it (nodejs/node#64476). For the same reason it is never the
+ * caller's own: sources derive signals from it.
  */
 export function withTimeout(
   signal: AbortSignal | undefined,
   timeout: number | undefined,
 ): { readonly signal: AbortSignal; end(): void } {
-  if (timeout === undefined) return { signal: signal ?? new AbortController().signal, end() {} };
   const controller = new AbortController();
   const hint = "nothing was published; allow more with --timeout";
   const expire = () =>
@@ -21,7 +21,7 @@ export function withTimeout(
       }),
     );
   const onAbort = () => controller.abort(signal?.reason);
-  const timer = startTimer(expire, timeout);
+  const timer = timeout === undefined ? undefined : startTimer(expire, timeout);
   signal?.addEventListener("abort", onAbort, { once: true });
   if (signal?.aborted === true) onAbort();
   return {
