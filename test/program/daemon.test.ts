@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type RunOptions, runPannier, startPannier } from "../support/pannier.ts";
 import { serve, workDirectory } from "./support.ts";
-import { ownTime } from "../../test/support/own-time.ts";
-import { eventually } from "../../test/support/eventually.ts";
+import { ownTime } from "../support/own-time.ts";
+import { eventually } from "../support/eventually.ts";
 
 interface Sidecar {
   get(path: string): Promise<{ readonly status: number; readonly text: string }>;
@@ -113,7 +113,7 @@ test("an outage: one line when it begins, and one when it is over", async () => 
   });
   await eventually(async () => expect(await sidecar.get("/readyz")).toMatchObject({ status: 200 }));
   up = false;
-  await eventually(async () => expect(await sidecar.status()).toMatchObject({ failures: 1 }));
+  await eventually(async () => expect((await sidecar.status())["failures"]).toBeGreaterThan(0));
   up = true;
   await eventually(async () => expect(await sidecar.status()).toMatchObject({ failures: 0 }));
   const { stderr } = await sidecar.kill("SIGTERM");
@@ -128,7 +128,7 @@ test("a second one at a target warns and waits, and says when it takes over", as
   const first = await start(env);
   await eventually(async () => expect(await first.get("/readyz")).toMatchObject({ status: 200 }));
   const second = await start(env);
-  await eventually(async () => expect(await second.status()).toMatchObject({ failures: 1 }));
+  await eventually(async () => expect((await second.status())["failures"]).toBeGreaterThan(0));
   expect(await second.get("/readyz")).toMatchObject({ status: 200 });
   await first.kill("SIGTERM");
   await eventually(async () => expect(await second.status()).toMatchObject({ failures: 0 }));

@@ -11,8 +11,8 @@ import { expect, onTestFinished, test } from "vitest";
 import { COMPILE_CACHE, FROM_SOURCES } from "../support/from-sources.ts";
 import { startPannier } from "../support/pannier.ts";
 import { workDirectory } from "./support.ts";
-import { eventually } from "../../test/support/eventually.ts";
-import { ownTime } from "../../test/support/own-time.ts";
+import { eventually } from "../support/eventually.ts";
+import { ownTime } from "../support/own-time.ts";
 
 const FULL = process.env["PANNIER_SCALE"] === "full";
 /** Milliseconds of each siege. */

@@ -78,11 +78,13 @@ it("goes on where a source cannot be reached at the start, and is ready once it 
     status: 503,
     text: "nothing published yet: off\n",
   });
-  expect(await daemon.status("off")).toMatchObject({
+  const off = await daemon.status("off");
+  expect(off).toMatchObject({
     revision: null,
-    failures: 1,
     error: { code: "unavailable", message: "no route to it" },
   });
+  // By now it may have tried again.
+  expect(off["failures"]).toBeGreaterThan(0);
   daemon.source("off").beforeList = () => {};
   await daemon.event("off", "done");
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
