@@ -1,4 +1,5 @@
 /** An image layout in a folder that somebody else reaches: a web server's, a bucket's. `index.json` names manifests, `blobs/sha256` holds everything. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Folder, type FolderFile, SourceError } from "@pannier/core/adapter";
 import { imageIn, indexWith, readLayoutIndex, tagsIn } from "./layout-index.ts";
 import type { Descriptor } from "./manifest.ts";
@@ -8,6 +9,9 @@ import { checkedBlob, digestOf, type ImageStore, once, takeManifest } from "./st
 const INDEX = "index.json";
 const INDEX_TYPE = "application/json";
 const BLOB_TYPE = "application/octet-stream";
+/** Times that others may write the index first, and milliseconds between two tries. */
+const MOST_LOST = 100;
+const LONGEST_PAUSE = 2000;
 
 /** Nothing is asked yet. */
 export function openFolderLayout(folder: Folder, reference: Reference): ImageStore {
@@ -74,6 +78,23 @@ export function openFolderLayout(folder: Folder, reference: Reference): ImageSto
     await folder.write(path, file, signal);
   }
 
+  /** @throws SourceError `changed` where somebody else wrote the index meanwhile */
+  async function putTag(tag: string, image: Omit<Descriptor, "annotations">, signal: AbortSignal) {
+    // Of now, not of the last poll: what others wrote stays.
+    const before = await readIndex("look", signal).catch((error: unknown) => {
+      if (error instanceof SourceError && error.code === "not-found") return undefined;
+      throw error;
+    });
+    if ((await folder.size("oci-layout", signal)) === undefined) {
+      const layout = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
+      await putJson("oci-layout", layout, { version: undefined }, signal);
+    }
+    const index = indexWith(before?.manifests ?? [], tag, image);
+    // Of a server that tells no versions there is nothing to compare.
+    const blind = before !== undefined && before.version === undefined;
+    await putJson(INDEX, index, blind ? undefined : { version: before?.version }, signal);
+  }
+
   return {
     resolve,
     async manifest(name, operation, signal) {
@@ -93,23 +114,24 @@ export function openFolderLayout(folder: Folder, reference: Reference): ImageSto
       const blob = { digest: digestOf(bytes), size: bytes.byteLength };
       await putBlob(blob, () => once(bytes), signal);
       if (DIGEST.test(tag)) return;
-      // Of now, not of the last poll: what others wrote stays.
-      const before = await readIndex("look", signal).catch((error: unknown) => {
-        if (error instanceof SourceError && error.code === "not-found") return undefined;
-        throw error;
-      });
-      if ((await folder.size("oci-layout", signal)) === undefined) {
-        const layout = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
-        await putJson("oci-layout", layout, { version: undefined }, signal);
-      }
-      const index = indexWith(before?.manifests ?? [], tag, { mediaType, ...blob });
-      // Of a server that tells no versions there is nothing to compare.
-      const blind = before !== undefined && before.version === undefined;
-      await putJson(INDEX, index, blind ? undefined : { version: before?.version }, signal);
+      await whileOthersWrite(() => putTag(tag, { mediaType, ...blob }, signal), signal);
     },
     identity: async (signal) => (await folder.identity(signal)) ?? "nothing: as anybody",
     close: () => folder.close(),
   };
+}
+
+/** Each try that fails is one in which somebody else got through, so it is none of those that a push has for failures. */
+async function whileOthersWrite(write: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  for (let lost = 1; ; lost++) {
+    try {
+      return await write();
+    } catch (error) {
+      if (!(error instanceof SourceError) || error.code !== "changed" || lost === MOST_LOST)
+        throw error;
+    }
+    await sleep(Math.random() * Math.min(100 * lost, LONGEST_PAUSE), undefined, { signal });
+  }
 }
 
 async function readIndexFile(content: AsyncIterable<Uint8Array>): Promise<Buffer> {

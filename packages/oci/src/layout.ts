@@ -5,11 +5,14 @@ import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/prom
 import { join } from "node:path";
 import { SourceError, UsageError } from "@pannier/core/adapter";
 import { imageIn, indexWith, readLayoutIndex, tagsIn } from "./layout-index.ts";
+import { inTurn } from "./in-turn.ts";
 import { type Descriptor, MAX_MANIFEST } from "./manifest.ts";
 import { DIGEST, type Reference } from "./reference.ts";
 import { checkedBlob, digestOf, type ImageStore, takeManifest, once } from "./store.ts";
 
 const PIECE = 256 * 1024;
+/** Held while the index is written. It stays: somebody else may hold it as soon as it is free. */
+const LOCK = "index.json.lock";
 
 export interface LayoutInit {
   readonly reference: Reference;
@@ -33,6 +36,19 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
   async function resolve(tag: string, signal: AbortSignal): Promise<string> {
     onRequest?.("probe");
     return imageIn(await readIndex(signal), tag, reference);
+  }
+
+  async function putTag(
+    tag: string,
+    image: Omit<Descriptor, "annotations">,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const before = await readIndex(signal).catch((error: unknown) => {
+      if (error instanceof SourceError && error.code === "not-found") return [];
+      throw error;
+    });
+    await writeFile(join(directory, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+    await replace(indexFile, once(indexWith(before, tag, image)), signal);
   }
 
   return {
@@ -76,14 +92,8 @@ export function openLayout({ reference, onRequest }: LayoutInit): ImageStore {
       const digest = digestOf(bytes);
       await replace(blobFile(digest), once(bytes), signal);
       if (DIGEST.test(tag)) return;
-      const before = await readIndex(signal).catch((error: unknown) => {
-        if (error instanceof SourceError && error.code === "not-found") return [];
-        throw error;
-      });
       const image = { mediaType, digest, size: bytes.byteLength };
-      const index = indexWith(before, tag, image);
-      await writeFile(join(directory, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
-      await replace(indexFile, once(index), signal);
+      await inTurn(join(directory, LOCK), signal, () => putTag(tag, image, signal));
     },
     identity: async () => "nothing: it is on this machine",
     close: async () => {},
