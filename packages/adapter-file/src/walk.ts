@@ -42,13 +42,7 @@ export async function* walk({
 }: Walk): AsyncGenerator<readonly Entry[]> {
   signal.throwIfAborted();
   const taken = new Int32Array(new SharedArrayBuffer(4));
-  // Beside this file, whether that is source, built, or bundled with the program.
-  const script = new URL(`./walk-worker${extname(import.meta.url)}`, import.meta.url);
-  const worker = new Worker(script, {
-    workerData: { root, taken } satisfies WalkInit,
-    // None of the process's own, of which some are not for threads, except for what makes Node before 22.18 take sources.
-    execArgv: process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
-  });
+  const worker = startWorker({ root, taken });
   const batches = receive(worker, idleTimeout, signal);
   try {
     for (let last = false; !last;) {
@@ -66,6 +60,25 @@ export async function* walk({
     batches.stop();
     // Not waited for: a thread that hangs in the kernel ends when the kernel lets it.
     void worker.terminate();
+  }
+}
+
+/** @throws SourceError where the system has no room for another thread */
+function startWorker(workerData: WalkInit): Worker {
+  // Beside this file, whether that is source, built, or bundled with the program.
+  const script = new URL(`./walk-worker${extname(import.meta.url)}`, import.meta.url);
+  try {
+    return new Worker(script, {
+      workerData,
+      // None of the process's own, of which some are not for threads, except for what makes Node before 22.18 take sources.
+      execArgv: process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
+    });
+  } catch (error) {
+    throw new SourceError(
+      "unavailable",
+      `the directory cannot be listed, as no thread can be started: ${(error as Error).message}`,
+      { hint: "raise the limit of processes", cause: error },
+    );
   }
 }
 

@@ -32,6 +32,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { file } from "../src/index.ts";
 import { FROM_SOURCES } from "../../../test/support/from-sources.ts";
 import { eventually } from "../../../test/support/eventually.ts";
+import { refuseThreads } from "../../../test/support/no-threads.ts";
 
 let dir: string;
 let opened: OpenedSource[];
@@ -524,6 +525,17 @@ function canMount(): boolean {
     rmSync(probe, { recursive: true });
   }
 }
+
+test("where the system has no room for a thread, the listing fails and says so", async () => {
+  await put({ a: "1" });
+  const { source } = await open(dir);
+  const allow = refuseThreads();
+  const listing = listAll(source);
+  await expect(listing).rejects.toThrow("as no thread can be started");
+  await expect(listing).rejects.toMatchObject({ code: "unavailable", transient: true });
+  allow();
+  expect((await listAll(source)).paths).toEqual(["a"]);
+});
 
 test("what filters leave out is not judged", async () => {
   const target = mkdtempSync(join(tmpdir(), "pannier-file-target-"));

@@ -1,12 +1,11 @@
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { syncBuiltinESMExports } from "node:module";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import workers from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { FileEntry } from "../src/adapter.ts";
 import type { TestData } from "./lane-child.ts";
+import { refuseThreads } from "../../../test/support/no-threads.ts";
 import { howManyLanes } from "../src/lane/how-many.ts";
 import { type LanesInit, openLanes } from "../src/lane/lanes.ts";
 
@@ -315,18 +314,8 @@ test("a batch is fetched though the source says just then that it has no lanes a
   expect(await lanes.ready(signal)).toBe(false);
 });
 
-function refuseThread(): never {
-  throw new Error("Worker initialization failure: EAGAIN");
-}
-
 test("where the system has no room for another thread, it is done without", async () => {
-  const { Worker } = workers;
-  workers.Worker = refuseThread as never;
-  syncBuiltinESMExports();
-  onTestFinished(() => {
-    workers.Worker = Worker;
-    syncBuiltinESMExports();
-  });
+  refuseThreads();
   const { lanes, files, warnings } = open(["a"]);
   await lanes.ready(signal);
   expect(await lanes.fetch(files)).toEqual([undefined]);

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { refuseThreads } from "../../../test/support/no-threads.ts";
 import { FILES_AHEAD, openSmallFiles, type SmallFile } from "../src/transfer/small-files.ts";
 
 const MANY = 1000;
@@ -129,4 +130,14 @@ test("what is not written when it is closed fails, as does what comes later", as
   files.close();
   await expect(writing).rejects.toThrow("over");
   await expect(files.write(file("b"))).rejects.toThrow("over");
+});
+
+test("where the system has no room for a thread, files are written without one", async () => {
+  refuseThreads();
+  const { dir, files, file } = scene(MANY);
+  const names = Array.from({ length: 200 }, (_, i) => `file-${i}`);
+  const facts = await Promise.all(names.map((name) => files.write(file(name))));
+  expect(facts.map(({ ino }) => ino)).toEqual(names.map((name) => statSync(join(dir, name)).ino));
+  expect(readFileSync(join(dir, "file-199"), "utf8")).toBe("file-199");
+  await expect(files.write(file("file-0"))).rejects.toMatchObject({ code: "EEXIST" });
 });

@@ -168,8 +168,15 @@ function createThread(): Thread {
     ask(request) {
       const answer = new Promise<string | undefined>((resolve, reject) => {
         if (failed !== undefined) return reject(failed);
+        try {
+          worker ??= start();
+        } catch (error) {
+          // The system has no room for another thread: what was asked before is not asked any more.
+          fail(error);
+          return reject(error);
+        }
         waiting.push({ resolve, reject });
-        (worker ??= start()).postMessage(request, []);
+        worker.postMessage(request, []);
       });
       // What failed is told by the next call as well.
       answer.catch(() => {});

@@ -140,12 +140,18 @@ function openThreads(): SmallFiles {
     for (const { reject } of lost) reject(failed);
   };
 
-  const start = (): Thread => {
+  /** False where the system has no room for another thread. */
+  const start = (): boolean => {
     // Beside this file, whether that is source, built, or bundled with the program.
     const script = new URL(`./small-file-worker${extname(import.meta.url)}`, import.meta.url);
-    const worker = new Worker(script, {
-      execArgv: process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
-    });
+    let worker: Worker;
+    try {
+      worker = new Worker(script, {
+        execArgv: process.execArgv.filter((argument) => argument === "--experimental-strip-types"),
+      });
+    } catch {
+      return false;
+    }
     const thread: Thread = { worker, batches: [] };
     worker.on("message", ({ results, spent }: BatchDone) => {
       const batch = thread.batches.shift() ?? [];
@@ -161,7 +167,7 @@ function openThreads(): SmallFiles {
     worker.on("error", fail);
     worker.on("exit", () => fail(new Error("the thread that writes files ended")));
     threads.push(thread);
-    return thread;
+    return true;
   };
 
   const isDue = () =>
@@ -170,7 +176,7 @@ function openThreads(): SmallFiles {
   /** Hands over what has waited long enough, as far as threads are free for it. */
   const dispatchBatches = () => {
     while (waiting.length > 0 && isDue()) {
-      if (threads.length === 0) start();
+      if (threads.length === 0 && !start()) return writeWithoutThread();
       const free = threads.reduce((a, b) => (b.batches.length < a.batches.length ? b : a));
       if (free.batches.length >= QUEUED_BATCHES) return;
       const batch = takeBatch(waiting);
@@ -179,6 +185,12 @@ function openThreads(): SmallFiles {
       free.batches.push(batch);
       free.worker.postMessage(message, [message.bytes.buffer]);
     }
+  };
+
+  const writeWithoutThread = () => {
+    waitingBytes = 0;
+    for (const { file, resolve, reject } of waiting.splice(0))
+      writeHere(file).then(resolve, reject);
   };
 
   return {
