@@ -48,7 +48,7 @@ interface Place {
   readonly port: number;
   /** @param path with the tag */
   url(path: string, port?: number): string;
-  /** Whether the server writes on a condition. */
+  /** Whether the server writes on a condition, and never tells a version of content that is not there yet. */
   readonly conditional: boolean;
   /** Requests of a sync before it is signed in. Default 0. */
   readonly challenges?: number;
@@ -180,7 +180,7 @@ function describePlace(place: Place): void {
 
   test.skipIf(!conditional)(
     "tags that are pushed at the same time stay all of them",
-    { meta: { skipReason: "the server writes without looking at conditions" } },
+    { meta: { skipReason: "the server does not keep conditions" } },
     async () => {
       // More than a push has tries for what fails.
       const tags = Array.from({ length: 8 }, (_, i) => `tag-${i}`);
@@ -294,7 +294,8 @@ function describeS3({ port: own, keys }: S3Server, conditional: boolean): Place 
 const tagged = (url: string) => url.replace(/(\?.*):(\w+)$/, ":$2$1");
 
 describeWith("versity", "S3 from versitygw", (server) => {
-  const { url, env } = describeS3(server, true);
+  // With ETags in files of their own (--sidecar), it shows a new one before the new content: who reads in between then writes over that.
+  const { url, env } = describeS3(server, false);
 
   describe("an image layout in a bucket", () => {
     const adapters = [ociAdapter, s3Adapter] as unknown as Adapter[];
