@@ -16,6 +16,7 @@ export { nearest } from "./source/nearest.ts";
 export { largeReads } from "./source/large-reads.ts";
 export { releaseAfterUse } from "./source/release-after-use.ts";
 export { makePause, type Pause, sortInSlices } from "./timing/slices.ts";
+export { isLocked, lockFile } from "./state/lock-file.ts";
 export { DatabaseSync } from "./state/sqlite.ts";
 export { untilAborted } from "./timing/sleep.ts";
 export { createPace, type Pace } from "./transfer/pace.ts";

@@ -1,14 +1,13 @@
 /** One process after the other, on this machine. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { DatabaseSync, SourceError } from "@pannier/core/adapter";
+import { isLocked, lockFile, SourceError } from "@pannier/core/adapter";
 
 /** Milliseconds that others may take: it is a small file that is written. */
 const PATIENCE = 60_000;
 const PAUSE = 20;
 
 /**
- * Does something while nobody else does it who asks with the same file, which is made. A lock of SQLite's: the kernel frees it when the process dies.
- * A file system that has no locks keeps nobody out.
+ * Does something while nobody else does it who asks with the same file, which is made. A file system that has no locks keeps nobody out.
  *
  * @throws SourceError `unavailable` where somebody else does not end
  */
@@ -27,14 +26,10 @@ export async function inTurn<Result>(
 
 async function takeTurn(file: string, signal: AbortSignal): Promise<() => void> {
   for (let waited = 0; ; waited += PAUSE) {
-    let lock: DatabaseSync | undefined;
     try {
-      lock = new DatabaseSync(file, { timeout: 0 });
-      lock.exec("BEGIN EXCLUSIVE");
-      return () => lock?.close();
+      return lockFile(file);
     } catch (error) {
-      lock?.close();
-      if (!/locked|busy/i.test((error as Error).message)) return () => {};
+      if (!isLocked(error)) return () => {};
       if (waited >= PATIENCE) {
         throw new SourceError("unavailable", `another process does not free ${file}`, {
           hint: "wait for it, or end it",

@@ -2,8 +2,10 @@
 import { DatabaseSync } from "./sqlite.ts";
 
 /**
+ * Locks a file, which is made where it is missing.
+ *
  * @returns what frees it
- * @throws an error of SQLite's: "database is locked" where somebody holds it
+ * @throws an error of SQLite's, which {@link isLocked} tells from others where somebody holds it
  */
 export function lockFile(file: string): () => void {
   const db = new DatabaseSync(file, { timeout: 0 });
@@ -14,4 +16,9 @@ export function lockFile(file: string): () => void {
     db.close();
     throw error;
   }
+}
+
+/** Whether {@link lockFile} failed as somebody else holds the file. */
+export function isLocked(error: unknown): boolean {
+  return /locked|busy/i.test((error as Error).message);
 }

@@ -2,7 +2,7 @@
 import { TargetError } from "../errors.ts";
 import { asNoRoom } from "./room.ts";
 import { isBroken } from "../state/damaged.ts";
-import { lockFile } from "../state/lock-file.ts";
+import { isLocked, lockFile } from "../state/lock-file.ts";
 import { removeFile } from "./files.ts";
 
 /**
@@ -21,7 +21,7 @@ export function takeLock(file: string, target: string): () => void {
       removeFile(file);
       return lockFile(file);
     }
-    if (/locked|busy/i.test((error as Error).message)) {
+    if (isLocked(error)) {
       throw new TargetError(`another Pannier is at work on ${target}`, {
         hint: "stop it, wait for it, or choose another target",
         busy: true,

@@ -1,10 +1,9 @@
 import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import workers from "node:worker_threads";
-import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
-import { longTransaction, openState, type State } from "./state.ts";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { refuseThreads } from "../../../test/support/no-threads.ts";
+import { longTransaction, openState, type State } from "../src/state/state.ts";
 
 let directory: string;
 let state: State;
@@ -52,18 +51,8 @@ test("a short one is left to SQLite, which moves it with the next commits", asyn
   expect(size()).toBeGreaterThan(5_000_000);
 });
 
-function refuseThread(): never {
-  throw new Error("Worker initialization failure: EAGAIN");
-}
-
 test("where the system has no room for a thread, it stays where it is", async () => {
-  const { Worker } = workers;
-  workers.Worker = refuseThread as never;
-  syncBuiltinESMExports();
-  onTestFinished(() => {
-    workers.Worker = Worker;
-    syncBuiltinESMExports();
-  });
+  refuseThreads();
   await longTransaction(state, () => Promise.resolve(insert(8000)));
   expect(state.sql("SELECT count(*) AS rows FROM spool").get()).toEqual({ rows: 8000 });
 });
